@@ -1,0 +1,1 @@
+//! The registry of sims: one line each.

@@ -1,0 +1,3 @@
+//! Refuses targets on which the doors would silently not work.
+
+fn main() {}

@@ -1,0 +1,258 @@
+//! The bytes of a file: sparse pages, shared until written (copy on write).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::digest::hash;
+
+/// Bytes in a page of the cache, which is also the block of every profile.
+pub const PAGE: usize = 4096;
+/// Pages in a chunk: the unit in which two contents share their page tables.
+const CHUNK: u64 = 128;
+
+/// A digest that is computed when first asked for; 0 says that it is not known.
+#[derive(Default)]
+struct Cached(AtomicU64);
+
+impl Cached {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, digest: u64) {
+        self.0.store(digest, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Cached {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.get()))
+    }
+}
+
+/// One page and its digest.
+#[derive(Clone)]
+pub struct Page {
+    bytes: Box<[u8; PAGE]>,
+    digest: Cached,
+}
+
+impl Page {
+    /// A page of zeros.
+    pub fn zeroed() -> Self {
+        Self { bytes: Box::new([0; PAGE]), digest: Cached::default() }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8; PAGE] {
+        &self.bytes
+    }
+
+    /// The bytes, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8; PAGE] {
+        self.digest.set(0);
+        &mut self.bytes
+    }
+
+    /// A digest of the bytes; a page of zeros has the digest 0, like a hole.
+    pub fn digest(&self) -> u64 {
+        if self.digest.get() == 0 && self.bytes.iter().any(|&b| b != 0) {
+            self.digest.set(hash(&self.bytes[..]) | 1);
+        }
+        self.digest.get()
+    }
+}
+
+/// A page as contents share it.
+pub type SharedPage = Arc<Page>;
+
+#[derive(Clone, Default)]
+struct Chunk {
+    pages: BTreeMap<u64, SharedPage>,
+    digest: Cached,
+}
+
+/// The bytes of a file. Pages that were never written are holes and read as zeros; bytes of the
+/// last page beyond the size are zeros too.
+#[derive(Clone, Default)]
+pub struct Content {
+    chunks: BTreeMap<u64, Arc<Chunk>>,
+    size: u64,
+}
+
+impl Content {
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many pages hold bytes.
+    pub fn resident(&self) -> u64 {
+        self.chunks.values().map(|c| c.pages.len() as u64).sum()
+    }
+
+    /// The page with this number, or `None` for a hole.
+    pub fn page(&self, number: u64) -> Option<&SharedPage> {
+        self.chunks.get(&(number / CHUNK))?.pages.get(&number)
+    }
+
+    /// The numbers of all pages that hold bytes, in order.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &SharedPage)> {
+        self.chunks.values().flat_map(|c| c.pages.iter().map(|(&n, p)| (n, p)))
+    }
+
+    fn chunk_mut(&mut self, number: u64) -> &mut Chunk {
+        let chunk = Arc::make_mut(self.chunks.entry(number / CHUNK).or_default());
+        chunk.digest.set(0);
+        chunk
+    }
+
+    /// Replaces a page whole; `None` makes a hole.
+    pub fn set_page(&mut self, number: u64, page: Option<SharedPage>) {
+        match page {
+            Some(page) => drop(self.chunk_mut(number).pages.insert(number, page)),
+            None if self.page(number).is_some() => {
+                drop(self.chunk_mut(number).pages.remove(&number));
+            }
+            None => {}
+        }
+    }
+
+    fn page_mut(&mut self, number: u64) -> &mut [u8; PAGE] {
+        let page = self
+            .chunk_mut(number)
+            .pages
+            .entry(number)
+            .or_insert_with(|| Arc::new(Page::zeroed()));
+        Arc::make_mut(page).bytes_mut()
+    }
+
+    /// Copies bytes out, from `offset` on; returns how many, which is less than asked for at the
+    /// end of the file only.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let length = (buffer.len() as u64).min(self.size.saturating_sub(offset)) as usize;
+        let mut done = 0;
+        while done < length {
+            let at = offset + done as u64;
+            let (number, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+            let n = (PAGE - start).min(length - done);
+            let out = &mut buffer[done..done + n];
+            match self.page(number) {
+                Some(page) => out.copy_from_slice(&page.bytes()[start..start + n]),
+                None => out.fill(0),
+            }
+            done += n;
+        }
+        length
+    }
+
+    /// Writes bytes at `offset`; the size grows to their end if it was less.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset + done as u64;
+            let (number, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+            let n = (PAGE - start).min(bytes.len() - done);
+            self.page_mut(number)[start..start + n].copy_from_slice(&bytes[done..done + n]);
+            done += n;
+        }
+        if !bytes.is_empty() {
+            self.size = self.size.max(offset + bytes.len() as u64);
+        }
+    }
+
+    /// Sets the size, as `ftruncate` does: what lies beyond becomes zeros and holes.
+    pub fn resize(&mut self, size: u64) {
+        if size < self.size {
+            let first_gone = size.div_ceil(PAGE as u64);
+            self.zero(size, first_gone * PAGE as u64 - size);
+            self.drop_pages(first_gone, u64::MAX);
+        }
+        self.size = size;
+    }
+
+    /// Makes a range read as zeros without changing the size; whole pages become holes.
+    pub fn zero(&mut self, offset: u64, length: u64) {
+        let end = offset.saturating_add(length);
+        let (first, last) = (offset.div_ceil(PAGE as u64), end / PAGE as u64);
+        if first < last {
+            self.drop_pages(first, last);
+        }
+        let mut at = offset;
+        while at < end {
+            let (number, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+            let n = ((PAGE - start) as u64).min(end - at);
+            if n < PAGE as u64 && self.page(number).is_some() {
+                self.page_mut(number)[start..start + n as usize].fill(0);
+            } else if n == PAGE as u64 && (first..last).contains(&number) {
+                at = last * PAGE as u64;
+                continue;
+            }
+            at += n;
+        }
+    }
+
+    fn drop_pages(&mut self, from: u64, to: u64) {
+        let numbers: Vec<u64> = self.pages_between(from, to);
+        for number in numbers {
+            self.set_page(number, None);
+        }
+    }
+
+    fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
+        self.chunks
+            .range(from / CHUNK..)
+            .take_while(|(chunk, _)| **chunk * CHUNK < to)
+            .flat_map(|(_, c)| c.pages.range(from..to).map(|(&n, _)| n))
+            .collect()
+    }
+
+    /// The first offset at or after `offset` that holds bytes (`data`) or is a hole, for
+    /// `SEEK_DATA` and `SEEK_HOLE`; `None` beyond the end of the file, or if no data follows.
+    pub fn seek(&self, offset: u64, data: bool) -> Option<u64> {
+        if offset >= self.size {
+            return None;
+        }
+        let mut at = offset;
+        while at < self.size {
+            if self.page(at / PAGE as u64).is_some() == data {
+                return Some(at);
+            }
+            at = (at / PAGE as u64 + 1) * PAGE as u64;
+        }
+        if data { None } else { Some(self.size) }
+    }
+
+    /// A digest of size and visible bytes; holes and pages of zeros are the same.
+    pub fn digest(&self) -> u64 {
+        let sum = self.chunks.values().fold(0u64, |sum, chunk| sum.wrapping_add(chunk.sum()));
+        hash(&[sum.to_le_bytes(), self.size.to_le_bytes()].concat())
+    }
+
+    /// All bytes, as one vector.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.size as usize];
+        self.read(0, &mut bytes);
+        bytes
+    }
+}
+
+impl Chunk {
+    /// The commutative sum of the digests of its pages.
+    fn sum(&self) -> u64 {
+        if self.digest.get() != 0 {
+            return self.digest.get();
+        }
+        let mut sum = 0u64;
+        for (number, page) in &self.pages {
+            let digest = page.digest();
+            if digest != 0 {
+                let mixed = hash(&[number.to_le_bytes(), digest.to_le_bytes()].concat());
+                sum = sum.wrapping_add(mixed);
+            }
+        }
+        self.digest.set(sum);
+        sum
+    }
+}

@@ -1,0 +1,156 @@
+//! One change of the disk: the unit that is logged, replayed and, at a crash, kept or lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+/// The number of an inode; never used again within a run, not even after its file is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root directory of every disk.
+    pub const ROOT: Self = Self(1);
+}
+
+/// What an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// What `fallocate(2)` was asked to do with a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allocation {
+    /// Reserve blocks that read as zeros; the size grows to the end of the range if it was less.
+    Extend,
+    /// Reserve blocks and leave the size (`FALLOC_FL_KEEP_SIZE`).
+    KeepSize,
+    /// Give the blocks back: the range reads as zeros (`FALLOC_FL_PUNCH_HOLE`).
+    Punch,
+    /// Zero the range, and grow the size to its end if it was less (`FALLOC_FL_ZERO_RANGE`).
+    Zero,
+}
+
+/// What a sync call promises to make durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sync {
+    /// `fsync`: data, size and attributes of a file; or the entries of a directory.
+    Inode(Ino),
+    /// `fdatasync`: data of a file and what is needed to read it back, its size included.
+    Data(Ino),
+    /// `sync_file_range`: pages of a file, without size, mapping or device flush.
+    Pages {
+        /// The file.
+        ino: Ino,
+        /// Where the range begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes; 0 means to the end.
+        length: u64,
+    },
+    /// `sync`, `syncfs`: everything.
+    All,
+}
+
+/// One change of the disk, or one promise about the changes before it.
+///
+/// A system call has from zero to a few of these; each is atomic in memory, and a write falls
+/// into one piece for each block that it touches when it comes to what a crash may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect<'a> {
+    /// A new inode, not yet named.
+    Inode {
+        /// Its number, never used before.
+        ino: Ino,
+        /// What it is.
+        kind: Kind,
+        /// Its permission bits.
+        mode: u32,
+        /// Where a symbolic link points; empty for the others.
+        #[serde(with = "serde_bytes")]
+        target: &'a [u8],
+    },
+    /// A directory entry is set (`Some`) or removed (`None`).
+    Entry {
+        /// The directory.
+        dir: Ino,
+        /// The name in it.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// What the name leads to from now on.
+        ino: Option<Ino>,
+    },
+    /// A name moves, replacing what had the new name; or two names swap (`exchange`).
+    Rename {
+        /// The directory that is left.
+        from: Ino,
+        /// The old name.
+        #[serde(with = "serde_bytes")]
+        old: &'a [u8],
+        /// The directory that is entered.
+        to: Ino,
+        /// The new name.
+        #[serde(with = "serde_bytes")]
+        new: &'a [u8],
+        /// `RENAME_EXCHANGE`.
+        exchange: bool,
+    },
+    /// Bytes are written; the size grows to their end if it was less.
+    Write {
+        /// The file.
+        ino: Ino,
+        /// Where, in bytes.
+        offset: u64,
+        /// What.
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    /// The size is set, as by `ftruncate`: what lies beyond is gone, what appears is zeros.
+    Size {
+        /// The file.
+        ino: Ino,
+        /// Its new size in bytes.
+        size: u64,
+    },
+    /// `fallocate` of a range.
+    Allocate {
+        /// The file.
+        ino: Ino,
+        /// Where the range begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        length: u64,
+        /// What happens to it.
+        what: Allocation,
+    },
+    /// Permission bits are set.
+    Mode {
+        /// The inode.
+        ino: Ino,
+        /// Its new permission bits.
+        mode: u32,
+    },
+    /// Times are set by hand (`utimensat`).
+    Times {
+        /// The inode.
+        ino: Ino,
+        /// Its new time of last access.
+        accessed: Option<Time>,
+        /// Its new time of last modification.
+        modified: Option<Time>,
+    },
+    /// The last name and the last descriptor of an inode are gone: its space is free.
+    Free {
+        /// The inode.
+        ino: Ino,
+    },
+    /// A sync call returned successfully.
+    Sync(Sync),
+    /// A sync call failed: the pages are marked clean though nobody knows what reached the disk.
+    SyncFailed(Sync),
+}

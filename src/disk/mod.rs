@@ -1,0 +1,5 @@
+//! The simulated disk.
+
+pub mod content;
+pub mod effect;
+pub mod tree;

@@ -1,0 +1,302 @@
+//! The tree of inodes: what `Effect`s change, in memory and on the medium alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::content::Content;
+use super::effect::{Allocation, Effect, Ino, Kind};
+use crate::digest::{Digest, Digester};
+use crate::time::Time;
+
+/// A name in a directory: any bytes but `/` and NUL.
+pub type Name = Arc<[u8]>;
+
+/// The names in a directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The directory that holds this one; the root holds itself.
+    pub parent: Ino,
+    /// Name to inode, without `.` and `..`.
+    pub entries: BTreeMap<Name, Ino>,
+}
+
+/// What an inode holds.
+#[derive(Clone)]
+pub enum Body {
+    /// Bytes.
+    File(Content),
+    /// Names.
+    Directory(Directory),
+    /// A path.
+    Symlink(Arc<[u8]>),
+}
+
+/// An inode.
+#[derive(Clone)]
+pub struct Node {
+    /// What it holds.
+    pub body: Body,
+    /// Permission bits.
+    pub mode: u32,
+    /// How many entries name it (a directory counts once).
+    pub links: u32,
+    /// When its content was last read, as far as that was set by hand.
+    pub accessed: Time,
+    /// When its content last changed.
+    pub modified: Time,
+    /// When anything of it last changed.
+    pub changed: Time,
+    /// When it was created.
+    pub created: Time,
+}
+
+impl Node {
+    fn new(body: Body, mode: u32, at: Time) -> Self {
+        Self { body, mode, links: 0, accessed: at, modified: at, changed: at, created: at }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self.body {
+            Body::File(_) => Kind::File,
+            Body::Directory(_) => Kind::Directory,
+            Body::Symlink(_) => Kind::Symlink,
+        }
+    }
+
+    /// The bytes of a file.
+    pub fn content(&self) -> Option<&Content> {
+        match &self.body {
+            Body::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    /// The names of a directory.
+    pub fn directory(&self) -> Option<&Directory> {
+        match &self.body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+}
+
+/// A file system's tree. Cloning shares every inode until one side changes it.
+#[derive(Clone)]
+pub struct Tree {
+    nodes: BTreeMap<Ino, Arc<Node>>,
+    next: u64,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tree {
+    /// An empty root directory.
+    pub fn new() -> Self {
+        let root = Directory { parent: Ino::ROOT, entries: BTreeMap::new() };
+        let mut node = Node::new(Body::Directory(root), 0o755, Time::START);
+        node.links = 1;
+        Self { nodes: BTreeMap::from([(Ino::ROOT, Arc::new(node))]), next: Ino::ROOT.0 + 1 }
+    }
+
+    /// The number that the next new inode gets.
+    pub fn next_ino(&self) -> Ino {
+        Ino(self.next)
+    }
+
+    /// An inode, if it exists.
+    pub fn node(&self, ino: Ino) -> Option<&Node> {
+        self.nodes.get(&ino).map(Arc::as_ref)
+    }
+
+    /// An inode to change, if it exists.
+    pub fn node_mut(&mut self, ino: Ino) -> Option<&mut Node> {
+        self.nodes.get_mut(&ino).map(Arc::make_mut)
+    }
+
+    /// All inodes, in the order of their numbers.
+    pub fn nodes(&self) -> impl Iterator<Item = (Ino, &Node)> {
+        self.nodes.iter().map(|(&ino, node)| (ino, node.as_ref()))
+    }
+
+    /// Puts an inode of another tree of the same run here, without its names.
+    pub fn adopt(&mut self, ino: Ino, node: &Node) {
+        self.nodes.insert(ino, Arc::new(Node { links: 0, ..node.clone() }));
+        self.next = self.next.max(ino.0 + 1);
+    }
+
+    /// What a name in a directory leads to.
+    pub fn entry(&self, dir: Ino, name: &[u8]) -> Option<Ino> {
+        self.node(dir)?.directory()?.entries.get(name).copied()
+    }
+
+    /// One path to each named inode, without a leading slash; the root is the empty path.
+    pub fn paths(&self) -> BTreeMap<Ino, Vec<u8>> {
+        let mut paths = BTreeMap::from([(Ino::ROOT, Vec::new())]);
+        let mut open = vec![Ino::ROOT];
+        while let Some(dir) = open.pop() {
+            let Some(directory) = self.node(dir).and_then(Node::directory) else { continue };
+            for (name, &ino) in &directory.entries {
+                if paths.contains_key(&ino) {
+                    continue;
+                }
+                let mut path = paths[&dir].clone();
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(name);
+                paths.insert(ino, path);
+                open.push(ino);
+            }
+        }
+        paths
+    }
+
+    /// Makes one change. Changes of inodes that do not exist are ignored: a crash may have lost
+    /// what they were made to.
+    pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
+        match *effect {
+            Effect::Inode { ino, kind, mode, target } => self.create(ino, kind, mode, target, at),
+            Effect::Entry { dir, name, ino } => self.set_entry(dir, name, ino, at),
+            Effect::Rename { from, old, to, new, exchange } => {
+                let (moved, replaced) = (self.entry(from, old), self.entry(to, new));
+                self.set_entry(from, old, if exchange { replaced } else { None }, at);
+                self.set_entry(to, new, moved, at);
+            }
+            Effect::Write { ino, offset, bytes } => {
+                self.change_content(ino, at, |content| content.write(offset, bytes));
+            }
+            Effect::Size { ino, size } => {
+                self.change_content(ino, at, |content| content.resize(size));
+            }
+            Effect::Allocate { ino, offset, length, what } => {
+                self.change_content(ino, at, |content| allocate(content, offset, length, what));
+            }
+            Effect::Mode { ino, mode } => {
+                if let Some(node) = self.node_mut(ino) {
+                    node.mode = mode;
+                    node.changed = at;
+                }
+            }
+            Effect::Times { ino, accessed, modified } => {
+                if let Some(node) = self.node_mut(ino) {
+                    node.accessed = accessed.unwrap_or(node.accessed);
+                    node.modified = modified.unwrap_or(node.modified);
+                    node.changed = at;
+                }
+            }
+            Effect::Free { ino } => drop(self.nodes.remove(&ino)),
+            Effect::Sync(_) | Effect::SyncFailed(_) => {}
+        }
+    }
+
+    fn create(&mut self, ino: Ino, kind: Kind, mode: u32, target: &[u8], at: Time) {
+        let body = match kind {
+            Kind::File => Body::File(Content::default()),
+            Kind::Directory => {
+                Body::Directory(Directory { parent: Ino::ROOT, entries: BTreeMap::new() })
+            }
+            Kind::Symlink => Body::Symlink(target.into()),
+        };
+        self.nodes.insert(ino, Arc::new(Node::new(body, mode, at)));
+        self.next = self.next.max(ino.0 + 1);
+    }
+
+    /// Sets or removes an entry and counts links on both sides. Removing the last name leaves
+    /// the inode: descriptors may still hold it, until `Effect::Free`.
+    pub fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
+        let Some(node) = self.node_mut(dir) else { return };
+        let Body::Directory(directory) = &mut node.body else { return };
+        let before = match ino {
+            Some(ino) => directory.entries.insert(name.into(), ino),
+            None => directory.entries.remove(name),
+        };
+        node.modified = at;
+        node.changed = at;
+        if let Some(lost) = before.and_then(|lost| self.node_mut(lost)) {
+            lost.links = lost.links.saturating_sub(1);
+            lost.changed = at;
+        }
+        if let Some(named) = ino.and_then(|named| self.node_mut(named)) {
+            named.links += 1;
+            named.changed = at;
+            if let Body::Directory(directory) = &mut named.body {
+                directory.parent = dir;
+            }
+        }
+    }
+
+    fn change_content(&mut self, ino: Ino, at: Time, change: impl FnOnce(&mut Content)) {
+        if let Some(node) = self.node_mut(ino)
+            && let Body::File(content) = &mut node.body
+        {
+            change(content);
+            node.modified = at;
+            node.changed = at;
+        }
+    }
+
+    /// Drops every inode that no path from the root leads to: a new mount finds none of them.
+    pub fn drop_unreachable(&mut self) {
+        let paths = self.paths();
+        self.nodes.retain(|ino, _| paths.contains_key(ino));
+    }
+
+    /// A digest of all that a process can find: names, links, kinds, modes, sizes and bytes.
+    /// Times and inode numbers are left out: a crash state that differs in those alone is not
+    /// another one.
+    pub fn digest(&self) -> Digest {
+        let mut digester = Digester::default();
+        let mut numbers = BTreeMap::new();
+        self.digest_directory(Ino::ROOT, &mut numbers, &mut digester);
+        digester.finish()
+    }
+
+    fn digest_directory(
+        &self,
+        dir: Ino,
+        numbers: &mut BTreeMap<Ino, u64>,
+        digester: &mut Digester,
+    ) {
+        let Some(directory) = self.node(dir).and_then(Node::directory) else { return };
+        for (name, &ino) in &directory.entries {
+            let Some(node) = self.node(ino) else { continue };
+            digester.add(name);
+            digester.add_number(u64::from(node.mode));
+            let seen = numbers.len() as u64;
+            let number = *numbers.entry(ino).or_insert(seen);
+            digester.add_number(number);
+            if number != seen {
+                continue;
+            }
+            match &node.body {
+                Body::File(content) => digester.add_number(content.digest()),
+                Body::Symlink(target) => digester.add(target),
+                Body::Directory(_) => {
+                    digester.add(b"/");
+                    self.digest_directory(ino, numbers, digester);
+                    digester.add(b"..");
+                }
+            }
+        }
+    }
+}
+
+fn allocate(content: &mut Content, offset: u64, length: u64, what: Allocation) {
+    let end = offset.saturating_add(length);
+    match what {
+        Allocation::Extend if end > content.size() => content.resize(end),
+        Allocation::Extend | Allocation::KeepSize => {}
+        Allocation::Punch => content.zero(offset, length),
+        Allocation::Zero => {
+            content.zero(offset, length);
+            if end > content.size() {
+                content.resize(end);
+            }
+        }
+    }
+}

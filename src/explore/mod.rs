@@ -1,0 +1,1 @@
+//! Crash points, crash states and the chooser.

@@ -1,0 +1,151 @@
+//! The log of a run: every call, every change of the disk and every mark, in their order.
+//!
+//! The child that runs the engine writes it into shared memory; the explorer walks it. A record
+//! is a length (4 bytes, little-endian) and the `postcard` form of [`Record`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::effect::Effect;
+use crate::engine::Ack;
+use crate::time::Time;
+
+/// One record of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record<'a> {
+    /// The virtual time of it.
+    pub at: Time,
+    /// What happened.
+    #[serde(borrow)]
+    pub event: Event<'a>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event<'a> {
+    /// The disk changed. The effects of a call come before its `Call`.
+    #[serde(borrow)]
+    Effect(Effect<'a>),
+    /// A call returned to the engine.
+    #[serde(borrow)]
+    Call(Call<'a>),
+    /// The harness noted something.
+    #[serde(borrow)]
+    Mark(Mark<'a>),
+}
+
+/// A simulated call, as it returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call<'a> {
+    /// The name of the door, such as `pwrite64`.
+    pub door: &'a str,
+    /// The descriptor it was called on; -1 if it takes a path.
+    pub fd: i32,
+    /// The path inside the mount that it was called with, or that the descriptor was opened by.
+    #[serde(with = "serde_bytes")]
+    pub path: &'a [u8],
+    /// A second path (`rename`, `link`, `symlink`), or empty.
+    #[serde(with = "serde_bytes")]
+    pub other: &'a [u8],
+    /// The numbers it was called with: offset and length, flags and mode, ...
+    pub arguments: [u64; 2],
+    /// What it returned; an error as the negative errno.
+    pub result: i64,
+    /// A digest of the bytes that went in or came out, 0 if none did.
+    pub bytes: u64,
+    /// A fault was injected here.
+    pub fault: bool,
+    /// Return addresses, innermost first, as 8-byte little-endian numbers; empty unless the run
+    /// records them. Not part of the trace digest.
+    #[serde(with = "serde_bytes")]
+    pub stack: &'a [u8],
+}
+
+/// What the harness notes while an engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark<'a> {
+    /// A phase begins: opening, closing, reading back.
+    Begin(Phase),
+    /// The phase ended; an error has its text.
+    End(Phase, Result<(), &'a str>),
+    /// Step `.0` of the workload was issued.
+    Issued(u32),
+    /// Step `.0` of the workload returned; an error has its text.
+    Returned(u32, Result<Ack, &'a str>),
+    /// What a read-back showed: the `postcard` form of a list of items and values.
+    #[serde(with = "serde_bytes")]
+    Observed(&'a [u8]),
+    /// The parts of a read-back disagree: how, in words.
+    Inconsistent(&'a str),
+    /// The engine wrote to a file outside the mount: which.
+    #[serde(with = "serde_bytes")]
+    Outside(&'a [u8]),
+    /// The script of this child was carried out to its end.
+    Done,
+}
+
+/// A phase of a child's script beside the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Phase {
+    /// `Engine::open`.
+    Open,
+    /// `Engine::scan`, `get` and `count`.
+    ReadBack,
+    /// `Engine::close`.
+    Close,
+}
+
+/// Walks the records of a log.
+#[derive(Clone)]
+pub struct Records<'a> {
+    rest: &'a [u8],
+}
+
+/// All records of a log, in order. Stops before a record that is cut short or malformed, which
+/// only a child that was killed while it wrote one leaves behind.
+pub fn records(log: &[u8]) -> Records<'_> {
+    Records { rest: log }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        self.rest = rest;
+        postcard::from_bytes(record).ok()
+    }
+}
+
+/// Writes a record at the start of `space`; returns how many bytes it took, or `None` if it does
+/// not fit.
+pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
+    let (length, rest) = space.split_first_chunk_mut::<4>()?;
+    let written = postcard::to_slice(record, rest).ok()?.len();
+    *length = u32::try_from(written).ok()?.to_le_bytes();
+    Some(4 + written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::effect::Ino;
+
+    #[test]
+    fn records_come_back_in_order_and_a_cut_one_ends_the_walk() {
+        let write = Effect::Write { ino: Ino(7), offset: 4096, bytes: b"abc" };
+        let all = [
+            Record { at: Time(1), event: Event::Effect(write) },
+            Record { at: Time(2), event: Event::Mark(Mark::Returned(3, Err("no space"))) },
+            Record { at: Time(3), event: Event::Mark(Mark::Observed(b"xyz")) },
+        ];
+        let mut space = [0; 256];
+        let mut used = 0;
+        for record in &all {
+            used += encode(record, &mut space[used..]).expect("it fits");
+        }
+        assert_eq!(records(&space[..used]).collect::<Vec<_>>(), all);
+        assert_eq!(records(&space[..used - 1]).count(), 2);
+        assert_eq!(encode(&all[0], &mut [0; 8]), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! What a store promised, and whether what came back keeps it.
+
+pub mod model;

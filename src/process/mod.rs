@@ -1,0 +1,1 @@
+//! What an unmodified engine sees in place of the kernel.

@@ -1,0 +1,202 @@
+//! Words of the case grammar: how bytes are written so that people can read and edit them.
+//!
+//! A word is a run of letters, digits and `-_./:+@`, or anything between double quotes with
+//! `\"`, `\\`, `\n`, `\xNN`. A long run of one byte is written `"a"*4096`.
+
+/// Writes bytes as one word of the grammar.
+pub fn quote(bytes: &[u8]) -> String {
+    if let [first, rest @ ..] = bytes
+        && rest.len() >= 16
+        && rest.iter().all(|b| b == first)
+    {
+        return format!("{}*{}", quoted(&[*first]), bytes.len());
+    }
+    if !bytes.is_empty() && bytes.iter().all(|&b| is_plain(b)) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    quoted(bytes)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_./:+@".contains(&byte)
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for &byte in bytes {
+        match byte {
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// One word of a line and where it begins, counted in characters from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The bytes that the word stands for.
+    pub bytes: Vec<u8>,
+    /// Its first column.
+    pub column: usize,
+}
+
+impl Word {
+    /// The word as text; bytes that are not UTF-8 become replacement characters.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Why a line is not in the grammar.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+pub struct TextError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What was wrong.
+    pub message: String,
+}
+
+impl TextError {
+    /// An error at a column.
+    pub fn new(column: usize, message: impl Into<String>) -> Self {
+        Self { column, message: message.into() }
+    }
+}
+
+/// The longest run that `"a"*N` may stand for: a hostile file must not eat the memory.
+const LONGEST_RUN: usize = 64 << 20;
+
+/// Splits a line into its words; a `#` between words starts a comment.
+pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
+    let chars: Vec<char> = line.chars().collect();
+    let mut words = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        if chars[at].is_whitespace() {
+            at += 1;
+        } else if chars[at] == '#' {
+            break;
+        } else {
+            let column = at + 1;
+            let bytes = word(&chars, &mut at)?;
+            words.push(Word { bytes, column });
+        }
+    }
+    Ok(words)
+}
+
+/// One word: plain characters and quoted parts in any mixture, such as `lose="a b"@0`.
+fn word(chars: &[char], at: &mut usize) -> Result<Vec<u8>, TextError> {
+    let mut bytes = Vec::new();
+    while *at < chars.len() && !chars[*at].is_whitespace() {
+        if chars[*at] != '"' {
+            bytes.extend_from_slice(chars[*at].encode_utf8(&mut [0; 4]).as_bytes());
+            *at += 1;
+            continue;
+        }
+        let column = *at + 1;
+        let part = quoted_part(chars, at)?;
+        match repeat(chars, at)? {
+            Some(times) if part.len().saturating_mul(times) > LONGEST_RUN => {
+                return Err(TextError::new(column, "stands for more than 64 MiB"));
+            }
+            Some(times) => bytes.extend_from_slice(&part.repeat(times)),
+            None => bytes.extend_from_slice(&part),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The `*N` behind a quoted part, if it is there.
+fn repeat(chars: &[char], at: &mut usize) -> Result<Option<usize>, TextError> {
+    if chars.get(*at) != Some(&'*') {
+        return Ok(None);
+    }
+    let column = *at + 1;
+    let digits: String =
+        chars[*at + 1..].iter().take_while(|c| c.is_ascii_digit()).collect();
+    *at += 1 + digits.len();
+    let times = digits.parse().map_err(|_| TextError::new(column, "expected a number after `*`"))?;
+    Ok(Some(times))
+}
+
+fn quoted_part(chars: &[char], at: &mut usize) -> Result<Vec<u8>, TextError> {
+    let start = *at + 1;
+    let mut bytes = Vec::new();
+    *at += 1;
+    loop {
+        let Some(&c) = chars.get(*at) else {
+            return Err(TextError::new(start, "the quote is not closed"));
+        };
+        *at += 1;
+        match c {
+            '"' => return Ok(bytes),
+            '\\' => bytes.push(escape(chars, at)?),
+            _ => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+fn escape(chars: &[char], at: &mut usize) -> Result<u8, TextError> {
+    let column = *at;
+    let wrong = || TextError::new(column, r#"after `\` expected one of `"`, `\`, `n`, `xNN`"#);
+    let c = *chars.get(*at).ok_or_else(wrong)?;
+    *at += 1;
+    match c {
+        '"' => Ok(b'"'),
+        '\\' => Ok(b'\\'),
+        'n' => Ok(b'\n'),
+        'x' => {
+            let digits: String = chars.iter().skip(*at).take(2).collect();
+            *at += 2;
+            if digits.len() != 2 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(wrong());
+            }
+            u8::from_str_radix(&digits, 16).map_err(|_| wrong())
+        }
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn back(bytes: &[u8]) -> Vec<u8> {
+        let line = quote(bytes);
+        let mut words = words(&line).expect("what was quoted parses");
+        assert_eq!(words.len(), 1, "{line} is one word");
+        words.remove(0).bytes
+    }
+
+    #[test]
+    fn what_is_quoted_reads_back() {
+        for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"] {
+            assert_eq!(back(bytes), bytes);
+        }
+        assert_eq!(back(&[7; 5000]), [7; 5000]);
+        assert_eq!(quote(&[b'a'; 5000]), "\"a\"*5000");
+    }
+
+    #[test]
+    fn a_wrong_word_names_its_column() {
+        assert_eq!(words("put \"a").unwrap_err().column, 5);
+        assert_eq!(words("put \"a\\q\"").unwrap_err().column, 7);
+        assert_eq!(words("put \"\\x+1\"").unwrap_err().column, 6);
+        assert_eq!(words("put \"ab\"*999999999999").unwrap_err().column, 5);
+        assert_eq!(words("put \"a\"*x").unwrap_err().column, 8);
+    }
+
+    #[test]
+    fn comments_and_mixed_words_are_read() {
+        let words = words("lose=\"a b\"@0  # and more").expect("parses");
+        assert_eq!(words.len(), 1);
+        assert_eq!(words[0].bytes, b"lose=a b@0");
+    }
+}
