@@ -8,6 +8,7 @@ pub mod fault;
 pub mod log;
 pub mod oracle;
 pub mod process;
+pub mod seed;
 pub mod state;
 pub mod text;
 pub mod time;

@@ -1,24 +1,46 @@
 //! Words of the case grammar: how bytes are written so that people can read and edit them.
 //!
-//! A word is a run of letters, digits and `-_./:+@`, or anything between double quotes with
+//! A word is a run of letters, digits and `-_./:+@=,`, or anything between double quotes with
 //! `\"`, `\\`, `\n`, `\xNN`. A long run of one byte is written `"a"*4096`.
+
+/// A run of one byte at least this long is written with its length.
+const RUN: usize = 16;
 
 /// Writes bytes as one word of the grammar.
 pub fn quote(bytes: &[u8]) -> String {
-    if let [first, rest @ ..] = bytes
-        && rest.len() >= 16
-        && rest.iter().all(|b| b == first)
-    {
-        return format!("{}*{}", quoted(&[*first]), bytes.len());
+    if bytes.is_empty() {
+        return "\"\"".to_owned();
     }
-    if !bytes.is_empty() && bytes.iter().all(|&b| is_plain(b)) {
-        return String::from_utf8_lossy(bytes).into_owned();
+    let mut text = String::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let run = rest.iter().take_while(|&&b| b == rest[0]).count();
+        if run >= RUN {
+            text.push_str(&format!("{}*{run}", quoted(&rest[..1])));
+            rest = &rest[run..];
+            continue;
+        }
+        let (part, after) = rest.split_at(until_run(rest));
+        // A digit behind `"a"*20` would belong to the number.
+        let plain = part.iter().all(|&b| is_plain(b)) && !text.ends_with(|c: char| c != '"');
+        text.push_str(&if plain {
+            String::from_utf8_lossy(part).into_owned()
+        } else {
+            quoted(part)
+        });
+        rest = after;
     }
-    quoted(bytes)
+    text
+}
+
+/// How many bytes come before the next long run of one byte.
+fn until_run(bytes: &[u8]) -> usize {
+    let long = |window: &[u8]| window.iter().all(|b| *b == window[0]);
+    bytes.windows(RUN).position(long).unwrap_or(bytes.len())
 }
 
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_./:+@".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-_./:+@=,".contains(&byte)
 }
 
 fn quoted(bytes: &[u8]) -> String {
@@ -119,10 +141,10 @@ fn repeat(chars: &[char], at: &mut usize) -> Result<Option<usize>, TextError> {
         return Ok(None);
     }
     let column = *at + 1;
-    let digits: String =
-        chars[*at + 1..].iter().take_while(|c| c.is_ascii_digit()).collect();
+    let digits: String = chars[*at + 1..].iter().take_while(|c| c.is_ascii_digit()).collect();
     *at += 1 + digits.len();
-    let times = digits.parse().map_err(|_| TextError::new(column, "expected a number after `*`"))?;
+    let times =
+        digits.parse().map_err(|_| TextError::new(column, "expected a number after `*`"))?;
     Ok(Some(times))
 }
 
@@ -177,10 +199,15 @@ mod tests {
 
     #[test]
     fn what_is_quoted_reads_back() {
-        for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"] {
+        for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"]
+        {
             assert_eq!(back(bytes), bytes);
         }
         assert_eq!(back(&[7; 5000]), [7; 5000]);
+        for mixed in [&[b"12-", &[b'x'; 40][..]], &[&[b'x'; 40][..], b"12"], &[b"a b", &[0; 99]]] {
+            assert_eq!(back(&mixed.concat()), mixed.concat());
+        }
+        assert_eq!(quote(&[b"12-", &[b'x'; 40][..]].concat()), "12-\"x\"*40");
         assert_eq!(quote(&[b'a'; 5000]), "\"a\"*5000");
     }
 

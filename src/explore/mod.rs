@@ -1,1 +1,3 @@
 //! Crash points, crash states and the chooser.
+
+pub mod chooser;

@@ -1,0 +1,326 @@
+//! The append log under test: a service that follows a stream of updates, checkpoints where it
+//! is, and compacts when the log says so.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crashpoint::engine::{Ack, Engine, Error, Operation};
+use crashpoint::oracle::Promises;
+use crashpoint::oracle::model::Model;
+use crashpoint::sim::{Sim, Step};
+use crashpoint::state::State;
+use crashpoint::text::{TextError, Word, quote};
+use crashpoint::time::Time;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::engines::append_log::{
+    Bugs, Cursor, Entry, Snapshot, SnapshotWriter, Update, VersionToken, load_with,
+};
+
+/// Bytes after which a checkpoint asks for compaction: some ten records, so that workloads of a
+/// few steps reach it.
+const THRESHOLD: u64 = 600;
+/// The item that holds the cursor; keys are items with `key ` in front.
+const CURSOR: &[u8] = b"cursor";
+
+/// One step of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOp {
+    /// A key has a new value, with a version.
+    Put(String, Vec<u8>, Vec<u8>),
+    /// A key was deleted.
+    Delete(String),
+    /// A key and its history were deleted.
+    Purge(String),
+    /// The stream is followed up to here; compact if the log asks for it.
+    Checkpoint(u64),
+    /// Hand the buffer to the kernel.
+    Flush,
+    /// Make all durable.
+    Sync,
+    /// Rewrite the log.
+    Compact,
+}
+
+impl fmt::Display for LogOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |text: &String| quote(text.as_bytes());
+        match self {
+            Self::Put(key, value, version) => {
+                write!(f, "put {} {} {}", word(key), quote(value), quote(version))
+            }
+            Self::Delete(key) => write!(f, "delete {}", word(key)),
+            Self::Purge(key) => write!(f, "purge {}", word(key)),
+            Self::Checkpoint(cursor) => write!(f, "checkpoint {cursor}"),
+            Self::Flush => f.write_str("flush"),
+            Self::Sync => f.write_str("sync"),
+            Self::Compact => f.write_str("compact"),
+        }
+    }
+}
+
+impl Operation for LogOp {
+    fn parse(words: &[Word]) -> Result<Self, TextError> {
+        let key = |word: &Word| {
+            String::from_utf8(word.bytes.clone())
+                .map_err(|_| TextError::new(word.column, "a key is UTF-8"))
+        };
+        let name = words.first().map(|word| word.bytes.as_slice()).unwrap_or_default();
+        match (name, words.get(1..).unwrap_or_default()) {
+            (b"put", [name, value, version]) if version.bytes.len() <= 10 => {
+                Ok(Self::Put(key(name)?, value.bytes.clone(), version.bytes.clone()))
+            }
+            (b"put", [_, _, version]) => {
+                Err(TextError::new(version.column, "a version has at most 10 bytes"))
+            }
+            (b"delete", [name]) => Ok(Self::Delete(key(name)?)),
+            (b"purge", [name]) => Ok(Self::Purge(key(name)?)),
+            (b"checkpoint", [cursor]) => {
+                let number = cursor.text().parse();
+                number.map(Self::Checkpoint).map_err(|_| {
+                    TextError::new(cursor.column, "expected the cursor, a number")
+                })
+            }
+            (b"flush", []) => Ok(Self::Flush),
+            (b"sync", []) => Ok(Self::Sync),
+            (b"compact", []) => Ok(Self::Compact),
+            _ => {
+                let column = words.first().map_or(1, |word| word.column);
+                let message = "expected `put KEY VALUE VERSION`, `delete KEY`, `purge KEY`, \
+                               `checkpoint N`, `flush`, `sync` or `compact`";
+                Err(TextError::new(column, message))
+            }
+        }
+    }
+}
+
+fn item(key: &str) -> Vec<u8> {
+    [b"key ", key.as_bytes()].concat()
+}
+
+/// A value with its version in front, as an item's value shows both.
+fn versioned(version: &[u8], value: &[u8]) -> Vec<u8> {
+    [version, b":", value].concat()
+}
+
+/// What the service knows.
+#[derive(Clone, Debug, Default)]
+pub struct LogModel(State);
+
+impl Model for LogModel {
+    type Op = LogOp;
+
+    fn apply(&mut self, op: &LogOp, _at: Time) {
+        match op {
+            LogOp::Put(key, value, version) => {
+                self.0.set(item(key), versioned(version, value));
+            }
+            LogOp::Delete(key) | LogOp::Purge(key) => {
+                self.0.remove(&item(key));
+            }
+            LogOp::Checkpoint(cursor) => {
+                self.0.set(CURSOR, cursor.to_string());
+            }
+            LogOp::Flush | LogOp::Sync | LogOp::Compact => {}
+        }
+    }
+
+    fn state(&mut self, _at: Time) -> &State {
+        &self.0
+    }
+}
+
+/// Which bugs an adapter plants.
+pub trait Planted: 'static {
+    /// The name of the sim.
+    const NAME: &'static str;
+    /// The bugs.
+    fn bugs() -> Bugs;
+}
+
+/// The log as it is shipped.
+pub struct Shipped;
+
+impl Planted for Shipped {
+    const NAME: &'static str = "append-log";
+
+    fn bugs() -> Bugs {
+        Bugs::default()
+    }
+}
+
+/// The adapter: opens the log as a service does, loading first and then taking up the writer.
+pub struct LogEngine<P> {
+    path: PathBuf,
+    writer: SnapshotWriter,
+    planted: std::marker::PhantomData<P>,
+}
+
+impl<P: Planted> LogEngine<P> {
+    fn load(&self) -> Result<State, Error> {
+        Ok(load_with(&self.path, P::bugs())?.as_ref().map(state).unwrap_or_default())
+    }
+}
+
+fn state(snapshot: &Snapshot) -> State {
+    let entry = |entry: &Entry| {
+        (item(&entry.key), versioned(entry.version.as_bytes(), &entry.value))
+    };
+    let mut state: State = snapshot.entries.values().map(entry).collect();
+    if let Some(cursor) = snapshot.cursor.as_u64() {
+        state.set(CURSOR, cursor.to_string());
+    }
+    state
+}
+
+impl<P: Planted> Engine for LogEngine<P> {
+    type Op = LogOp;
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("log");
+        let before = load_with(&path, P::bugs())?;
+        let writer = SnapshotWriter::open_with(&path, THRESHOLD, P::bugs())?;
+        let after = load_with(&path, P::bugs())?;
+        if before != after {
+            return Err("what is loaded differs before and after opening the writer".into());
+        }
+        Ok(Self { path, writer, planted: std::marker::PhantomData })
+    }
+
+    fn apply(&mut self, op: &LogOp) -> Result<Ack, Error> {
+        let update = match op {
+            LogOp::Put(key, value, version) => Update::Put(Entry {
+                key: key.clone(),
+                value: value.clone(),
+                version: VersionToken::from_bytes(version)?,
+            }),
+            LogOp::Delete(key) => {
+                Update::Delete { key: key.clone(), version: VersionToken::unknown() }
+            }
+            LogOp::Purge(key) => {
+                Update::Purge { key: key.clone(), version: VersionToken::unknown() }
+            }
+            LogOp::Checkpoint(cursor) => {
+                if self.writer.checkpoint(&Cursor::from_u64(*cursor))? {
+                    self.writer.compact()?;
+                    return Ok(Ack::DURABLE);
+                }
+                return Ok(Ack::FLUSHED);
+            }
+            LogOp::Flush => {
+                self.writer.flush()?;
+                return Ok(Ack::FLUSHED);
+            }
+            LogOp::Sync => {
+                self.writer.sync()?;
+                return Ok(Ack::DURABLE);
+            }
+            LogOp::Compact => {
+                self.writer.compact()?;
+                return Ok(Ack::DURABLE);
+            }
+        };
+        self.writer.write_update(&update)?;
+        Ok(Ack::BUFFERED)
+    }
+
+    /// The log has no read but `load`, which sees what was handed to the kernel.
+    fn scan(&mut self) -> Result<State, Error> {
+        self.writer.flush()?;
+        self.load()
+    }
+
+    fn close(mut self) -> Result<(), Error> {
+        Ok(self.writer.flush()?)
+    }
+}
+
+/// The sim of the append log.
+pub struct AppendLog<P = Shipped>(std::marker::PhantomData<P>);
+
+impl<P: Planted> Sim for AppendLog<P> {
+    type Engine = LogEngine<P>;
+    type Model = LogModel;
+
+    const NAME: &'static str = P::NAME;
+    const ABOUT: &'static str = "append-only snapshot log (PGSS v2), cursor checkpoints, compaction";
+
+    fn promises() -> Promises<LogModel> {
+        Promises::new(&[
+            (
+                "an update is queued in the process when write_update returns",
+                "append_log, Promises: `queued in the process`",
+            ),
+            (
+                "a checkpoint or flush survives the process, with all before it",
+                "append_log, Promises: `survives the process, with all before it`",
+            ),
+            (
+                "compact and sync survive power loss, with all before them",
+                "append_log, Promises: `survives power loss, with all before it`",
+            ),
+            (
+                "a crash leaves a prefix of the records in the order in which they were written",
+                "append_log, Promises: `always a prefix of the records`",
+            ),
+        ])
+        .surviving_errors()
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<LogOp>>> {
+        vec(step(), 1..=steps.max(1)).boxed()
+    }
+}
+
+/// Cursors only ever grow in a stream; the number of the draw is as good as its order here, and
+/// tells one checkpoint from another.
+fn step() -> impl Strategy<Value = Step<LogOp>> {
+    let key = prop_oneof![5 => 0..4u16, 1 => 0..60u16].prop_map(|n| format!("k{n}"));
+    prop_oneof![
+        10 => (key.clone(), value(), version()).prop_map(|(k, v, t)| LogOp::Put(k, v, t)),
+        2 => key.clone().prop_map(LogOp::Delete),
+        1 => key.prop_map(LogOp::Purge),
+        5 => (1..u64::from(u16::MAX)).prop_map(LogOp::Checkpoint),
+        1 => Just(LogOp::Flush),
+        2 => Just(LogOp::Sync),
+        1 => Just(LogOp::Compact),
+    ]
+    .prop_map(Step::Op)
+    .prop_flat_map(|op| prop_oneof![14 => Just(op), 1 => Just(Step::Reopen)])
+}
+
+/// Empty, short, a sector, and several blocks: a record then spans pages and two writes.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![1 => Just(0usize), 6 => 1..30usize, 2 => 400..1400usize,
+        1 => 5000..13000usize];
+    (any::<u16>(), length, prop_oneof![3 => Just(b'v'), 1 => Just(0u8)]).prop_map(
+        |(number, length, fill)| {
+            let mut value = if length == 0 { Vec::new() } else { number.to_string().into_bytes() };
+            value.resize(length.max(value.len()), fill);
+            value
+        },
+    )
+}
+
+fn version() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => (1..u64::from(u16::MAX)).prop_map(|n| VersionToken::from_u64(n).as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 10),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_every_crash_point() {
+        crashpoint::check::<AppendLog>();
+    }
+
+    #[test]
+    fn corpus_replays() {
+        crashpoint::check_corpus::<AppendLog>(&crate::corpus());
+    }
+}

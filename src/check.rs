@@ -1,0 +1,156 @@
+//! The entry of `cargo test`: one call that tests a sim and panics with the report of what it
+//! found.
+
+use std::path::Path;
+
+use crate::client::{Client, Problem};
+use crate::disk::profile::Profile;
+use crate::explore::protocol::{Budget, Failure};
+use crate::registry::{Entry, sim};
+use crate::report::{Commands, report};
+use crate::run::{self, Part, ReplayOptions, Verdict};
+use crate::seed::Seed;
+use crate::sim::Sim;
+use crate::store::{KeyValue, Store};
+use crate::target;
+
+/// The seed of a `cargo test`, unless `CRASHPOINT_SEED` names another.
+const SEED: Seed = Seed(1);
+/// How many recoveries `cargo test` spends on a sim and a profile, unless `CRASHPOINT_BUDGET`
+/// says otherwise: some seconds.
+const BUDGET: u64 = 4000;
+/// Recoveries for each workload.
+const WORKLOAD: u64 = 400;
+
+/// Tests a sim: workloads from a fixed seed, on every profile, power cut at every point.
+///
+/// # Panics
+/// With the report, when a promise was broken; or with what the machine does not allow.
+#[track_caller]
+pub fn check<S: Sim>() {
+    check_entry(&sim::<S>());
+}
+
+/// Tests a key-value store with the ready-made workload and model.
+///
+/// # Panics
+/// See [`check`].
+#[track_caller]
+pub fn check_store<S: Store>() {
+    check::<KeyValue<S>>();
+}
+
+#[track_caller]
+fn check_entry(entry: &Entry) {
+    let failed = match try_check(entry) {
+        Ok(failed) => failed,
+        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
+    };
+    if let Some(text) = failed {
+        panic!("\n{text}");
+    }
+}
+
+/// The report of the first failure, if there is one.
+fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
+    let seed = variable("CRASHPOINT_SEED", SEED)?;
+    let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
+    let mut client = Client::start()?;
+    let mut passed = String::new();
+    for profile in Profile::all() {
+        let part = Part {
+            entry: *entry,
+            profile: profile.name.to_owned(),
+            workloads: budget.div_ceil(WORKLOAD).max(1),
+            budget: Budget { recoveries: WORKLOAD.min(budget), ..Budget::default() },
+        };
+        let verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
+        if let Some(failure) = verdict.failures.first() {
+            return failure_text(entry, failure, seed, budget).map(Some);
+        }
+        passed.push_str(&summary(&part, seed, &verdict));
+    }
+    for (promise, source) in (entry.promises)() {
+        passed.push_str(&format!("  checked: {promise} ({source})\n"));
+    }
+    target::write(&format!("{}.txt", entry.name), &passed)?;
+    Ok(None)
+}
+
+fn failure_text(
+    entry: &Entry,
+    failure: &Failure,
+    seed: Seed,
+    budget: u64,
+) -> Result<String, Problem> {
+    let name = format!("{}-{}-{}.case", entry.name, failure.class, failure.digest);
+    let path = target::write(&name, &failure.case)?;
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
+    let commands = Commands {
+        replay: format!("CRASHPOINT_SEED={seed} CRASHPOINT_BUDGET={budget} cargo test {test}"),
+        keep: Some(format!("mv {} corpus/{}/{}.case", path.display(), entry.name, failure.class)),
+    };
+    Ok(report(failure, &commands))
+}
+
+/// What a passing test leaves behind.
+fn summary(part: &Part, seed: Seed, verdict: &Verdict) -> String {
+    let tally = &verdict.tally;
+    format!(
+        "{} on {}: no violation\n  seed {seed}, {} workloads, {} crash points, exhaustive at {}, \
+         sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
+         digest {}\n",
+        part.entry.name,
+        part.profile,
+        verdict.workloads,
+        tally.points,
+        tally.exhaustive_points,
+        tally.points - tally.exhaustive_points,
+        tally.states,
+        tally.recoveries,
+        tally.nested,
+        tally.digest,
+    )
+}
+
+/// Replays every case of a sim in a corpus folder: each must come out as it expects.
+///
+/// # Panics
+/// With the file and what differs.
+#[track_caller]
+pub fn check_corpus<S: Sim>(corpus: &Path) {
+    let entry = sim::<S>();
+    let replay = || -> Result<Vec<String>, Problem> {
+        let mut wrong = Vec::new();
+        let cases = run::corpus(corpus, entry.name)?;
+        let mut client = Client::start()?;
+        for (path, case) in cases {
+            let answer = run::replay(&mut client, &entry, &case, ReplayOptions::default())?;
+            if let Err(why) = run::as_expected(&case, &answer) {
+                wrong.push(format!("{}: {why}", path.display()));
+            }
+        }
+        Ok(wrong)
+    };
+    match replay() {
+        Ok(wrong) if wrong.is_empty() => {}
+        Ok(wrong) => panic!("{}", wrong.join("\n")),
+        Err(problem) => panic!("crashpoint cannot replay the corpus of {}: {problem}", entry.name),
+    }
+}
+
+/// A variable of the environment that shapes a `cargo test`; echoed in each failure.
+fn variable<T>(name: &str, default: T) -> Result<T, Problem>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    #[expect(clippy::disallowed_methods, reason = "the two documented variables of `cargo test`")]
+    let value = std::env::var(name);
+    match value {
+        Ok(text) => {
+            text.parse().map_err(|error| Problem::Environment(format!("{name}={text}: {error}")))
+        }
+        Err(_) => Ok(default),
+    }
+}

@@ -1,0 +1,146 @@
+//! Which call each change of the disk belongs to, and which source line made that call.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::disk::effect::Effect;
+use crate::log::{Event, records};
+
+/// The calls of a log, by the changes that they made.
+#[derive(Default)]
+pub(crate) struct Calls {
+    /// Of each call that changed something: `door:path` and its source line, if it was recorded.
+    calls: Vec<(String, Option<String>)>,
+    /// The call of each change; changes behind the last call belong to one that did not return.
+    owners: Vec<u32>,
+}
+
+impl Calls {
+    /// Goes through a log once; `sites` resolves and remembers source lines.
+    pub(crate) fn index(log: &[u8], sites: &mut Sites) -> Self {
+        let mut calls = Self::default();
+        for record in records(log) {
+            let number = u32::try_from(calls.calls.len()).unwrap_or(u32::MAX);
+            match record.event {
+                Event::Effect(_) => calls.owners.push(number),
+                Event::Call(call) if calls.owners.last() == Some(&number) => {
+                    let path = String::from_utf8_lossy(call.path);
+                    let path = path.trim_start_matches('/');
+                    let name = format!("{}:{path}", plain(call.door));
+                    calls.calls.push((name, sites.resolve(call.stack)));
+                }
+                Event::Call(_) | Event::Mark(_) => {}
+            }
+        }
+        calls
+    }
+
+    /// `door:path` of the call that made change `number` of the log, counted from 0.
+    pub(crate) fn name(&self, number: u64) -> Option<&str> {
+        Some(self.call(number)?.0.as_str())
+    }
+
+    /// The source line of that call.
+    pub(crate) fn site(&self, number: u64) -> Option<&str> {
+        self.call(number)?.1.as_deref()
+    }
+
+    /// Whether changes `one` and `other` belong to the same call.
+    pub(crate) fn same(&self, one: u64, other: u64) -> bool {
+        self.owners.get(one as usize) == self.owners.get(other as usize)
+    }
+
+    fn call(&self, number: u64) -> Option<&(String, Option<String>)> {
+        self.calls.get(*self.owners.get(number as usize)? as usize)
+    }
+}
+
+/// The name of a door as people know the call: without the 64 of the large-file forms.
+fn plain(door: &str) -> &str {
+    door.strip_suffix("64").unwrap_or(door)
+}
+
+/// Turns return addresses into source lines, each once.
+#[derive(Default)]
+pub(crate) struct Sites {
+    known: BTreeMap<Vec<u8>, Option<String>>,
+}
+
+impl Sites {
+    /// The innermost frame outside the standard library and the harness, as `file:line`.
+    pub(crate) fn resolve(&mut self, stack: &[u8]) -> Option<String> {
+        if stack.is_empty() {
+            return None;
+        }
+        if !self.known.contains_key(stack) {
+            self.known.insert(stack.to_vec(), source_line(stack));
+        }
+        self.known[stack].clone()
+    }
+}
+
+fn source_line(stack: &[u8]) -> Option<String> {
+    let mut fallback = None;
+    for address in stack.as_chunks::<8>().0 {
+        // A return address is the instruction behind the call.
+        let address = u64::from_le_bytes(*address).saturating_sub(1) as usize;
+        let mut found = None;
+        backtrace::resolve(address as *mut std::ffi::c_void, |symbol| {
+            let line = symbol.filename().zip(symbol.lineno());
+            if let Some((file, line)) = line {
+                // Of inlined frames the innermost comes first.
+                if found.is_none() && !is_ours_or_std(file) {
+                    found = Some(format!("{}:{line}", short(file)));
+                }
+            } else if fallback.is_none() {
+                fallback = symbol.name().map(|name| name.to_string());
+            }
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    fallback
+}
+
+/// Frames of the standard library, of the C library and of the harness itself.
+fn is_ours_or_std(file: &Path) -> bool {
+    let text = file.to_string_lossy();
+    let harness = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+    text.starts_with("/rustc/")
+        || text.contains("/lib/rustlib/src/")
+        || text.starts_with(harness)
+        || (text.starts_with("src/") && Path::new(harness).join(&text[4..]).exists())
+}
+
+/// A path without the part that differs from machine to machine: from the crate's folder on.
+fn short(file: &Path) -> String {
+    let text = file.to_string_lossy();
+    if let Ok(here) = std::env::current_dir()
+        && let Ok(inside) = file.strip_prefix(&here)
+    {
+        return inside.display().to_string();
+    }
+    let parts: Vec<&str> = text.split('/').collect();
+    let source = parts.iter().rposition(|part| matches!(*part, "src" | "tests" | "examples"));
+    let from = source.map_or(parts.len().saturating_sub(2), |at| at.saturating_sub(1));
+    parts[from..].join("/")
+}
+
+/// The sync call sites of a log, each with what it syncs.
+pub(crate) fn sync_sites(log: &[u8], sites: &mut Sites) -> BTreeMap<String, String> {
+    let calls = Calls::index(log, sites);
+    let mut found = BTreeMap::new();
+    let mut number = 0;
+    for record in records(log) {
+        let Event::Effect(effect) = record.event else { continue };
+        if let (Effect::Sync(_), Some(site), Some(name)) =
+            (effect, calls.site(number), calls.name(number))
+        {
+            let door = name.split(':').next().unwrap_or_default();
+            found.entry(site.to_owned()).or_insert_with(|| door.to_owned());
+        }
+        number += 1;
+    }
+    found
+}

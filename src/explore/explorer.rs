@@ -1,0 +1,347 @@
+//! The explorer: a process that never runs engine code. It has the engine recorded in a child,
+//! walks the log, and forks a child for each recovery.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Life};
+use crate::digest::{Digest, Digester};
+use crate::disk::profile::Profile;
+use crate::disk::tree::Tree;
+use crate::fault::Fault;
+use crate::oracle::CrashKind;
+use crate::oracle::model::Model;
+use crate::process::leaf::{self, Limits};
+use crate::process::region::Region;
+use crate::process::template::Reply;
+use crate::process::world::{Setup, World};
+use crate::script::{self, Script};
+use crate::sim::{OpOf, Sim, Step};
+use crate::time::Time;
+
+use super::calls::{Sites, sync_sites};
+use super::chooser::Random;
+use super::judge::Judge;
+use super::moment::Outcome;
+use super::protocol::{Failure, Frame, Request, Tally, Task};
+use super::replay;
+use super::walk::{self, Line};
+
+/// The real-time clock at the beginning of a run: 2026-01-01.
+const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+/// How long the machine has been up when a run begins, and after a process crash.
+const UPTIME: Duration = Duration::from_secs(100_000);
+/// How long it has been up when an engine recovers from a power loss.
+const BOOTED: Duration = Duration::from_secs(30);
+/// How often an open is tried again in a life with injected errors.
+const RETRIES: u32 = 2;
+/// A key that no workload writes: a lookup of it must find nothing.
+const NEVER_WRITTEN: &[u8] = b"never-written";
+
+/// Why an exploration ends before its end.
+pub(crate) enum Stop {
+    /// The request cannot be carried out.
+    Refused(String),
+    /// The same thing was done twice with different calls.
+    NotDeterministic(String),
+    /// The caller asked to stop at the first violation.
+    Found,
+}
+
+/// Serves one request; the entry of an explorer process.
+pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply) {
+    let last = match explore::<S>(request, reply) {
+        Ok(tally) => Frame::Done(tally),
+        Err(Stop::Refused(why)) => Frame::Refused(why),
+        Err(Stop::NotDeterministic(how)) => Frame::NotDeterministic(how),
+        Err(Stop::Found) => Frame::Refused("stopped outside a task".to_owned()),
+    };
+    send(reply, &last);
+}
+
+fn explore<S: Sim>(request: &[u8], reply: &mut Reply) -> Result<Tally, Stop> {
+    let request: Request = serde_json::from_slice(request)
+        .map_err(|error| Stop::Refused(format!("the request: {error}")))?;
+    let mut explorer = Explorer::<S>::new(request, reply)?;
+    let done = match explorer.request.task {
+        Task::Explore => explorer.explore(),
+        Task::Replay { .. } => replay::replay(&mut explorer),
+        Task::Sites => explorer.sites(),
+    };
+    match done {
+        Ok(()) | Err(Stop::Found) => Ok(explorer.finish()),
+        Err(stop) => Err(stop),
+    }
+}
+
+pub(super) fn send(reply: &mut Reply, frame: &Frame) {
+    if let Ok(bytes) = serde_json::to_vec(frame) {
+        reply.send(&bytes);
+    }
+}
+
+/// A recovery that was carried out.
+pub(crate) struct Recovered {
+    pub(crate) outcome: Outcome,
+    /// Its log, for the crashes inside it.
+    pub(crate) log: Vec<u8>,
+}
+
+/// What a child is to be given.
+pub(crate) struct Child<'a, Op> {
+    pub(crate) tree: &'a Tree,
+    /// When it begins.
+    pub(crate) start: Time,
+    /// How long the machine has been up then.
+    pub(crate) uptime: Duration,
+    pub(crate) faults: &'a [Fault],
+    pub(crate) stacks: bool,
+    pub(crate) script: Script<'a, Op>,
+}
+
+/// An explorer at work on one request.
+pub(crate) struct Explorer<'r, S: Sim> {
+    pub(crate) request: Request,
+    pub(crate) case: Case,
+    pub(crate) profile: Profile,
+    pub(crate) chooser: Random,
+    pub(crate) tally: Tally,
+    pub(crate) sites: Sites,
+    pub(crate) afterlife: Life,
+    /// Distinct crash states so far.
+    pub(crate) states: BTreeSet<Digest>,
+    /// Signatures that were reported.
+    pub(crate) reported: BTreeSet<(String, String)>,
+    /// Recoveries by what they hang on: the state and, if the engine looked, the time.
+    recovered: BTreeMap<(Digest, Option<(Time, bool)>), Rc<Outcome>>,
+    items: BTreeSet<Vec<u8>>,
+    region: &'static Region,
+    digester: Digester,
+    reply: &'r mut Reply,
+    started: Instant,
+    in_children: Duration,
+    in_debug: bool,
+    sim: std::marker::PhantomData<S>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "what an exploration costs is real time; it decides nothing")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<'r, S: Sim> Explorer<'r, S> {
+    fn new(request: Request, reply: &'r mut Reply) -> Result<Self, Stop> {
+        let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
+        let case = Case::parse(&request.case).map_err(|error| refuse(&error))?;
+        let profile = Profile::by_name(&case.profile)
+            .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
+        let afterlife = Case::parse(&format!("{}crash power step=0 effect=0\n{}", Case::new(S::NAME, profile.name, case.seed), request.afterlife.join("\n")))
+            .map_err(|error| refuse(&error))?;
+        let afterlife = afterlife.lives.into_iter().nth(1).unwrap_or_default();
+        let region = Region::new().map_err(|error| refuse(&error))?;
+        let mut explorer = Self {
+            chooser: Random::new(case.seed),
+            case,
+            profile,
+            tally: Tally::default(),
+            sites: Sites::default(),
+            afterlife,
+            states: BTreeSet::new(),
+            reported: BTreeSet::new(),
+            recovered: BTreeMap::new(),
+            items: BTreeSet::new(),
+            region: Box::leak(Box::new(region)),
+            digester: Digester::default(),
+            reply,
+            started: now(),
+            in_children: Duration::ZERO,
+            in_debug: false,
+            request,
+            sim: std::marker::PhantomData,
+        };
+        explorer.items = explorer.all_items()?;
+        Ok(explorer)
+    }
+
+    /// Every item that any step of the case may set, and one that none does.
+    fn all_items(&self) -> Result<BTreeSet<Vec<u8>>, Stop> {
+        let mut items = BTreeSet::from([NEVER_WRITTEN.to_vec()]);
+        let mut model = S::Model::default();
+        for life in self.case.lives.iter().chain([&self.afterlife]) {
+            for step in self.steps(life)? {
+                if let Step::Op(op) = step {
+                    model.apply(&op, Time::START);
+                    items.extend(model.state(Time::START).iter().map(|(item, _)| item.to_vec()));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// The steps of a life, read by the sim.
+    pub(crate) fn steps(&self, life: &Life) -> Result<Vec<Step<OpOf<S>>>, Stop> {
+        let read = |(index, step): (usize, &crate::case::Step)| {
+            Step::from_case(step).map_err(|error| {
+                Stop::Refused(format!("step {} (`{step}`), {error}", index + 1))
+            })
+        };
+        life.steps.iter().enumerate().map(read).collect()
+    }
+
+    pub(crate) fn send(&mut self, frame: &Frame) {
+        send(self.reply, frame);
+    }
+
+    /// Records the first life and returns its log.
+    pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
+        let steps = self.steps(&self.case.lives[0].clone())?;
+        let items = self.items.clone();
+        let faults = self.case.faults.clone();
+        let retries = if faults.is_empty() { 0 } else { RETRIES };
+        let script = Script { recovery: false, steps: &steps, items: &items, retries };
+        let tree = Tree::new();
+        let child =
+            Child { tree: &tree, start: Time::START, uptime: UPTIME, faults: &faults, stacks, script };
+        self.run_child(&child)
+    }
+
+    /// Recovers a crash state, or remembers how it was recovered before: a recovery hangs on the
+    /// state alone and, if the engine looked at a clock, on the time.
+    pub(crate) fn recover(
+        &mut self,
+        tree: &Tree,
+        digest: Digest,
+        crash: (CrashKind, Time),
+        down: Duration,
+    ) -> Result<Rc<Outcome>, Stop> {
+        let power = crash.0 == CrashKind::Power;
+        let timed = Some((crash.1, power));
+        for key in [(digest, None), (digest, timed)] {
+            if let Some(outcome) = self.recovered.get(&key) {
+                return Ok(Rc::clone(outcome));
+            }
+        }
+        let life = self.afterlife.clone();
+        let recovered = self.recover_alone(tree, crash, down, &life, self.request.stacks)?;
+        let outcome = Rc::new(recovered.outcome);
+        let timed = timed.filter(|_| outcome.timed);
+        self.recovered.insert((digest, timed), Rc::clone(&outcome));
+        Ok(outcome)
+    }
+
+    /// Recovers a crash state in a child of its own.
+    pub(crate) fn recover_alone(
+        &mut self,
+        tree: &Tree,
+        (kind, at): (CrashKind, Time),
+        down: Duration,
+        life: &Life,
+        stacks: bool,
+    ) -> Result<Recovered, Stop> {
+        let steps = self.steps(life)?;
+        let items = self.items.clone();
+        let start = at + down;
+        let uptime = match kind {
+            CrashKind::Process => UPTIME + start.since(Time::START),
+            CrashKind::Power => BOOTED,
+        };
+        let script = Script { recovery: true, steps: &steps, items: &items, retries: 0 };
+        let child = Child { tree, start, uptime, faults: &[], stacks, script };
+        self.tally.recoveries += 1;
+        self.run_child(&child)
+    }
+
+    fn run_child(&mut self, child: &Child<'_, OpOf<S>>) -> Result<Recovered, Stop> {
+        self.region.reset();
+        let started = now();
+        let body = || {
+            let setup = Setup {
+                start: child.start,
+                uptime: child.uptime,
+                epoch: EPOCH,
+                seed: self.case.seed.derive("entropy", 0).0,
+                faults: child.faults.to_vec(),
+                stacks: child.stacks,
+                ..Setup::new(child.tree.clone(), self.region)
+            };
+            World::install(setup);
+            script::run::<S::Engine>(&child.script);
+        };
+        let ending = if self.in_debug { leaf::here(body) } else { leaf::run(self.region, &Limits::default(), body) };
+        self.in_children += now().duration_since(started);
+        let log = self.region.bytes().to_vec();
+        let outcome = Outcome::read(&log, ending);
+        for path in &outcome.outside {
+            let text = format!("the engine opened a file outside its directory for writing: {path}");
+            send(self.reply, &Frame::Notice(text));
+        }
+        if let Some(call) = &outcome.refused {
+            return Err(Stop::Refused(format!("{} called {call}, which is not simulated", S::NAME)));
+        }
+        Ok(Recovered { outcome, log })
+    }
+
+    /// From now on recoveries run in this process, without limits.
+    pub(crate) fn debug(&mut self) {
+        self.in_debug = true;
+    }
+
+    /// Adds a recovery to the digest of the exploration.
+    pub(crate) fn note(&mut self, state: Digest, recovered: Digest) {
+        self.digester.add_number(state.0);
+        self.digester.add_number(recovered.0);
+    }
+
+    fn explore(&mut self) -> Result<(), Stop> {
+        let recorded = self.record(self.request.stacks)?;
+        self.tally.run = recorded.outcome.digest;
+        self.note(Digest(0), recorded.outcome.digest);
+        let life = self.case.lives[0].clone();
+        let mut judge = Judge::<S>::new();
+        judge.begin(self.steps(&life)?);
+        if let Err(violation) = judge.clone().outcome(&recorded.outcome) {
+            let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
+            return self.violated(failure);
+        }
+        let line = Line { lives: Vec::new(), life, depth: 0 };
+        walk::walk(self, &line, &recorded.log, Tree::new(), judge)
+    }
+
+    fn sites(&mut self) -> Result<(), Stop> {
+        let recorded = self.record(true)?;
+        for (site, what) in sync_sites(&recorded.log, &mut self.sites) {
+            self.send(&Frame::Site(site, what));
+        }
+        Ok(())
+    }
+
+    /// Counts a violation, reports the first of each signature.
+    pub(crate) fn violated(&mut self, failure: Failure) -> Result<(), Stop> {
+        let name = (failure.class.clone(), failure.signature.clone());
+        if self.request.known.contains(&name) {
+            self.tally.shadowed += 1;
+            self.tally.known += u64::from(self.reported.insert(name));
+            return Ok(());
+        }
+        self.tally.violations += 1;
+        if self.reported.insert(name) {
+            self.send(&Frame::Violation(Box::new(failure)));
+        }
+        if self.request.budget.stop { Err(Stop::Found) } else { Ok(()) }
+    }
+
+    /// Tells the caller how far it is.
+    pub(crate) fn progress(&mut self) {
+        let tally = self.tally;
+        self.send(&Frame::Progress(tally));
+    }
+
+    fn finish(&mut self) -> Tally {
+        self.tally.states = self.states.len() as u64;
+        self.tally.digest = self.digester.finish();
+        self.tally.seconds = now().duration_since(self.started).as_secs_f64();
+        self.tally.harness_seconds = self.tally.seconds - self.in_children.as_secs_f64();
+        self.tally
+    }
+}

@@ -1,0 +1,158 @@
+//! A violation with everything that a report and a case say about it.
+
+use crate::case::{Case, Crash, Expect, Life};
+use crate::disk::fate::Fate;
+use crate::disk::pending::Pending;
+use crate::oracle::{CrashKind, Violation};
+use crate::sim::Sim;
+use crate::text::{Word, quote, words};
+
+use super::calls::Calls;
+use super::explorer::Explorer;
+use super::moment::Outcome;
+use super::protocol::{Failure, ItemRow, PieceRow};
+use super::walk::{DOWN, Line, Point};
+
+/// The word by which a case says how many pages of an interrupted write had been copied.
+pub(crate) const PAGES: &str = "pages=";
+
+/// A crash, and what it left.
+pub(crate) struct Crashed<'a> {
+    pub(crate) kind: CrashKind,
+    pub(crate) point: &'a Point,
+    pub(crate) left: Left,
+}
+
+/// What a crash left of what was written.
+pub(crate) enum Left {
+    /// All of it: the process died between two changes.
+    All,
+    /// All of it, and so many pages of the write that the process died in.
+    Pages(u64),
+    /// What a fate says: the power went.
+    Fate(Fate),
+}
+
+impl Left {
+    fn words(&self, pending: &Pending) -> Vec<Word> {
+        let text = match self {
+            Self::All => return Vec::new(),
+            Self::Pages(pages) => format!("{PAGES}{pages}"),
+            Self::Fate(fate) => pending.show(fate),
+        };
+        words(&text).unwrap_or_default()
+    }
+}
+
+/// The life that a crash ended, with the crash.
+pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &Pending) -> Life {
+    let point = crashed.point;
+    let steps = line.life.steps.iter().take(point.step as usize).cloned().collect();
+    let crash = Crash {
+        kind: crashed.kind,
+        step: point.step,
+        effect: point.effect,
+        returned: point.returned,
+        within: within(calls, point).map(str::to_owned),
+        down: DOWN,
+        fate: crashed.left.words(pending),
+    };
+    Life { steps, crash: Some(crash) }
+}
+
+/// The call that was under way at a point, or the next one that changes something.
+pub(crate) fn within<'c>(calls: &'c Calls, point: &Point) -> Option<&'c str> {
+    calls.name(point.flight.unwrap_or(point.effects))
+}
+
+/// The failure of a run that no crash interrupted.
+pub(crate) fn without_crash<S: Sim>(
+    explorer: &Explorer<'_, S>,
+    violation: &Violation,
+    outcome: &Outcome,
+) -> Failure {
+    let case = Case { lives: vec![explorer.case.lives[0].clone()], ..explorer.case.clone() };
+    failure(case, violation, outcome)
+}
+
+/// The failure of a recovery. `afterlife` says whether it came after the first of the steps that
+/// follow a recovery, which then belong to the case.
+pub(crate) fn after_crash<S: Sim>(
+    explorer: &Explorer<'_, S>,
+    line: &Line,
+    life: Life,
+    afterlife: bool,
+    violation: &Violation,
+    outcome: &Outcome,
+) -> Failure {
+    let mut lives = line.lives.clone();
+    lives.push(life);
+    if afterlife {
+        lives.push(explorer.afterlife.clone());
+    }
+    failure(Case { lives, ..explorer.case.clone() }, violation, outcome)
+}
+
+fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure {
+    case.expect = Expect::Violation(violation.class, Some(violation.signature.clone()));
+    case.known = None;
+    let shown = |value: &Option<Vec<u8>>| {
+        value.as_deref().map_or_else(|| "absent".to_owned(), quote)
+    };
+    let row = |diff: &crate::oracle::ItemDiff| ItemRow {
+        item: quote(&diff.item),
+        expected: shown(&diff.expected),
+        found: shown(&diff.found),
+        note: diff.note.clone(),
+    };
+    Failure {
+        case: case.to_string(),
+        class: violation.class.to_string(),
+        signature: violation.signature.to_string(),
+        headline: violation.class.headline().to_owned(),
+        message: violation.message.clone(),
+        point: String::new(),
+        items: violation.details.iter().map(row).collect(),
+        pieces: Vec::new(),
+        counts: [0; 3],
+        digest: outcome.digest,
+    }
+}
+
+/// The words for a crash point.
+pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String {
+    let point = crashed.point;
+    let kind = match crashed.kind {
+        CrashKind::Power => "power lost",
+        CrashKind::Process => "process died",
+    };
+    let life = if depth > 0 { "after a recovery, " } else { "" };
+    let step = if point.step == 0 { "opening".to_owned() } else { format!("step {}", point.step) };
+    let call = match (within(calls, point), point.flight) {
+        (Some(call), Some(_)) => format!(", in {call}"),
+        (Some(call), None) => format!(", before {call}"),
+        (None, _) => String::new(),
+    };
+    format!("{kind} {life}in {step}, {} changes into it{call}, at {}", point.effect, point.at)
+}
+
+/// What became of the pending pieces: the rows of those that were lost or torn, and how many were
+/// pending, kept and torn.
+pub(crate) fn pieces(pending: &Pending, fate: &Fate, calls: &Calls) -> (Vec<PieceRow>, [u64; 3]) {
+    let losses = pending.losses(fate);
+    let torn = losses.iter().filter(|loss| !loss.kept.is_empty()).count() as u64;
+    let rows = losses
+        .iter()
+        .map(|loss| PieceRow {
+            name: pending.name(loss.group),
+            what: loss.piece.to_string(),
+            fate: match loss.kept.first() {
+                None => "lost".to_owned(),
+                Some(kept) => format!("torn, {}..{} kept", kept.start, kept.end),
+            },
+            site: calls.site(loss.piece.effect).map(str::to_owned),
+        })
+        .collect();
+    let all = pending.len() as u64;
+    (rows, [all, all - losses.len() as u64, torn])
+}

@@ -1,0 +1,140 @@
+//! A child's log without the calls: what was done and seen, in order, and how the child ended.
+
+use crate::digest::{Digest, Digester};
+use crate::engine::Ack;
+use crate::log::{Event, Mark, Phase, Record, records};
+use crate::process::ending::Ending;
+use crate::script;
+use crate::state::State;
+use crate::time::Time;
+
+/// One thing that a child did or saw, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Moment {
+    pub(crate) at: Time,
+    pub(crate) what: What,
+}
+
+/// What a child did or saw.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    /// A phase began.
+    Began(Phase),
+    /// Opening the store ended.
+    Opened(Result<(), String>),
+    /// Closing it ended.
+    Closed(Result<(), String>),
+    /// A read-back ended.
+    Read(Result<(), String>),
+    /// A step was issued.
+    Issued(u32),
+    /// A step returned.
+    Returned(u32, Result<Ack, String>),
+    /// What a read-back showed.
+    Observed(State),
+    /// The parts of a read-back disagreed.
+    Inconsistent(String),
+    /// The script was carried out to its end.
+    Done,
+}
+
+/// What became of a child.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) moments: Vec<Moment>,
+    pub(crate) ending: Ending,
+    /// Digest of every call, mark and effect with its time.
+    pub(crate) digest: Digest,
+    /// How many changes of the disk there were.
+    pub(crate) effects: u64,
+    /// Whether the engine read a clock.
+    pub(crate) timed: bool,
+    /// The call that is not simulated and that the engine made all the same.
+    pub(crate) refused: Option<String>,
+    /// Why the run was ended for going on and on.
+    pub(crate) hung: Option<String>,
+    /// Files outside the mount that the engine opened for writing.
+    pub(crate) outside: Vec<String>,
+    /// The time of the last record.
+    pub(crate) end: Time,
+}
+
+/// The moment that a mark stands for, if it is one that is judged.
+pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
+    let owned = |result: Result<(), &str>| result.map_err(str::to_owned);
+    let what = match *mark {
+        Mark::Begin(phase) => What::Began(phase),
+        Mark::End(Phase::Open, result) => What::Opened(owned(result)),
+        Mark::End(Phase::Close, result) => What::Closed(owned(result)),
+        Mark::End(Phase::ReadBack, result) => What::Read(owned(result)),
+        Mark::Issued(step) => What::Issued(step),
+        Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
+        Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
+        Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
+        Mark::Done => What::Done,
+        Mark::Outside(_) | Mark::NotSimulated(_) | Mark::Hung(_) | Mark::SawClock => return None,
+    };
+    Some(Moment { at, what })
+}
+
+impl Outcome {
+    /// Reads a child's log.
+    pub(crate) fn read(log: &[u8], ending: Ending) -> Self {
+        let mut outcome = Self {
+            moments: Vec::new(),
+            ending,
+            digest: Digest(0),
+            effects: 0,
+            timed: false,
+            refused: None,
+            hung: None,
+            outside: Vec::new(),
+            end: Time::START,
+        };
+        let mut digester = Digester::default();
+        for record in records(log) {
+            outcome.end = record.at;
+            digest(&record, &mut digester);
+            match record.event {
+                Event::Effect(_) => outcome.effects += 1,
+                Event::Call(_) => {}
+                Event::Mark(mark) => outcome.note(record.at, &mark),
+            }
+        }
+        // A child that came to a bad end had no time to say whether it looked at a clock.
+        outcome.timed |= !outcome.ending.is_finished();
+        outcome.digest = digester.finish();
+        outcome
+    }
+
+    fn note(&mut self, at: Time, mark: &Mark<'_>) {
+        match mark {
+            Mark::NotSimulated(call) => {
+                self.refused.get_or_insert_with(|| (*call).to_owned());
+            }
+            Mark::SawClock => self.timed = true,
+            Mark::Hung(why) => self.hung = Some((*why).to_owned()),
+            Mark::Outside(path) => {
+                self.outside.push(String::from_utf8_lossy(path).into_owned());
+            }
+            _ => self.moments.extend(moment(at, mark)),
+        }
+    }
+
+    /// Whether the script was carried out to its end.
+    pub(crate) fn finished(&self) -> bool {
+        matches!(self.moments.last(), Some(Moment { what: What::Done, .. }))
+    }
+}
+
+/// Adds a record to the digest of a run: all of it but the return addresses, which differ from
+/// build to build.
+fn digest(record: &Record<'_>, digester: &mut Digester) {
+    let record = match record.event {
+        Event::Call(call) => {
+            Record { event: Event::Call(crate::log::Call { stack: &[], ..call }), ..*record }
+        }
+        _ => *record,
+    };
+    digester.add(&postcard::to_allocvec(&record).unwrap_or_default());
+}

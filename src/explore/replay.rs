@@ -1,0 +1,243 @@
+//! Carries a case out as it is written: record, crash where it says, recover, and so on.
+
+use std::path::Path;
+
+use crate::case::{Crash, Life};
+use crate::digest::Digest;
+use crate::disk::effect::Kind;
+use crate::disk::fate::Fate;
+use crate::disk::pending::Pending;
+use crate::disk::tree::{Body, Tree};
+use crate::log::{Event, records};
+use crate::oracle::{CrashKind, Violation};
+use crate::sim::Sim;
+
+use super::calls::Calls;
+use super::explorer::{Explorer, Recovered, Stop};
+use super::failure::{self, Crashed, Left, PAGES};
+use super::judge::Judge;
+use super::moment::moment;
+use super::protocol::{Failure, Frame, Task};
+use super::trace;
+use super::walk::{Line, Point};
+
+/// Replays the case of a request.
+pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+    let (trace, debug) = match explorer.request.task {
+        Task::Replay { trace, debug } => (trace, debug),
+        Task::Explore | Task::Sites => (false, false),
+    };
+    let lives = explorer.case.lives.clone();
+    let mut judge = Judge::<S>::new();
+    let mut run = explorer.record(true)?;
+    explorer.tally.run = run.outcome.digest;
+    explorer.note(Digest(0), run.outcome.digest);
+    let mut pending = Pending::new(Tree::new(), &explorer.profile);
+    let mut before: Option<Failure> = None;
+    for (depth, life) in lives.iter().enumerate() {
+        judge.begin(explorer.steps(life)?);
+        if trace {
+            trace_life(explorer, depth, &run, &pending);
+        }
+        let Some(crash) = &life.crash else {
+            let violated = judge.outcome(&run.outcome);
+            return finish(explorer, violated, &run, before);
+        };
+        let line = Line {
+            lives: lives[..depth].to_vec(),
+            life: life.clone(),
+            depth: u32::try_from(depth).unwrap_or(u32::MAX),
+        };
+        let calls = Calls::index(&run.log, &mut explorer.sites);
+        let point = reach(crash, life, &run.log, &calls, &mut pending, &mut judge)?;
+        let left = left(crash, &pending)?;
+        let crashed = Crashed { kind: crash.kind, point: &point, left };
+        let mut told = describe(explorer, &line, &calls, &crashed, &pending);
+        pending = fall(&crashed, &run.log, &pending);
+        judge.crash(crash.kind, point.at);
+        let next = lives.get(depth + 1).cloned().unwrap_or_default();
+        let last = depth + 2 >= lives.len();
+        if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
+            keep(pending.live(), &folder)?;
+        }
+        if debug && last {
+            explorer.debug();
+        }
+        let tree = pending.live().clone();
+        run = explorer.recover_alone(&tree, (crash.kind, point.at), crash.down, &next, true)?;
+        explorer.note(tree.digest(), run.outcome.digest);
+        told.digest = run.outcome.digest;
+        before = Some(told);
+        if depth + 1 == lives.len() {
+            judge.begin(Vec::new());
+            if trace {
+                trace_life(explorer, depth + 1, &run, &pending);
+            }
+            let violated = judge.outcome(&run.outcome);
+            return finish(explorer, violated, &run, before);
+        }
+    }
+    Ok(())
+}
+
+fn finish<S: Sim>(
+    explorer: &mut Explorer<'_, S>,
+    violated: Result<(), Violation>,
+    run: &Recovered,
+    told: Option<Failure>,
+) -> Result<(), Stop> {
+    let Err(violation) = violated else { return Ok(()) };
+    let mut failure = failure::without_crash(explorer, &violation, &run.outcome);
+    if let Some(told) = told {
+        failure.point = told.point;
+        failure.pieces = told.pieces;
+        failure.counts = told.counts;
+    }
+    failure.case = explorer.case.to_string();
+    explorer.violated(failure)
+}
+
+/// Walks a log up to the crash point of a case.
+fn reach<S: Sim>(
+    crash: &Crash,
+    life: &Life,
+    log: &[u8],
+    calls: &Calls,
+    pending: &mut Pending,
+    judge: &mut Judge<S>,
+) -> Result<Point, Stop> {
+    let mut found = Point::start();
+    let there = |point: &Point| {
+        (point.step, point.effect, point.returned) == (crash.step, crash.effect, crash.returned)
+    };
+    let mut records = records(log);
+    while !there(&found) {
+        let Some(record) = records.next() else {
+            let (step, effect) = (crash.step, crash.effect);
+            let message = format!("the run never comes to step={step} effect={effect}");
+            return Err(Stop::Refused(format!("{message}: the case no longer fits")));
+        };
+        found.pass(&record, life.steps.len());
+        match record.event {
+            Event::Effect(effect) => pending.apply(&effect, record.at),
+            Event::Mark(mark) => {
+                if let Some(moment) = moment(record.at, &mark) {
+                    judge.moment(&moment).map_err(|violation| {
+                        let message = &violation.message;
+                        Stop::Refused(format!("the case is violated before its crash: {message}"))
+                    })?;
+                }
+            }
+            Event::Call(_) => {}
+        }
+    }
+    let now = failure::within(calls, &found);
+    if crash.within.is_some() && crash.within.as_deref() != now {
+        let then = crash.within.as_deref().unwrap_or_default();
+        let now = now.unwrap_or("the end");
+        return Err(Stop::Refused(format!(
+            "at step={} effect={} the run is in {now}, not in {then}: the case no longer fits",
+            crash.step, crash.effect
+        )));
+    }
+    Ok(found)
+}
+
+/// What a case says that its crash left.
+fn left(crash: &Crash, pending: &Pending) -> Result<Left, Stop> {
+    if crash.kind == CrashKind::Power {
+        let fate = pending.read(&crash.fate);
+        return fate.map(Left::Fate).map_err(|error| Stop::Refused(error.to_string()));
+    }
+    match crash.fate.as_slice() {
+        [] => Ok(Left::All),
+        [word] => {
+            let text = word.text();
+            let pages = text.strip_prefix(PAGES).and_then(|number| number.parse().ok());
+            pages.map(Left::Pages).ok_or_else(|| {
+                Stop::Refused(format!("`{text}` does not go with a process crash: expected {PAGES}N"))
+            })
+        }
+        _ => Err(Stop::Refused(format!("a process crash takes {PAGES}N at most"))),
+    }
+}
+
+/// The disk after the crash.
+fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
+    let point = crashed.point;
+    match &crashed.left {
+        Left::Fate(fate) => Pending::new(pending.keep(fate).tree, pending.profile()),
+        Left::All => pending.process_crash(point.at),
+        Left::Pages(pages) => {
+            let mut effects = records(log).filter_map(|record| match record.event {
+                Event::Effect(effect) => Some((effect, record.at)),
+                _ => None,
+            });
+            match effects.nth(point.effects as usize) {
+                Some((effect, at)) => pending.partial_write(&effect, *pages, at),
+                None => pending.process_crash(point.at),
+            }
+        }
+    }
+}
+
+/// What a report says about a crash, before it is known what comes of it.
+fn describe<S: Sim>(
+    explorer: &Explorer<'_, S>,
+    line: &Line,
+    calls: &Calls,
+    crashed: &Crashed<'_>,
+    pending: &Pending,
+) -> Failure {
+    let mut failure = Failure {
+        case: explorer.case.to_string(),
+        point: failure::place(crashed, calls, line.depth),
+        ..Failure::default()
+    };
+    if let Left::Fate(fate) = &crashed.left {
+        (failure.pieces, failure.counts) = failure::pieces(pending, fate, calls);
+    }
+    failure
+}
+
+fn trace_life<S: Sim>(
+    explorer: &mut Explorer<'_, S>,
+    depth: usize,
+    run: &Recovered,
+    pending: &Pending,
+) {
+    let heading = if depth == 0 { "the run".to_owned() } else { format!("after crash {depth}") };
+    explorer.send(&Frame::Trace(format!("-- {heading}")));
+    for line in trace::lines(&run.log, pending.live(), &mut explorer.sites) {
+        explorer.send(&Frame::Trace(line));
+    }
+    explorer.send(&Frame::Trace(format!("-- {}", run.outcome.ending)));
+}
+
+/// Writes a crash state out as real files.
+fn keep(tree: &Tree, folder: &Path) -> Result<(), Stop> {
+    let failed = |path: &Path, error: std::io::Error| {
+        Stop::Refused(format!("--keep {}: {error}", path.display()))
+    };
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let occupied = std::fs::read_dir(folder).map_err(|error| failed(folder, error))?.next().is_some();
+    if occupied {
+        return Err(Stop::Refused(format!("--keep {}: it is not empty", folder.display())));
+    }
+    let mut paths: Vec<_> = tree.paths().into_iter().collect();
+    paths.sort_by(|one, other| one.1.cmp(&other.1));
+    for (ino, path) in paths {
+        let Some(node) = tree.node(ino) else { continue };
+        let path = folder.join(String::from_utf8_lossy(&path).as_ref());
+        let write = || match &node.body {
+            Body::File(content) => std::fs::write(&path, content.to_vec()),
+            Body::Directory(_) => std::fs::create_dir_all(&path),
+            Body::Symlink(target) => {
+                std::os::unix::fs::symlink(String::from_utf8_lossy(target).as_ref(), &path)
+            }
+        };
+        debug_assert!(matches!(node.kind(), Kind::File | Kind::Directory | Kind::Symlink));
+        write().map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The calls of a run as lines that a person reads.
+
+use crate::disk::tree::Tree;
+use crate::log::{Event, Mark, Phase, records};
+use crate::text::quote;
+
+use super::calls::Sites;
+
+/// One line for each call and each mark of a log.
+pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> {
+    let mut lines = Vec::new();
+    for record in records(log) {
+        let line = match record.event {
+            Event::Effect(_) => continue,
+            Event::Call(call) => {
+                let path = if call.path.is_empty() { String::new() } else { quote(call.path) };
+                let other =
+                    if call.other.is_empty() { String::new() } else { format!(" {}", quote(call.other)) };
+                let [first, second] = call.arguments;
+                let result = match call.result {
+                    error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),
+                    number => number.to_string(),
+                };
+                let fault = if call.fault { "  (injected)" } else { "" };
+                let site = sites.resolve(call.stack).map(|site| format!("  {site}"));
+                format!(
+                    "{:<12} {path}{other} {first} {second} = {result}{fault}{}",
+                    call.door,
+                    site.unwrap_or_default()
+                )
+            }
+            Event::Mark(mark) => match mark_text(&mark) {
+                Some(text) => format!("-- {text}"),
+                None => continue,
+            },
+        };
+        lines.push(format!("{} {line}", record.at));
+    }
+    lines
+}
+
+fn mark_text(mark: &Mark<'_>) -> Option<String> {
+    let phase = |phase: &Phase| match phase {
+        Phase::Open => "open",
+        Phase::ReadBack => "read back",
+        Phase::Close => "close",
+    };
+    Some(match mark {
+        Mark::Begin(which) => phase(which).to_owned(),
+        Mark::End(which, Ok(())) => format!("{} returned", phase(which)),
+        Mark::End(which, Err(error)) => format!("{} failed: {error}", phase(which)),
+        Mark::Issued(step) => format!("step {step}"),
+        Mark::Returned(step, Ok(ack)) => format!("step {step} returned: {ack}"),
+        Mark::Returned(step, Err(error)) => format!("step {step} failed: {error}"),
+        Mark::Inconsistent(how) => format!("inconsistent: {how}"),
+        Mark::Outside(path) => format!("outside the mount: {}", quote(path)),
+        Mark::NotSimulated(call) => format!("not simulated: {call}"),
+        Mark::Hung(why) => format!("hung: {why}"),
+        Mark::Observed(_) | Mark::SawClock | Mark::Done => return None,
+    })
+}

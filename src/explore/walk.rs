@@ -1,0 +1,385 @@
+//! One forward walk over a log: at each position where the disk or a promise has changed, the
+//! crash states that may be found there, each recovered and judged.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::case::Life;
+use crate::digest::Digest;
+use crate::disk::content::PAGE;
+use crate::disk::effect::Effect;
+use crate::disk::fate::Fate;
+use crate::disk::pending::Pending;
+use crate::disk::tree::Tree;
+use crate::log::{Event, Mark, Record, records};
+use crate::oracle::{CrashKind, Violation};
+use crate::sim::Sim;
+use crate::time::Time;
+
+use super::calls::Calls;
+use super::chooser::{Choice, Chooser};
+use super::explorer::{Explorer, Recovered, Stop};
+use super::failure::{self, Crashed, Left};
+use super::fates;
+use super::judge::Judge;
+use super::moment::{Outcome, moment};
+use super::protocol::Failure;
+
+/// How long the machine is down after a crash.
+pub(crate) const DOWN: Duration = Duration::from_secs(1);
+/// One recovery in so many has crashes placed in it, beside each whose calls are new.
+const NESTED_SHARE: u64 = 12;
+/// A process may die behind each of the first pages of a long write.
+const PARTIAL_WRITES: usize = 8;
+/// How many crash points are passed between two progress frames.
+const PROGRESS_EVERY: u64 = 64;
+
+/// Which run is walked.
+pub(crate) struct Line {
+    /// The lives before this one, each with the crash that ended it.
+    pub(crate) lives: Vec<Life>,
+    /// The steps of this one.
+    pub(crate) life: Life,
+    /// How many crashes came before.
+    pub(crate) depth: u32,
+}
+
+/// A crash point: a position in a log, and the words for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    pub(crate) at: Time,
+    /// The step under way; 0 is the opening.
+    pub(crate) step: u32,
+    /// How many changes were made within the step.
+    pub(crate) effect: u32,
+    /// Whether the step has returned.
+    pub(crate) returned: bool,
+    /// How many changes were made in the whole log.
+    pub(crate) effects: u64,
+    /// The change whose call has not returned.
+    pub(crate) flight: Option<u64>,
+}
+
+impl Point {
+    pub(crate) fn start() -> Self {
+        Self { at: Time::START, step: 0, effect: 0, returned: false, effects: 0, flight: None }
+    }
+
+    /// Goes on behind a record; says whether a crash there may leave something new.
+    pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
+        self.at = record.at;
+        match record.event {
+            Event::Effect(_) => {
+                self.flight = Some(self.effects);
+                self.effect += 1;
+                self.effects += 1;
+                true
+            }
+            Event::Call(_) => {
+                self.flight = None;
+                false
+            }
+            Event::Mark(mark) => {
+                let begins = match mark {
+                    Mark::Issued(step) => Some(step),
+                    // What follows the last step is one more.
+                    Mark::Returned(step, _) if step as usize == steps => Some(step + 1),
+                    _ => None,
+                };
+                self.returned |= matches!(mark, Mark::Returned(..));
+                if let Some(step) = begins {
+                    self.step = step;
+                    self.effect = 0;
+                    self.returned = false;
+                }
+                matches!(mark, Mark::Issued(_) | Mark::Returned(..))
+            }
+        }
+    }
+}
+
+/// What one walk has spent and seen.
+struct Walk<'a, S: Sim> {
+    line: &'a Line,
+    calls: Calls,
+    /// States that were judged, with the kind of crash and the bound they were judged by.
+    judged: BTreeSet<(Digest, CrashKind, u64)>,
+    /// Recoveries that may be spent on this log, and the points they are spread over.
+    allowance: u64,
+    points: u64,
+    passed: u64,
+    spent_before: u64,
+    /// Digests of recoveries that had crashes placed in them.
+    nested: BTreeSet<Digest>,
+    judge: Judge<S>,
+    pending: Pending,
+    log: &'a [u8],
+}
+
+/// Walks a log and visits each crash point.
+pub(crate) fn walk<S: Sim>(
+    explorer: &mut Explorer<'_, S>,
+    line: &Line,
+    log: &[u8],
+    pending: Pending,
+    judge: Judge<S>,
+    allowance: u64,
+) -> Result<(), Stop> {
+    let steps = line.life.steps.len();
+    let mut point = Point::start();
+    let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
+    let mut walk = Walk {
+        line,
+        calls: Calls::index(log, &mut explorer.sites),
+        judged: BTreeSet::new(),
+        allowance,
+        points,
+        passed: 0,
+        spent_before: explorer.tally.recoveries,
+        nested: BTreeSet::new(),
+        judge,
+        pending,
+        log,
+    };
+    walk.go(explorer)
+}
+
+impl<S: Sim> Walk<'_, S> {
+    fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+        let steps = self.line.life.steps.len();
+        let mut point = Point::start();
+        self.visit(explorer, &point)?;
+        for record in records(self.log) {
+            let before = point.clone();
+            let changed = point.pass(&record, steps);
+            match record.event {
+                Event::Effect(effect) => self.effect(explorer, &before, &effect, record.at)?,
+                Event::Mark(mark) => {
+                    if let Some(moment) = moment(record.at, &mark) {
+                        // The whole run was judged before it was walked.
+                        let _ = self.judge.moment(&moment);
+                    }
+                }
+                Event::Call(_) => {}
+            }
+            if changed {
+                self.visit(explorer, &point)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn effect(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        before: &Point,
+        effect: &Effect<'_>,
+        at: Time,
+    ) -> Result<(), Stop> {
+        if let (Effect::Sync(_), Some(muted)) = (effect, &explorer.request.muted)
+            && self.calls.site(before.effects) == Some(muted)
+        {
+            let mut synced = self.pending.clone();
+            synced.apply(effect, at);
+            explorer.tally.muted += (self.pending.len() - synced.len().min(self.pending.len())) as u64;
+            return Ok(());
+        }
+        self.interrupt_write(explorer, before, effect, at)?;
+        self.pending.apply(effect, at);
+        Ok(())
+    }
+
+    /// A process that is killed inside a write leaves some of its pages copied.
+    fn interrupt_write(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        before: &Point,
+        effect: &Effect<'_>,
+        at: Time,
+    ) -> Result<(), Stop> {
+        let Effect::Write { offset, bytes, .. } = effect else { return Ok(()) };
+        let page = PAGE as u64;
+        let pages = (offset + bytes.len() as u64).div_ceil(page) - offset / page;
+        for copied in (1..pages).take(PARTIAL_WRITES) {
+            let after = self.pending.partial_write(effect, copied, at);
+            self.process(explorer, before, Left::Pages(copied), &after)?;
+        }
+        Ok(())
+    }
+
+    /// Visits the crash states of one point, as far as the budget goes.
+    fn visit(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+        self.passed += 1;
+        explorer.tally.points += 1;
+        if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
+            explorer.progress();
+        }
+        let after = self.pending.process_crash(point.at);
+        self.process(explorer, point, Left::All, &after)?;
+        let flight = point.flight;
+        let limit = explorer.request.budget.exhaustive;
+        match fates::all(&self.pending, flight, limit) {
+            Some(all) => {
+                explorer.tally.exhaustive_points += 1;
+                for fate in all {
+                    self.power(explorer, point, fate)?;
+                }
+            }
+            None => self.sample(explorer, point)?,
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+        // What was not spent at earlier points may be spent here.
+        let may = self.allowance * self.passed / self.points.max(1);
+        let mut tries = 0;
+        let mut sampler = fates::Sampler::new(&self.pending, point.flight);
+        while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
+            tries += 1;
+            let Some(fate) = sampler.next(&self.pending, &mut explorer.chooser) else { break };
+            self.power(explorer, point, fate)?;
+        }
+        Ok(())
+    }
+
+    /// The process dies and the kernel goes on.
+    fn process(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        point: &Point,
+        left: Left,
+        after: &Pending,
+    ) -> Result<(), Stop> {
+        let crashed = Crashed { kind: CrashKind::Process, point, left };
+        let tree = after.live().clone();
+        self.state(explorer, &crashed, &tree, tree.digest(), || after.clone())
+    }
+
+    /// The power goes.
+    fn power(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        point: &Point,
+        fate: Fate,
+    ) -> Result<(), Stop> {
+        let state = self.pending.keep(&fate);
+        let profile = explorer.profile;
+        let crashed = Crashed { kind: CrashKind::Power, point, left: Left::Fate(fate) };
+        let mounted = || Pending::new(state.tree.clone(), &profile);
+        self.state(explorer, &crashed, &state.tree, state.digest, mounted)
+    }
+
+    /// Recovers one crash state and judges what came back.
+    fn state(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        crashed: &Crashed<'_>,
+        tree: &Tree,
+        digest: Digest,
+        after: impl FnOnce() -> Pending,
+    ) -> Result<(), Stop> {
+        let crash = (crashed.kind, crashed.point.at);
+        let bound = self.judge.bound(crash.0, crash.1);
+        if !self.judged.insert((digest, crash.0, bound)) {
+            return Ok(());
+        }
+        explorer.states.insert(digest);
+        let outcome = explorer.recover(tree, digest, crash, DOWN)?;
+        explorer.note(digest, outcome.digest);
+        let mut judge = self.judge.clone();
+        judge.crash(crash.0, crash.1);
+        judge.begin(explorer.steps(&explorer.afterlife)?);
+        let mut after_all = judge.clone();
+        let violated = after_all.outcome(&outcome);
+        let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
+        if violated.is_err() || wanted {
+            explorer.tally.rechecked += u64::from(wanted);
+            self.again(explorer, tree, crash, outcome.digest)?;
+        }
+        match violated {
+            Err(violation) => {
+                let failure = self.failure(explorer, crashed, after_all.in_steps(), &violation, &outcome);
+                explorer.violated(failure)
+            }
+            Ok(()) => {
+                let nest = outcome.effects > 0 && outcome.finished();
+                if nest && self.nests(explorer, outcome.digest) {
+                    self.nest(explorer, crashed, tree, outcome.digest, after(), judge)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn failure(
+        &self,
+        explorer: &Explorer<'_, S>,
+        crashed: &Crashed<'_>,
+        in_steps: bool,
+        violation: &Violation,
+        outcome: &Outcome,
+    ) -> Failure {
+        let life = failure::life(self.line, &self.calls, crashed, &self.pending);
+        let mut failure =
+            failure::after_crash(explorer, self.line, life, in_steps, violation, outcome);
+        failure.point = failure::place(crashed, &self.calls, self.line.depth);
+        if let Left::Fate(fate) = &crashed.left {
+            (failure.pieces, failure.counts) = failure::pieces(&self.pending, fate, &self.calls);
+        }
+        failure
+    }
+
+    /// Recovers a state once more and compares the digests.
+    fn again(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        tree: &Tree,
+        crash: (CrashKind, Time),
+        digest: Digest,
+    ) -> Result<Recovered, Stop> {
+        let life = explorer.afterlife.clone();
+        let again = explorer.recover_alone(tree, crash, DOWN, &life, explorer.request.stacks)?;
+        if again.outcome.digest == digest {
+            return Ok(again);
+        }
+        Err(Stop::NotDeterministic(format!(
+            "recovering the same crash state twice gave the digests {digest} and {}",
+            again.outcome.digest
+        )))
+    }
+
+    /// Whether crashes are to be placed in a recovery.
+    fn nests(&mut self, explorer: &mut Explorer<'_, S>, digest: Digest) -> bool {
+        if self.line.depth > 0 || explorer.nested_left() == 0 {
+            return false;
+        }
+        let is_new = self.nested.insert(digest);
+        is_new && (self.nested.len() < 4 || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
+    }
+
+    /// Walks the log of a recovery and of the life behind it.
+    fn nest(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        crashed: &Crashed<'_>,
+        tree: &Tree,
+        digest: Digest,
+        pending: Pending,
+        judge: Judge<S>,
+    ) -> Result<(), Stop> {
+        let crash = (crashed.kind, crashed.point.at);
+        let recovered = self.again(explorer, tree, crash, digest)?;
+        explorer.tally.nested += 1;
+        let mut lives = self.line.lives.clone();
+        lives.push(failure::life(self.line, &self.calls, crashed, &self.pending));
+        let line = Line { lives, life: explorer.afterlife.clone(), depth: self.line.depth + 1 };
+        let before = explorer.tally.recoveries;
+        let allowance = explorer.nested_left().min(explorer.request.budget.nested / 4).max(1);
+        walk(explorer, &line, &recovered.log, pending, judge, allowance)?;
+        let spent = explorer.tally.recoveries - before;
+        self.spent_before += spent;
+        explorer.spend_nested(spent);
+        Ok(())
+    }
+}

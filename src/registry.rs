@@ -1,0 +1,104 @@
+//! One sim as the command and the tests see it: its name and what can be done with it.
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand_chacha::rand_core::Rng;
+
+use crate::case::{Case, Life, RESERVED};
+use crate::engine::Operation;
+use crate::explore::chooser::{Choice, Chooser, Random, stream};
+use crate::explore::explorer;
+use crate::fault::{Fault, FaultClass, FaultError};
+use crate::process::template::Reply;
+use crate::seed::Seed;
+use crate::sim::{OpOf, Sim, Step};
+use crate::text::TextError;
+
+/// A sim without its types.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// [`Sim::NAME`].
+    pub name: &'static str,
+    /// [`Sim::ABOUT`].
+    pub about: &'static str,
+    /// The promises and where they come from, a line each.
+    pub promises: fn() -> Vec<(String, String)>,
+    /// Draws the steps of a workload from a seed.
+    pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
+    /// Draws faults for a workload of so many steps, as far as the sim survives any.
+    pub faults: fn(Seed, usize) -> Vec<Fault>,
+    /// Checks that a sim knows the ops of a case.
+    pub knows: fn(&Life) -> Result<(), (usize, TextError)>,
+    /// Serves one request in an explorer.
+    pub explore: fn(&[u8], &mut Reply),
+}
+
+/// The entry of a sim.
+pub const fn sim<S: Sim>() -> Entry {
+    Entry {
+        name: S::NAME,
+        about: S::ABOUT,
+        promises: promises::<S>,
+        generate: generate::<S>,
+        faults: faults::<S>,
+        knows: knows::<S>,
+        explore: explorer::serve::<S>,
+    }
+}
+
+fn promises<S: Sim>() -> Vec<(String, String)> {
+    let sources = S::promises().sources;
+    sources.iter().map(|(promise, source)| ((*promise).to_owned(), (*source).to_owned())).collect()
+}
+
+fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<crate::case::Step> {
+    let mut key = [0; 32];
+    stream(seed, Choice::Workload).fill_bytes(&mut key);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
+    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
+    let steps: Vec<Step<OpOf<S>>> = match S::workload(size).new_tree(&mut runner) {
+        Ok(tree) => tree.current(),
+        Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
+    };
+    steps.iter().map(Step::to_case).collect()
+}
+
+/// One workload in three has a fault; it may fall on a call that never comes.
+fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
+    let mut random = Random::new(seed);
+    let mut draw = |options| random.choose(Choice::Fault, options);
+    if !S::promises().survives_errors || draw(3) > 0 {
+        return Vec::new();
+    }
+    let step = draw(steps as u64 + 1) as u32;
+    let nth = 1 + draw(2) as u32;
+    let fault = match draw(3) {
+        0 => Fault { step, class: FaultClass::Sync, nth, error: FaultError::Io, after: 0 },
+        1 => Fault { step, class: FaultClass::Write, nth, error: FaultError::Io, after: 0 },
+        _ => {
+            let after = draw(40);
+            Fault { step, class: FaultClass::Write, nth, error: FaultError::NoSpace, after }
+        }
+    };
+    vec![fault]
+}
+
+fn knows<S: Sim>(life: &Life) -> Result<(), (usize, TextError)> {
+    for (index, step) in life.steps.iter().enumerate() {
+        Step::<OpOf<S>>::from_case(step).map_err(|error| (index + 1, error))?;
+    }
+    Ok(())
+}
+
+/// Checks that the ops of a sim do not begin with a word of the case grammar.
+pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
+    let text = op.to_string();
+    let first = text.split(' ').next().unwrap_or_default();
+    RESERVED.into_iter().find(|word| *word == first)
+}
+
+/// Adds the steps of a life to a case.
+pub fn with_steps(mut case: Case, steps: Vec<crate::case::Step>) -> Case {
+    case.lives = vec![Life { steps, crash: None }];
+    case
+}

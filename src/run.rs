@@ -1,0 +1,277 @@
+//! A run: fixed workloads of each sim on each profile, from one seed, and what came of them.
+
+use std::path::{Path, PathBuf};
+
+use crate::case::{Case, Expect, Life};
+use crate::client::{Answer, Client, Problem};
+use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
+use crate::registry::Entry;
+use crate::seed::Seed;
+
+/// How many steps a workload may have; its seed says which. Short ones are explored to the bottom,
+/// long ones reach what only grown stores do.
+const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
+/// How many steps follow a recovery.
+const AFTERLIFE: usize = 3;
+
+/// One sim on one profile: how many workloads, how deep.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The sim.
+    pub entry: Entry,
+    /// The profile.
+    pub profile: String,
+    /// How many workloads.
+    pub workloads: u64,
+    /// What is spent on each.
+    pub budget: Budget,
+}
+
+/// What came of a part.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// The counts over all workloads.
+    pub tally: Tally,
+    /// The violations, one for each signature, in the order in which they were found.
+    pub failures: Vec<Failure>,
+    /// What the user should know, said once.
+    pub notices: Vec<String>,
+    /// How many workloads were run.
+    pub workloads: u64,
+}
+
+/// Runs a part; `progress` sees workload number and counts so far.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn run(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    known: &[(String, String)],
+    progress: &mut dyn FnMut(u64, &Tally),
+) -> Result<Verdict, Problem> {
+    let mut verdict = Verdict::default();
+    for number in 0..part.workloads {
+        let mut request = request(part, seed, number);
+        request.known = known.to_vec();
+        let before = verdict.tally;
+        let answer = client.ask(&part.entry, &request, &mut |tally| {
+            let mut sum = before;
+            sum.add(tally);
+            progress(number, &sum);
+        })?;
+        verdict.take(answer);
+        progress(number + 1, &verdict.tally);
+        if part.budget.stop && !verdict.failures.is_empty() {
+            break;
+        }
+    }
+    Ok(verdict)
+}
+
+impl Verdict {
+    fn take(&mut self, answer: Answer) {
+        self.workloads += 1;
+        self.tally.add(&answer.tally);
+        for failure in answer.failures {
+            let same = |seen: &Failure| seen.signature == failure.signature;
+            if !self.failures.iter().any(same) {
+                self.failures.push(failure);
+            }
+        }
+        for notice in answer.notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+    }
+}
+
+/// The request for workload `number` of a part.
+pub fn request(part: &Part, seed: Seed, number: u64) -> Request {
+    request_for(part, seed.derive(part.entry.name, number))
+}
+
+/// The request for the workload of a seed, as a report names it.
+pub fn request_for(part: &Part, seed: Seed) -> Request {
+    let size = SIZES[(seed.0 % SIZES.len() as u64) as usize];
+    let steps = (part.entry.generate)(seed, size);
+    let mut case = Case::new(part.entry.name, &part.profile, seed);
+    case.faults = (part.entry.faults)(seed, steps.len());
+    case.lives = vec![Life { steps, crash: None }];
+    let afterlife = (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE);
+    Request {
+        case: case.to_string(),
+        task: Task::Explore,
+        afterlife: afterlife.iter().map(ToString::to_string).collect(),
+        budget: part.budget,
+        known: Vec::new(),
+        muted: None,
+        stacks: false,
+        keep: None,
+    }
+}
+
+/// What muting one sync call site did.
+#[derive(Clone, Debug)]
+pub struct Muted {
+    /// The call site, `file:line`.
+    pub site: String,
+    /// What it syncs.
+    pub what: String,
+    /// What came of the workloads without it.
+    pub verdict: Verdict,
+}
+
+/// Runs a part once for each sync call site, with that site doing nothing.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn mute_syncs(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<Vec<Muted>, Problem> {
+    let mut sites: Vec<(String, String)> = Vec::new();
+    for number in 0..part.workloads {
+        let mut request = request(part, seed, number);
+        request.task = Task::Sites;
+        request.stacks = true;
+        for site in client.ask(&part.entry, &request, &mut |_| {})?.sites {
+            if !sites.iter().any(|(known, _)| *known == site.0) {
+                sites.push(site);
+            }
+        }
+    }
+    sites.sort();
+    let mut rows = Vec::new();
+    for (site, what) in sites {
+        let mut verdict = Verdict::default();
+        for number in 0..part.workloads {
+            progress(&site, number);
+            let mut request = request(part, seed, number);
+            request.muted = Some(site.clone());
+            request.stacks = true;
+            request.budget.stop = true;
+            verdict.take(client.ask(&part.entry, &request, &mut |_| {})?);
+            if !verdict.failures.is_empty() {
+                break;
+            }
+        }
+        rows.push(Muted { site, what, verdict });
+    }
+    Ok(rows)
+}
+
+/// Replays a case.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn replay(
+    client: &mut Client,
+    entry: &Entry,
+    case: &Case,
+    options: ReplayOptions,
+) -> Result<Answer, Problem> {
+    let request = Request {
+        case: case.to_string(),
+        task: Task::Replay { trace: options.trace, debug: options.debug },
+        afterlife: Vec::new(),
+        budget: Budget::default(),
+        known: Vec::new(),
+        muted: None,
+        stacks: true,
+        keep: options.keep,
+    };
+    client.ask(entry, &request, &mut |_| {})
+}
+
+/// How a case is replayed.
+#[derive(Clone, Debug, Default)]
+pub struct ReplayOptions {
+    /// List every call.
+    pub trace: bool,
+    /// Recover in the explorer itself, without limits.
+    pub debug: bool,
+    /// Write the files of the last crash state into this directory.
+    pub keep: Option<PathBuf>,
+}
+
+/// Whether an answer is what a case expects; if not, why.
+pub fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
+    match (&case.expect, answer.failures.first()) {
+        (Expect::Pass, None) => Ok(()),
+        (Expect::Pass, Some(failure)) => {
+            Err(format!("expected no violation, found {}: {}", failure.class, failure.message))
+        }
+        (Expect::Violation(class, _), None) => {
+            Err(format!("expected {class}, found no violation"))
+        }
+        (Expect::Violation(class, signature), Some(failure)) => {
+            let signature = signature.as_ref().map(ToString::to_string);
+            let same = class.to_string() == failure.class
+                && signature.is_none_or(|signature| signature == failure.signature);
+            if same {
+                return Ok(());
+            }
+            Err(format!("expected {}, found {} ({})", case.expect, failure.class, failure.signature))
+        }
+    }
+}
+
+/// Reads the cases of a sim from its folder in a corpus, in the order of their names. A missing
+/// folder holds none.
+///
+/// # Errors
+/// A file that cannot be read or is no case, by name.
+pub fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, Problem> {
+    let folder = folder.join(sim);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Problem::Environment(format!("{}: {error}", folder.display())));
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "case"));
+    paths.sort();
+    paths.into_iter().map(|path| read_case(&path).map(|case| (path, case))).collect()
+}
+
+/// Reads a case file.
+///
+/// # Errors
+/// The file, and the line and column of what is wrong in it.
+pub fn read_case(path: &Path) -> Result<Case, Problem> {
+    let wrong = |error: String| Problem::Environment(format!("{}: {error}", path.display()));
+    let length = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if length > LONGEST_CASE {
+        return Err(wrong(format!("{length} bytes are too long for a case")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|&&b| b == b'\n')
+            .count();
+        wrong(format!("line {line}: not UTF-8"))
+    })?;
+    Case::parse(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// A case is for people to read: nothing longer than this is one.
+const LONGEST_CASE: u64 = 16 << 20;
+
+/// Class and signature of the known findings among some cases.
+pub fn known(cases: &[(PathBuf, Case)]) -> Vec<(String, String)> {
+    let finding = |case: &Case| match (&case.known, &case.expect) {
+        (Some(_), Expect::Violation(class, Some(signature))) => {
+            Some((class.to_string(), signature.to_string()))
+        }
+        _ => None,
+    };
+    cases.iter().filter_map(|(_, case)| finding(case)).collect()
+}

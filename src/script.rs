@@ -1,0 +1,224 @@
+//! What a child does with an engine in one life, from opening it to closing it for the last time.
+//!
+//! The script runs in the child and knows no model: it notes what it did and what it saw, in
+//! marks, and the explorer judges them. Engine code runs on the engine's side of the seam only.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::engine::{Ack, Engine, Error};
+use crate::log::{Mark, Phase};
+use crate::process::seam;
+use crate::process::world::{self, MOUNT};
+use crate::sim::Step;
+use crate::state::State;
+
+/// What a child is to do.
+pub(crate) struct Script<'a, Op> {
+    /// The life begins with a crash state: read back first, close, open and read back again.
+    pub(crate) recovery: bool,
+    /// What follows.
+    pub(crate) steps: &'a [Step<Op>],
+    /// The items that are looked up in each read-back, whether they are there or not.
+    pub(crate) items: &'a BTreeSet<Vec<u8>>,
+    /// How often a failing open is tried again: faults were injected, and they pass.
+    pub(crate) retries: u32,
+}
+
+/// Carries a script out. Returns early when the store cannot be opened or read.
+pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
+    let done = live::<E>(script).is_some();
+    if world::saw_clock() {
+        world::mark(Mark::SawClock);
+    }
+    if done {
+        world::mark(Mark::Done);
+    }
+}
+
+/// An engine that is dropped on its own side of the seam, whatever happens.
+struct Held<E>(Option<E>);
+
+impl<E> Held<E> {
+    fn get(&mut self) -> &mut E {
+        match &mut self.0 {
+            Some(engine) => engine,
+            None => unreachable!("only `close` takes the engine out, and it takes the `Held` too"),
+        }
+    }
+}
+
+impl<E> Drop for Held<E> {
+    fn drop(&mut self) {
+        let engine = self.0.take();
+        seam::engine(|| drop(engine));
+    }
+}
+
+fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
+    let mut engine = open::<E>(script.retries)?;
+    if script.recovery {
+        read_back(&mut engine, script.items)?;
+        engine = reopen(engine, script)?;
+        read_back(&mut engine, script.items)?;
+    }
+    let mut failed_before = false;
+    for (index, step) in script.steps.iter().enumerate() {
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        world::step(number);
+        world::mark(Mark::Issued(number));
+        let result: Result<Ack, Error> = match step {
+            Step::Op(op) => seam::engine(|| engine.get().apply(op)),
+            Step::Reopen => {
+                engine = reopen(engine, script)?;
+                read_back(&mut engine, script.items)?;
+                Ok(Ack::BUFFERED)
+            }
+            Step::Sleep(duration) => {
+                seam::engine(|| std::thread::sleep(*duration));
+                Ok(Ack::BUFFERED)
+            }
+        };
+        mark_returned(number, &result);
+        // An engine that refuses to go on after an error has to be opened again: twice in a row
+        // is taken for that.
+        let failed = result.is_err();
+        if failed && failed_before {
+            engine = reopen(engine, script)?;
+            read_back(&mut engine, script.items)?;
+        }
+        failed_before = failed && !failed_before;
+    }
+    world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
+    read_back(&mut engine, script.items)?;
+    engine = reopen(engine, script)?;
+    read_back(&mut engine, script.items)?;
+    close(engine);
+    Some(())
+}
+
+fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+    close(engine);
+    open::<E>(script.retries)
+}
+
+fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
+    for _ in 0..=retries {
+        world::mark(Mark::Begin(Phase::Open));
+        let result = seam::engine(|| E::open(Path::new(MOUNT)));
+        mark_end(Phase::Open, &result);
+        if let Ok(engine) = result {
+            return Some(Held(Some(engine)));
+        }
+    }
+    None
+}
+
+/// Closes the store. An error is noted; whatever it means for what was written is the judge's.
+fn close<E: Engine>(mut engine: Held<E>) {
+    world::mark(Mark::Begin(Phase::Close));
+    if let Some(engine) = engine.0.take() {
+        let result = seam::engine(|| engine.close());
+        mark_end(Phase::Close, &result);
+    }
+}
+
+/// A scan, a lookup of each item, and the count: they must agree.
+fn read_back<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+    world::mark(Mark::Begin(Phase::ReadBack));
+    let engine = engine.get();
+    let result = seam::engine(|| engine.scan());
+    let state = match result {
+        Ok(state) => state,
+        Err(error) => {
+            mark_end::<()>(Phase::ReadBack, &Err(error));
+            return None;
+        }
+    };
+    let disagreement = disagreement(engine, &state, items);
+    match disagreement {
+        Err(error) => {
+            mark_end::<()>(Phase::ReadBack, &Err(error));
+            return None;
+        }
+        Ok(Some(how)) => world::mark(Mark::Inconsistent(&how)),
+        Ok(None) => {}
+    }
+    world::mark(Mark::Observed(&encode(&state)));
+    mark_end(Phase::ReadBack, &Ok(()));
+    Some(())
+}
+
+/// How lookups or count contradict the scan, in words.
+fn disagreement<E: Engine>(
+    engine: &mut E,
+    state: &State,
+    items: &BTreeSet<Vec<u8>>,
+) -> Result<Option<String>, Error> {
+    let listed = state.iter().map(|(item, _)| item.to_vec());
+    for item in items.iter().cloned().chain(listed).collect::<BTreeSet<_>>() {
+        let Some(found) = seam::engine(|| engine.get(&item)) else { continue };
+        let found = found.map_err(|error| format!("get {}: {error}", quoted(&item)))?;
+        if found.as_deref() != state.get(&item) {
+            let [get, scan] = [found.as_deref(), state.get(&item)].map(shown);
+            return Ok(Some(format!("get {} is {get}, the scan has {scan}", quoted(&item))));
+        }
+    }
+    let count = seam::engine(|| engine.count());
+    match count {
+        Some(count) if count.as_ref().ok() != Some(&state.len()) => {
+            let count = count?;
+            Ok(Some(format!("the count is {count}, the scan has {} items", state.len())))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    crate::text::quote(bytes)
+}
+
+fn shown(value: Option<&[u8]>) -> String {
+    value.map_or_else(|| "absent".to_owned(), quoted)
+}
+
+/// The wire form of a state; [`decode`] reads it.
+fn encode(state: &State) -> Vec<u8> {
+    let items: Vec<(&[u8], &[u8])> = state.iter().collect();
+    postcard::to_allocvec(&items).unwrap_or_default()
+}
+
+/// The state that a [`Mark::Observed`] holds.
+pub(crate) fn decode(bytes: &[u8]) -> State {
+    let items: Vec<(&[u8], &[u8])> = postcard::from_bytes(bytes).unwrap_or_default();
+    items.into_iter().collect()
+}
+
+fn mark_returned(number: u32, result: &Result<Ack, Error>) {
+    match result {
+        Ok(ack) => world::mark(Mark::Returned(number, Ok(*ack))),
+        Err(error) => world::mark(Mark::Returned(number, Err(&chain(&**error)))),
+    }
+}
+
+fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
+    match result {
+        Ok(_) => world::mark(Mark::End(phase, Ok(()))),
+        Err(error) => world::mark(Mark::End(phase, Err(&chain(&**error)))),
+    }
+}
+
+/// An error with its sources, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

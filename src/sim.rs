@@ -1,0 +1,68 @@
+//! A sim: an engine, a workload for it, the model it is compared with, and what it promises.
+
+use std::time::Duration;
+
+use proptest::strategy::BoxedStrategy;
+
+use crate::engine::{Engine, Operation};
+use crate::oracle::Promises;
+use crate::oracle::model::Model;
+
+/// One step of a workload.
+#[derive(Clone, Debug)]
+pub enum Step<Op> {
+    /// An op of the engine.
+    Op(Op),
+    /// Close the store in good order and open it again.
+    Reopen,
+    /// Let this much virtual time pass.
+    Sleep(Duration),
+}
+
+/// The ops of a sim.
+pub type OpOf<S> = <<S as Sim>::Engine as Engine>::Op;
+
+/// An engine under test, with all that it takes to test it.
+pub trait Sim: 'static {
+    /// The adapter to the engine.
+    type Engine: Engine;
+    /// What the engine is compared with.
+    type Model: Model<Op = OpOf<Self>>;
+
+    /// The name in commands, cases and reports: lower case, with hyphens.
+    const NAME: &'static str;
+    /// One line for `crashpoint list`.
+    const ABOUT: &'static str;
+
+    /// What the engine promises, each promise with the sentence of its documentation.
+    fn promises() -> Promises<Self::Model>;
+
+    /// Workloads of up to `steps` steps, weighted so that all the engine's paths are reached.
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<OpOf<Self>>>>;
+}
+
+impl<Op: Operation> Step<Op> {
+    /// The step as a case holds it.
+    pub fn to_case(&self) -> crate::case::Step {
+        match self {
+            Self::Op(op) => match crate::text::words(&op.to_string()) {
+                Ok(words) => crate::case::Step::Op(words),
+                Err(error) => unreachable!("{op:?} is displayed outside the grammar: {error}"),
+            },
+            Self::Reopen => crate::case::Step::Reopen,
+            Self::Sleep(duration) => crate::case::Step::Sleep(*duration),
+        }
+    }
+
+    /// The step that a case holds.
+    ///
+    /// # Errors
+    /// What the op's own reader says.
+    pub fn from_case(step: &crate::case::Step) -> Result<Self, crate::text::TextError> {
+        Ok(match step {
+            crate::case::Step::Op(words) => Self::Op(Op::parse(words)?),
+            crate::case::Step::Reopen => Self::Reopen,
+            crate::case::Step::Sleep(duration) => Self::Sleep(*duration),
+        })
+    }
+}

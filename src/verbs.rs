@@ -1,0 +1,408 @@
+//! What the verbs of the command do and print.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::case::{Case, Expect};
+use crate::cli::{Exit, Registry, ReplayArgs, RunArgs};
+use crate::client::{Answer, Client, Problem};
+use crate::disk::profile::Profile;
+use crate::explore::protocol::{Budget, Failure, Tally};
+use crate::out::{Tone, grouped};
+use crate::registry::Entry;
+use crate::report::{Commands, report};
+use crate::run::{self, Part, ReplayOptions, Verdict};
+use crate::seed::Seed;
+use crate::target;
+
+pub use crate::out::Out;
+
+/// Workloads of a sim on one profile in `run`.
+const WORKLOADS: u64 = 36;
+/// What `run` spends on each.
+const BUDGET: Budget =
+    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2 };
+
+/// Events for machines: one JSON object a line, if a file was named.
+struct Json {
+    file: Option<std::fs::File>,
+}
+
+impl Json {
+    fn create(path: Option<&Path>) -> Result<Self, Problem> {
+        let create = |path: &Path| {
+            std::fs::File::create(path).map_err(|error| {
+                Problem::Environment(format!("--json {}: {error}", path.display()))
+            })
+        };
+        Ok(Self { file: path.map(create).transpose()? })
+    }
+
+    fn write(&mut self, event: &serde_json::Value) -> Result<(), Problem> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        writeln!(file, "{event}").map_err(|error| Problem::Environment(format!("--json: {error}")))
+    }
+}
+
+/// One row of the table.
+struct Row {
+    sim: &'static str,
+    profile: String,
+    tally: Tally,
+    failures: Vec<Failure>,
+}
+
+/// `run`: every sim on its profiles, the canary, one table.
+pub fn run(
+    client: &mut Client,
+    registry: &Registry,
+    sims: &[Entry],
+    args: &RunArgs,
+    out: &mut Out,
+) -> Result<Exit, Problem> {
+    let started = now();
+    let mut json = Json::create(args.json.as_deref())?;
+    for notice in client.notices() {
+        out.notice(&notice);
+    }
+    let names: Vec<&str> = sims.iter().map(|entry| entry.name).collect();
+    json.write(&json!({ "event": "start", "seed": args.seed.to_string(), "sims": names }))?;
+    let mut rows = Vec::new();
+    for entry in sims {
+        let cases = run::corpus(&registry.corpus, entry.name)?;
+        let known = run::known(&cases);
+        for profile in profiles(args) {
+            let part = Part { entry: *entry, profile, workloads: WORKLOADS, budget: BUDGET };
+            let row = run_part(client, &part, args.seed, &known, &mut json, out)?;
+            rows.push(row);
+        }
+    }
+    let canary = find_canary(client, registry, args.seed, &mut json, out)?;
+    table(&rows, out);
+    summary(&rows, canary.as_ref(), args, &mut json, out, started)
+}
+
+fn profiles(args: &RunArgs) -> Vec<String> {
+    match &args.profile {
+        Some(profile) => vec![profile.clone()],
+        None => Profile::all().iter().map(|profile| profile.name.to_owned()).collect(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a run took is shown, and decides nothing")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn run_part(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    known: &[(String, String)],
+    json: &mut Json,
+    out: &mut Out,
+) -> Result<Row, Problem> {
+    let what = format!("{} on {}", part.entry.name, part.profile);
+    let verdict = run::run(client, part, seed, known, &mut |done, tally| {
+        out.progress(&what, done, part.workloads, tally);
+    })?;
+    out.clear_progress();
+    for notice in &verdict.notices {
+        out.notice(&format!("{}: {notice}", part.entry.name));
+    }
+    show_verdict(part, &verdict, out);
+    json.write(&json!({
+        "event": "part", "sim": part.entry.name, "profile": part.profile,
+        "workloads": verdict.workloads, "points": verdict.tally.points,
+        "states": verdict.tally.states, "violations": verdict.tally.violations,
+    }))?;
+    for failure in &verdict.failures {
+        let path = save(part.entry.name, failure)?;
+        let commands = Commands {
+            replay: format!("crashpoint replay {}", path.display()),
+            keep: Some(format!(
+                "mv {} corpus/{}/{}.case",
+                path.display(),
+                part.entry.name,
+                failure.class
+            )),
+        };
+        out.block(Tone::Bad, &report(failure, &commands));
+        json.write(&json!({
+            "event": "violation", "sim": part.entry.name, "profile": part.profile,
+            "class": failure.class, "signature": failure.signature, "message": failure.message,
+            "case": path.display().to_string(),
+        }))?;
+    }
+    let Verdict { tally, failures, .. } = verdict;
+    Ok(Row { sim: part.entry.name, profile: part.profile.clone(), tally, failures })
+}
+
+fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
+    let tally = &verdict.tally;
+    let (tone, word) = match (verdict.failures.is_empty(), tally.shadowed > 0) {
+        (false, _) => (Tone::Bad, "FAIL"),
+        (true, true) => (Tone::Odd, "KNOWN"),
+        (true, false) => (Tone::Good, "PASS"),
+    };
+    let share = format!(
+        "exhaustive at {} of {} crash points",
+        grouped(tally.exhaustive_points),
+        grouped(tally.points)
+    );
+    out.status(tone, word, &format!("{} on {}: {share}", part.entry.name, part.profile));
+}
+
+/// Saves the case of a failure; returns where.
+fn save(sim: &str, failure: &Failure) -> Result<PathBuf, Problem> {
+    let name = format!("{sim}-{}-{}.case", failure.class, failure.digest);
+    target::write(&name, &failure.case)
+}
+
+/// Runs the canary until it is found.
+fn find_canary(
+    client: &mut Client,
+    registry: &Registry,
+    seed: Seed,
+    json: &mut Json,
+    out: &mut Out,
+) -> Result<Option<Row>, Problem> {
+    let Some(entry) = registry.canary else { return Ok(None) };
+    let budget = Budget { stop: true, ..BUDGET };
+    let part = Part { entry, profile: "posix".to_owned(), workloads: WORKLOADS, budget };
+    let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
+        out.progress("the canary", done, part.workloads, tally);
+    })?;
+    out.clear_progress();
+    let event = json!({
+        "event": "canary", "found": !verdict.failures.is_empty(), "states": verdict.tally.states,
+    });
+    json.write(&event)?;
+    let Verdict { tally, failures, .. } = verdict;
+    Ok(Some(Row { sim: entry.name, profile: part.profile, tally, failures }))
+}
+
+fn table(rows: &[Row], out: &mut Out) {
+    out.line("");
+    out.line(&format!(
+        "{:<12} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
+        "sim", "profile", "points", "states", "recover", "violations", "known", "shadowed"
+    ));
+    for row in rows {
+        let tally = &row.tally;
+        out.line(&format!(
+            "{:<12} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
+            row.sim,
+            row.profile,
+            grouped(tally.points),
+            grouped(tally.states),
+            grouped(tally.recoveries),
+            grouped(tally.violations),
+            tally.known,
+            grouped(tally.shadowed),
+        ));
+    }
+    out.line("");
+}
+
+fn summary(
+    rows: &[Row],
+    canary: Option<&Row>,
+    args: &RunArgs,
+    json: &mut Json,
+    out: &mut Out,
+    started: Instant,
+) -> Result<Exit, Problem> {
+    let found = canary.is_none_or(|row| !row.failures.is_empty());
+    match canary {
+        Some(row) if found => {
+            let class = row.failures.first().map_or("", |failure| failure.class.as_str());
+            let text = format!("found: {class} after {} states", grouped(row.tally.states));
+            out.status(Tone::Good, "Canary", &text);
+        }
+        Some(_) => {
+            let text = "NOT FOUND: a planted bug went unseen, so trust nothing above";
+            out.status(Tone::Bad, "Canary", text);
+        }
+        None => {}
+    }
+    let mut all = Tally::default();
+    rows.iter().for_each(|row| all.add(&row.tally));
+    let seconds = now().duration_since(started).as_secs_f64();
+    let text = format!(
+        "seed {}, {} states, {} violations, digest {}, {seconds:.0} s",
+        args.seed,
+        grouped(all.states),
+        grouped(all.violations),
+        all.digest
+    );
+    let bad = all.violations > 0 || !found;
+    out.status(if bad { Tone::Bad } else { Tone::Good }, "Summary", &text);
+    let path = target::write("report.txt", &out.transcript)?;
+    out.status(Tone::Plain, "Report", &path.display().to_string());
+    json.write(&summary_event(rows, args.seed, canary.map(|_| found)))?;
+    Ok(if bad { Exit::Violation } else { Exit::Clean })
+}
+
+fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::Value {
+    let sims: Vec<serde_json::Value> = rows
+        .iter()
+        .map(|row| {
+            let tally = &row.tally;
+            json!({
+                "sim": row.sim, "profile": row.profile, "crash_points": tally.points,
+                "exhaustive_points": tally.exhaustive_points, "states": tally.states,
+                "recoveries": tally.recoveries, "violations": tally.violations,
+                "known": tally.known, "shadowed": tally.shadowed,
+                "digest": tally.digest.to_string(), "seconds": tally.seconds,
+            })
+        })
+        .collect();
+    let canary = match canary {
+        Some(true) => "found",
+        Some(false) => "missed",
+        None => "none",
+    };
+    json!({ "event": "summary", "seed": seed.to_string(), "sims": sims, "canary": canary })
+}
+
+/// `run --mute-syncs`: a table of sync call sites and what each one is for.
+pub fn mute_syncs(
+    client: &mut Client,
+    sims: &[Entry],
+    args: &RunArgs,
+    out: &mut Out,
+) -> Result<Exit, Problem> {
+    let mut json = Json::create(args.json.as_deref())?;
+    for entry in sims {
+        for profile in profiles(args) {
+            let part = Part { entry: *entry, profile, workloads: WORKLOADS, budget: BUDGET };
+            let what = format!("{} on {}", part.entry.name, part.profile);
+            let rows = run::mute_syncs(client, &part, args.seed, &mut |site, number| {
+                let what = format!("{what} without {site}");
+                out.progress(&what, number, part.workloads, &Tally::default());
+            })?;
+            out.clear_progress();
+            out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
+            for row in rows {
+                let verdict = muted_verdict(&row, &part.profile);
+                out.line(&format!("  {:<44} {:<10} {verdict}", row.site, row.what));
+                json.write(&json!({
+                    "event": "muted", "sim": part.entry.name, "profile": part.profile,
+                    "site": row.site, "syncs": row.what, "verdict": verdict,
+                    "states": row.verdict.tally.states,
+                }))?;
+            }
+        }
+    }
+    Ok(Exit::Clean)
+}
+
+fn muted_verdict(row: &run::Muted, profile: &str) -> String {
+    let tally = &row.verdict.tally;
+    match row.verdict.failures.first() {
+        Some(failure) => format!("{} ({} states)", failure.class, grouped(tally.states)),
+        None if tally.muted == 0 => format!("not needed on {profile}"),
+        None => format!("this sim cannot see it ({} states)", grouped(tally.states)),
+    }
+}
+
+/// `replay FILE`.
+pub fn replay_case(
+    client: &mut Client,
+    entry: &Entry,
+    path: &Path,
+    case: &Case,
+    options: ReplayOptions,
+    out: &mut Out,
+) -> Result<Exit, Problem> {
+    let answer = run::replay(client, entry, case, options)?;
+    for line in &answer.trace {
+        out.line(line);
+    }
+    for notice in &answer.notices {
+        out.notice(notice);
+    }
+    show_replayed(path, &answer, out);
+    let exit = match run::as_expected(case, &answer) {
+        Ok(()) if matches!(case.expect, Expect::Pass) => {
+            out.status(Tone::Good, "PASS", &format!("{}: no violation", path.display()));
+            Exit::Clean
+        }
+        Ok(()) => {
+            let text = format!("{}: {}, as the case expects", path.display(), case.expect);
+            out.status(Tone::Odd, "Reproduced", &text);
+            Exit::Violation
+        }
+        Err(why) => {
+            out.status(Tone::Bad, "Surprise", &format!("{}: {why}", path.display()));
+            Exit::Violation
+        }
+    };
+    out.status(Tone::Plain, "Digest", &answer.tally.digest.to_string());
+    Ok(exit)
+}
+
+fn show_replayed(path: &Path, answer: &Answer, out: &mut Out) {
+    for failure in &answer.failures {
+        let replay = format!("crashpoint replay {}", path.display());
+        out.block(Tone::Bad, &report(failure, &Commands { replay, keep: None }));
+    }
+}
+
+/// `replay SIM SEED`: the workload of a seed, explored as `run` explores it.
+pub fn replay_seed(
+    client: &mut Client,
+    entry: Entry,
+    seed: Seed,
+    args: &ReplayArgs,
+    out: &mut Out,
+) -> Result<Exit, Problem> {
+    if args.trace || args.debug || args.keep.is_some() {
+        let message = "--trace, --keep and --debug go with a case file, which names one crash";
+        return Err(Problem::Environment(message.to_owned()));
+    }
+    let part = Part { entry, profile: args.profile.clone(), workloads: 1, budget: BUDGET };
+    let request = run::request_for(&part, seed);
+    let answer = client.ask(&entry, &request, &mut |tally| {
+        out.progress(entry.name, 0, 1, tally);
+    })?;
+    out.clear_progress();
+    for failure in &answer.failures {
+        let path = save(entry.name, failure)?;
+        let replay = format!("crashpoint replay {}", path.display());
+        out.block(Tone::Bad, &report(failure, &Commands { replay, keep: None }));
+    }
+    let tally = &answer.tally;
+    let text = format!(
+        "{} on {}, seed {seed}: {} states, {} violations, digest {}",
+        entry.name,
+        part.profile,
+        grouped(tally.states),
+        grouped(tally.violations),
+        tally.digest
+    );
+    let bad = !answer.failures.is_empty();
+    out.status(if bad { Tone::Bad } else { Tone::Good }, if bad { "FAIL" } else { "PASS" }, &text);
+    Ok(if bad { Exit::Violation } else { Exit::Clean })
+}
+
+/// `list`.
+pub fn list(registry: &Registry, out: &mut Out) {
+    out.line("Sims");
+    for entry in registry.sims.iter().chain(&registry.canary) {
+        out.line(&format!("  {:<12} {}", entry.name, entry.about));
+        for (promise, source) in (entry.promises)() {
+            out.line(&format!("  {:<12}   - {promise}", ""));
+            out.line(&format!("  {:<12}     ({source})", ""));
+        }
+    }
+    out.line("");
+    out.line("Profiles");
+    for profile in Profile::all() {
+        out.line(&format!("  {:<12} {}", profile.name, profile.about));
+    }
+}
