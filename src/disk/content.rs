@@ -211,14 +211,20 @@ impl Content {
         if offset >= self.size {
             return None;
         }
-        let mut at = offset;
-        while at < self.size {
-            if self.page(at / PAGE as u64).is_some() == data {
-                return Some(at);
-            }
-            at = (at / PAGE as u64 + 1) * PAGE as u64;
-        }
-        if data { None } else { Some(self.size) }
+        let first = offset / PAGE as u64;
+        let found = if data {
+            self.numbers_from(first).next()?
+        } else {
+            // Pages that follow one another without a gap, from the first on, hold bytes.
+            first + self.numbers_from(first).zip(first..).take_while(|(n, i)| n == i).count() as u64
+        };
+        Some(offset.max(found * PAGE as u64).min(self.size))
+    }
+
+    /// The numbers of the pages that hold bytes, from one on.
+    fn numbers_from(&self, first: u64) -> impl Iterator<Item = u64> {
+        let chunks = self.chunks.range(first / CHUNK..);
+        chunks.flat_map(move |(_, chunk)| chunk.pages.range(first..).map(|(&n, _)| n))
     }
 
     /// A digest of size and visible bytes; holes and pages of zeros are the same.

@@ -1,0 +1,255 @@
+//! Bytes: reading, writing, seeking, and changing sizes.
+
+use super::effect::{Allocation, Effect, Ino, Kind};
+use super::errno::Errno;
+use super::live::Disk;
+use super::open::{Handle, Open};
+use super::path::find;
+use super::tree::Node;
+
+/// The largest size of a file in bytes: that of ext4 with blocks of 4 KiB.
+pub const SIZE_MAX: u64 = (1 << 44) - 4096;
+/// The most bytes that one call reads or writes (`MAX_RW_COUNT` of the kernel).
+pub const TRANSFER_MAX: usize = 0x7fff_f000;
+
+/// Checks an offset and a length as `rw_verify_area` of the kernel does.
+fn offset_of(offset: i64, length: usize) -> Result<u64, Errno> {
+    let start = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    match start.checked_add(length as u64) {
+        Some(end) if i64::try_from(end).is_ok() => Ok(start),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+impl Open {
+    fn must_read(&self) -> Result<(), Errno> {
+        match self.kind {
+            _ if !self.readable => Err(Errno::EBADF),
+            Kind::Directory => Err(Errno::EISDIR),
+            _ => Ok(()),
+        }
+    }
+
+    fn must_write(&self) -> Result<(), Errno> {
+        if self.writable { Ok(()) } else { Err(Errno::EBADF) }
+    }
+}
+
+impl Disk {
+    /// Reads at the handle's offset and moves it; returns how many bytes, 0 at the end.
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open for reading, `EISDIR` for a directory.
+    pub fn read(&mut self, h: Handle, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let open = self.opens.get(h)?;
+        let offset = open.offset;
+        open.must_read()?;
+        let done = self.copy_out(open.ino, offset, buffer);
+        self.opens.get_mut(h)?.offset = offset + done as u64;
+        Ok(done)
+    }
+
+    /// Reads at `offset`, as pread(2), and leaves the handle's offset alone.
+    ///
+    /// # Errors
+    /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    pub fn read_at(&self, h: Handle, buffer: &mut [u8], offset: i64) -> Result<usize, Errno> {
+        if offset < 0 {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.opens.get(h)?;
+        if !open.readable {
+            return Err(Errno::EBADF);
+        }
+        let offset = offset_of(offset, buffer.len())?;
+        open.must_read()?;
+        Ok(self.copy_out(open.ino, offset, buffer))
+    }
+
+    fn copy_out(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> usize {
+        let length = buffer.len().min(TRANSFER_MAX);
+        let content = self.tree.node(ino).and_then(Node::content);
+        content.map_or(0, |content| content.read(offset, &mut buffer[..length]))
+    }
+
+    /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset behind
+    /// what was written. With `O_DSYNC` or `O_SYNC` a [`Sync`](super::effect::Sync) follows.
+    /// Writing nothing changes nothing. Less is written than asked for only at [`SIZE_MAX`].
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on.
+    pub fn write(&mut self, h: Handle, bytes: &[u8]) -> Result<usize, Errno> {
+        let open = self.opens.get(h)?;
+        open.must_write()?;
+        let (start, done) = self.copy_in(h, open.offset, bytes)?;
+        if done > 0 {
+            self.opens.get_mut(h)?.offset = start + done as u64;
+        }
+        Ok(done)
+    }
+
+    /// Writes at `offset`, as pwrite(2), and leaves the handle's offset alone. With `O_APPEND` it
+    /// writes at the end all the same, as Linux does.
+    ///
+    /// # Errors
+    /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    pub fn write_at(&mut self, h: Handle, bytes: &[u8], offset: i64) -> Result<usize, Errno> {
+        if offset < 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.opens.get(h)?.must_write()?;
+        let offset = offset_of(offset, bytes.len())?;
+        Ok(self.copy_in(h, offset, bytes)?.1)
+    }
+
+    /// Returns where the bytes went and how many of them.
+    fn copy_in(&mut self, h: Handle, at: u64, bytes: &[u8]) -> Result<(u64, usize), Errno> {
+        let open = self.opens.get(h)?;
+        let (ino, flags) = (open.ino, open.flags);
+        if bytes.is_empty() {
+            return Ok((at, 0));
+        }
+        let offset = if flags & libc::O_APPEND == 0 { at } else { self.size(ino) };
+        if offset >= SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
+        self.change(&Effect::Write { ino, offset, bytes });
+        self.sync_written(ino, flags);
+        Ok((offset, bytes.len()))
+    }
+
+    /// The size of a file's content; 0 for what is no file.
+    pub(super) fn size(&self, ino: Ino) -> u64 {
+        let content = self.tree.node(ino).and_then(Node::content);
+        content.map_or(0, super::content::Content::size)
+    }
+
+    /// Moves the handle's offset, as lseek(2); returns where it is now. A directory's offset is
+    /// kept but means nothing here: [`Disk::list`] always starts at the beginning.
+    ///
+    /// # Errors
+    /// `EBADF` for `O_PATH`; `EINVAL` if the offset would be negative or beyond [`SIZE_MAX`];
+    /// `ENXIO` for `SEEK_DATA` and `SEEK_HOLE` outside the file or with no data behind.
+    pub fn seek(&mut self, h: Handle, offset: i64, whence: i32) -> Result<u64, Errno> {
+        let open = self.opens.get(h)?;
+        open.must_be_usable()?;
+        let base = match whence {
+            libc::SEEK_SET => 0,
+            libc::SEEK_CUR => open.offset,
+            libc::SEEK_END => self.size(open.ino),
+            libc::SEEK_DATA | libc::SEEK_HOLE => self.seek_content(open, offset, whence)?,
+            _ => return Err(Errno::EINVAL),
+        };
+        let moved = if whence > libc::SEEK_END { 0 } else { offset };
+        let target = base.checked_add_signed(moved).ok_or(Errno::EINVAL)?;
+        let open = self.opens.get_mut(h)?;
+        let most = if open.kind == Kind::File { SIZE_MAX } else { i64::MAX.unsigned_abs() };
+        if target > most {
+            return Err(Errno::EINVAL);
+        }
+        open.offset = target;
+        Ok(target)
+    }
+
+    fn seek_content(&self, open: &Open, offset: i64, whence: i32) -> Result<u64, Errno> {
+        let content = self.node(open.ino)?.content().ok_or(Errno::EINVAL)?;
+        let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+        content.seek(offset, whence == libc::SEEK_DATA).ok_or(Errno::ENXIO)
+    }
+
+    /// Sets the size of an open file, as ftruncate(2).
+    ///
+    /// # Errors
+    /// `EINVAL` if the size is negative or the handle is not open for writing, `EBADF` for
+    /// `O_PATH`, `EFBIG` beyond [`SIZE_MAX`].
+    pub fn truncate(&mut self, h: Handle, size: i64) -> Result<(), Errno> {
+        let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
+        let open = self.opens.get(h)?;
+        open.must_be_usable()?;
+        if !open.writable {
+            return Err(Errno::EINVAL);
+        }
+        self.resize(open.ino, size)
+    }
+
+    /// Sets the size of a file by its path, as truncate(2).
+    ///
+    /// # Errors
+    /// Those of path_resolution(7); `EINVAL` if the size is negative, `EISDIR` for a directory,
+    /// `EFBIG` beyond [`SIZE_MAX`].
+    pub fn truncate_path(&mut self, base: Ino, path: &[u8], size: i64) -> Result<(), Errno> {
+        let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
+        let ino = find(&self.tree, base, path, true)?;
+        match self.node(ino)?.kind() {
+            Kind::Directory => Err(Errno::EISDIR),
+            Kind::Symlink => Err(Errno::EINVAL),
+            Kind::File => self.resize(ino, size),
+        }
+    }
+
+    fn resize(&mut self, ino: Ino, size: u64) -> Result<(), Errno> {
+        if size > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        self.change(&Effect::Size { ino, size });
+        Ok(())
+    }
+
+    /// Reserves, zeroes or gives back a range, as fallocate(2) with the modes 0,
+    /// `FALLOC_FL_KEEP_SIZE`, `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE` and
+    /// `FALLOC_FL_ZERO_RANGE` with or without `FALLOC_FL_KEEP_SIZE`.
+    ///
+    /// # Errors
+    /// `EINVAL` for a negative offset or a length below 1, `EOPNOTSUPP` for other modes, `EBADF`
+    /// if not open for writing, `EFBIG` beyond [`SIZE_MAX`].
+    pub fn allocate(
+        &mut self,
+        h: Handle,
+        mode: i32,
+        offset: i64,
+        length: i64,
+    ) -> Result<(), Errno> {
+        const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        const ZERO_INSIDE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+        let open = self.opens.get(h)?;
+        let ino = open.ino;
+        open.must_be_usable()?;
+        if offset < 0 || length <= 0 {
+            return Err(Errno::EINVAL);
+        }
+        let what = match mode {
+            0 => Allocation::Extend,
+            libc::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
+            PUNCH => Allocation::Punch,
+            libc::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        open.must_write()?;
+        let (offset, length) = (offset.unsigned_abs(), length.unsigned_abs());
+        if offset + length > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        if mode == ZERO_INSIDE {
+            self.zero_inside(ino, offset, length);
+        } else {
+            self.change(&Effect::Allocate { ino, offset, length, what });
+        }
+        Ok(())
+    }
+
+    /// Zeroes what lies inside the file, and only reserves what lies behind its end.
+    fn zero_inside(&mut self, ino: Ino, offset: u64, length: u64) {
+        let end = offset + length;
+        let border = self.size(ino).clamp(offset, end);
+        if border > offset {
+            let what = Allocation::Zero;
+            self.change(&Effect::Allocate { ino, offset, length: border - offset, what });
+        }
+        if border < end {
+            let what = Allocation::KeepSize;
+            self.change(&Effect::Allocate { ino, offset: border, length: end - border, what });
+        }
+    }
+}

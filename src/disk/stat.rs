@@ -1,0 +1,223 @@
+//! What is known of an inode: stat(2), listings, permissions and times.
+
+use super::content::PAGE;
+use super::effect::{Effect, Ino, Kind};
+use super::errno::Errno;
+use super::live::Disk;
+use super::open::Handle;
+use super::path::{find, kind};
+use super::tree::{Body, Directory, Node};
+use crate::digest::hash;
+use crate::time::Time;
+
+/// The unit in which [`Stat::blocks`] counts, in bytes.
+const SECTOR: u64 = 512;
+
+/// What stat(2) tells of an inode. The owner and the group are 0 for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The number of the inode.
+    pub ino: Ino,
+    /// What it is.
+    pub kind: Kind,
+    /// Type bits (`S_IFREG`, ...) and permission bits.
+    pub mode: u32,
+    /// How many names lead to it; for a directory, 2 plus its sub-directories, 0 once removed.
+    pub nlink: u64,
+    /// Its size in bytes: of a symbolic link the length of its target, of a directory one block.
+    pub size: u64,
+    /// How many units of 512 bytes hold bytes of it; what was only reserved does not count.
+    pub blocks: u64,
+    /// The preferred unit of reading and writing, in bytes.
+    pub block_size: u64,
+    /// When it was last read, as far as that was set by hand.
+    pub accessed: Time,
+    /// When its content last changed.
+    pub modified: Time,
+    /// When anything of it last changed.
+    pub changed: Time,
+    /// When it was created.
+    pub created: Time,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it leads to.
+    pub ino: Ino,
+    /// What that is.
+    pub kind: Kind,
+}
+
+fn type_bits(kind: Kind) -> u32 {
+    match kind {
+        Kind::File => libc::S_IFREG,
+        Kind::Directory => libc::S_IFDIR,
+        Kind::Symlink => libc::S_IFLNK,
+    }
+}
+
+impl Disk {
+    /// What is known of an open file, as fstat(2); `O_PATH` will do.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn stat(&self, h: Handle) -> Result<Stat, Errno> {
+        self.stat_ino(self.opens.get(h)?.ino)
+    }
+
+    /// What is known of what a path leads to; of the link itself if it leads to a symbolic link
+    /// and `follow` is false (lstat(2)).
+    ///
+    /// # Errors
+    /// Those of path_resolution(7).
+    pub fn stat_path(&self, base: Ino, path: &[u8], follow: bool) -> Result<Stat, Errno> {
+        self.stat_ino(find(&self.tree, base, path, follow)?)
+    }
+
+    fn stat_ino(&self, ino: Ino) -> Result<Stat, Errno> {
+        let node = self.node(ino)?;
+        let (nlink, size, pages) = match &node.body {
+            Body::File(content) => (u64::from(node.links), content.size(), content.resident()),
+            Body::Directory(directory) => (self.directory_links(node, directory), PAGE as u64, 1),
+            Body::Symlink(target) => (u64::from(node.links), target.len() as u64, 0),
+        };
+        Ok(Stat {
+            ino,
+            kind: node.kind(),
+            mode: type_bits(node.kind()) | node.mode,
+            nlink,
+            size,
+            blocks: pages * (PAGE as u64 / SECTOR),
+            block_size: PAGE as u64,
+            accessed: node.accessed,
+            modified: node.modified,
+            changed: node.changed,
+            created: node.created,
+        })
+    }
+
+    /// A directory is named by its parent, by its own `.` and by the `..` of each sub-directory.
+    fn directory_links(&self, node: &Node, directory: &Directory) -> u64 {
+        if node.links == 0 {
+            return 0;
+        }
+        let inside = directory.entries.values();
+        2 + inside.filter(|&&ino| kind(&self.tree, ino) == Some(Kind::Directory)).count() as u64
+    }
+
+    /// The entries of an open directory: `.` and `..`, then the others in an order that is fixed
+    /// but not that of their names, as on file systems that hash them. An engine that takes the
+    /// order for sorted is found out.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`; `ENOTDIR` if it is no directory;
+    /// `ENOENT` if it was removed.
+    pub fn list(&self, h: Handle) -> Result<Vec<Listed>, Errno> {
+        let open = self.opens.get(h)?;
+        open.must_be_usable()?;
+        let node = self.node(open.ino)?;
+        let directory = node.directory().ok_or(Errno::ENOTDIR)?;
+        if node.links == 0 {
+            return Err(Errno::ENOENT);
+        }
+        let dots = [(&b"."[..], open.ino), (&b".."[..], directory.parent)];
+        let mut entries: Vec<_> =
+            directory.entries.iter().map(|(name, &ino)| (hash(name), &**name, ino)).collect();
+        entries.sort_unstable();
+        let entries = entries.into_iter().map(|(_, name, ino)| (name, ino));
+        let listed = |(name, ino): (&[u8], Ino)| {
+            Some(Listed { name: name.to_vec(), ino, kind: kind(&self.tree, ino)? })
+        };
+        Ok(dots.into_iter().chain(entries).filter_map(listed).collect())
+    }
+
+    /// Whether root may use a file, as access(2): `mode` is `F_OK` or bits of `R_OK`, `W_OK` and
+    /// `X_OK`.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7); `EINVAL` for other bits; `EACCES` for `X_OK` of a file with
+    /// no execute bit.
+    pub fn access(&self, base: Ino, path: &[u8], mode: i32) -> Result<(), Errno> {
+        if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let node = self.node(find(&self.tree, base, path, true)?)?;
+        let runs = node.kind() == Kind::Directory || node.mode & 0o111 != 0;
+        if mode & libc::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
+    /// Sets permission bits, as fchmod(2).
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    pub fn chmod(&mut self, h: Handle, mode: u32) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        open.must_be_usable()?;
+        let ino = open.ino;
+        self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
+        Ok(())
+    }
+
+    /// Sets the permission bits of what a path leads to, as fchmodat2(2); `follow` is false with
+    /// `AT_SYMLINK_NOFOLLOW`.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7); `EOPNOTSUPP` for a symbolic link, which has none to set.
+    pub fn chmod_path(
+        &mut self,
+        base: Ino,
+        path: &[u8],
+        mode: u32,
+        follow: bool,
+    ) -> Result<(), Errno> {
+        let ino = find(&self.tree, base, path, follow)?;
+        if kind(&self.tree, ino) == Some(Kind::Symlink) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
+        Ok(())
+    }
+
+    /// Sets times, as futimens(2); `None` leaves one as it is (`UTIME_OMIT`).
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    pub fn set_times(
+        &mut self,
+        h: Handle,
+        accessed: Option<Time>,
+        modified: Option<Time>,
+    ) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        open.must_be_usable()?;
+        let ino = open.ino;
+        self.change_times(ino, accessed, modified);
+        Ok(())
+    }
+
+    /// Sets the times of what a path leads to, as utimensat(2); `follow` is false with
+    /// `AT_SYMLINK_NOFOLLOW`.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7).
+    pub fn set_times_path(
+        &mut self,
+        base: Ino,
+        path: &[u8],
+        times: (Option<Time>, Option<Time>),
+        follow: bool,
+    ) -> Result<(), Errno> {
+        let ino = find(&self.tree, base, path, follow)?;
+        self.change_times(ino, times.0, times.1);
+        Ok(())
+    }
+
+    fn change_times(&mut self, ino: Ino, accessed: Option<Time>, modified: Option<Time>) {
+        if accessed.is_some() || modified.is_some() {
+            self.change(&Effect::Times { ino, accessed, modified });
+        }
+    }
+}

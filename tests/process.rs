@@ -1,0 +1,779 @@
+//! Facts about processes: how a template and what it forks begin, how they end, and what they see.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crashpoint::log::{Event, Mark, Record, records};
+use crashpoint::process::ending::{Abort, Ending, syscall_name};
+use crashpoint::process::leaf::{Limits, run};
+use crashpoint::process::region::Region;
+use crashpoint::process::template::{CallError, Entry, Reply, Template};
+use crashpoint::process::{PanicNote, last_panic, last_words};
+use crashpoint::time::Time;
+
+fn template() -> Template {
+    Template::start().expect("the template starts")
+}
+
+/// The frames that an explorer sends.
+fn frames(template: &mut Template, entry: Entry, request: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    template
+        .call(entry, request, &mut |frame| frames.push(frame.to_vec()))
+        .expect("the explorer finishes");
+    frames
+}
+
+/// What an entry answers with in one frame of text, asked of a fresh template.
+fn answer(entry: Entry) -> String {
+    let frames = frames(&mut template(), entry, b"");
+    assert_eq!(frames.len(), 1, "one frame");
+    String::from_utf8(frames[0].clone()).expect("text")
+}
+
+fn region() -> Region {
+    Region::with_capacity(1 << 20).expect("memory")
+}
+
+/// Runs a body in a leaf and answers with its ending.
+fn reply_ending(reply: &mut Reply<'_>, limits: &Limits, body: impl FnOnce() + Send) {
+    let ending = run(&region(), limits, body);
+    reply.send(&serde_json::to_vec(&ending).expect("an ending serialises"));
+}
+
+/// How a leaf ends that an entry runs, asked of a fresh template.
+fn ending(entry: Entry) -> Ending {
+    serde_json::from_str(&answer(entry)).expect("an ending")
+}
+
+/// Writes a note into a region's log.
+fn observe(region: &Region, bytes: &[u8]) {
+    let record = Record { at: Time(1), event: Event::Mark(Mark::Observed(bytes)) };
+    region.append(&record).expect("the log has space");
+}
+
+/// The notes in a region's log.
+fn observed(region: &Region) -> Vec<Vec<u8>> {
+    let notes = records(region.bytes()).map(|record| match record.event {
+        Event::Mark(Mark::Observed(bytes)) => bytes.to_vec(),
+        other => panic!("a test notes nothing like {other:?}"),
+    });
+    notes.collect()
+}
+
+/// What a body says in a leaf.
+fn said_in_leaf(say: impl FnOnce() -> String + Send) -> String {
+    let region = region();
+    let ending = run(&region, &Limits::default(), || observe(&region, say().as_bytes()));
+    assert_eq!(ending, Ending::Finished);
+    String::from_utf8(observed(&region).concat()).expect("text")
+}
+
+mod endings {
+    use super::*;
+
+    #[test]
+    fn a_body_that_returns_finishes() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {});
+        }
+        assert_eq!(ending(entry), Ending::Finished);
+    }
+
+    #[test]
+    fn a_panic_is_told_with_its_message_and_its_line() {
+        const LINE: u32 = line!() + 3;
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                panic!("value {} is wrong", 7);
+            });
+        }
+        let Ending::Panicked { message, location } = ending(entry) else {
+            panic!("it panicked");
+        };
+        assert_eq!(message, "value 7 is wrong");
+        assert_eq!(location, format!("{}:{LINE}", file!()));
+    }
+
+    #[test]
+    fn a_caught_panic_is_no_ending_and_can_be_asked_for_once() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let said = said_in_leaf(|| {
+                let caught = std::panic::catch_unwind(|| panic!("caught")).is_err();
+                let PanicNote { message, location } = last_panic().expect("it was noted");
+                format!("{caught} {message} {} {:?}", location.contains(file!()), last_panic())
+            });
+            reply.send(said.as_bytes());
+        }
+        assert_eq!(answer(entry), "true caught true None");
+    }
+
+    #[test]
+    fn an_abort_is_told_with_what_was_said_before() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                let _ = io::stderr().write_all(b"to the descriptor\n");
+                last_words(b"to the door\n");
+                std::process::abort();
+            });
+        }
+        let Ending::Aborted { by, last_words, backtrace } = ending(entry) else {
+            panic!("it aborted");
+        };
+        assert_eq!(by, Abort::Signal(libc::SIGABRT));
+        assert!(last_words.contains("to the door"), "{last_words}");
+        assert!(last_words.contains("to the descriptor"), "{last_words}");
+        assert!(!backtrace.is_empty());
+    }
+
+    #[test]
+    fn exit_is_an_abort_with_its_code_even_if_it_is_zero() {
+        fn entry(request: &[u8], reply: &mut Reply<'_>) {
+            let code = i32::from(request[0]);
+            reply_ending(reply, &Limits::default(), || std::process::exit(code));
+        }
+        let mut template = template();
+        for code in [3, 0, 70] {
+            let frames = frames(&mut template, entry, &[code]);
+            let ending: Ending = serde_json::from_slice(&frames[0]).expect("an ending");
+            let Ending::Aborted { by, .. } = ending else { panic!("it exited: {ending}") };
+            assert_eq!(by, Abort::Exit(i32::from(code)));
+        }
+    }
+
+    /// Recurses until the stack is full; the array makes sure that it is used.
+    fn recurse(depth: u64) -> u64 {
+        let space = std::hint::black_box([depth; 64]);
+        if depth == u64::MAX { 0 } else { recurse(depth + 1) + space[7] }
+    }
+
+    #[test]
+    fn a_full_stack_is_told_from_a_wild_pointer() {
+        fn overflow(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                std::hint::black_box(recurse(0));
+            });
+        }
+        fn null(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), wild::write_to_null);
+        }
+        let overflow = ending(overflow);
+        assert!(matches!(overflow, Ending::StackOverflow { .. }), "{overflow}");
+        let null = ending(null);
+        let Ending::Aborted { by, .. } = null else { panic!("it was a fault: {null}") };
+        assert_eq!(by, Abort::Signal(libc::SIGSEGV));
+    }
+
+    #[test]
+    fn a_full_stack_is_told_on_any_thread_with_an_alternate_one() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let _stack = crashpoint::process::AltStack::new();
+                        std::hint::black_box(recurse(0));
+                    });
+                });
+            });
+        }
+        let overflow = ending(entry);
+        assert!(matches!(overflow, Ending::StackOverflow { .. }), "{overflow}");
+    }
+
+    #[test]
+    fn eaten_memory_is_out_of_memory() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let limits = Limits { memory: 64 << 20, ..Limits::default() };
+            reply_ending(reply, &limits, || {
+                let mut eaten = Vec::new();
+                loop {
+                    eaten.push(std::hint::black_box(vec![1u8; 1 << 20]));
+                }
+            });
+        }
+        let ending = ending(entry);
+        let Ending::OutOfMemory { last_words } = ending else { panic!("no memory: {ending}") };
+        assert!(last_words.contains("memory allocation of"), "{last_words}");
+    }
+
+    #[test]
+    fn memory_that_the_explorer_holds_does_not_count_against_a_leaf() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let held = std::hint::black_box(vec![1u8; 100 << 20]);
+            let limits = Limits { memory: 64 << 20, ..Limits::default() };
+            reply_ending(reply, &limits, || {
+                std::hint::black_box(vec![held[7]; 32 << 20]);
+            });
+        }
+        assert_eq!(ending(entry), Ending::Finished);
+    }
+
+    #[test]
+    fn a_spin_without_a_call_is_told_with_where_it_spins() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let limits = Limits { cpu: Duration::from_millis(300), ..Limits::default() };
+            reply_ending(reply, &limits, || {
+                let mut turns = 0u64;
+                loop {
+                    turns = std::hint::black_box(turns.wrapping_add(1));
+                }
+            });
+        }
+        let ending = ending(entry);
+        let Ending::HungSpin { backtrace } = ending else { panic!("it spins: {ending}") };
+        assert!(backtrace.len() > 3, "{backtrace:?}");
+    }
+
+    #[test]
+    fn a_spin_on_a_second_thread_is_seen() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let limits = Limits { cpu: Duration::from_millis(300), ..Limits::default() };
+            reply_ending(reply, &limits, || {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        loop {
+                            std::hint::spin_loop()
+                        }
+                    });
+                });
+            });
+        }
+        let ending = ending(entry);
+        assert!(matches!(ending, Ending::HungSpin { .. }), "{ending}");
+    }
+
+    fn short_sleep() -> Limits {
+        Limits { asleep: Duration::from_millis(400), ..Limits::default() }
+    }
+
+    #[test]
+    fn a_sleep_in_the_kernel_is_told_with_the_name_of_the_call() {
+        fn in_read(_: &[u8], reply: &mut Reply<'_>) {
+            let (mut reader, _writer) = io::pipe().expect("a pipe");
+            reply_ending(reply, &short_sleep(), || {
+                let _ = reader.read(&mut [0]);
+            });
+        }
+        fn in_futex(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &short_sleep(), || {
+                loop {
+                    std::thread::park()
+                }
+            });
+        }
+        for (entry, name) in [(in_read as Entry, "read"), (in_futex, "futex")] {
+            let ending = ending(entry);
+            let Ending::Asleep { syscall } = ending else { panic!("it sleeps: {ending}") };
+            assert_eq!(syscall_name(syscall), Some(name));
+            assert!(ending.to_string().contains(name), "{ending}");
+        }
+    }
+
+    #[test]
+    fn a_sleep_in_poll_is_told_too() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let (reader, _writer) = io::pipe().expect("a pipe");
+            reply_ending(reply, &short_sleep(), || {
+                wild::poll_for_ever(reader.as_raw_fd());
+            });
+        }
+        let ending = ending(entry);
+        assert_eq!(ending, Ending::Asleep { syscall: libc::SYS_poll });
+    }
+
+    #[test]
+    fn a_thread_that_works_keeps_a_leaf_from_being_asleep() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let limits = Limits { asleep: Duration::from_millis(300), ..Limits::default() };
+            reply_ending(reply, &limits, || {
+                // The first thread sleeps for all the time that the second one works.
+                std::thread::scope(|scope| {
+                    scope.spawn(|| wild::burn(Duration::from_millis(900)));
+                });
+            });
+        }
+        assert_eq!(ending(entry), Ending::Finished);
+    }
+
+    #[test]
+    fn a_kill_from_outside_is_told_as_such() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), wild::kill_self);
+        }
+        assert_eq!(ending(entry), Ending::Killed { signal: libc::SIGKILL });
+    }
+}
+
+mod leaves {
+    use super::*;
+
+    #[test]
+    fn a_leaf_sees_the_memory_of_its_parent_and_cannot_change_it() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let mut value = vec![1, 2, 3];
+            for _ in 0..3 {
+                let said = said_in_leaf(|| {
+                    value.push(4);
+                    format!("{value:?}")
+                });
+                assert_eq!(said, "[1, 2, 3, 4]");
+            }
+            reply.send(format!("{value:?}").as_bytes());
+        }
+        assert_eq!(answer(entry), "[1, 2, 3]");
+    }
+
+    #[test]
+    fn two_hundred_leaves_each_leave_their_own_log() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let mut region = region();
+            for i in 0..200u32 {
+                region.reset();
+                let ending = run(&region, &Limits::default(), || {
+                    for _ in 0..=i % 7 {
+                        observe(&region, &i.to_le_bytes());
+                    }
+                });
+                assert_eq!(ending, Ending::Finished);
+                let expected = vec![i.to_le_bytes().to_vec(); i as usize % 7 + 1];
+                assert_eq!(observed(&region), expected);
+            }
+            reply.send(b"200");
+        }
+        assert_eq!(answer(entry), "200");
+    }
+
+    #[test]
+    fn the_log_of_a_leaf_that_died_is_kept_and_the_next_one_goes_on() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let region = region();
+            let first = run(&region, &Limits::default(), || {
+                observe(&region, b"before");
+                std::process::abort();
+            });
+            assert!(matches!(first, Ending::Aborted { .. }), "{first}");
+            let second = run(&region, &Limits::default(), || observe(&region, b" after"));
+            assert_eq!(second, Ending::Finished);
+            reply.send(&observed(&region).concat());
+        }
+        assert_eq!(answer(entry), "before after");
+    }
+
+    #[test]
+    fn thread_locals_and_statics_are_fresh_in_each_leaf() {
+        thread_local! {
+            static LOCAL: Cell<u32> = const { Cell::new(0) };
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            LOCAL.set(5);
+            let say = || {
+                LOCAL.set(LOCAL.get() + 1);
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                format!("{} {count} {:?}", LOCAL.get(), std::thread::current().id())
+            };
+            let (first, second) = (said_in_leaf(say), said_in_leaf(say));
+            assert_eq!(first, second);
+            reply.send(first.as_bytes());
+        }
+        assert!(answer(entry).starts_with("1 0 "));
+    }
+}
+
+mod templates {
+    use super::*;
+
+    #[test]
+    fn an_entry_may_be_generic() {
+        trait Word {
+            const WORD: &'static str;
+        }
+        struct One;
+        struct Two;
+        impl Word for One {
+            const WORD: &'static str = "one";
+        }
+        impl Word for Two {
+            const WORD: &'static str = "two";
+        }
+        fn entry<W: Word>(_: &[u8], reply: &mut Reply<'_>) {
+            reply.send(W::WORD.as_bytes());
+        }
+        assert_eq!(answer(entry::<One>), "one");
+        assert_eq!(answer(entry::<Two>), "two");
+    }
+
+    #[test]
+    fn frames_arrive_in_order_whatever_their_length() {
+        fn entry(request: &[u8], reply: &mut Reply<'_>) {
+            for (i, length) in [0, 1, 40_000, 10 << 20, 3].into_iter().enumerate() {
+                reply.send(&vec![request[0] + i as u8; length]);
+            }
+            (0..1000u32).for_each(|i| reply.send(&i.to_le_bytes()));
+        }
+        let frames = frames(&mut template(), entry, &[10]);
+        for (i, length) in [0, 1, 40_000, 10 << 20, 3].into_iter().enumerate() {
+            assert!(frames[i] == vec![10 + i as u8; length], "frame {i}");
+        }
+        let numbers: Vec<Vec<u8>> = (0..1000u32).map(|i| i.to_le_bytes().to_vec()).collect();
+        assert!(frames[5..] == numbers);
+    }
+
+    #[test]
+    fn a_large_request_arrives_whole() {
+        fn entry(request: &[u8], reply: &mut Reply<'_>) {
+            let sum: u64 = request.iter().map(|&b| u64::from(b)).sum();
+            reply.send(format!("{} {sum}", request.len()).as_bytes());
+        }
+        let request = vec![3; (5 << 20) + 1];
+        let frames = frames(&mut template(), entry, &request);
+        assert_eq!(frames.concat(), b"5242881 15728643");
+    }
+
+    #[test]
+    fn a_template_survives_explorers_that_end_badly() {
+        fn entry(request: &[u8], reply: &mut Reply<'_>) {
+            reply.send(b"begun");
+            match request[0] {
+                0 => panic!("the harness is wrong"),
+                1 => std::process::abort(),
+                2 => std::process::exit(0),
+                3 => wild::kill_self(),
+                _ => reply.send(b"done"),
+            }
+        }
+        let mut template = template();
+        let endings = [
+            "the explorer panicked at ",
+            "the explorer aborted by SIGABRT",
+            "the explorer ended the process with exit code 0",
+            "the explorer killed from outside by SIGKILL",
+        ];
+        for (request, expected) in (0u8..).zip(endings) {
+            let mut frames = Vec::new();
+            let error = template
+                .call(entry, &[request], &mut |frame| frames.push(frame.to_vec()))
+                .expect_err("it ends badly");
+            assert!(matches!(error, CallError::Ended(_)), "{error}");
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert_eq!(frames, [b"begun"]);
+        }
+        assert_eq!(frames(&mut template, entry, &[9]), [&b"begun"[..], b"done"]);
+    }
+
+    #[test]
+    fn a_request_that_nobody_reads_does_not_disturb_the_next() {
+        fn entry(request: &[u8], reply: &mut Reply<'_>) {
+            reply.send(&request.len().to_le_bytes());
+        }
+        let mut template = template();
+        // More than an explorer may allocate: it dies before it has read its request.
+        wild::limit_address_space(template.id(), Some(512 << 20));
+        let request = vec![1; 600 << 20];
+        let error = template.call(entry, &request, &mut |_| {}).expect_err("no memory");
+        assert!(error.to_string().contains("memory"), "{error}");
+        wild::limit_address_space(template.id(), None);
+        assert_eq!(frames(&mut template, entry, b"abc"), [3usize.to_le_bytes()]);
+    }
+
+    #[test]
+    fn every_explorer_of_a_template_begins_in_the_same_state() {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            reply.send(format!("{count} {:p}", Box::new(7)).as_bytes());
+        }
+        fn panics(_: &[u8], _: &mut Reply<'_>) {
+            panic!("{}", "long ".repeat(200));
+        }
+        let mut template = template();
+        let first = frames(&mut template, entry, b"");
+        template.call(panics, b"", &mut |_| {}).expect_err("it panics");
+        assert_eq!(frames(&mut template, entry, b""), first);
+        frames(&mut template, |_, _| {}, &[0; 100_000]);
+        assert_eq!(frames(&mut template, entry, b""), first);
+    }
+
+    #[test]
+    fn a_call_that_was_left_by_a_panic_does_not_leak_into_the_next() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply.send(b"a");
+            reply.send(b"b");
+        }
+        let mut template = template();
+        let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = template.call(entry, b"", &mut |_| std::panic::resume_unwind(Box::new(())));
+        }));
+        assert!(left.is_err());
+        let next = template.call(entry, b"", &mut |_| {});
+        assert!(matches!(next, Err(CallError::Left)));
+    }
+
+    #[test]
+    fn a_template_cannot_be_started_inside_another() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let error = Template::start().err().expect("it is refused");
+            reply.send(error.to_string().as_bytes());
+        }
+        assert_eq!(answer(entry), "a template cannot start another one");
+    }
+}
+
+mod pristine {
+    use super::*;
+
+    /// Addresses in a leaf: of a static, on its stack, in its heap, of a map.
+    fn addresses(_: &[u8], reply: &mut Reply<'_>) {
+        static PLACE: u32 = 7;
+        let here = 7;
+        let outer = format!("{:p} {:p} {:p}", &PLACE, &here, Box::new(7));
+        let inner = said_in_leaf(|| {
+            let here = 7;
+            let small: Vec<Box<u32>> = (0..100).map(Box::new).collect();
+            let large = vec![1u8; 8 << 20];
+            let last: &u32 = &small[99];
+            format!("{:p} {:p} {:p} {:p}", &PLACE, &here, last, large.as_ptr())
+        });
+        reply.send(format!("{outer} {inner}").as_bytes());
+    }
+
+    #[test]
+    fn addresses_are_equal_in_two_templates() {
+        let (mut first, mut second) = (template(), template());
+        let seen = [
+            frames(&mut first, addresses, b""),
+            frames(&mut second, addresses, b""),
+            frames(&mut first, addresses, b""),
+        ];
+        assert_eq!(seen[0], seen[2], "two explorers of one template");
+        // Where the system refuses to switch randomisation off, the template says so.
+        assert_eq!(seen[0] == seen[1], !first.aslr());
+        let said = first.notices().iter().any(|line| line.contains("aslr=on"));
+        assert_eq!(said, first.aslr());
+    }
+
+    #[test]
+    fn the_environment_is_the_allow_list() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let said = said_in_leaf(|| {
+                let names = std::env::vars_os()
+                    .filter(|(name, _)| name != "LLVM_PROFILE_FILE")
+                    .map(|(name, value)| format!("{}={}", name.display(), value.display()));
+                let arguments = std::env::args();
+                arguments.chain(names).collect::<Vec<_>>().join(" ")
+            });
+            reply.send(said.as_bytes());
+        }
+        let expected =
+            "crashpoint-template CRASHPOINT_TEMPLATE=0 PATH=/usr/bin:/bin RUST_BACKTRACE=0";
+        assert_eq!(answer(entry), expected);
+    }
+
+    #[test]
+    fn no_descriptor_of_the_client_is_open_inside() {
+        let file = std::fs::File::open("/proc/self/exe").expect("the binary");
+        wild::let_children_inherit(file.as_raw_fd());
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let open = std::fs::read_dir("/proc/self/fd").expect("the list");
+            let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+            let names: Vec<_> = links.map(|link| link.display().to_string()).collect();
+            reply.send(names.join(" ").as_bytes());
+        }
+        let open = answer(entry);
+        let own = file_name(std::fs::read_link("/proc/self/exe").expect("a link"));
+        assert!(open.contains("/dev/null") && !open.contains(&own), "{open}");
+    }
+
+    fn file_name(path: std::path::PathBuf) -> String {
+        path.file_name().expect("a name").display().to_string()
+    }
+
+    #[test]
+    fn signals_and_limits_are_as_a_rust_program_expects() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply.send(said_in_leaf(wild::signals_and_limits).as_bytes());
+        }
+        assert_eq!(answer(entry), "pipe ignored, child default, core 0, stack 8388608");
+    }
+}
+
+mod deaths {
+    use super::*;
+
+    const CLIENT: &str = "CRASHPOINT_TEST_CLIENT";
+
+    /// Tells the process ids of an explorer and of its leaf, which sleeps for ever.
+    fn entry(_: &[u8], reply: &mut Reply<'_>) {
+        let (mut reader, _writer) = io::pipe().expect("a pipe");
+        let explorer = std::process::id();
+        let limits = Limits { asleep: Duration::from_secs(600), ..Limits::default() };
+        run(&region(), &limits, || {
+            reply.send(format!("{explorer} {}", std::process::id()).as_bytes());
+            let _ = reader.read(&mut [0]);
+        });
+    }
+
+    /// Not a test but a client for the tests below, which start this binary again and kill it.
+    #[test]
+    fn client_that_waits_to_be_killed() {
+        if std::env::var_os(CLIENT).is_none() {
+            return;
+        }
+        let mut template = template();
+        let id = template.id();
+        let result = template.call(entry, b"", &mut |frame| {
+            let line = format!("pids {id} {}\n", String::from_utf8_lossy(frame));
+            io::stdout().write_all(line.as_bytes()).expect("the parent reads");
+        });
+        panic!("the explorer never ends: {result:?}");
+    }
+
+    /// A client in its own process, and its template, explorer and leaf.
+    fn client() -> (Child, Vec<u32>) {
+        let mut client = Command::new("/proc/self/exe")
+            .args(["--exact", "deaths::client_that_waits_to_be_killed", "--nocapture"])
+            .env(CLIENT, "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the client starts");
+        let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
+        let line = lines
+            .find_map(|line| line.expect("text").split_once("pids ").map(|(_, p)| p.to_owned()))
+            .expect("the client tells");
+        let processes = line.split(' ').map(|pid| pid.parse().expect("a number")).collect();
+        (client, processes)
+    }
+
+    fn is_alive(process: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    }
+
+    /// Waits until all have ended; fails after a time that no loaded machine needs.
+    fn wait_for_the_end(processes: &[u32]) {
+        for _ in 0..6000 {
+            if !processes.iter().any(|&process| is_alive(process)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("still alive: {processes:?}");
+    }
+
+    #[test]
+    fn a_client_that_is_killed_takes_template_explorer_and_leaf_with_it() {
+        let (mut client, processes) = client();
+        assert_eq!(processes.len(), 3);
+        assert!(processes.iter().all(|&process| is_alive(process)));
+        client.kill().expect("it is killed");
+        client.wait().expect("it ends");
+        wait_for_the_end(&processes);
+    }
+
+    #[test]
+    fn a_template_that_is_killed_takes_all_that_it_forked_with_it() {
+        let (mut client, processes) = client();
+        wild::kill(processes[0]);
+        wait_for_the_end(&processes);
+        let status = client.wait().expect("it ends");
+        assert!(!status.success());
+    }
+
+    #[test]
+    fn a_template_outlives_the_thread_that_started_it_and_is_reaped_when_dropped() {
+        fn done(_: &[u8], reply: &mut Reply<'_>) {
+            reply.send(b"done");
+        }
+        let started = std::thread::scope(|scope| scope.spawn(template).join());
+        let mut template = started.expect("it starts");
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(frames(&mut template, done, b""), [b"done"]);
+        let id = template.id();
+        drop(template);
+        assert!(!std::fs::exists(format!("/proc/{id}")).expect("readable"));
+    }
+}
+
+/// What an engine may do that safe code cannot.
+#[expect(unsafe_code, reason = "the tests do to a process what a faulty engine might do")]
+mod wild {
+    use std::mem;
+    use std::ptr;
+    use std::time::Duration;
+
+    pub(super) fn write_to_null() {
+        // SAFETY: none: the write ends the process, which is what is wanted.
+        unsafe { ptr::without_provenance_mut::<u32>(std::hint::black_box(8)).write_volatile(7) };
+    }
+
+    pub(super) fn kill_self() {
+        kill(std::process::id());
+    }
+
+    pub(super) fn kill(process: u32) {
+        // SAFETY: sends a signal.
+        unsafe { libc::kill(process as libc::pid_t, libc::SIGKILL) };
+    }
+
+    pub(super) fn poll_for_ever(fd: i32) {
+        let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: reads and writes one structure.
+        unsafe { libc::poll(&mut polled, 1, -1) };
+    }
+
+    /// Uses CPU time.
+    pub(super) fn burn(time: Duration) {
+        let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        while Duration::new(used.tv_sec as u64, used.tv_nsec as u32) < time {
+            // SAFETY: writes one structure.
+            unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut used) };
+        }
+    }
+
+    pub(super) fn let_children_inherit(fd: i32) {
+        // SAFETY: changes a flag of a descriptor.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    }
+
+    /// Limits the private memory of another process, or lifts the limit.
+    pub(super) fn limit_address_space(process: u32, bytes: Option<u64>) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        let process = process as libc::pid_t;
+        // SAFETY: reads one structure.
+        let set = unsafe { libc::prlimit(process, libc::RLIMIT_DATA, &limit, ptr::null_mut()) };
+        assert_eq!(set, 0);
+    }
+
+    pub(super) fn signals_and_limits() -> String {
+        let disposition = |signal| {
+            // SAFETY: zero is a value of this plain structure, and the kernel writes one.
+            let action = unsafe {
+                let mut action: libc::sigaction = mem::zeroed();
+                libc::sigaction(signal, ptr::null(), &mut action);
+                action
+            };
+            if action.sa_sigaction == libc::SIG_IGN { "ignored" } else { "default" }
+        };
+        let limit = |resource| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: writes one structure.
+            unsafe { libc::getrlimit(resource, &mut limit) };
+            limit.rlim_cur
+        };
+        format!(
+            "pipe {}, child {}, core {}, stack {}",
+            disposition(libc::SIGPIPE),
+            disposition(libc::SIGCHLD),
+            limit(libc::RLIMIT_CORE),
+            limit(libc::RLIMIT_STACK),
+        )
+    }
+}
