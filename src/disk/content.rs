@@ -169,6 +169,18 @@ impl Content {
         self.size = size;
     }
 
+    /// Sets the size and leaves what lies beyond, as a medium does when only the size of a file
+    /// became durable. [`Content::trim`] must follow before anyone reads the file.
+    pub(super) fn set_size(&mut self, size: u64) {
+        self.size = size;
+    }
+
+    /// Makes what lies beyond the size zeros and holes.
+    pub(super) fn trim(&mut self) {
+        let size = std::mem::replace(&mut self.size, u64::MAX);
+        self.resize(size);
+    }
+
     /// Makes a range read as zeros without changing the size; whole pages become holes.
     pub fn zero(&mut self, offset: u64, length: u64) {
         let end = offset.saturating_add(length);
@@ -197,7 +209,8 @@ impl Content {
         }
     }
 
-    fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
+    /// The numbers of the pages that hold bytes, from `from` on and before `to`.
+    pub(super) fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
         self.chunks
             .range(from / CHUNK..)
             .take_while(|(chunk, _)| **chunk * CHUNK < to)

@@ -1,14 +1,21 @@
 //! The simulated disk.
 
+mod block;
 pub mod content;
 pub mod effect;
 pub mod errno;
+pub mod fate;
 pub mod io;
+pub mod keep;
 pub mod live;
 pub mod lock;
 pub mod names;
 pub mod open;
 pub mod path;
+pub mod pending;
+pub mod piece;
+pub mod profile;
+mod settle;
 pub mod stat;
 mod sync;
 pub mod tree;

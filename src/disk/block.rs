@@ -1,0 +1,167 @@
+//! The pending versions of one block of a file, kept as differences.
+
+use std::sync::Arc;
+
+use super::content::{PAGE, Page, SharedPage};
+
+/// A version in this many is kept whole, so that building any costs at most as many differences.
+const WHOLE_EVERY: usize = 32;
+/// A difference of more bytes than this is not worth having: the page is shared instead.
+const LONGEST_DIFFERENCE: usize = PAGE / 2;
+
+/// How a version differs from the one before it.
+#[derive(Clone)]
+pub(super) enum Difference {
+    /// Bytes from an offset in the block on.
+    Bytes(u16, Arc<[u8]>),
+    /// Zeros between two offsets in the block.
+    Zeros(u16, u16),
+    /// All of it: the page after the change, or a hole.
+    Whole(Option<SharedPage>),
+}
+
+impl Difference {
+    /// The difference that writing `bytes` at `start` makes to a page, or `None` if it is
+    /// better to share the whole page.
+    pub(super) fn of(page: Option<&SharedPage>, start: usize, bytes: &[u8]) -> Option<Self> {
+        let (mut from, mut to) = (0, bytes.len());
+        if let Some(page) = page {
+            // A page that is written whole mostly differs in a few bytes: headers do.
+            let old = &page.bytes()[start..start + bytes.len()];
+            from = equal(old, bytes);
+            to -= equal_back(&old[from..], &bytes[from..]);
+        }
+        let changed = &bytes[from..to];
+        let short = changed.len() <= LONGEST_DIFFERENCE;
+        short.then(|| Self::Bytes((start + from) as u16, changed.into()))
+    }
+}
+
+/// How many bytes at the front are equal, in whole steps but for the end.
+fn equal(a: &[u8], b: &[u8]) -> usize {
+    const STEP: usize = 64;
+    let steps = a.chunks(STEP).zip(b.chunks(STEP)).take_while(|(a, b)| a == b).count();
+    (steps * STEP).min(a.len())
+}
+
+/// How many bytes at the back are equal, in whole steps but for the front.
+fn equal_back(a: &[u8], b: &[u8]) -> usize {
+    const STEP: usize = 64;
+    let steps = a.rchunks(STEP).zip(b.rchunks(STEP)).take_while(|(a, b)| a == b).count();
+    (steps * STEP).min(a.len())
+}
+
+#[derive(Clone)]
+struct Version {
+    seq: u64,
+    difference: Difference,
+    undecided: bool,
+}
+
+/// The pending versions of a block, the oldest first. Each is the page as the cache held it, so
+/// all differences before it are part of it, whatever a crash keeps of the others.
+#[derive(Clone, Default)]
+pub(super) struct Block {
+    versions: Vec<Version>,
+    /// How many differences follow the last whole version.
+    since_whole: usize,
+    /// How many versions are undecided for ever.
+    undecided: usize,
+}
+
+impl Block {
+    pub(super) fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    /// Adds a version; `page` is the page after the change.
+    pub(super) fn push(&mut self, seq: u64, difference: Difference, page: Option<&SharedPage>) {
+        self.since_whole += 1;
+        let difference = match difference {
+            difference @ Difference::Whole(_) => {
+                self.since_whole = 0;
+                difference
+            }
+            _ if self.since_whole == WHOLE_EVERY => {
+                self.since_whole = 0;
+                Difference::Whole(page.cloned())
+            }
+            difference => difference,
+        };
+        self.versions.push(Version { seq, difference, undecided: false });
+    }
+
+    /// Whether this piece made a version.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.versions.binary_search_by_key(&seq, |version| version.seq).is_ok()
+    }
+
+    /// Marks the version that this piece made as undecided for ever: it left its group.
+    pub(super) fn set_undecided(&mut self, seq: u64) {
+        if let Ok(at) = self.versions.binary_search_by_key(&seq, |version| version.seq) {
+            self.versions[at].undecided = true;
+            self.undecided += 1;
+        }
+    }
+
+    /// How many versions there are up to the newest that is kept, where the undecided ones
+    /// below `undecided` and the others below `limit` are; 0 if none is.
+    pub(super) fn newest(&self, limit: u64, undecided: u64) -> usize {
+        if self.undecided == 0 {
+            return self.before(limit);
+        }
+        let kept = |v: &Version| v.seq < if v.undecided { undecided } else { limit };
+        self.versions.iter().rposition(kept).map_or(0, |newest| newest + 1)
+    }
+
+    /// How many versions the pieces below `limit` made.
+    pub(super) fn before(&self, limit: u64) -> usize {
+        self.versions.partition_point(|version| version.seq < limit)
+    }
+
+    /// How many versions there are.
+    pub(super) fn len(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// The page after the first `count` versions, on top of the durable page.
+    pub(super) fn page(&self, count: usize, durable: Option<&SharedPage>) -> Option<SharedPage> {
+        let mut first = count;
+        let mut page = durable.cloned();
+        while first > 0 {
+            first -= 1;
+            if let Difference::Whole(whole) = &self.versions[first].difference {
+                page = whole.clone();
+                first += 1;
+                break;
+            }
+        }
+        if first == count {
+            return page;
+        }
+        let mut page = page.unwrap_or_else(|| Arc::new(Page::zeroed()));
+        let bytes = Arc::make_mut(&mut page).bytes_mut();
+        for version in &self.versions[first..count] {
+            match &version.difference {
+                Difference::Bytes(at, new) => {
+                    bytes[usize::from(*at)..][..new.len()].copy_from_slice(new);
+                }
+                Difference::Zeros(from, to) => bytes[usize::from(*from)..usize::from(*to)].fill(0),
+                Difference::Whole(_) => {}
+            }
+        }
+        Some(page)
+    }
+
+    /// Forgets the first `count` versions: they are part of the durable page now.
+    pub(super) fn forget(&mut self, count: usize) {
+        let gone = self.versions.drain(..count).filter(|version| version.undecided).count();
+        self.undecided -= gone;
+    }
+
+    /// How many pages are held for whole versions.
+    pub(super) fn whole_pages(&self) -> usize {
+        let whole = |v: &&Version| matches!(v.difference, Difference::Whole(Some(_)));
+        self.versions.iter().filter(whole).count()
+    }
+}

@@ -1,0 +1,339 @@
+//! From a fate to the disk that is found after the crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::content::{Content, PAGE, Page};
+use super::effect::Ino;
+use super::fate::{Fate, Keep, Tear};
+use super::pending::Pending;
+use super::piece::{GroupId, Piece, What, seq_digest};
+use super::tree::{Body, Name, Node, Tree};
+use crate::digest::{Digest, Digester};
+use crate::time::Time;
+
+/// A disk that may be found after a crash.
+#[derive(Clone)]
+pub struct CrashState {
+    /// What a mount shows.
+    pub tree: Tree,
+    /// Its [`Tree::digest`]: equal states are one.
+    pub digest: Digest,
+    /// Whether some pieces were kept only because others need them: the state belongs to
+    /// another fate too.
+    pub raised: bool,
+}
+
+/// A piece that a crash did not keep whole.
+#[derive(Clone, Debug)]
+pub struct Loss<'a> {
+    /// Its group.
+    pub group: &'a GroupId,
+    /// The piece.
+    pub piece: &'a Piece,
+    /// The ranges of its block that survived, if it was torn; empty if it was lost.
+    pub kept: Vec<Range<u16>>,
+}
+
+/// One cut for each group: the pieces below `limit` are kept, or as many as `exceptions` say.
+struct Cuts {
+    limit: u64,
+    exceptions: BTreeMap<GroupId, usize>,
+    raised: bool,
+    tear: Option<Tear>,
+}
+
+impl Pending {
+    /// The disk that a crash leaves behind which keeps what the fate says. Groups that have no
+    /// pending piece are ignored, cuts beyond the end of a group keep all of it, and a tear of
+    /// anything but data is none.
+    ///
+    /// Costs the pieces that are kept or those that are lost, whichever are fewer.
+    pub fn keep(&self, fate: &Fate) -> CrashState {
+        let cuts = self.cuts(fate);
+        let kept = self.count_kept(&cuts);
+        let mut tree =
+            if kept < self.len() - kept { self.built_up(&cuts) } else { self.taken_away(&cuts) };
+        tree.drop_unreachable();
+        CrashState { digest: tree.digest(), tree, raised: cuts.raised }
+    }
+
+    /// A digest of which pieces a fate keeps, without building what it leaves: of two fates of
+    /// one run with the same fingerprint, at one crash point or at two, one is enough. Fates
+    /// with different fingerprints may still leave equal disks.
+    pub fn fingerprint(&self, fate: &Fate) -> u64 {
+        let cuts = self.cuts(fate);
+        let digests = |range: &mut dyn Iterator<Item = &u64>| {
+            range.fold(0u64, |sum, &seq| sum.wrapping_add(seq_digest(seq)))
+        };
+        let mut sum = match cuts.limit {
+            u64::MAX => self.pending_sum,
+            limit => digests(&mut self.order.range(..limit).map(|(seq, _)| seq)),
+        };
+        for (id, &cut) in &cuts.exceptions {
+            let Some(group) = self.group(id) else { continue };
+            sum =
+                sum.wrapping_sub(group.sum(group.before(cuts.limit))).wrapping_add(group.sum(cut));
+        }
+        if let Some((tear, piece)) = self.torn(&cuts) {
+            let mut digester = Digester::default();
+            digester.add_number(piece.seq);
+            tear.kept
+                .iter()
+                .for_each(|r| digester.add_number(u64::from(r.start) << 16 | u64::from(r.end)));
+            sum = sum.wrapping_add(digester.finish().0);
+        }
+        sum.wrapping_add(self.settled_sum)
+    }
+
+    /// The pieces that a fate loses or tears, in their global order.
+    pub fn losses(&self, fate: &Fate) -> Vec<Loss<'_>> {
+        let cuts = self.cuts(fate);
+        let torn = self.torn(&cuts);
+        let kept = |piece: &Piece| match torn {
+            Some((tear, torn)) if torn.seq == piece.seq => tear.kept.clone(),
+            _ => Vec::new(),
+        };
+        let lost = self.side(&cuts, false).into_iter();
+        lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect()
+    }
+
+    fn cuts(&self, fate: &Fate) -> Cuts {
+        let limit = match fate.base {
+            Keep::Nothing => 0,
+            Keep::All => u64::MAX,
+            Keep::Prefix(count) if count >= self.len() => u64::MAX,
+            Keep::Prefix(count) if count <= self.len() / 2 => {
+                self.order.keys().nth(count).copied().unwrap_or(u64::MAX)
+            }
+            Keep::Prefix(count) => {
+                self.order.keys().rev().nth(self.len() - count - 1).copied().unwrap_or(u64::MAX)
+            }
+        };
+        let pending = fate.exceptions.iter().filter_map(|(id, &cut)| {
+            let length = self.group(id)?.len();
+            Some((id.clone(), cut.min(length)))
+        });
+        let exceptions: BTreeMap<GroupId, usize> = pending.collect();
+        let mut cuts = Cuts { limit, exceptions, raised: false, tear: fate.tear.clone() };
+        self.close(&mut cuts);
+        cuts
+    }
+
+    /// Raises cuts until all that is kept has what it needs. A prefix of the global order does.
+    fn close(&self, cuts: &mut Cuts) {
+        if cuts.exceptions.is_empty() && cuts.tear.is_none() {
+            return;
+        }
+        let mut open: Vec<&GroupId> = self.constrained.iter().collect();
+        while let Some(id) = open.pop() {
+            let Some(group) = self.group(id) else { continue };
+            let torn = usize::from(cuts.tear.as_ref().is_some_and(|tear| tear.group == *id));
+            let end = (self.cut(cuts, id) + torn).min(group.len());
+            let needs = group.pieces()[..end].iter().filter_map(|piece| piece.needs.as_ref());
+            for (other, seq) in needs.flat_map(|needs| needs.iter()) {
+                let Some(needed) = self.group(other).map(|group| group.before(seq + 1)) else {
+                    continue;
+                };
+                if self.cut(cuts, other) < needed {
+                    cuts.exceptions.insert(other.clone(), needed);
+                    cuts.raised = true;
+                    // What stood behind the cut is kept whole now.
+                    cuts.tear.take_if(|tear| tear.group == *other);
+                    open.extend(self.constrained.get(other));
+                }
+            }
+        }
+    }
+
+    /// How many pieces of a group are kept.
+    fn cut(&self, cuts: &Cuts, id: &GroupId) -> usize {
+        match cuts.exceptions.get(id) {
+            Some(&cut) => cut,
+            None => self.group(id).map_or(0, |group| group.before(cuts.limit)),
+        }
+    }
+
+    /// The sequence number below which the pieces of a group are kept.
+    fn limit(&self, cuts: &Cuts, id: &GroupId) -> u64 {
+        match (cuts.exceptions.get(id), self.group(id)) {
+            (Some(&cut), Some(group)) => {
+                group.pieces().get(cut).map_or(u64::MAX, |piece| piece.seq)
+            }
+            _ => cuts.limit,
+        }
+    }
+
+    fn count_kept(&self, cuts: &Cuts) -> usize {
+        let mut kept = match cuts.limit {
+            0 => 0,
+            u64::MAX => self.len(),
+            limit => self.order.range(..limit).count(),
+        };
+        for (id, &cut) in &cuts.exceptions {
+            let before = self.group(id).map_or(0, |group| group.before(cuts.limit));
+            kept = kept + cut - before;
+        }
+        kept
+    }
+
+    /// The pieces that are kept, or those that are lost, in their global order.
+    fn side(&self, cuts: &Cuts, kept: bool) -> Vec<(&GroupId, &Piece)> {
+        let range = if kept { 0..cuts.limit } else { cuts.limit..u64::MAX };
+        let plain = self.order.range(range).filter(|(_, id)| !cuts.exceptions.contains_key(*id));
+        let mut side: Vec<_> =
+            plain.filter_map(|(&seq, id)| Some((id, self.group(id)?.piece(seq)?))).collect();
+        for (id, &cut) in &cuts.exceptions {
+            let Some((id, group)) = self.groups.get_key_value(id) else { continue };
+            let (before, behind) = group.pieces().split_at(cut);
+            side.extend(if kept { before } else { behind }.iter().map(|piece| (id, piece)));
+        }
+        side.sort_by_key(|(_, piece)| piece.seq);
+        side
+    }
+
+    /// The piece that is torn, if the tear is one of data.
+    fn torn<'a>(&'a self, cuts: &'a Cuts) -> Option<(&'a Tear, &'a Piece)> {
+        let tear = cuts.tear.as_ref()?;
+        let piece = self.group(&tear.group)?.pieces().get(self.cut(cuts, &tear.group))?;
+        matches!(piece.what, What::Data { .. }).then_some((tear, piece))
+    }
+
+    /// The live tree without what is lost.
+    fn taken_away(&self, cuts: &Cuts) -> Tree {
+        let mut state = State { tree: self.live.clone(), pending: self, ragged: BTreeSet::new() };
+        let (mut entries, mut sizes, mut blocks) =
+            (BTreeSet::<(Ino, &Name)>::new(), BTreeMap::new(), BTreeSet::new());
+        for (_, piece) in self.side(cuts, false) {
+            for change in piece.changes() {
+                // The first that is lost says what was before.
+                if entries.insert((change.dir, &change.name)) {
+                    state.set_entry(change.dir, &change.name, change.old);
+                }
+            }
+            if let Some((ino, old, _)) = piece.sizes() {
+                sizes.entry(ino).or_insert(old);
+            }
+            blocks.extend(self.touched(piece));
+        }
+        state.finish(cuts, sizes, blocks)
+    }
+
+    /// The durable tree with what is kept.
+    fn built_up(&self, cuts: &Cuts) -> Tree {
+        let ragged = self.ragged.clone();
+        let mut state = State { tree: self.durable.clone(), pending: self, ragged };
+        let (mut sizes, mut blocks) = (BTreeMap::new(), BTreeSet::new());
+        for (_, piece) in self.side(cuts, true) {
+            for change in piece.changes() {
+                state.set_entry(change.dir, &change.name, change.new);
+            }
+            if let Some((ino, _, new)) = piece.sizes() {
+                sizes.insert(ino, new);
+            }
+            blocks.extend(self.touched(piece));
+        }
+        state.finish(cuts, sizes, blocks)
+    }
+
+    /// The page of a block after the newest version that is kept.
+    fn kept_page(&self, cuts: &Cuts, ino: Ino, number: u64) -> Option<Arc<Page>> {
+        let own = GroupId::Block(ino, number);
+        let undecided = self.limit(cuts, &own);
+        let limit = self.limit(cuts, &self.home(self.profile.data, own, ino));
+        let versions = self.blocks.get(&(ino, number));
+        let count = versions.map_or(0, |versions| versions.newest(limit, undecided));
+        self.version(ino, number, count)
+    }
+}
+
+/// A crash state in the making.
+struct State<'a> {
+    tree: Tree,
+    pending: &'a Pending,
+    /// Files that may have bytes beyond their size.
+    ragged: BTreeSet<Ino>,
+}
+
+impl State<'_> {
+    fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>) {
+        for ino in ino.into_iter().chain([dir]) {
+            if self.tree.node(ino).is_none()
+                && let Some(node) = self.pending.graves.get(&ino)
+            {
+                self.tree.adopt(ino, node);
+            }
+        }
+        self.tree.set_entry(dir, name, ino, Time::START);
+    }
+
+    fn content(&mut self, ino: Ino) -> Option<&mut Content> {
+        match &mut self.tree.node_mut(ino)?.body {
+            Body::File(content) => Some(content),
+            Body::Directory(_) | Body::Symlink(_) => None,
+        }
+    }
+
+    fn finish(
+        mut self,
+        cuts: &Cuts,
+        sizes: BTreeMap<Ino, u64>,
+        blocks: BTreeSet<(Ino, u64)>,
+    ) -> Tree {
+        for (ino, number) in blocks {
+            let page = self.pending.kept_page(cuts, ino, number);
+            self.set_page(ino, number, page);
+        }
+        for (ino, size) in sizes {
+            self.set_size(ino, size);
+        }
+        if let Some((tear, piece)) = self.pending.torn(cuts) {
+            self.tear(tear, piece);
+        }
+        for ino in std::mem::take(&mut self.ragged) {
+            if let Some(content) = self.content(ino) {
+                content.trim();
+            }
+        }
+        self.tree
+    }
+
+    fn set_page(&mut self, ino: Ino, number: u64, page: Option<Arc<Page>>) {
+        if let Some(content) = self.content(ino) {
+            content.set_page(number, page);
+            self.ragged.insert(ino);
+        }
+    }
+
+    fn set_size(&mut self, ino: Ino, size: u64) {
+        if let Some(content) = self.content(ino) {
+            content.set_size(size);
+            self.ragged.insert(ino);
+        }
+    }
+
+    /// Lays the surviving ranges of a torn piece over what is kept of its block. A block that
+    /// is one piece with the size that it gives its file grows it up to what survives.
+    fn tear(&mut self, tear: &Tear, piece: &Piece) {
+        let What::Data { ino, block, grows, .. } = piece.what else { return };
+        let Some(versions) = self.pending.blocks.get(&(ino, block)) else { return };
+        let new = self.pending.version(ino, block, versions.before(piece.seq + 1));
+        let old = self.tree.node(ino).and_then(Node::content).and_then(|c| c.page(block));
+        let mut page = old.cloned().unwrap_or_else(|| Arc::new(Page::zeroed()));
+        let bytes = Arc::make_mut(&mut page).bytes_mut();
+        for range in &tear.kept {
+            let range = usize::from(range.start)..usize::from(range.end).min(PAGE);
+            match &new {
+                Some(new) => bytes[range.clone()].copy_from_slice(&new.bytes()[range]),
+                None => bytes[range].fill(0),
+            }
+        }
+        self.set_page(ino, block, Some(page));
+        if let (Some((_, new)), Some(last)) = (grows, tear.kept.last()) {
+            let end = (block * PAGE as u64 + u64::from(last.end)).min(new);
+            let size = self.content(ino).map_or(0, |content| content.size());
+            self.set_size(ino, size.max(end));
+        }
+    }
+}

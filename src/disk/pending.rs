@@ -1,0 +1,473 @@
+//! What is pending and what is durable while effects are applied to a disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::block::{Block, Difference};
+use super::content::{Content, PAGE};
+use super::effect::{Allocation, Effect, Ino, Kind};
+use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
+use super::profile::{Class, Home, On, Profile};
+use super::tree::{Name, Node, Tree};
+use crate::time::Time;
+
+/// A disk in use: what processes see, what is durable, and the pieces between the two.
+///
+/// [`Pending::apply`] costs what its effect touches. Cloning shares all inodes, groups and
+/// pages.
+#[derive(Clone)]
+pub struct Pending {
+    pub(super) profile: Profile,
+    /// What processes see.
+    pub(super) live: Tree,
+    /// What is on the medium. Content may reach beyond a file's size: see `ragged`.
+    pub(super) durable: Tree,
+    pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
+    /// The group of each pending piece, by sequence number.
+    pub(super) order: BTreeMap<u64, GroupId>,
+    /// The pending versions of each block.
+    pub(super) blocks: BTreeMap<(Ino, u64), Arc<Block>>,
+    /// What the next sync of an inode has to write: the newest piece of each group. A piece
+    /// that is pending but not reached from here is undecided for ever.
+    pub(super) unsynced: BTreeMap<(Ino, Aspect), BTreeMap<GroupId, u64>>,
+    /// Entries that a piece outside their own group changed last: a directory's rename.
+    pub(super) moved: BTreeMap<(Ino, Name), (GroupId, u64)>,
+    /// The groups with pieces that need others.
+    pub(super) constrained: BTreeSet<GroupId>,
+    /// How many pending changes of entries lead to an inode.
+    pub(super) leads: BTreeMap<Ino, u32>,
+    /// Freed inodes that a crash may bring back, as they were last.
+    pub(super) graves: BTreeMap<Ino, Node>,
+    /// Files whose durable content may reach beyond their durable size.
+    pub(super) ragged: BTreeSet<Ino>,
+    /// The sequence number of the next piece.
+    next: u64,
+    /// How many effects were applied.
+    effects: u64,
+    /// The sum of the digests of the pending pieces, and of all that came before.
+    pub(super) pending_sum: u64,
+    pub(super) settled_sum: u64,
+}
+
+/// What of an inode a piece changes; a sync asks for some of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aspect {
+    Data,
+    Size,
+    Entries,
+    Names,
+}
+
+/// One block's share of a write or of a range that becomes zeros.
+struct Part {
+    block: u64,
+    start: u16,
+    end: u16,
+    class: Class,
+    /// `None`: the page is shared whole.
+    difference: Option<Difference>,
+}
+
+impl Pending {
+    /// A disk that was just mounted: everything in the tree is durable.
+    pub fn new(tree: Tree, profile: &Profile) -> Self {
+        Self {
+            profile: *profile,
+            live: tree.clone(),
+            durable: tree,
+            groups: BTreeMap::new(),
+            order: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            unsynced: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            constrained: BTreeSet::new(),
+            leads: BTreeMap::new(),
+            graves: BTreeMap::new(),
+            ragged: BTreeSet::new(),
+            next: 0,
+            effects: 0,
+            pending_sum: 0,
+            settled_sum: 0,
+        }
+    }
+
+    /// The profile that the disk keeps to.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What processes see: the page cache over the medium.
+    pub fn live(&self) -> &Tree {
+        &self.live
+    }
+
+    /// The medium, as syncs have left it. It holds nameless inodes and may hold bytes beyond a
+    /// file's size; what a mount would show is [`Pending::keep`] of nothing.
+    pub fn durable(&self) -> &Tree {
+        &self.durable
+    }
+
+    /// How many effects were applied: the number that the next one will have in
+    /// [`Piece::effect`].
+    pub fn effects(&self) -> u64 {
+        self.effects
+    }
+
+    /// How many pieces are pending.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether nothing is pending: one crash state is left.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The groups with pending pieces, in a fixed order.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
+        self.groups.iter().map(|(id, group)| (id, group.as_ref()))
+    }
+
+    /// The pending pieces of one group, if there are any.
+    pub fn group(&self, id: &GroupId) -> Option<&Group> {
+        self.groups.get(id).map(Arc::as_ref)
+    }
+
+    /// All pending pieces in their global order.
+    pub fn pieces(&self) -> impl DoubleEndedIterator<Item = (&GroupId, &Piece)> {
+        self.order.iter().filter_map(|(&seq, id)| Some((id, self.group(id)?.piece(seq)?)))
+    }
+
+    /// How many pages are held to build pending versions from, beside those of the two trees.
+    pub fn whole_pages(&self) -> usize {
+        self.blocks.values().map(|block| block.whole_pages()).sum()
+    }
+
+    /// Makes one change. Changes of inodes that do not exist are ignored, as by [`Tree::apply`].
+    pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
+        match *effect {
+            // An inode alone is nothing: it is found, or not, by its entries. So it is on the
+            // medium at once, empty, with its mode and, for a symbolic link, its target.
+            Effect::Inode { .. } => {
+                self.live.apply(effect, at);
+                self.durable.apply(effect, at);
+            }
+            Effect::Mode { .. } => {
+                self.live.apply(effect, at);
+                self.durable.apply(effect, at);
+                self.stamp();
+            }
+            Effect::Times { .. } => self.live.apply(effect, at),
+            Effect::Entry { dir, name, ino } => self.enter(dir, name, ino, at),
+            Effect::Rename { from, old, to, new, exchange } => {
+                self.rename((from, old), (to, new), exchange, at);
+            }
+            Effect::Write { ino, offset, bytes } => self.write(ino, offset, bytes, at),
+            Effect::Size { ino, size } => self.resize(ino, size, at),
+            Effect::Allocate { ino, offset, length, what } => {
+                self.allocate(ino, (offset, length), what, at);
+            }
+            Effect::Free { ino } => self.free(ino, at),
+            Effect::Sync(sync) => self.sync(sync, at),
+            Effect::SyncFailed(sync) => self.sync_failed(sync),
+        }
+        self.effects += 1;
+    }
+
+    /// The disk after the process died and the kernel went on: what was written stays, and
+    /// stays pending; inodes that only descriptors held are gone.
+    pub fn process_crash(&self, at: Time) -> Self {
+        let mut after = self.clone();
+        let nameless: Vec<Ino> = after
+            .live
+            .nodes()
+            .filter_map(|(ino, node)| (node.links == 0 && ino != Ino::ROOT).then_some(ino))
+            .collect();
+        for ino in nameless {
+            after.apply(&Effect::Free { ino }, at);
+        }
+        after
+    }
+
+    /// The disk after the process died inside this write: the kernel copies page by page and
+    /// can only stop between two pages, so the first `pages` of those that the write touches
+    /// are written and the others are not. Other effects are not made at all.
+    pub fn partial_write(&self, effect: &Effect<'_>, pages: u64, at: Time) -> Self {
+        let mut during = self.clone();
+        if let Effect::Write { ino, offset, bytes } = *effect {
+            let end = (offset / PAGE as u64 + pages) * PAGE as u64;
+            let length = (end.saturating_sub(offset) as usize).min(bytes.len());
+            during.apply(&Effect::Write { ino, offset, bytes: &bytes[..length] }, at);
+        }
+        during.process_crash(at)
+    }
+
+    fn content(&self, ino: Ino) -> Option<&Content> {
+        self.live.node(ino)?.content()
+    }
+
+    fn write(&mut self, ino: Ino, offset: u64, bytes: &[u8], at: Time) {
+        let Some(content) = self.content(ino) else { return };
+        let mut size = content.size();
+        let parts = written(content, offset, bytes);
+        self.live.apply(&Effect::Write { ino, offset, bytes }, at);
+        for part in parts {
+            let end = part.block * PAGE as u64 + u64::from(part.end);
+            let grows = (end > size).then_some((size, end));
+            size = size.max(end);
+            self.push_data(ino, part, grows);
+        }
+    }
+
+    fn resize(&mut self, ino: Ino, size: u64, at: Time) {
+        let Some(content) = self.content(ino) else { return };
+        let old = content.size();
+        let parts = if size < old { zeroed(content, size, u64::MAX) } else { Vec::new() };
+        self.live.apply(&Effect::Size { ino, size }, at);
+        let Some(seq) = self.push_size(ino, old, size, Class::Resize) else { return };
+        for part in parts {
+            if self.profile.joins_size() && part.class == Class::Hole {
+                self.push_version(ino, part.block, seq, None);
+            } else {
+                self.push_data(ino, part, None);
+            }
+        }
+    }
+
+    fn allocate(&mut self, ino: Ino, (offset, length): (u64, u64), what: Allocation, at: Time) {
+        let Some(content) = self.content(ino) else { return };
+        let (old, end) = (content.size(), offset.saturating_add(length));
+        let zeroes = matches!(what, Allocation::Punch | Allocation::Zero);
+        let grows = matches!(what, Allocation::Extend | Allocation::Zero);
+        let parts = if zeroes { zeroed(content, offset, end) } else { Vec::new() };
+        self.live.apply(&Effect::Allocate { ino, offset, length, what }, at);
+        for part in parts {
+            self.push_data(ino, part, None);
+        }
+        if grows {
+            self.push_size(ino, old, end.max(old), Class::Resize);
+        }
+    }
+
+    fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
+        if let Some(change) = self.change(dir, name, ino) {
+            self.live.set_entry(dir, name, ino, at);
+            self.push_entries(vec![change]);
+        }
+    }
+
+    fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), exchange: bool, at: Time) {
+        let Some(moved) = self.live.entry(from.0, from.1) else { return };
+        let replaced = self.live.entry(to.0, to.1);
+        let back = if exchange { replaced } else { None };
+        // The new name comes first, so that a prefix of all pieces never lacks both.
+        let changes = [self.change(to.0, to.1, Some(moved)), self.change(from.0, from.1, back)];
+        if from == to || changes.iter().any(Option::is_none) {
+            return;
+        }
+        let is_directory = |ino: Ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
+        let one =
+            self.profile.atomic_rename || is_directory(moved) || back.is_some_and(is_directory);
+        self.live.set_entry(from.0, from.1, back, at);
+        self.live.set_entry(to.0, to.1, Some(moved), at);
+        let changes: Vec<Change> = changes.into_iter().flatten().collect();
+        if one {
+            self.push_entries(changes);
+        } else {
+            changes.into_iter().for_each(|change| self.push_entries(vec![change]));
+        }
+    }
+
+    /// The change that makes a name lead to `new`, unless it does already.
+    fn change(&self, dir: Ino, name: &[u8], new: Option<Ino>) -> Option<Change> {
+        let directory = self.live.node(dir)?.directory()?;
+        let old = directory.entries.get(name).copied();
+        (old != new).then(|| Change { dir, name: name.into(), old, new })
+    }
+
+    fn push_data(&mut self, ino: Ino, part: Part, grows: Option<(u64, u64)>) {
+        let Part { block, start, end, class, difference } = part;
+        let joins = self.profile.joins_size();
+        let joined = if joins { grows } else { None };
+        let what = What::Data { ino, block, start, end, grows: joined };
+        let group = self.home(self.profile.data, GroupId::Block(ino, block), ino);
+        let needs = self.needs(&group, ino, class, None);
+        let seq = self.push(group.clone(), what, class, needs);
+        if joined.is_some() {
+            // Should a failed sync divide the piece, its size gets this number.
+            self.next += 1;
+        }
+        self.push_version(ino, block, seq, difference);
+        if let Some((old, new)) = grows.filter(|_| !joins) {
+            let what = What::Size { ino, old, new };
+            let size_group = self.home(self.profile.size, GroupId::Size(ino), ino);
+            let needs = self.needs(&size_group, ino, Class::Grow, Some((group, seq)));
+            self.push(size_group, what, Class::Grow, needs);
+        }
+    }
+
+    /// Adds a version of a block that the live tree shows already.
+    fn push_version(&mut self, ino: Ino, block: u64, seq: u64, difference: Option<Difference>) {
+        let page = self.live.node(ino).and_then(Node::content).and_then(|c| c.page(block));
+        let difference = difference.unwrap_or_else(|| Difference::Whole(page.cloned()));
+        let versions = Arc::make_mut(self.blocks.entry((ino, block)).or_default());
+        versions.push(seq, difference, page);
+    }
+
+    fn push_size(&mut self, ino: Ino, old: u64, new: u64, class: Class) -> Option<u64> {
+        if old == new {
+            return None;
+        }
+        let group = self.home(self.profile.size, GroupId::Size(ino), ino);
+        let needs = self.needs(&group, ino, class, None);
+        Some(self.push(group, What::Size { ino, old, new }, class, needs))
+    }
+
+    /// Adds a piece of one or two entries to the group of the first.
+    fn push_entries(&mut self, changes: Vec<Change>) {
+        let group = self.entry_group(changes[0].dir, &changes[0].name);
+        let mut needs = self.needs(&group, changes[0].dir, Class::Entry, None);
+        let mut elsewhere = Vec::new();
+        for change in &changes {
+            let entry = (change.dir, change.name.clone());
+            let own = self.entry_group(change.dir, &change.name);
+            // The versions of one entry follow each other even where an atomic rename put one
+            // of them into the group of another entry: else a directory had two parents.
+            needs.extend(self.moved.get(&entry).cloned());
+            if own != group {
+                needs.extend(self.newest(&own));
+                elsewhere.push(entry);
+            }
+            if let Some(ino) = change.new {
+                *self.leads.entry(ino).or_default() += 1;
+            }
+        }
+        needs.retain(|(other, _)| *other != group);
+        let what = What::Entries(changes.into());
+        let seq = self.push(group.clone(), what, Class::Entry, needs);
+        for entry in elsewhere {
+            self.moved.insert(entry, (group.clone(), seq));
+        }
+    }
+
+    pub(super) fn entry_group(&self, dir: Ino, name: &Name) -> GroupId {
+        self.home(self.profile.entry, GroupId::Entry(dir, name.clone()), dir)
+    }
+
+    pub(super) fn home(&self, home: Home, own: GroupId, ino: Ino) -> GroupId {
+        match home {
+            Home::Own => own,
+            Home::Inode => GroupId::Inode(ino),
+            Home::Log => GroupId::Log,
+        }
+    }
+
+    fn newest(&self, group: &GroupId) -> Option<(GroupId, u64)> {
+        let last = self.groups.get(group)?.pieces().last()?;
+        Some((group.clone(), last.seq))
+    }
+
+    /// What a new piece needs by the rules of the profile. `block` is what the same call wrote
+    /// last.
+    fn needs(
+        &self,
+        group: &GroupId,
+        ino: Ino,
+        class: Class,
+        block: Option<(GroupId, u64)>,
+    ) -> Vec<(GroupId, u64)> {
+        let mut needs = Vec::new();
+        for need in self.profile.needs.iter().filter(|need| need.of == class) {
+            match need.on {
+                On::Log => needs.extend(self.newest(&GroupId::Log)),
+                On::Size => {
+                    let sizes = self.unsynced.get(&(ino, Aspect::Size)).into_iter().flatten();
+                    needs.extend(sizes.map(|(group, &seq)| (group.clone(), seq)));
+                }
+                On::Block => needs.extend(block.clone()),
+            }
+        }
+        needs.retain(|(other, _)| other != group);
+        needs
+    }
+
+    fn push(&mut self, id: GroupId, what: What, class: Class, needs: Vec<(GroupId, u64)>) -> u64 {
+        let seq = self.next;
+        self.next += 1;
+        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
+        if !needs.is_empty() {
+            self.constrained.insert(id.clone());
+        }
+        let needs = (!needs.is_empty()).then(|| needs.into());
+        let piece = Piece { seq, effect: self.effects, what, class, needs, sum: 0 };
+        for key in aspects(&piece) {
+            self.unsynced.entry(key).or_default().insert(id.clone(), seq);
+        }
+        self.order.insert(seq, id.clone());
+        Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
+        seq
+    }
+
+    /// Notes that something changed that no piece tells of: no fate of before equals one of
+    /// after.
+    pub(super) fn stamp(&mut self) {
+        self.settled_sum = self.settled_sum.wrapping_add(seq_digest(self.next));
+        self.next += 1;
+    }
+}
+
+/// What of which inodes a piece changes.
+pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
+    match &piece.what {
+        What::Data { ino, grows: None, .. } => vec![(*ino, Aspect::Data)],
+        What::Data { ino, .. } => vec![(*ino, Aspect::Data), (*ino, Aspect::Size)],
+        What::Size { ino, .. } => vec![(*ino, Aspect::Size)],
+        What::Entries(changes) => {
+            let mut aspects = Vec::new();
+            for change in changes.iter() {
+                aspects.push((change.dir, Aspect::Entries));
+                let named = change.old.into_iter().chain(change.new);
+                aspects.extend(named.map(|ino| (ino, Aspect::Names)));
+            }
+            aspects
+        }
+    }
+}
+
+/// The blocks that a write touches.
+fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<Part> {
+    let page = PAGE as u64;
+    let blocks_in_file = content.size().div_ceil(page);
+    let mut parts = Vec::new();
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = offset + done as u64;
+        let (block, start) = (at / page, (at % page) as usize);
+        let length = (PAGE - start).min(bytes.len() - done);
+        let old = content.page(block);
+        let class = match old {
+            Some(_) => Class::Overwrite,
+            None if block < blocks_in_file => Class::Fill,
+            None => Class::Extend,
+        };
+        let difference = Difference::of(old, start, &bytes[done..done + length]);
+        let (start, end) = (start as u16, (start + length) as u16);
+        parts.push(Part { block, start, end, class, difference });
+        done += length;
+    }
+    parts
+}
+
+/// The written blocks that a range of zeros touches.
+fn zeroed(content: &Content, from: u64, to: u64) -> Vec<Part> {
+    let page = PAGE as u64;
+    let part = |block: u64| {
+        let start = from.saturating_sub(block * page) as u16;
+        let end = (to - block * page).min(page) as u16;
+        let whole = usize::from(end - start) == PAGE;
+        let class = if whole { Class::Hole } else { Class::Zero };
+        let difference = (!whole).then_some(Difference::Zeros(start, end));
+        Part { block, start, end, class, difference }
+    };
+    content.pages_between(from / page, to.div_ceil(page)).into_iter().map(part).collect()
+}

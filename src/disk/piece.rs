@@ -1,0 +1,191 @@
+//! Pieces, the units of survival, and the groups in which they queue.
+
+use std::sync::Arc;
+
+use super::content::PAGE;
+use super::effect::Ino;
+use super::profile::Class;
+use super::tree::Name;
+use crate::digest::hash;
+
+/// The queue that a piece stands in: a crash keeps a prefix of each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupId {
+    /// The versions of one block of a file; also, on every profile, those of its versions that
+    /// a failed sync left undecided.
+    Block(Ino, u64),
+    /// The sizes of one file.
+    Size(Ino),
+    /// What one entry of a directory leads to.
+    Entry(Ino, Name),
+    /// All that happened to one file, or to one directory.
+    Inode(Ino),
+    /// What the file system orders as a whole.
+    Log,
+}
+
+/// What a directory entry led to and leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The directory.
+    pub dir: Ino,
+    /// The name in it.
+    pub name: Name,
+    /// What the name led to before.
+    pub old: Option<Ino>,
+    /// What it leads to from now on.
+    pub new: Option<Ino>,
+}
+
+/// What a piece changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A block of a file.
+    Data {
+        /// The file.
+        ino: Ino,
+        /// The number of the block: its offset divided by [`PAGE`].
+        block: u64,
+        /// The first byte of the block that was written.
+        start: u16,
+        /// The byte after the last that was written.
+        end: u16,
+        /// The size before and after, where the profile makes it part of the piece.
+        grows: Option<(u64, u64)>,
+    },
+    /// The size of a file.
+    Size {
+        /// The file.
+        ino: Ino,
+        /// Its size before, in bytes.
+        old: u64,
+        /// Its size from now on, in bytes.
+        new: u64,
+    },
+    /// Directory entries: one, or the two of a rename that is atomic.
+    Entries(Arc<[Change]>),
+}
+
+/// The unit of survival: a crash keeps it or loses it, or, if it is data, tears it.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Its place among all pieces of the run so far; later pieces have higher numbers.
+    pub seq: u64,
+    /// Which effect made it: the first that a `Pending` is given is number 0.
+    pub effect: u64,
+    /// What it changes.
+    pub what: What,
+    /// Its kind, as profiles see it.
+    pub class: Class,
+    /// What must be kept with it: the pieces of a group up to a sequence number.
+    pub(super) needs: Option<Arc<[(GroupId, u64)]>>,
+    /// The sum of the digests of this piece and all before it in its group.
+    pub(super) sum: u64,
+}
+
+impl Piece {
+    /// The file whose data or size it changes.
+    pub fn file(&self) -> Option<Ino> {
+        match self.what {
+            What::Data { ino, .. } | What::Size { ino, .. } => Some(ino),
+            What::Entries(_) => None,
+        }
+    }
+
+    /// The size before and after, if it changes one.
+    pub(super) fn sizes(&self) -> Option<(Ino, u64, u64)> {
+        match self.what {
+            What::Data { ino, grows: Some((old, new)), .. } | What::Size { ino, old, new } => {
+                Some((ino, old, new))
+            }
+            _ => None,
+        }
+    }
+
+    /// The entries that it changes.
+    pub(super) fn changes(&self) -> &[Change] {
+        match &self.what {
+            What::Entries(changes) => changes,
+            _ => &[],
+        }
+    }
+
+    /// The blocks of its file whose content hangs on it: a truncation that is one piece with
+    /// what it zeroes hides all blocks from its new end on.
+    pub(super) fn blocks(&self) -> Option<(Ino, u64, u64)> {
+        match self.what {
+            What::Data { ino, block, .. } => Some((ino, block, block)),
+            What::Size { ino, old, new } if new < old => Some((ino, new / PAGE as u64, u64::MAX)),
+            _ => None,
+        }
+    }
+}
+
+/// The pending pieces of one group, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    pieces: Vec<Piece>,
+    /// The `sum` of the last piece that left the front.
+    gone: u64,
+}
+
+impl Group {
+    /// How many pieces are pending.
+    pub fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether none is pending.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The pending pieces, the oldest first.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// How many of them have a sequence number below `limit`.
+    pub(super) fn before(&self, limit: u64) -> usize {
+        match self.pieces.last() {
+            Some(last) if last.seq < limit => self.pieces.len(),
+            _ => self.pieces.partition_point(|piece| piece.seq < limit),
+        }
+    }
+
+    /// The piece with this sequence number.
+    pub(super) fn piece(&self, seq: u64) -> Option<&Piece> {
+        self.pieces.get(self.before(seq)).filter(|piece| piece.seq == seq)
+    }
+
+    /// The sum of the digests of the first `cut` pieces.
+    pub(super) fn sum(&self, cut: usize) -> u64 {
+        let last = cut.checked_sub(1).and_then(|last| self.pieces.get(last));
+        last.map_or(0, |piece| piece.sum.wrapping_sub(self.gone))
+    }
+
+    pub(super) fn push(&mut self, mut piece: Piece) {
+        let before = self.pieces.last().map_or(self.gone, |last| last.sum);
+        piece.sum = before.wrapping_add(seq_digest(piece.seq));
+        self.pieces.push(piece);
+    }
+
+    /// Takes the first `cut` pieces away, or all if there are fewer.
+    pub(super) fn take(&mut self, cut: usize) -> Vec<Piece> {
+        let taken: Vec<Piece> = self.pieces.drain(..cut.min(self.pieces.len())).collect();
+        self.gone = taken.last().map_or(self.gone, |last| last.sum);
+        taken
+    }
+
+    /// The group with some pieces replaced or left out.
+    pub(super) fn rebuild(self, mut change: impl FnMut(Piece) -> Option<Piece>) -> Self {
+        let mut rest = Self { pieces: Vec::new(), gone: self.gone };
+        self.pieces.into_iter().filter_map(&mut change).for_each(|piece| rest.push(piece));
+        rest
+    }
+}
+
+/// What one kept piece adds to the fingerprint of a fate.
+pub(super) fn seq_digest(seq: u64) -> u64 {
+    hash(&seq.to_le_bytes())
+}

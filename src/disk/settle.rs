@@ -1,0 +1,384 @@
+//! How pieces stop being pending: a sync makes them durable, a failed sync leaves them
+//! undecided, and some can no longer be found whatever a crash keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::content::{Content, PAGE, SharedPage};
+use super::effect::{Effect, Ino, Kind, Sync};
+use super::pending::{Aspect, Pending, aspects};
+use super::piece::{GroupId, Piece, What, seq_digest};
+use super::profile::{Class, Home, SyncRule};
+use super::tree::{Body, Node};
+use crate::time::Time;
+
+/// Blocks of a file.
+type Blocks = RangeInclusive<u64>;
+
+const ALL_BLOCKS: Blocks = 0..=u64::MAX;
+
+impl Pending {
+    /// Makes durable what a successful sync promises.
+    pub(super) fn sync(&mut self, sync: Sync, at: Time) {
+        let mut limits = BTreeMap::new();
+        for key in self.synced(sync) {
+            let newest = self.unsynced.get(&key).into_iter().flatten();
+            let (Sync::Pages { .. }, Aspect::Data) = (sync, key.1) else {
+                newest.for_each(|(id, &seq)| raise(&mut limits, id, seq));
+                continue;
+            };
+            let blocks = blocks_of(sync);
+            newest
+                .filter(|(id, _)| !matches!(id, GroupId::Block(_, b) if !blocks.contains(b)))
+                .for_each(|(id, &seq)| raise(&mut limits, id, seq));
+        }
+        self.close_limits(&mut limits);
+        self.settle(limits, at);
+    }
+
+    /// What a sync call is about, by the rules of the profile.
+    fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
+        let profile = &self.profile;
+        let (ino, of_file) = match sync {
+            Sync::All => return self.unsynced.keys().copied().collect(),
+            Sync::Inode(ino) => (ino, profile.fsync_file),
+            Sync::Data(ino) => (ino, profile.fdatasync_file),
+            Sync::Pages { ino, .. } => (ino, profile.sync_range),
+        };
+        let rule = match self.live.node(ino).map(Node::kind) {
+            Some(Kind::File) => of_file,
+            Some(Kind::Directory) => profile.fsync_directory,
+            Some(Kind::Symlink) | None => SyncRule::default(),
+        };
+        let wanted = [
+            (rule.data, Aspect::Data),
+            (rule.size, Aspect::Size),
+            (rule.entries, Aspect::Entries),
+            (rule.names, Aspect::Names),
+        ];
+        wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
+    }
+
+    /// Adds what the pieces up to the limits need.
+    fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>) {
+        let mut open: Vec<GroupId> = limits.keys().cloned().collect();
+        while let Some(id) = open.pop() {
+            let (Some(group), Some(&limit)) = (self.group(&id), limits.get(&id)) else { continue };
+            if !self.constrained.contains(&id) {
+                continue;
+            }
+            let kept = &group.pieces()[..group.before(limit + 1)];
+            for (other, seq) in
+                kept.iter().flat_map(|piece| piece.needs.iter().flat_map(|n| n.iter()))
+            {
+                if limits.get(other).is_none_or(|limit| limit < seq) {
+                    limits.insert(other.clone(), *seq);
+                    open.push(other.clone());
+                }
+            }
+        }
+    }
+
+    /// Makes the pieces up to the limits durable, each group up to its own.
+    fn settle(&mut self, limits: BTreeMap<GroupId, u64>, at: Time) {
+        let mut settled = Vec::new();
+        for (id, limit) in limits {
+            let Some(group) = self.groups.get(&id) else { continue };
+            let cut = group.before(limit + 1);
+            settled.extend(self.take(&id, cut));
+        }
+        // Entries follow each other across groups.
+        settled.sort_by_key(|piece| piece.seq);
+        let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
+        let mut blocks = BTreeMap::new();
+        for piece in &settled {
+            files.extend(piece.file());
+            blocks.extend(self.touched(piece).into_iter().map(|block| (block, piece.seq)));
+            if let Some((ino, _, size)) = piece.sizes() {
+                self.change_durable(ino, |content| content.set_size(size));
+            }
+            for change in piece.changes() {
+                self.durable.set_entry(change.dir, &change.name, change.new, at);
+                named.extend(change.old.into_iter().chain(change.new));
+            }
+        }
+        blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
+        files.into_iter().for_each(|ino| self.trim_durable(ino));
+        named.into_iter().for_each(|ino| self.bury(ino));
+    }
+
+    /// Takes the first pieces of a group out of all that counts pending pieces.
+    fn take(&mut self, id: &GroupId, cut: usize) -> Vec<Piece> {
+        let Some(group) = self.groups.get_mut(id) else { return Vec::new() };
+        let taken = Arc::make_mut(group).take(cut);
+        if group.is_empty() {
+            self.groups.remove(id);
+            self.constrained.remove(id);
+        }
+        for piece in &taken {
+            self.order.remove(&piece.seq);
+            let digest = seq_digest(piece.seq);
+            self.pending_sum = self.pending_sum.wrapping_sub(digest);
+            self.settled_sum = self.settled_sum.wrapping_add(digest);
+            for change in piece.changes() {
+                self.count_less(change.new);
+                let entry = (change.dir, change.name.clone());
+                if self.moved.get(&entry).is_some_and(|(_, seq)| *seq <= piece.seq) {
+                    self.moved.remove(&entry);
+                }
+            }
+            for key in aspects(piece) {
+                if self.unsynced.get(&key).and_then(|newest| newest.get(id)) == Some(&piece.seq) {
+                    self.mark_clean(key, id);
+                }
+            }
+        }
+        taken
+    }
+
+    fn mark_clean(&mut self, key: (Ino, Aspect), id: &GroupId) {
+        if let Some(newest) = self.unsynced.get_mut(&key) {
+            newest.remove(id);
+            if newest.is_empty() {
+                self.unsynced.remove(&key);
+            }
+        }
+    }
+
+    fn count_less(&mut self, ino: Option<Ino>) {
+        let Some(ino) = ino else { return };
+        if let Some(count) = self.leads.get_mut(&ino) {
+            *count -= 1;
+            if *count == 0 {
+                self.leads.remove(&ino);
+            }
+        }
+    }
+
+    /// The blocks with a version that a piece made.
+    pub(super) fn touched(&self, piece: &Piece) -> Vec<(Ino, u64)> {
+        let Some((ino, first, last)) = piece.blocks() else { return Vec::new() };
+        if first == last {
+            return vec![(ino, first)];
+        }
+        let blocks = self.blocks.range((ino, first)..=(ino, last));
+        blocks.filter(|(_, block)| block.has(piece.seq)).map(|(key, _)| *key).collect()
+    }
+
+    /// Moves the versions of a block up to that of a piece into the durable content.
+    fn settle_block(&mut self, ino: Ino, number: u64, seq: u64) {
+        let Some(versions) = self.blocks.get(&(ino, number)) else { return };
+        let count = versions.before(seq + 1);
+        let page = self.version(ino, number, count);
+        self.change_durable(ino, |content| content.set_page(number, page));
+        if let Some(versions) = self.blocks.get_mut(&(ino, number)) {
+            Arc::make_mut(versions).forget(count);
+            if versions.is_empty() {
+                self.blocks.remove(&(ino, number));
+            }
+        }
+        self.overrule(ino, number, seq);
+    }
+
+    /// Drops the undecided versions of a block that was written anew, and durably so.
+    fn overrule(&mut self, ino: Ino, number: u64, seq: u64) {
+        let id = GroupId::Block(ino, number);
+        if self.profile.data != Home::Own
+            && let Some(group) = self.groups.get(&id)
+        {
+            let cut = group.before(seq);
+            self.take(&id, cut);
+        }
+    }
+
+    /// The page of a block after the first `count` of its pending versions.
+    pub(super) fn version(&self, ino: Ino, number: u64, count: usize) -> Option<SharedPage> {
+        let durable = self.durable.node(ino).and_then(Node::content).and_then(|c| c.page(number));
+        let Some(versions) = self.blocks.get(&(ino, number)) else { return durable.cloned() };
+        if count == versions.len() {
+            // The newest version is in the cache as it is: nothing has to be built.
+            let node = self.live.node(ino).or_else(|| self.graves.get(&ino));
+            return node.and_then(Node::content).and_then(|c| c.page(number)).cloned();
+        }
+        versions.page(count, durable)
+    }
+
+    fn change_durable(&mut self, ino: Ino, change: impl FnOnce(&mut Content)) {
+        if let Some(Node { body: Body::File(content), .. }) = self.durable.node_mut(ino) {
+            change(content);
+        }
+    }
+
+    /// Cuts durable content at its size, unless a crash may still keep another size of it.
+    fn trim_durable(&mut self, ino: Ino) {
+        let versions = self.blocks.range((ino, 0)..=(ino, u64::MAX)).next();
+        if versions.is_some() || self.unsynced.contains_key(&(ino, Aspect::Size)) {
+            self.ragged.insert(ino);
+        } else {
+            self.ragged.remove(&ino);
+            self.change_durable(ino, Content::trim);
+        }
+    }
+
+    /// The last name and the last descriptor of an inode are gone. What it holds stays as long
+    /// as a crash may bring a name back: an fsynced file whose unlink is lost has its data.
+    pub(super) fn free(&mut self, ino: Ino, at: Time) {
+        let Some(node) = self.live.node(ino).cloned() else { return };
+        self.live.apply(&Effect::Free { ino }, at);
+        self.graves.insert(ino, node);
+        self.bury(ino);
+    }
+
+    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more.
+    fn bury(&mut self, ino: Ino) {
+        let mut open = vec![ino];
+        while let Some(ino) = open.pop() {
+            let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
+            if named || self.leads.contains_key(&ino) || self.graves.remove(&ino).is_none() {
+                continue;
+            }
+            // What a lost directory leads to may be lost with it.
+            open.extend(self.forget_entries(ino));
+            self.forget_content(ino);
+            self.durable.apply(&Effect::Free { ino }, Time::START);
+        }
+    }
+
+    /// Drops what is durable or pending in a directory; returns what its entries led to.
+    fn forget_entries(&mut self, dir: Ino) -> Vec<Ino> {
+        let durable = self.durable.node(dir).and_then(Node::directory);
+        let entries: Vec<_> = durable.into_iter().flat_map(|d| d.entries.clone()).collect();
+        let mut led_to: Vec<Ino> = entries.iter().map(|(_, ino)| *ino).collect();
+        for (name, _) in entries {
+            self.durable.set_entry(dir, &name, None, Time::START);
+        }
+        let first = GroupId::Entry(dir, Arc::from([]));
+        let own = |id: &&GroupId| matches!(id, GroupId::Entry(of, _) if *of == dir);
+        let ids: Vec<GroupId> =
+            self.groups.range(first..).map(|(id, _)| id).take_while(own).cloned().collect();
+        for id in ids {
+            let dropped = self.take(&id, usize::MAX);
+            let changes = dropped.iter().flat_map(Piece::changes);
+            led_to.extend(changes.flat_map(|change| change.old.into_iter().chain(change.new)));
+        }
+        led_to
+    }
+
+    fn forget_content(&mut self, ino: Ino) {
+        let blocks = GroupId::Block(ino, 0)..=GroupId::Block(ino, u64::MAX);
+        let mut ids: Vec<GroupId> = self.groups.range(blocks).map(|(id, _)| id.clone()).collect();
+        ids.extend([GroupId::Size(ino), GroupId::Inode(ino)]);
+        for id in ids {
+            self.take(&id, usize::MAX);
+        }
+        let numbers: Vec<u64> =
+            self.blocks.range((ino, 0)..=(ino, u64::MAX)).map(|(&(_, number), _)| number).collect();
+        for number in numbers {
+            self.blocks.remove(&(ino, number));
+        }
+        self.ragged.remove(&ino);
+    }
+
+    /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
+    /// the disk, and no later sync writes them, until they are written again. Sizes and names
+    /// are metadata: a later sync makes them durable.
+    pub(super) fn sync_failed(&mut self, sync: Sync) {
+        let files: Vec<Ino> = match sync {
+            Sync::Inode(ino) | Sync::Data(ino) | Sync::Pages { ino, .. } => vec![ino],
+            Sync::All => {
+                let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
+                data.map(|(ino, _)| *ino).collect()
+            }
+        };
+        let blocks = blocks_of(sync);
+        for ino in files {
+            let newest = self.unsynced.get(&(ino, Aspect::Data)).cloned().unwrap_or_default();
+            for (id, _) in newest {
+                match id {
+                    GroupId::Block(_, number) => self.give_up_block(&id, number, ino, &blocks),
+                    GroupId::Inode(_) | GroupId::Log => self.give_up_data(&id, ino, &blocks),
+                    GroupId::Size(_) | GroupId::Entry(..) => {}
+                }
+            }
+        }
+        self.stamp();
+    }
+
+    /// Marks one block clean. A hole is metadata, so a block that became one stays unsynced.
+    fn give_up_block(&mut self, id: &GroupId, number: u64, ino: Ino, blocks: &Blocks) {
+        let last = self.group(id).and_then(|group| group.pieces().last());
+        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != Class::Hole) {
+            self.mark_clean((ino, Aspect::Data), id);
+        }
+    }
+
+    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The
+    /// sizes that were parts of these pieces stay behind as pieces of their own.
+    fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
+        let Some(group) = self.groups.remove(id) else { return };
+        let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
+            let undecided = matches!(piece.what, What::Data { ino: of, block, .. }
+                if of == ino && blocks.contains(&block) && piece.class != Class::Hole);
+            if !undecided {
+                return Some(piece);
+            }
+            let size = self.divide(&piece, id);
+            self.leave_undecided(piece);
+            size
+        });
+        self.mark_clean((ino, Aspect::Data), id);
+        for piece in rest.pieces() {
+            for key in aspects(piece) {
+                self.unsynced.entry(key).or_default().insert(id.clone(), piece.seq);
+            }
+        }
+        if rest.is_empty() {
+            self.constrained.remove(id);
+        } else {
+            self.groups.insert(id.clone(), Arc::new(rest));
+        }
+    }
+
+    /// The size that is a part of a block's piece, as a piece of its own.
+    fn divide(&mut self, piece: &Piece, id: &GroupId) -> Option<Piece> {
+        let (ino, old, new) = piece.sizes()?;
+        let seq = piece.seq + 1;
+        self.order.insert(seq, id.clone());
+        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
+        let what = What::Size { ino, old, new };
+        Some(Piece { seq, what, class: Class::Grow, ..piece.clone() })
+    }
+
+    fn leave_undecided(&mut self, mut piece: Piece) {
+        let What::Data { ino, block, grows, .. } = &mut piece.what else { return };
+        *grows = None;
+        let key = (*ino, *block);
+        if let Some(versions) = self.blocks.get_mut(&key) {
+            Arc::make_mut(versions).set_undecided(piece.seq);
+        }
+        let id = GroupId::Block(key.0, key.1);
+        if piece.needs.is_some() {
+            self.constrained.insert(id.clone());
+        }
+        self.order.insert(piece.seq, id.clone());
+        Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
+    }
+}
+
+fn raise(limits: &mut BTreeMap<GroupId, u64>, id: &GroupId, seq: u64) {
+    let limit = limits.entry(id.clone()).or_default();
+    *limit = seq.max(*limit);
+}
+
+/// The blocks that a sync call is about.
+fn blocks_of(sync: Sync) -> Blocks {
+    match sync {
+        Sync::Pages { offset, length, .. } if length > 0 => {
+            let last = offset.saturating_add(length - 1);
+            offset / PAGE as u64..=last / PAGE as u64
+        }
+        Sync::Pages { offset, .. } => offset / PAGE as u64..=u64::MAX,
+        _ => ALL_BLOCKS,
+    }
+}
