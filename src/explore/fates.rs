@@ -1,0 +1,84 @@
+//! Which crash states are visited at a point: all of them where they are few, else the telling
+//! ones first and then samples of each family.
+
+use crate::disk::family;
+use crate::disk::fate::{Fate, Keep};
+use crate::disk::pending::Pending;
+use crate::disk::piece::GroupId;
+
+use super::chooser::{Choice, Chooser};
+
+/// How many fates are drawn at a point at most: many leave disks that were seen before.
+pub(super) const TRIES: u64 = 96;
+/// Pieces among the last so many are drawn half of the time: what older ones may do was visited
+/// at earlier points.
+const RECENT: u64 = 12;
+
+/// Every fate, if there are at most `limit`.
+pub(super) fn all(
+    pending: &Pending,
+    in_flight: Option<u64>,
+    limit: u64,
+) -> Option<impl Iterator<Item = Fate> + use<>> {
+    family::count(pending, in_flight, limit)?;
+    Some(family::exhaustive(pending, in_flight))
+}
+
+/// Draws fates where there are too many to visit all.
+pub(super) struct Sampler {
+    /// What is visited in any case, the first at the end.
+    first: Vec<Fate>,
+}
+
+impl Sampler {
+    /// Nothing kept and everything kept come first, then what may be torn of the write in flight.
+    pub(super) fn new(pending: &Pending, in_flight: Option<u64>) -> Self {
+        let mut first = Vec::new();
+        if let Some(effect) = in_flight {
+            first.extend(family::tears(pending, effect, Keep::All).take(4));
+            first.extend(family::tears(pending, effect, Keep::Nothing).take(2));
+        }
+        first.push(Fate::all());
+        first.push(Fate::nothing());
+        Self { first }
+    }
+
+    /// The next fate to visit.
+    pub(super) fn next(
+        &mut self,
+        pending: &Pending,
+        in_flight: Option<u64>,
+        chooser: &mut dyn Chooser,
+    ) -> Fate {
+        if let Some(fate) = self.first.pop() {
+            return fate;
+        }
+        let mut draw = |options: u64| chooser.choose(Choice::Fate, options);
+        let pieces = pending.len() as u64;
+        match draw(4) {
+            0 => Fate::prefix(draw(pieces + 1) as usize),
+            1 => {
+                let (group, cut) = piece(pending, &mut draw);
+                Fate::all().with(group, cut)
+            }
+            2 => {
+                let (group, cut) = piece(pending, &mut draw);
+                Fate::nothing().with(group, cut + 1)
+            }
+            _ => family::random(pending, in_flight, &mut |options| draw(options as u64) as usize),
+        }
+    }
+}
+
+/// A pending piece: its group, and how many pieces of the group come before it.
+fn piece(pending: &Pending, draw: &mut impl FnMut(u64) -> u64) -> (GroupId, usize) {
+    let pieces = pending.len() as u64;
+    let back = if draw(2) == 0 { draw(pieces.min(RECENT)) } else { draw(pieces) };
+    let Some((group, piece)) = pending.pieces().rev().nth(back as usize) else {
+        unreachable!("a point without pending pieces has one crash state, which is not drawn");
+    };
+    let before = pending.group(group).map_or(0, |group| {
+        group.pieces().partition_point(|other| other.seq < piece.seq)
+    });
+    (group.clone(), before)
+}
