@@ -6,6 +6,10 @@ compile_error!(
      C library cannot be taken over"
 );
 
+pub mod case;
+mod check;
+pub mod cli;
+mod client;
 pub mod digest;
 pub mod disk;
 pub mod engine;
@@ -13,8 +17,21 @@ pub mod explore;
 pub mod fault;
 pub mod log;
 pub mod oracle;
+mod out;
 pub mod process;
+pub mod registry;
+pub mod report;
+pub mod run;
+mod script;
 pub mod seed;
+pub mod sim;
 pub mod state;
+pub mod store;
+mod target;
 pub mod text;
 pub mod time;
+mod verbs;
+
+pub use check::{check, check_corpus, check_store};
+pub use registry::sim;
+pub use store::Store;

@@ -99,7 +99,19 @@ impl Pending {
         lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect()
     }
 
+    /// Whether behind the cut that a fate asks for its tear finds data.
+    pub(super) fn tears_data(&self, fate: &Fate) -> bool {
+        self.torn(&self.asked_for(fate)).is_some()
+    }
+
     fn cuts(&self, fate: &Fate) -> Cuts {
+        let mut cuts = self.asked_for(fate);
+        self.close(&mut cuts);
+        cuts
+    }
+
+    /// The cuts that a fate says, whatever they need.
+    fn asked_for(&self, fate: &Fate) -> Cuts {
         let limit = match fate.base {
             Keep::Nothing => 0,
             Keep::All => u64::MAX,
@@ -116,9 +128,7 @@ impl Pending {
             Some((id.clone(), cut.min(length)))
         });
         let exceptions: BTreeMap<GroupId, usize> = pending.collect();
-        let mut cuts = Cuts { limit, exceptions, raised: false, tear: fate.tear.clone() };
-        self.close(&mut cuts);
-        cuts
+        Cuts { limit, exceptions, raised: false, tear: fate.tear.clone() }
     }
 
     /// Raises cuts until all that is kept has what it needs. A prefix of the global order does.

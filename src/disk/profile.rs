@@ -1,5 +1,9 @@
 //! What a file system promises about a crash, as values: no code asks which profile it runs on.
 
+use std::ops::Range;
+
+use super::content::PAGE;
+
 /// What a file system promises, as data. A new file system is a new value of this type.
 ///
 /// The fields say which group each piece belongs to (a crash keeps a prefix of each group),
@@ -181,5 +185,39 @@ impl Profile {
     /// Whether data and size of a file share a group, so that they change as one.
     pub(super) fn joins_size(&self) -> bool {
         self.data == self.size && self.data != Home::Own
+    }
+}
+
+/// Up to this many sectors, any set of them may be asked for; beyond it there are too many sets.
+const MOST_SECTORS: u16 = 16;
+
+impl TearRule {
+    /// What may survive of a block of which the bytes from `start` to `end` were written: lists
+    /// of ranges in bytes from the start of the block. Empty for what lies in one sector.
+    pub fn survivors(&self, start: u16, end: u16) -> Vec<Vec<Range<u16>>> {
+        let (first, last) = (start / self.sector, end.div_ceil(self.sector));
+        if self.subset && last - first <= MOST_SECTORS {
+            let all = (1u32 << (last - first)) - 1;
+            return (1..all).map(|set| self.subset_of(set, first, last)).collect();
+        }
+        let cuts = (first + 1..last).map(|cut| cut * self.sector);
+        let prefixes = cuts.clone().map(|cut| vec![0..cut]).filter(|_| self.prefix);
+        let suffixes = cuts.map(|cut| vec![cut..PAGE as u16]).filter(|_| self.suffix);
+        prefixes.chain(suffixes).collect()
+    }
+
+    /// The ranges of a set of sectors, one bit for each from `first` to `last`. What was not
+    /// written counts to the sector next to it: it is the same before and after.
+    fn subset_of(&self, set: u32, first: u16, last: u16) -> Vec<Range<u16>> {
+        let mut ranges: Vec<Range<u16>> = Vec::new();
+        for sector in (first..last).filter(|sector| set >> (sector - first) & 1 == 1) {
+            let start = if sector == first { 0 } else { sector * self.sector };
+            let end = if sector + 1 == last { PAGE as u16 } else { (sector + 1) * self.sector };
+            match ranges.last_mut() {
+                Some(range) if range.end == start => range.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        ranges
     }
 }

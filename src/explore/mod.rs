@@ -1,3 +1,13 @@
 //! Crash points, crash states and the chooser.
 
+mod calls;
 pub mod chooser;
+pub mod explorer;
+mod failure;
+mod fates;
+mod judge;
+mod moment;
+pub mod protocol;
+mod replay;
+mod trace;
+mod walk;
