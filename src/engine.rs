@@ -62,7 +62,7 @@ impl fmt::Display for Ack {
 
 /// One operation of a workload. Its `Display` form is what a case file holds: one line of words
 /// (see [`crate::text`]), which [`Operation::parse`] reads back.
-pub trait Operation: Clone + fmt::Debug + fmt::Display + 'static {
+pub trait Operation: Clone + fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// Reads an op from the words of its line.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub struct Entry {
     /// Checks that a sim knows the ops of a case.
     pub knows: fn(&Life) -> Result<(), (usize, TextError)>,
     /// Serves one request in an explorer.
-    pub explore: fn(&[u8], &mut Reply),
+    pub explore: fn(&[u8], &mut Reply<'_>),
 }
 
 /// The entry of a sim.

@@ -141,11 +141,11 @@ fn pieces(text: &mut String, pieces: &[PieceRow]) {
     let width = |of: fn(&PieceRow) -> &str| {
         pieces.iter().take(ROWS).map(|row| of(row).chars().count()).max().unwrap_or(0)
     };
-    let (name, what, fate) = (width(|row| &row.name), width(|row| &row.what), width(|row| &row.fate));
+    let (what, fate) = (width(|row| &row.what), width(|row| &row.fate));
     for row in pieces.iter().take(ROWS) {
         let site = row.site.as_deref().unwrap_or_default();
         let mut row_text = String::new();
-        let _ = write!(row_text, "    {:<name$}  {:<what$}  {:<fate$}  {site}", row.name, row.what, row.fate);
+        let _ = write!(row_text, "    {:<what$}  {:<fate$}  {site}", row.what, row.fate);
         line(text, row_text);
     }
     more(text, pieces.len(), ROWS, "pieces");

@@ -15,7 +15,7 @@ const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
 const AFTERLIFE: usize = 3;
 
 /// One sim on one profile: how many workloads, how deep.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Part {
     /// The sim.
     pub entry: Entry,

@@ -403,6 +403,6 @@ pub fn list(registry: &Registry, out: &mut Out) {
     out.line("");
     out.line("Profiles");
     for profile in Profile::all() {
-        out.line(&format!("  {:<12} {}", profile.name, profile.about));
+        out.line(&format!("  {:<12} {}", profile.name, profile.promise));
     }
 }

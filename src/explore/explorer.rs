@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Life};
 use crate::digest::{Digest, Digester};
+use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
 use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::process::leaf::{self, Limits};
+use crate::process;
 use crate::process::region::Region;
 use crate::process::template::Reply;
-use crate::process::world::{Setup, World};
+use crate::process::world::{Hooks, Setup, World};
 use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
@@ -50,7 +52,7 @@ pub(crate) enum Stop {
 }
 
 /// Serves one request; the entry of an explorer process.
-pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply) {
+pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply<'_>) {
     let last = match explore::<S>(request, reply) {
         Ok(tally) => Frame::Done(tally),
         Err(Stop::Refused(why)) => Frame::Refused(why),
@@ -60,10 +62,10 @@ pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply) {
     send(reply, &last);
 }
 
-fn explore<S: Sim>(request: &[u8], reply: &mut Reply) -> Result<Tally, Stop> {
+fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop> {
     let request: Request = serde_json::from_slice(request)
         .map_err(|error| Stop::Refused(format!("the request: {error}")))?;
-    let mut explorer = Explorer::<S>::new(request, reply)?;
+    let mut explorer = Explorer::<S>::new(request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
         Task::Explore => explorer.explore(),
         Task::Replay { .. } => replay::replay(&mut explorer),
@@ -75,7 +77,7 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply) -> Result<Tally, Stop> {
     }
 }
 
-pub(super) fn send(reply: &mut Reply, frame: &Frame) {
+fn send(reply: &mut Reply<'_>, frame: &Frame) {
     if let Ok(bytes) = serde_json::to_vec(frame) {
         reply.send(&bytes);
     }
@@ -116,12 +118,14 @@ pub(crate) struct Explorer<'r, S: Sim> {
     /// Recoveries by what they hang on: the state and, if the engine looked, the time.
     recovered: BTreeMap<(Digest, Option<(Time, bool)>), Rc<Outcome>>,
     items: BTreeSet<Vec<u8>>,
-    region: &'static Region,
+    region: Region,
     digester: Digester,
-    reply: &'r mut Reply,
+    sent: Box<dyn FnMut(&Frame) + 'r>,
     started: Instant,
     in_children: Duration,
     in_debug: bool,
+    /// Recoveries spent inside recoveries.
+    nested: u64,
     sim: std::marker::PhantomData<S>,
 }
 
@@ -131,7 +135,7 @@ fn now() -> Instant {
 }
 
 impl<'r, S: Sim> Explorer<'r, S> {
-    fn new(request: Request, reply: &'r mut Reply) -> Result<Self, Stop> {
+    fn new(request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
         let case = Case::parse(&request.case).map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
@@ -151,12 +155,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
             reported: BTreeSet::new(),
             recovered: BTreeMap::new(),
             items: BTreeSet::new(),
-            region: Box::leak(Box::new(region)),
+            region,
             digester: Digester::default(),
-            reply,
+            sent: Box::new(sent),
             started: now(),
             in_children: Duration::ZERO,
             in_debug: false,
+            nested: 0,
             request,
             sim: std::marker::PhantomData,
         };
@@ -190,7 +195,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
     }
 
     pub(crate) fn send(&mut self, frame: &Frame) {
-        send(self.reply, frame);
+        (self.sent)(frame);
     }
 
     /// Records the first life and returns its log.
@@ -255,26 +260,32 @@ impl<'r, S: Sim> Explorer<'r, S> {
     fn run_child(&mut self, child: &Child<'_, OpOf<S>>) -> Result<Recovered, Stop> {
         self.region.reset();
         let started = now();
-        let body = || {
+        let seed = self.case.seed.derive("entropy", 0).0;
+        let body = |region: &'static Region| {
             let setup = Setup {
                 start: child.start,
                 uptime: child.uptime,
                 epoch: EPOCH,
-                seed: self.case.seed.derive("entropy", 0).0,
+                seed,
                 faults: child.faults.to_vec(),
                 stacks: child.stacks,
-                ..Setup::new(child.tree.clone(), self.region)
+                hooks: Hooks { words: process::last_words, ..Hooks::default() },
+                ..Setup::new(child.tree.clone(), region)
             };
             World::install(setup);
             script::run::<S::Engine>(&child.script);
         };
-        let ending = if self.in_debug { leaf::here(body) } else { leaf::run(self.region, &Limits::default(), body) };
+        let ending = if self.in_debug {
+            leaf::here(&self.region, body)
+        } else {
+            leaf::run(&self.region, &Limits::default(), body)
+        };
         self.in_children += now().duration_since(started);
         let log = self.region.bytes().to_vec();
-        let outcome = Outcome::read(&log, ending);
+        let outcome = Outcome::read(&log, ending, child.start);
         for path in &outcome.outside {
             let text = format!("the engine opened a file outside its directory for writing: {path}");
-            send(self.reply, &Frame::Notice(text));
+            (self.sent)(&Frame::Notice(text));
         }
         if let Some(call) = &outcome.refused {
             return Err(Stop::Refused(format!("{} called {call}, which is not simulated", S::NAME)));
@@ -285,6 +296,16 @@ impl<'r, S: Sim> Explorer<'r, S> {
     /// From now on recoveries run in this process, without limits.
     pub(crate) fn debug(&mut self) {
         self.in_debug = true;
+    }
+
+    /// How many recoveries may still be spent on crashes inside recoveries.
+    pub(crate) fn nested_left(&self) -> u64 {
+        self.request.budget.nested.saturating_sub(self.nested)
+    }
+
+    /// So many of them were spent.
+    pub(crate) fn spend_nested(&mut self, recoveries: u64) {
+        self.nested += recoveries;
     }
 
     /// Adds a recovery to the digest of the exploration.
@@ -300,12 +321,14 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
         judge.begin(self.steps(&life)?);
-        if let Err(violation) = judge.clone().outcome(&recorded.outcome) {
+        if let Err(violation) = judge.clone().outcome(&recorded.outcome, Time::START) {
             let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
             return self.violated(failure);
         }
         let line = Line { lives: Vec::new(), life, depth: 0 };
-        walk::walk(self, &line, &recorded.log, Tree::new(), judge)
+        let pending = Pending::new(Tree::new(), &self.profile);
+        let allowance = self.request.budget.recoveries;
+        walk::walk(self, &line, &recorded.log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {

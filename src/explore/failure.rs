@@ -38,7 +38,7 @@ impl Left {
         let text = match self {
             Self::All => return Vec::new(),
             Self::Pages(pages) => format!("{PAGES}{pages}"),
-            Self::Fate(fate) => pending.show(fate),
+            Self::Fate(fate) => fate.text(pending),
         };
         words(&text).unwrap_or_default()
     }
@@ -140,12 +140,12 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String 
 /// pending, kept and torn.
 pub(crate) fn pieces(pending: &Pending, fate: &Fate, calls: &Calls) -> (Vec<PieceRow>, [u64; 3]) {
     let losses = pending.losses(fate);
+    let names = pending.names();
     let torn = losses.iter().filter(|loss| !loss.kept.is_empty()).count() as u64;
     let rows = losses
         .iter()
         .map(|loss| PieceRow {
-            name: pending.name(loss.group),
-            what: loss.piece.to_string(),
+            what: names.piece(loss.piece),
             fate: match loss.kept.first() {
                 None => "lost".to_owned(),
                 Some(kept) => format!("torn, {}..{} kept", kept.start, kept.end),

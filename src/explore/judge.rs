@@ -98,10 +98,11 @@ impl<S: Sim> Judge<S> {
         self.oracle.bound(kind, at)
     }
 
-    /// Judges all that a child did and how it ended.
-    pub(crate) fn outcome(&mut self, outcome: &Outcome) -> Result<(), Violation> {
+    /// Judges all that a child did that began at `start`, and how it ended.
+    pub(crate) fn outcome(&mut self, outcome: &Outcome, start: Time) -> Result<(), Violation> {
         for moment in &outcome.moments {
-            self.moment(moment)?;
+            let at = start + moment.at.since(Time::START);
+            self.moment(&Moment { at, ..moment.clone() })?;
         }
         if let Some(why) = &outcome.hung {
             return Err(self.ended(Class::Hung, why.clone(), None));

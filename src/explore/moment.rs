@@ -8,9 +8,10 @@ use crate::script;
 use crate::state::State;
 use crate::time::Time;
 
-/// One thing that a child did or saw, and when.
+/// One thing that a child did or saw.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Moment {
+    /// When: in an [`Outcome`] counted from the child's beginning, else from the run's.
     pub(crate) at: Time,
     pub(crate) what: What,
 }
@@ -43,7 +44,7 @@ pub(crate) enum What {
 pub(crate) struct Outcome {
     pub(crate) moments: Vec<Moment>,
     pub(crate) ending: Ending,
-    /// Digest of every call, mark and effect with its time.
+    /// Digest of every call and mark with its time since the child began.
     pub(crate) digest: Digest,
     /// How many changes of the disk there were.
     pub(crate) effects: u64,
@@ -55,8 +56,6 @@ pub(crate) struct Outcome {
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
     pub(crate) outside: Vec<String>,
-    /// The time of the last record.
-    pub(crate) end: Time,
 }
 
 /// The moment that a mark stands for, if it is one that is judged.
@@ -78,8 +77,8 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
 }
 
 impl Outcome {
-    /// Reads a child's log.
-    pub(crate) fn read(log: &[u8], ending: Ending) -> Self {
+    /// Reads the log of a child that began at `start`.
+    pub(crate) fn read(log: &[u8], ending: Ending, start: Time) -> Self {
         let mut outcome = Self {
             moments: Vec::new(),
             ending,
@@ -89,11 +88,11 @@ impl Outcome {
             refused: None,
             hung: None,
             outside: Vec::new(),
-            end: Time::START,
         };
         let mut digester = Digester::default();
         for record in records(log) {
-            outcome.end = record.at;
+            let at = Time::START + record.at.since(start);
+            let record = Record { at, ..record };
             digest(&record, &mut digester);
             match record.event {
                 Event::Effect(_) => outcome.effects += 1,
@@ -127,14 +126,16 @@ impl Outcome {
     }
 }
 
-/// Adds a record to the digest of a run: all of it but the return addresses, which differ from
-/// build to build.
+/// Adds a record to the digest of a run: calls without their return addresses, which differ from
+/// build to build, and marks. Effects follow from the calls, and name inodes by numbers that may
+/// differ between two disks that no process can tell apart.
 fn digest(record: &Record<'_>, digester: &mut Digester) {
     let record = match record.event {
+        Event::Effect(_) => return,
         Event::Call(call) => {
             Record { event: Event::Call(crate::log::Call { stack: &[], ..call }), ..*record }
         }
-        _ => *record,
+        Event::Mark(_) => *record,
     };
     digester.add(&postcard::to_allocvec(&record).unwrap_or_default());
 }

@@ -184,9 +184,7 @@ pub struct ItemRow {
 /// One lost or torn piece of a report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PieceRow {
-    /// Its name in the case grammar.
-    pub name: String,
-    /// What it is, in words: `100 bytes`, `size 0 -> 4096`, `entry`.
+    /// What it is: `log@4096 bytes 0..100`, `log.size 0->4096`, `dir/log.entry made`.
     pub what: String,
     /// `lost`, or where it was torn.
     pub fate: String,

@@ -11,6 +11,7 @@ use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
 use crate::oracle::{CrashKind, Violation};
 use crate::sim::Sim;
+use crate::time::Time;
 
 use super::calls::Calls;
 use super::explorer::{Explorer, Recovered, Stop};
@@ -34,13 +35,14 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
     explorer.note(Digest(0), run.outcome.digest);
     let mut pending = Pending::new(Tree::new(), &explorer.profile);
     let mut before: Option<Failure> = None;
+    let mut start = Time::START;
     for (depth, life) in lives.iter().enumerate() {
         judge.begin(explorer.steps(life)?);
         if trace {
             trace_life(explorer, depth, &run, &pending);
         }
         let Some(crash) = &life.crash else {
-            let violated = judge.outcome(&run.outcome);
+            let violated = judge.outcome(&run.outcome, start);
             return finish(explorer, violated, &run, before);
         };
         let line = Line {
@@ -64,6 +66,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
             explorer.debug();
         }
         let tree = pending.live().clone();
+        start = point.at + crash.down;
         run = explorer.recover_alone(&tree, (crash.kind, point.at), crash.down, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
@@ -73,7 +76,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
             if trace {
                 trace_life(explorer, depth + 1, &run, &pending);
             }
-            let violated = judge.outcome(&run.outcome);
+            let violated = judge.outcome(&run.outcome, start);
             return finish(explorer, violated, &run, before);
         }
     }
@@ -146,7 +149,7 @@ fn reach<S: Sim>(
 /// What a case says that its crash left.
 fn left(crash: &Crash, pending: &Pending) -> Result<Left, Stop> {
     if crash.kind == CrashKind::Power {
-        let fate = pending.read(&crash.fate);
+        let fate = Fate::parse(&crash.fate, pending);
         return fate.map(Left::Fate).map_err(|error| Stop::Refused(error.to_string()));
     }
     match crash.fate.as_slice() {

@@ -237,7 +237,7 @@ impl<S: Sim> Walk<'_, S> {
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
             tries += 1;
-            let Some(fate) = sampler.next(&self.pending, &mut explorer.chooser) else { break };
+            let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
             self.power(explorer, point, fate)?;
         }
         Ok(())
@@ -291,7 +291,7 @@ impl<S: Sim> Walk<'_, S> {
         judge.crash(crash.0, crash.1);
         judge.begin(explorer.steps(&explorer.afterlife)?);
         let mut after_all = judge.clone();
-        let violated = after_all.outcome(&outcome);
+        let violated = after_all.outcome(&outcome, crash.1 + DOWN);
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
         if violated.is_err() || wanted {
             explorer.tally.rechecked += u64::from(wanted);

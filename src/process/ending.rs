@@ -106,6 +106,21 @@ fn aborted(by: Abort, note: &Note) -> Ending {
     Ending::Aborted { by, last_words, backtrace: note.frames() }
 }
 
+impl Ending {
+    /// Whether the child did what it was to do.
+    pub fn is_finished(&self) -> bool {
+        *self == Self::Finished
+    }
+
+    /// The source line of a panic, if it is known.
+    pub fn location(&self) -> Option<String> {
+        match self {
+            Self::Panicked { location, .. } if !location.is_empty() => Some(location.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -52,7 +52,11 @@ impl Default for Limits {
 /// # Panics
 /// If the caller is not an explorer of a [`Template`](super::template::Template) on its only
 /// thread, or if the system refuses another process.
-pub fn run(region: &Region, limits: &Limits, body: impl FnOnce() + Send) -> Ending {
+pub fn run(
+    region: &Region,
+    limits: &Limits,
+    body: impl FnOnce(&'static Region) + Send,
+) -> Ending {
     assert!(super::start::is_template(), "a leaf is forked by an explorer of a template only");
     region.admit();
     let limit = memory_in_use() + limits.stack as u64 + limits.memory;
@@ -71,14 +75,33 @@ pub fn run(region: &Region, limits: &Limits, body: impl FnOnce() + Send) -> Endi
     }
 }
 
+/// Runs `body` in this very process, on a fresh thread without limits, so that breakpoints work.
+/// What ends the process ends the caller with it.
+pub fn here(region: &Region, body: impl FnOnce(&'static Region) + Send) -> Ending {
+    // SAFETY: the thread that borrows the region ends below, before this frame does; what the
+    // body leaves behind must not use it, and a debugged explorer runs nothing afterwards.
+    let region: &'static Region = unsafe { &*std::ptr::from_ref(region) };
+    let ended = thread::scope(|scope| scope.spawn(move || body(region)).join());
+    match ended {
+        Ok(()) => Ending::Finished,
+        Err(_) => {
+            let note = super::last_panic().unwrap_or_default();
+            Ending::Panicked { message: note.message, location: note.location }
+        }
+    }
+}
+
 /// The life of a leaf.
 fn be(
     region: &Region,
     limits: &Limits,
     memory: u64,
     parent: libc::pid_t,
-    body: impl FnOnce() + Send,
+    body: impl FnOnce(&'static Region) + Send,
 ) -> ! {
+    // SAFETY: in this process the region is mapped until the end: it never returns to the frame
+    // that owns it.
+    let region: &'static Region = unsafe { &*std::ptr::from_ref(region) };
     let note = region.note();
     signals::write_into(note);
     die_with(parent);
@@ -88,7 +111,7 @@ fn be(
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
         watch::hold();
-        live(note, body)
+        live(note, || body(region))
     };
     // SAFETY: the process ends before anything that the thread borrows does.
     let started =

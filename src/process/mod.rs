@@ -6,18 +6,28 @@
 )]
 
 mod channel;
+mod clock;
 mod cpu;
+mod descriptors;
+mod doors;
 pub mod ending;
+mod entropy;
+mod faults;
 mod kernel;
 pub mod leaf;
+mod lock;
 mod note;
 pub mod place;
+mod probe;
 pub mod region;
+pub mod seam;
 mod server;
 mod signals;
 mod start;
 mod stderr;
 pub mod template;
+pub mod traps;
 pub mod watch;
+pub mod world;
 
 pub use signals::{AltStack, PanicNote, last_panic, last_words};

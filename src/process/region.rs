@@ -144,6 +144,12 @@ impl Region {
     }
 }
 
+impl super::world::Sink for Region {
+    fn append(&self, record: &Record<'_>) -> bool {
+        Self::append(self, record).is_ok()
+    }
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no borrow of it outlives `self`.

@@ -181,7 +181,7 @@ pub(super) fn say_panicked(note: &Note, payload: &(dyn Any + Send)) {
 }
 
 /// A panic that the hook saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct PanicNote {
     /// What it said, up to 4 KiB.
     pub message: String,
