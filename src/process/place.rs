@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::is_pinned;
+
 /// What the environment of a template allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Address-space randomisation is on, because `personality` was refused: addresses differ
     /// from run to run.
     pub aslr: bool,
-    /// The CPU that the template leased.
-    pub cpu: Option<u32>,
+    /// The template runs on one CPU.
+    pub pinned: bool,
     /// A seccomp filter may raise a signal: calls with a simulated descriptor that pass the doors
     /// are trapped.
     pub seccomp: bool,
@@ -21,8 +23,14 @@ pub struct Place {
 
 impl Place {
     /// Looks around. Changes nothing.
-    pub(super) fn observe(cpu: Option<u32>, last_words: bool) -> Self {
-        Self { aslr: has_aslr(), cpu, seccomp: has_seccomp(), dispatch: has_dispatch(), last_words }
+    pub(super) fn observe(last_words: bool) -> Self {
+        Self {
+            aslr: has_aslr(),
+            pinned: is_pinned(),
+            seccomp: has_seccomp(),
+            dispatch: has_dispatch(),
+            last_words,
+        }
     }
 
     /// What is missing, one line each; none if nothing is.
@@ -32,7 +40,7 @@ impl Place {
             (!self.seccomp, "seccomp is refused: a call that passes the doors is not trapped"),
             (!self.dispatch, "syscall user dispatch is refused: raw system calls pass the doors"),
             (!self.last_words, "memfd_create is refused: the last words of an abort are lost"),
-            (self.cpu.is_none(), "no CPU is free: not pinned, runs are slower"),
+            (!self.pinned, "no CPU is free: not pinned, runs are slower"),
         ];
         missing.into_iter().filter(|(is, _)| *is).map(|(_, line)| line.to_owned()).collect()
     }
@@ -68,10 +76,10 @@ mod tests {
     #[test]
     fn each_refusal_is_said_in_one_line() {
         let all =
-            Place { aslr: false, cpu: Some(0), seccomp: true, dispatch: true, last_words: true };
+            Place { aslr: false, pinned: true, seccomp: true, dispatch: true, last_words: true };
         assert!(all.notices().is_empty());
         let none =
-            Place { aslr: true, cpu: None, seccomp: false, dispatch: false, last_words: false };
+            Place { aslr: true, pinned: false, seccomp: false, dispatch: false, last_words: false };
         let notices = none.notices();
         assert_eq!(notices.len(), 5);
         assert!(notices.iter().all(|line| !line.contains('\n')));

@@ -8,17 +8,17 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
-use super::cpu::Lease;
 use super::ending::judge;
-use super::leaf::{Fork, die_with, fork, wait};
+use super::leaf::{Fork, Limits, die_with, fork, wait};
 use super::note::End;
 use super::place::Place;
 use super::region::Region;
-use super::signals::{self, AltStack, leave, say_panicked};
-use super::stderr;
+use super::signals::{self, AltStack, NOTED, leave, say_panicked};
 use super::template::{Entry, Reply, entry_at};
+use super::{start, stderr};
 
 /// The descriptor of the socket, once the others are out of the way.
 const SOCKET: c_int = 3;
@@ -38,8 +38,6 @@ struct Server {
     channel: Channel,
     /// No log: only the note in it is used, by one explorer at a time.
     region: Region,
-    /// Held for the life of the process and of all that it forks.
-    _lease: Option<Lease>,
 }
 
 impl Server {
@@ -47,13 +45,13 @@ impl Server {
         let channel = take_socket()?;
         become_pristine();
         signals::install();
+        start_a_first_thread()?;
         let last_words = stderr::capture();
-        let lease = Lease::take();
-        let place = Place::observe(lease.as_ref().map(|lease| lease.cpu), last_words);
+        let place = Place::observe(last_words);
         let hello = postcard::to_allocvec(&place).map_err(io::Error::other)?;
         let region = Region::with_capacity(0)?;
         channel.send(Tag::Hello, &hello)?;
-        Ok(Self { channel, region, _lease: lease })
+        Ok(Self { channel, region })
     }
 
     /// Serves until the client is gone.
@@ -104,11 +102,25 @@ impl Server {
             leave(0);
         }
         let status = wait(child);
-        let note = self.region.note();
-        stderr::drain(note);
-        // Nothing is allocated for the usual end, so that the heap stays as it is.
-        let ending = judge(status, note);
+        stderr::drain(self.region.note());
+        if self.region.note().end() == End::Finished {
+            return self.tell(status);
+        }
+        // To say what went wrong allocates, and would leave its mark on all that is forked later.
+        match fork()? {
+            Fork::Child(_) => {
+                let told = self.tell(status).is_ok();
+                leave(if told { 0 } else { NOTED })
+            }
+            Fork::Parent(teller) if wait(teller) == 0 => Ok(()),
+            Fork::Parent(_) => Err(io::Error::other("an ending could not be told")),
+        }
+    }
+
+    /// Tells the client how the explorer ended.
+    fn tell(&self, status: c_int) -> io::Result<()> {
         let mut buffer = [0; CHUNK];
+        let ending = judge(status, self.region.note());
         let bytes = postcard::to_slice(&ending, &mut buffer).map_err(io::Error::other)?;
         self.channel.send(Tag::End, bytes)
     }
@@ -179,13 +191,24 @@ fn take_socket() -> io::Result<Channel> {
 fn become_pristine() {
     /// One heap for all threads: a second one lies at an address that depends on the first's.
     const ARENAS: c_int = 1;
-    // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
-    unsafe { std::env::remove_var("LD_LIBRARY_PATH") };
-    // SAFETY: both set a number.
+    for name in [start::BIND, start::LIBRARIES] {
+        // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    // SAFETY: two set a number, and one copies a short C string.
     unsafe {
+        // The kernel would call it `exe`.
+        libc::prctl(libc::PR_SET_NAME, c"crashpoint".as_ptr());
         libc::umask(0o022);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
+}
+
+/// Starts a thread that does nothing, and waits for it. What a process does for its first thread
+/// is so done once and not in every leaf, which finds even a stack in the C library's cache.
+fn start_a_first_thread() -> io::Result<()> {
+    let thread = thread::Builder::new().stack_size(Limits::default().stack).spawn(|| {})?;
+    thread.join().map_err(|_| io::Error::other("a thread that does nothing panicked"))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -35,6 +35,8 @@ static COVERAGE: AtomicBool = AtomicBool::new(false);
 /// Takes over fatal signals and panics. Until [`write_into`] names a note they act as usual.
 pub(super) fn install() {
     COVERAGE.store(std::env::var_os("LLVM_PROFILE_FILE").is_some(), Ordering::Relaxed);
+    // Looked up here once, and not in every leaf, nor in a handler.
+    let _ = kernel_exit();
     for signal in FATAL {
         handle(signal, fatal);
     }
@@ -85,12 +87,15 @@ pub(super) fn leave(code: c_int) -> ! {
     leave_now(code)
 }
 
+fn kernel_exit() -> unsafe extern "C" fn(c_int) -> c_int {
+    next!(_exit(c_int) -> c_int)
+}
+
 /// Ends the process at once; for signal handlers and for what holds no counters.
 pub(super) fn leave_now(code: c_int) -> ! {
-    let exit = next!(_exit(c_int) -> c_int);
     loop {
         // SAFETY: takes any number, and does not return.
-        unsafe { exit(code) };
+        unsafe { kernel_exit()(code) };
     }
 }
 

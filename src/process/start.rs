@@ -14,6 +14,14 @@ use super::server;
 /// descriptor that the client is at the other end of.
 pub(super) const VARIABLE: &str = "CRASHPOINT_TEMPLATE";
 
+/// Makes the dynamic loader bind all calls between libraries at once: otherwise each leaf binds
+/// anew what it calls. The template drops it from its environment.
+pub(super) const BIND: &str = "LD_BIND_NOW";
+
+/// Where the dynamic loader finds libraries that the binary cannot start without. The template
+/// drops it from its environment.
+pub(super) const LIBRARIES: &str = "LD_LIBRARY_PATH";
+
 static LINKED: AtomicBool = AtomicBool::new(false);
 static TEMPLATE: AtomicBool = AtomicBool::new(false);
 

@@ -5,6 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
 use super::channel::{Buffer, CHUNK, Channel, Tag};
+use super::cpu::{self, Lease};
 use super::ending::Ending;
 use super::place::Place;
 use super::signals::{NOTED, leave_now};
@@ -35,6 +36,7 @@ pub struct Template {
     channel: Option<Channel>,
     place: Place,
     calling: bool,
+    _lease: Option<Lease>,
 }
 
 /// Why there is no template.
@@ -99,9 +101,15 @@ impl Template {
             return Err(StartError::Inside);
         }
         let (ours, theirs) = Channel::pair().map_err(StartError::Exec)?;
-        let mut process = command(theirs, output).spawn().map_err(StartError::Exec)?;
+        let lease = Lease::take();
+        let mut command = command(theirs, output, lease.as_ref());
+        let mut process = command.spawn().map_err(StartError::Exec)?;
+        // It holds the template's end of the channel, which must close when the template ends.
+        drop(command);
         match read_hello(&ours) {
-            Ok(place) => Ok(Self { process, channel: Some(ours), place, calling: false }),
+            Ok(place) => {
+                Ok(Self { process, channel: Some(ours), place, calling: false, _lease: lease })
+            }
             Err(source) => {
                 drop(ours);
                 let status = match process.wait() {
@@ -170,7 +178,7 @@ impl Drop for Template {
 }
 
 /// The command that starts this binary as a template at the other end of `channel`.
-fn command(channel: Channel, output: fn() -> Stdio) -> Command {
+fn command(channel: Channel, output: fn() -> Stdio, lease: Option<&Lease>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("crashpoint-template")
@@ -178,25 +186,34 @@ fn command(channel: Channel, output: fn() -> Stdio) -> Command {
         .env(start::VARIABLE, "0")
         .env("PATH", "/usr/bin:/bin")
         .env("RUST_BACKTRACE", "0")
+        .env(start::BIND, "1")
         .stdin(channel.into_fd())
         .stdout(output())
         .stderr(output());
     // Coverage is written where the client's is. The dynamic loader needs its path to start the
     // binary at all; the template drops it before engine code can see it.
-    for name in ["LLVM_PROFILE_FILE", "LD_LIBRARY_PATH"] {
+    for name in ["LLVM_PROFILE_FILE", start::LIBRARIES] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
-    // SAFETY: `before_exec` makes system calls only, which is all that may happen in a process
-    // forked from one with many threads.
+    let cpus = lease.map(Lease::set);
+    let before_exec = move || {
+        if let Some(cpus) = &cpus {
+            cpu::pin(cpus);
+        }
+        set_before_exec();
+        Ok(())
+    };
+    // SAFETY: this makes system calls only, which is all that may happen in a process forked from
+    // one with many threads.
     unsafe { command.pre_exec(before_exec) };
     command
 }
 
 /// What has to be set before the binary is mapped. Whatever is refused stays as it is: the
 /// template looks and tells.
-fn before_exec() -> io::Result<()> {
+fn set_before_exec() {
     const STACK: libc::rlim_t = 8 << 20;
     const FILES: libc::rlim_t = 1024;
     // SAFETY: changes one attribute of the process.
@@ -205,7 +222,6 @@ fn before_exec() -> io::Result<()> {
     limit(libc::RLIMIT_STACK, STACK);
     limit(libc::RLIMIT_NOFILE, FILES);
     limit(libc::RLIMIT_CORE, 0);
-    Ok(())
 }
 
 /// Lowers a limit for this process; it stays able to raise it again.
