@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::fate::{Fate, Keep};
+use super::content::PAGE;
+use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{GroupId, What};
+use super::piece::{Group, GroupId, What};
 
 /// Every prefix of the pending pieces in their global order, from nothing to all.
 pub fn prefixes(pending: &Pending) -> impl Iterator<Item = Fate> {
@@ -30,13 +31,13 @@ pub fn only_one(pending: &Pending) -> impl Iterator<Item = Fate> {
 }
 
 /// Each way in which a block that this effect wrote may tear, with `base` kept of all other
-/// groups. The effect is the one that the crash interrupts: what was written before it had
-/// time to reach the disk whole.
+/// groups; what the block was torn out of is its version before, and the durable one. The
+/// effect is the one that the crash interrupts: what was written before it had time to reach
+/// the disk whole.
 pub fn tears(pending: &Pending, effect: u64, base: Keep) -> impl Iterator<Item = Fate> {
-    tearable(pending, effect).into_iter().flat_map(move |Tearable { group, cut, kept }| {
-        let fate = Fate::of(base).with(group.clone(), cut);
-        kept.into_iter().map(move |kept| fate.clone().torn(group.clone(), kept))
-    })
+    let tearable = tearable(pending, effect).into_iter();
+    let nearest = tearable.filter(|torn| torn.cut == 0 || torn.cut + 1 == torn.piece);
+    nearest.flat_map(move |torn| torn.fates(&Fate::of(base)).collect::<Vec<_>>())
 }
 
 /// A cut of each group at random, and perhaps a tear in what the effect in flight wrote.
@@ -54,9 +55,10 @@ pub fn random(
     if tearable.is_empty() || draw(2) == 0 {
         return fate;
     }
-    let Tearable { group, cut, mut kept } = tearable.swap_remove(draw(tearable.len()));
-    let kept = kept.swap_remove(draw(kept.len()));
-    fate.with(group.clone(), cut).torn(group, kept)
+    let torn = tearable.swap_remove(draw(tearable.len()));
+    let which = draw(torn.kept.len());
+    let torn = torn.fates(&fate).nth(which);
+    torn.unwrap_or(fate)
 }
 
 /// How many fates [`exhaustive`] goes through: the cuts of all groups times each other, each
@@ -67,9 +69,9 @@ pub fn count(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u6
         cuts = cuts.checked_mul(group.len() as u64 + 1).filter(|cuts| *cuts <= limit)?;
     }
     let mut all = cuts;
-    for Tearable { group, kept, .. } in in_flight.map_or_else(Vec::new, |e| tearable(pending, e)) {
-        let length = pending.group(&group)?.len() as u64;
-        all = all.checked_add((cuts / (length + 1)).checked_mul(kept.len() as u64)?)?;
+    for torn in in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect)) {
+        let others = cuts / (pending.group(&torn.group)?.len() as u64 + 1);
+        all = all.checked_add(others.checked_mul(torn.kept.len() as u64)?)?;
     }
     Some(all).filter(|all| *all <= limit)
 }
@@ -105,10 +107,9 @@ impl Iterator for Exhaustive {
         let mut fate = Fate::nothing();
         let cuts = self.groups.iter().filter(|(_, cut, _)| *cut > 0);
         fate.exceptions = cuts.map(|(id, cut, _)| (id.clone(), *cut)).collect();
-        for Tearable { group, cut, kept } in &self.tearable {
-            if fate.exceptions.get(group).copied().unwrap_or(0) == *cut {
-                let torn = kept.iter().map(|kept| fate.clone().torn(group.clone(), kept.clone()));
-                self.torn.extend(torn);
+        for torn in &self.tearable {
+            if fate.exceptions.get(&torn.group).copied().unwrap_or(0) == torn.cut {
+                self.torn.extend(torn.fates(&fate));
             }
         }
         self.done = !self.advance();
@@ -130,25 +131,55 @@ impl Exhaustive {
     }
 }
 
-/// A piece that may tear: behind which cut it stands, and what may survive of it.
+/// A piece that may tear out of what a cut keeps of its block, and what may survive of it.
 struct Tearable {
     group: GroupId,
     cut: usize,
+    /// The torn piece, counted from 1.
+    piece: usize,
     kept: Vec<Vec<Range<u16>>>,
 }
 
+impl Tearable {
+    fn fates(&self, fate: &Fate) -> impl Iterator<Item = Fate> {
+        let cut = fate.clone().with(self.group.clone(), self.cut);
+        let piece = (self.piece > self.cut + 1).then_some(self.piece);
+        self.kept.iter().map(move |kept| {
+            let tear = Tear { group: self.group.clone(), piece, kept: kept.clone() };
+            Fate { tear: Some(tear), ..cut.clone() }
+        })
+    }
+}
+
+/// All tears of what an effect wrote, in the global order of its pieces.
 fn tearable(pending: &Pending, effect: u64) -> Vec<Tearable> {
-    let rule = &pending.profile().tear;
     let mut tearable = Vec::new();
-    for (id, piece) in pending.pieces().rev().take_while(|(_, piece)| piece.effect >= effect) {
-        let What::Data { start, end, .. } = piece.what else { continue };
-        let group = pending.group(id).map(|group| group.pieces()).unwrap_or_default();
-        let cut = group.partition_point(|other| other.seq < piece.seq);
-        let kept = rule.survivors(start, end);
-        if piece.effect == effect && rule.classes.contains(&piece.class) && !kept.is_empty() {
-            tearable.push(Tearable { group: id.clone(), cut, kept });
+    let since = pending.pieces().rev().take_while(|(_, piece)| piece.effect >= effect);
+    let classes = pending.profile().tear.classes;
+    for (id, piece) in since {
+        if piece.effect == effect && classes.contains(&piece.class) {
+            tearable.extend(tears_of(pending, id, piece.seq));
         }
     }
     tearable.reverse();
     tearable
+}
+
+/// The tears of one piece out of each version that may be on the disk.
+fn tears_of(pending: &Pending, id: &GroupId, seq: u64) -> Vec<Tearable> {
+    let pieces = pending.group(id).map(Group::pieces).unwrap_or_default();
+    let last = pieces.partition_point(|piece| piece.seq < seq);
+    let first = if matches!(id, GroupId::Block(..)) { 0 } else { last };
+    let (mut from, mut to) = (PAGE as u16, 0);
+    let mut tears = Vec::new();
+    for cut in (first..=last).rev() {
+        // What differs is what all pieces behind the cut have written.
+        let What::Data { start, end, .. } = pieces[cut].what else { break };
+        (from, to) = (start.min(from), end.max(to));
+        let kept = pending.profile().tear.survivors(from, to);
+        if !kept.is_empty() {
+            tears.push(Tearable { group: id.clone(), cut, piece: last + 1, kept });
+        }
+    }
+    tears
 }

@@ -6,7 +6,7 @@
 //! A fate is a line of words (see [`crate::text`]):
 //!
 //! ```text
-//! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP:RANGE[+RANGE ...]]
+//! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP[:COUNT]:RANGE[+RANGE ...]]
 //! BASE  = nothing | all | NUMBER      NUMBER: the first that many pending pieces
 //! GROUP = FILE@OFFSET                 one block of a file, by its offset in bytes
 //!       | FILE.size                   the size of a file
@@ -16,8 +16,9 @@
 //! RANGE = END | START..END            bytes of the torn block that survive; END is 0..END
 //! ```
 //!
-//! COUNT is how many of the group's pending pieces are kept. What stands last decides what a
-//! word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live tree. An
+//! COUNT is how many of the group's pending pieces are kept; in a tear, the last of so many is
+//! the one that is torn, if it is not the one right behind those that are kept. What stands
+//! last decides what a word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live tree. An
 //! inode without a name there is called by its last name; if another has it now, by that name
 //! with `//1`, `//2` and so on behind it, the youngest inode first; if it never had one, by
 //! `//` and its number. No file name holds a `/`, so these are not paths. A path that begins
@@ -43,11 +44,17 @@ pub enum Keep {
     Prefix(usize),
 }
 
-/// What remains of the piece behind a group's cut: the bytes of its block in these ranges.
+/// What remains of a piece behind a group's cut: the bytes of its block in these ranges. The
+/// other bytes of the block are those that the cut keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tear {
     /// The group.
     pub group: GroupId,
+    /// Which of its pending pieces is torn, counted from 1; `None` is the one right behind the
+    /// cut. A page goes out as it is, so a block that has a group of its own may tear between
+    /// two versions that do not follow each other. In a shared group only the piece right
+    /// behind the cut can tear.
+    pub piece: Option<usize>,
     /// The ranges that survive, in bytes from the start of the block, in order.
     pub kept: Vec<Range<u16>>,
 }
@@ -90,9 +97,9 @@ impl Fate {
         self
     }
 
-    /// The same with a tear of the piece behind a group's cut.
+    /// The same with a tear of the piece right behind a group's cut.
     pub fn torn(mut self, group: GroupId, kept: Vec<Range<u16>>) -> Self {
-        self.tear = Some(Tear { group, kept });
+        self.tear = Some(Tear { group, piece: None, kept });
         self
     }
 
@@ -108,10 +115,11 @@ impl Fate {
             let word = [names.group(group), format!(":{cut}").into_bytes()].concat();
             text += &format!(" {}", quote(&word));
         }
-        if let Some(Tear { group, kept }) = &self.tear {
+        if let Some(Tear { group, piece, kept }) = &self.tear {
+            let piece = piece.map_or(String::new(), |piece| format!(":{piece}"));
             let ranges: Vec<String> = kept.iter().map(range_text).collect();
-            let word = [names.group(group), format!(":{}", ranges.join("+")).into_bytes()].concat();
-            text += &format!(" tear={}", quote(&word));
+            let ranges = format!("{piece}:{}", ranges.join("+"));
+            text += &format!(" tear={}", quote(&[names.group(group), ranges.into()].concat()));
         }
         text
     }
@@ -130,14 +138,14 @@ impl Fate {
         for word in rest {
             let wrong = |message: String| TextError::new(word.column, message);
             if let Some(tear) = word.bytes.strip_prefix(b"tear=") {
-                let (group, ranges) = split_word(tear, &names).map_err(wrong)?;
-                let kept = parse_ranges(&ranges).map_err(wrong)?;
-                if fate.tear.replace(Tear { group, kept }).is_some() {
+                let tear = parse_tear(tear, &names).map_err(wrong)?;
+                if fate.tear.replace(tear).is_some() {
                     return Err(wrong("a fate has one tear at most".into()));
                 }
                 continue;
             }
-            let (group, count) = split_word(&word.bytes, &names).map_err(wrong)?;
+            let (group, count) = split_word(&word.bytes).map_err(wrong)?;
+            let group = names.find(group).map_err(wrong)?;
             let length = pending.group(&group).map_or(0, Group::len);
             let cut = count.parse().ok().filter(|cut| *cut <= length).ok_or_else(|| {
                 wrong(format!("expected a count of kept pieces from 0 to {length}"))
@@ -172,13 +180,26 @@ fn parse_base(word: &Word, pending: &Pending) -> Result<Keep, TextError> {
     })
 }
 
-/// The group and what stands behind the last colon.
-fn split_word(word: &[u8], names: &Names<'_>) -> Result<(GroupId, String), String> {
+/// What stands before the last colon and what stands behind it.
+fn split_word(word: &[u8]) -> Result<(&[u8], &str), String> {
     let colon = word.iter().rposition(|&byte| byte == b':');
-    let Some((group, number)) = colon.and_then(|at| word.split_at_checked(at)) else {
-        return Err("expected GROUP:COUNT, such as log@4096:1, log.size:0 or log.entry:1".into());
-    };
-    Ok((names.find(group)?, String::from_utf8_lossy(&number[1..]).into_owned()))
+    let parts = colon.map(|at| (&word[..at], std::str::from_utf8(&word[at + 1..])));
+    match parts {
+        Some((group, Ok(number))) => Ok((group, number)),
+        _ => Err("expected GROUP:COUNT, such as log@4096:1, log.size:0 or log.entry:1".into()),
+    }
+}
+
+fn parse_tear(word: &[u8], names: &Names<'_>) -> Result<Tear, String> {
+    let (mut group, ranges) = split_word(word)?;
+    let mut piece = None;
+    // The name of a group never ends in a colon and a number.
+    if let Ok((front, number)) = split_word(group)
+        && let Ok(number) = number.parse()
+    {
+        (group, piece) = (front, Some(number));
+    }
+    Ok(Tear { group: names.find(group)?, piece, kept: parse_ranges(ranges)? })
 }
 
 fn range_text(range: &Range<u16>) -> String {

@@ -99,7 +99,7 @@ impl Pending {
         lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect()
     }
 
-    /// Whether behind the cut that a fate asks for its tear finds data.
+    /// Whether the tear of a fate finds data behind the cut that the fate asks for.
     pub(super) fn tears_data(&self, fate: &Fate) -> bool {
         self.torn(&self.asked_for(fate)).is_some()
     }
@@ -139,8 +139,10 @@ impl Pending {
         let mut open: Vec<&GroupId> = self.constrained.iter().collect();
         while let Some(id) = open.pop() {
             let Some(group) = self.group(id) else { continue };
-            let torn = usize::from(cuts.tear.as_ref().is_some_and(|tear| tear.group == *id));
-            let end = (self.cut(cuts, id) + torn).min(group.len());
+            let cut = self.cut(cuts, id);
+            let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
+            let end =
+                torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
             let needs = group.pieces()[..end].iter().filter_map(|piece| piece.needs.as_ref());
             for (other, seq) in needs.flat_map(|needs| needs.iter()) {
                 let Some(needed) = self.group(other).map(|group| group.before(seq + 1)) else {
@@ -206,7 +208,12 @@ impl Pending {
     /// The piece that is torn, if the tear is one of data.
     fn torn<'a>(&'a self, cuts: &'a Cuts) -> Option<(&'a Tear, &'a Piece)> {
         let tear = cuts.tear.as_ref()?;
-        let piece = self.group(&tear.group)?.pieces().get(self.cut(cuts, &tear.group))?;
+        let next = self.cut(cuts, &tear.group) + 1;
+        let number = tear.piece.unwrap_or(next);
+        if number < next || (number > next && !matches!(tear.group, GroupId::Block(..))) {
+            return None;
+        }
+        let piece = self.group(&tear.group)?.pieces().get(number - 1)?;
         matches!(piece.what, What::Data { .. }).then_some((tear, piece))
     }
 

@@ -1,4 +1,91 @@
-//! The simulated disk.
+//! The simulated disk: what an engine may find after a crash.
+//!
+//! # The page cache and the medium
+//!
+//! A write changes the *page cache*: every process sees it at once. It reaches the *medium* at
+//! a moment of the kernel's choosing, or when a sync call returns. What the cache has and the
+//! medium has not is *pending*; what the medium has is *durable*. A crash of the process loses
+//! nothing but what lay in the process: the cache stays, and what was pending stays pending. A
+//! power loss leaves the medium, and of what was pending any part that the *profile* allows.
+//!
+//! # Pieces
+//!
+//! What is pending falls into *pieces*, the units of survival: the bytes that one call wrote
+//! into one block (4096 bytes), one size of a file, one entry of a directory. A `write` of k
+//! blocks is k pieces (Ferrite, ASPLOS'16, definition 1). After a power loss each piece has one
+//! of these outcomes:
+//!
+//! 1. *Kept*: the medium has it.
+//! 2. *Lost*: the medium has what was there before.
+//! 3. *Torn*: some of the block's 512-byte sectors are kept and the others are lost. Disks
+//!    write a sector whole ("seemingly all file systems": ALICE, OSDI'14, section 2.2.1), but
+//!    not a block; real ones were seen to shear blocks (Zheng and others, FAST'13). One tear a
+//!    state, and only in what the call wrote that the crash interrupts.
+//! 4. *Undecided for ever*: a sync of it failed. It may be kept or lost at this crash and at
+//!    every later one, and no later sync makes it durable, until the block is written again.
+//!
+//! The pieces stand in *groups*, in the order in which they were made, and a power loss keeps a
+//! prefix of each group: one *cut* for each group is one *crash state*. The profile says which
+//! pieces share a group ([`profile::Home`]), which need others ([`profile::Need`]), and what each
+//! sync call makes durable ([`profile::SyncRule`]). A cut that lacks what another cut needs is
+//! raised until it has it.
+//!
+//! A version of a block is the page as the cache held it then, with all earlier writes into
+//! it: a page goes out whole, so two overwrites of one block never come back in the wrong order
+//! (Ferrite, definition 7; GenMC's `pord-owr-sbl`). A torn block may mix two versions that do
+//! not follow each other, because the later one may be the first that went out.
+//!
+//! # The profiles
+//!
+//! - `posix`: what the standard leaves open, the default model of ALICE. Each block, each size
+//!   and each entry is a group of its own, with every version that it ever had.
+//! - `tail-prefix`: a file loses only the last of its changes, data and size alike, and never
+//!   gets a hole; all entries of the file system are one group.
+//!
+//! # The rules, call by call
+//!
+//! - **write past the end**: data and size. On `posix` they are independent. New size and old
+//!   data reads as zeros, which ext4 leaves behind too (Ferrite, figure 1: 2500 and 2500 bytes
+//!   appended, 4096 found); new data beyond an old size is not seen. The size may stop at each
+//!   end of a block in between.
+//! - **overwrite**: any time, before or after all else (Ferrite, definition 7; GenMC's
+//!   `pord-crowr-ooo`).
+//! - **truncate down**: a size; zeros over the rest of the last block that stays; holes for the
+//!   blocks behind it. On `posix` these are independent, so the zeros, and what is appended
+//!   behind them, may be kept while the size is lost, as ext4 and xfs of Linux 6.18 were seen
+//!   to do. On `tail-prefix` the size hides the rest.
+//! - **truncate up, fallocate**: a size. The new bytes are zeros.
+//! - **create, link, unlink, mkdir, rmdir, symlink**: an entry. The inode itself is on the medium
+//!   at once, but nothing is found that no entry leads to. An entry that is kept leads to a
+//!   file as empty as its durable data and size say. A symbolic link is never empty.
+//! - **rename of a file**: on `posix` two independent entries: both names, the old one, the new
+//!   one or none may be found (ALICE's default model); elsewhere one piece. **Rename of a
+//!   directory**: one piece on every profile, and what changes either entry later needs it: a
+//!   file-system check would never leave a directory under two parents.
+//! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
+//!   crash state is made for their sake.
+//! - **fsync, fdatasync of a file**: all of its data and its size. On `posix` not its name
+//!   (fsync(2): "does not necessarily ensure that the entry in the directory containing the file
+//!   has also reached disk"). On `tail-prefix` all entries up to the last that names it.
+//! - **fsync of a directory**: its entries; on `posix` not the directory's own name, nor what is
+//!   in its sub-directories; on `tail-prefix` all entries up to the last that touches it.
+//! - **sync_file_range**: nothing. It writes pages, but neither sizes nor mappings, and flushes
+//!   no device (sync_file_range(2), "Warning").
+//! - **sync, syncfs**: everything that is not undecided.
+//! - **unlink of a file that was synced**: should the unlink be lost, the data is all there. So
+//!   what an inode holds outlives it for as long as an entry may come back.
+//! - **a sync that fails**: the kernel marks the pages clean (Rebello and others, ATC'20; the
+//!   kernel's own documentation of `errseq_t`). The cache goes on showing the new data. A later
+//!   sync succeeds and writes nothing of it, but it does make sizes and entries durable, so an
+//!   append may come back as zeros with its new size.
+//!
+//! # Not modelled yet
+//!
+//! The file systems by name (ext4, xfs, btrfs); blocks of garbage behind a new size (ext4 with
+//! `data=writeback`); a rename that replaces a file leaving neither of the two at the new name;
+//! a page that is evicted after a failed sync, which makes the old data visible without a
+//! crash; tears of more than one block, or of a block that the kernel was writing back on its
+//! own; the device as a cache of its own (`O_DIRECT`); extended attributes; bit rot.
 
 mod block;
 pub mod content;
