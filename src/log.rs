@@ -52,6 +52,9 @@ pub struct Call<'a> {
     pub result: i64,
     /// A digest of the bytes that went in or came out, 0 if none did.
     pub bytes: u64,
+    /// A digest of the calls since the record before that have none of their own, because they
+    /// are frequent and change no disk (`lseek`, reading a clock); 0 if there were none.
+    pub unrecorded: u64,
     /// A fault was injected here.
     pub fault: bool,
     /// Return addresses, innermost first, as 8-byte little-endian numbers; empty unless the run
@@ -79,6 +82,11 @@ pub enum Mark<'a> {
     /// The engine wrote to a file outside the mount: which.
     #[serde(with = "serde_bytes")]
     Outside(&'a [u8]),
+    /// The engine called something that is not simulated, and got an error: what. Whatever the
+    /// engine does from here on says nothing about it.
+    NotSimulated(&'a str),
+    /// The engine came to no end: which budget it used up, in words.
+    Hung(&'a str),
     /// The script of this child was carried out to its end.
     Done,
 }

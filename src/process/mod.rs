@@ -1,1 +1,17 @@
 //! What an unmodified engine sees in place of the kernel.
+#![expect(
+    unsafe_code,
+    reason = "the C library's symbols, and what the kernel is asked for directly"
+)]
+
+mod clock;
+mod descriptors;
+mod doors;
+mod entropy;
+mod faults;
+mod kernel;
+mod lock;
+mod probe;
+pub mod seam;
+pub mod traps;
+pub mod world;
