@@ -1,0 +1,125 @@
+//! The engine's simulated descriptors: numbers that the kernel never gives out.
+
+use std::ffi::c_int;
+
+/// The lowest simulated descriptor. The kernel's own limit on descriptors is 1 << 20 by default,
+/// so that such a number that slips past the doors is refused and not mistaken for a file.
+pub(crate) const FIRST: c_int = 1 << 20;
+
+/// How many a process may have open, as `RLIMIT_NOFILE` would say.
+const LIMIT: usize = 1 << 16;
+
+/// Whether a descriptor is simulated.
+#[inline(always)]
+pub(crate) fn is_simulated(fd: c_int) -> bool {
+    fd >= FIRST
+}
+
+/// One descriptor.
+#[derive(Clone, Copy)]
+pub(crate) struct Descriptor<T> {
+    /// What it refers to.
+    pub(crate) what: T,
+    /// `FD_CLOEXEC`.
+    pub(crate) close_on_exec: bool,
+}
+
+/// All descriptors of a process.
+pub(crate) struct Descriptors<T> {
+    slots: Vec<Option<Descriptor<T>>>,
+}
+
+impl<T> Descriptors<T> {
+    /// None.
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    /// Gives a descriptor the lowest free number from `least` on; `None` if there is none left.
+    pub(crate) fn add(&mut self, least: c_int, descriptor: Descriptor<T>) -> Option<c_int> {
+        let least = usize::try_from(least.saturating_sub(FIRST)).unwrap_or(0);
+        let free = self.slots.iter().skip(least).position(Option::is_none);
+        let slot = free.map_or(self.slots.len().max(least), |skipped| least + skipped);
+        self.put(slot, descriptor).ok().map(|_| number(slot))
+    }
+
+    /// Puts a descriptor at a number of the caller's choice; returns what was there, or the
+    /// descriptor if the number is too high.
+    pub(crate) fn set(
+        &mut self,
+        fd: c_int,
+        descriptor: Descriptor<T>,
+    ) -> Result<Option<Descriptor<T>>, Descriptor<T>> {
+        match slot(fd) {
+            Some(slot) => self.put(slot, descriptor),
+            None => Err(descriptor),
+        }
+    }
+
+    fn put(
+        &mut self,
+        slot: usize,
+        descriptor: Descriptor<T>,
+    ) -> Result<Option<Descriptor<T>>, Descriptor<T>> {
+        if slot >= LIMIT {
+            return Err(descriptor);
+        }
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        Ok(self.slots[slot].replace(descriptor))
+    }
+
+    /// The descriptor of a number.
+    #[inline]
+    pub(crate) fn get(&self, fd: c_int) -> Option<&Descriptor<T>> {
+        self.slots.get(slot(fd)?)?.as_ref()
+    }
+
+    /// The descriptor of a number, to change.
+    pub(crate) fn get_mut(&mut self, fd: c_int) -> Option<&mut Descriptor<T>> {
+        self.slots.get_mut(slot(fd)?)?.as_mut()
+    }
+
+    /// Frees a number; returns what it was.
+    pub(crate) fn remove(&mut self, fd: c_int) -> Option<Descriptor<T>> {
+        self.slots.get_mut(slot(fd)?)?.take()
+    }
+}
+
+fn slot(fd: c_int) -> Option<usize> {
+    usize::try_from(fd.checked_sub(FIRST)?).ok()
+}
+
+fn number(slot: usize) -> c_int {
+    FIRST + c_int::try_from(slot).expect("a slot is below the limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(what: u8) -> Descriptor<u8> {
+        Descriptor { what, close_on_exec: false }
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_given() {
+        let mut all = Descriptors::new();
+        assert_eq!(all.add(0, descriptor(1)), Some(FIRST));
+        assert_eq!(all.add(0, descriptor(2)), Some(FIRST + 1));
+        assert_eq!(all.remove(FIRST).map(|d| d.what), Some(1));
+        assert_eq!(all.add(FIRST + 5, descriptor(3)), Some(FIRST + 5));
+        assert_eq!(all.add(0, descriptor(4)), Some(FIRST));
+        assert!(all.get(FIRST + 3).is_none());
+    }
+
+    #[test]
+    fn a_number_of_the_callers_choice_replaces_what_was_there() {
+        let mut all = Descriptors::new();
+        assert!(matches!(all.set(FIRST + 9, descriptor(1)), Ok(None)));
+        assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.what == 1));
+        assert!(all.set(FIRST + (1 << 16), descriptor(3)).is_err());
+        assert!(all.set(4, descriptor(3)).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! Doors that look at descriptors and change their flags, and the advisory locks.
+
+use std::ffi::{c_int, c_short};
+
+use libc::{off_t, pid_t};
+
+use crate::disk::lock::{ByteRange, LockKind, LockOwner};
+use crate::disk::{Errno, Handle};
+use crate::process::descriptors::{FIRST, is_simulated};
+use crate::process::world::{self, Called, Outcome, World};
+
+use super::entropy::IDENTITY;
+use super::open::duplicate_from;
+use super::{answer, bits, doors, on_descriptor};
+
+doors! {
+    fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = control;
+    fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = control;
+    fn flock(fd: c_int, operation: c_int) -> c_int = lock_whole;
+    fn lockf(fd: c_int, command: c_int, length: off_t) -> c_int = lock_from_here;
+    fn lockf64(fd: c_int, command: c_int, length: off_t) -> c_int = lock_from_here;
+    fn ioctl(fd: c_int, request: u64, argument: usize) -> c_int = device_control;
+    fn isatty(fd: c_int) -> c_int = is_terminal;
+}
+
+pub(super) unsafe fn control(
+    door: &'static str,
+    fd: c_int,
+    command: c_int,
+    argument: usize,
+) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    // fcntl(2) takes an `int` here, whatever is in the upper half of the register.
+    let number = argument as c_int;
+    match command {
+        libc::F_DUPFD => duplicate_from(door, fd, number.max(FIRST), false),
+        libc::F_DUPFD_CLOEXEC => duplicate_from(door, fd, number.max(FIRST), true),
+        libc::F_GETLK
+        | libc::F_OFD_GETLK
+        | libc::F_SETLK
+        | libc::F_OFD_SETLK
+        | libc::F_SETLKW
+        | libc::F_OFD_SETLKW => {
+            let outcome = on_descriptor(door, fd, [bits(command), 0], |world, file| {
+                // SAFETY: fcntl(2) takes a lock with these commands, or null.
+                let lock = unsafe { (argument as *mut libc::flock).as_mut() };
+                world.lock_range(door, file, command, lock.ok_or(Errno::EFAULT)?)
+            })?;
+            Some(answer(outcome))
+        }
+        _ => {
+            let called = Called::on(door, fd, [bits(command), bits(number)]);
+            let outcome = world::enter(|world| {
+                world.call(&called, |world| world.flags(fd, command, number))
+            })?;
+            Some(answer(outcome))
+        }
+    }
+}
+
+impl World {
+    fn flags(&mut self, fd: c_int, command: c_int, number: c_int) -> Outcome {
+        let descriptor = self.descriptors.get_mut(fd).ok_or(Errno::EBADF)?;
+        match command {
+            libc::F_GETFD => {
+                let set = descriptor.close_on_exec;
+                Ok(if set { libc::FD_CLOEXEC.into() } else { 0 })
+            }
+            libc::F_SETFD => {
+                descriptor.close_on_exec = number & libc::FD_CLOEXEC != 0;
+                Ok(0)
+            }
+            libc::F_GETFL => Ok(self.disk.flags(self.file(fd)?)?.into()),
+            libc::F_SETFL => {
+                let file = self.file(fd)?;
+                self.disk.set_flags(file, number).map(|()| 0)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn lock_range(
+        &mut self,
+        door: &'static str,
+        file: Handle,
+        command: c_int,
+        lock: &mut libc::flock,
+    ) -> Outcome {
+        let range = self.disk.byte_range(file, lock.l_whence.into(), lock.l_start, lock.l_len)?;
+        let kind = match c_int::from(lock.l_type) {
+            libc::F_RDLCK => Some(LockKind::Shared),
+            libc::F_WRLCK => Some(LockKind::Exclusive),
+            libc::F_UNLCK => None,
+            _ => return Err(Errno::EINVAL),
+        };
+        let of_handle =
+            matches!(command, libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW);
+        if of_handle && lock.l_pid != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let owner = match of_handle {
+            true => LockOwner::Handle(file),
+            false => LockOwner::Process(IDENTITY),
+        };
+        match command {
+            libc::F_GETLK | libc::F_OFD_GETLK => {
+                self.test_range(file, owner, kind.ok_or(Errno::EINVAL)?, range, lock)
+            }
+            libc::F_SETLK | libc::F_OFD_SETLK => {
+                self.disk.lock_range(file, owner, kind, range).map(|()| 0)
+            }
+            _ => {
+                let locked = self.disk.lock_range(file, owner, kind, range);
+                self.or_wait(door, locked, Errno::EAGAIN)
+            }
+        }
+    }
+
+    fn test_range(
+        &mut self,
+        file: Handle,
+        owner: LockOwner,
+        kind: LockKind,
+        range: ByteRange,
+        lock: &mut libc::flock,
+    ) -> Outcome {
+        let Some(held) = self.disk.test_range(file, owner, kind, range)? else {
+            lock.l_type = libc::F_UNLCK as c_short;
+            return Ok(0);
+        };
+        lock.l_type = match held.kind {
+            LockKind::Shared => libc::F_RDLCK as c_short,
+            LockKind::Exclusive => libc::F_WRLCK as c_short,
+        };
+        lock.l_whence = libc::SEEK_SET as c_short;
+        lock.l_start = held.range.first.cast_signed();
+        lock.l_len = match held.range.last {
+            last if last == ByteRange::ALL.last => 0,
+            last => (last - held.range.first + 1).cast_signed(),
+        };
+        lock.l_pid = match held.owner {
+            LockOwner::Process(pid) => pid,
+            LockOwner::Handle(_) => -1,
+        };
+        Ok(0)
+    }
+
+    /// What becomes of a lock that has to be waited for: with one thread nobody could ever give
+    /// it up.
+    fn or_wait(
+        &mut self,
+        door: &'static str,
+        locked: Result<(), Errno>,
+        conflict: Errno,
+    ) -> Outcome {
+        if locked == Err(conflict) {
+            self.not_simulated(&format!("{door} that waits for a lock"));
+            return Err(Errno::EDEADLK);
+        }
+        locked.map(|()| 0)
+    }
+}
+
+fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(operation), 0], |world, file| {
+        let locked = world.disk.flock(file, operation);
+        world.or_wait(door, locked, Errno::EDEADLK)
+    })?;
+    Some(answer(outcome))
+}
+
+/// lockf(3) is `fcntl` on a range that starts at the descriptor's offset.
+unsafe fn lock_from_here(
+    door: &'static str,
+    fd: c_int,
+    command: c_int,
+    length: off_t,
+) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let (kind, command) = match command {
+        libc::F_LOCK => (libc::F_WRLCK, libc::F_SETLKW),
+        libc::F_TLOCK => (libc::F_WRLCK, libc::F_SETLK),
+        libc::F_ULOCK => (libc::F_UNLCK, libc::F_SETLK),
+        libc::F_TEST => (libc::F_RDLCK, libc::F_GETLK),
+        _ => return Some(answer(Err(Errno::EINVAL))),
+    };
+    let mut lock = libc::flock {
+        l_type: kind as c_short,
+        l_whence: libc::SEEK_CUR as c_short,
+        l_start: 0,
+        l_len: length,
+        l_pid: 0 as pid_t,
+    };
+    // SAFETY: the lock is ours.
+    let done = unsafe { control(door, fd, command, (&raw mut lock).addr()) }?;
+    let taken = command == libc::F_GETLK && c_int::from(lock.l_type) != libc::F_UNLCK;
+    Some(if done == 0 && taken { answer(Err(Errno::EACCES)) } else { done })
+}
+
+/// No request is known for the disk's files. Cloning one is refused as by ext4, so that callers
+/// copy instead.
+fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [request, 0], |_, _| {
+        let clones = matches!(request, libc::FICLONE | libc::FICLONERANGE);
+        Err(if clones { Errno::EOPNOTSUPP } else { Errno(libc::ENOTTY) })
+    })?;
+    Some(answer(outcome))
+}
+
+fn is_terminal(door: &'static str, fd: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |_, _| Err(Errno(libc::ENOTTY)))?;
+    Some(answer::<c_int>(outcome).max(0))
+}

@@ -1,0 +1,471 @@
+//! Doors that move bytes.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use libc::{iovec, off_t};
+
+use crate::digest::hash;
+use crate::disk::{Errno, Handle};
+use crate::process::clock::CALL;
+use crate::process::descriptors::is_simulated;
+use crate::process::world::{self, Called, Outcome, What, World, length};
+
+use super::{answer, bits, doors, given, on_descriptor, room};
+
+doors! {
+    fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read;
+    fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize = read_checked;
+    fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
+    fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
+    fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize = read_parts;
+    fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize = read_parts_at;
+    fn preadv64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
+        = read_parts_at;
+    fn preadv2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
+        = read_parts_with;
+    fn preadv64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
+        -> isize = read_parts_with;
+    fn write(fd: c_int, from: *const c_void, length: usize) -> isize = write;
+    fn pwrite(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
+    fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
+    fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize = write_parts;
+    fn pwritev(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
+        = write_parts_at;
+    fn pwritev64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
+        = write_parts_at;
+    fn pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
+        = write_parts_with;
+    fn pwritev64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
+        -> isize = write_parts_with;
+    fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
+    fn lseek64(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
+    fn copy_file_range(
+        from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
+        flags: c_uint
+    ) -> isize = copy;
+    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
+    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
+    fn splice(
+        from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
+        flags: c_uint
+    ) -> isize = splice;
+}
+
+/// The longest piece that one call copies between two files.
+const LONGEST_COPY: usize = 1 << 20;
+
+impl World {
+    /// Reads from what a descriptor refers to.
+    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
+        let random = self.descriptors.get(fd).is_some_and(|d| matches!(d.what, What::Random));
+        let read = if random {
+            self.entropy.fill(to);
+            to.len()
+        } else {
+            let file = self.file(fd)?;
+            match at {
+                Some(offset) => self.disk.read_at(file, to, offset)?,
+                None => self.disk.read(file, to)?,
+            }
+        };
+        self.bytes = hash(&to[..read]);
+        Ok(length(read))
+    }
+
+    fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> Outcome {
+        self.disk.seek(file, offset, whence).map(u64::cast_signed)
+    }
+}
+
+/// Serves a read into one buffer.
+///
+/// # Safety
+/// `to` has room for `length` bytes.
+unsafe fn read_into(
+    door: &'static str,
+    fd: c_int,
+    (to, length): (*mut c_void, usize),
+    at: Option<off_t>,
+) -> Option<isize> {
+    let arguments = [bits(at.unwrap_or(-1)), length as u64];
+    let outcome = world::enter(|world| {
+        world.call(&Called::on(door, fd, arguments), |world| {
+            // SAFETY: as the caller says.
+            let to = unsafe { room(to, length) }?;
+            world.read(fd, to, at)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn read(door: &'static str, fd: c_int, to: *mut c_void, length: usize) -> Option<isize> {
+    if !is_simulated(fd) {
+        return refuse_to_wait(door, fd);
+    }
+    // SAFETY: read(2) takes a buffer of `length` bytes.
+    unsafe { read_into(door, fd, (to, length), None) }
+}
+
+unsafe fn read_checked(
+    door: &'static str,
+    fd: c_int,
+    to: *mut c_void,
+    length: usize,
+    room: usize,
+) -> Option<isize> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { read(door, fd, to, length.min(room)) }
+}
+
+unsafe fn read_at(
+    door: &'static str,
+    fd: c_int,
+    to: *mut c_void,
+    length: usize,
+    offset: off_t,
+) -> Option<isize> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    // SAFETY: pread(2) takes a buffer of `length` bytes.
+    unsafe { read_into(door, fd, (to, length), Some(offset)) }
+}
+
+/// The buffers of a vectored call.
+///
+/// # Safety
+/// `parts` points to `count` buffers.
+unsafe fn parts<'a>(parts: *const iovec, count: c_int) -> Result<&'a [iovec], Errno> {
+    match usize::try_from(count) {
+        Ok(0) => Ok(&[]),
+        Ok(_) if parts.is_null() => Err(Errno::EFAULT),
+        // SAFETY: as the caller says.
+        Ok(count @ 1..=1024) => Ok(unsafe { std::slice::from_raw_parts(parts, count) }),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn total(parts: &[iovec]) -> usize {
+    parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.iov_len))
+}
+
+/// Serves a vectored read. The buffers are filled from one read, so that no other call can come
+/// between them.
+///
+/// # Safety
+/// `list` points to `count` buffers, each with the room that it states.
+unsafe fn scatter(
+    door: &'static str,
+    fd: c_int,
+    (list, count): (*const iovec, c_int),
+    at: Option<off_t>,
+) -> Option<isize> {
+    // SAFETY: as the caller says.
+    let list = unsafe { parts(list, count) };
+    let length = list.as_deref().map_or(0, total);
+    let called = Called::on(door, fd, [bits(at.unwrap_or(-1)), length as u64]);
+    let outcome = world::enter(|world| {
+        world.call(&called, |world| {
+            let mut whole = vec![0; length.min(1 << 30)];
+            let read = world.read(fd, &mut whole, at)?;
+            let mut rest = &whole[..usize::try_from(read).unwrap_or(0)];
+            for part in list? {
+                let (now, later) = rest.split_at(part.iov_len.min(rest.len()));
+                // SAFETY: as the caller says.
+                unsafe { room(part.iov_base, now.len()) }?.copy_from_slice(now);
+                rest = later;
+            }
+            Ok(read)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn read_parts(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+) -> Option<isize> {
+    if !is_simulated(fd) {
+        return refuse_to_wait(door, fd);
+    }
+    // SAFETY: readv(2) takes a list of `count` buffers.
+    unsafe { scatter(door, fd, (parts, count), None) }
+}
+
+unsafe fn read_parts_at(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    offset: off_t,
+) -> Option<isize> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    // SAFETY: preadv(2) takes a list of `count` buffers.
+    unsafe { scatter(door, fd, (parts, count), Some(offset)) }
+}
+
+unsafe fn read_parts_with(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    offset: off_t,
+    flags: c_int,
+) -> Option<isize> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    if flags & !(libc::RWF_HIPRI | libc::RWF_NOWAIT) != 0 {
+        return Some(answer(Err(Errno::EOPNOTSUPP)));
+    }
+    // An offset of -1 stands for the descriptor's own (preadv2(2)).
+    let at = (offset != -1).then_some(offset);
+    // SAFETY: preadv2(2) takes a list of `count` buffers.
+    unsafe { scatter(door, fd, (parts, count), at) }
+}
+
+/// Refuses a read that would put the only thread of the world to sleep in the kernel, where no
+/// schedule could wake it.
+fn refuse_to_wait(door: &'static str, fd: c_int) -> Option<isize> {
+    super::refuse::unless_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
+}
+
+/// Keeps what the engine says on the standard error output.
+fn listen(fd: c_int, bytes: &[u8]) {
+    if fd == libc::STDERR_FILENO
+        && let Some(words) = world::enter(|world| world.hooks.words)
+    {
+        words(bytes);
+    }
+}
+
+unsafe fn write(
+    door: &'static str,
+    fd: c_int,
+    from: *const c_void,
+    length: usize,
+) -> Option<isize> {
+    // SAFETY: write(2) takes a buffer of `length` bytes.
+    let bytes = unsafe { given(from, length) };
+    if !is_simulated(fd) {
+        listen(fd, bytes.unwrap_or_default());
+        return None;
+    }
+    let outcome = on_descriptor(door, fd, [bits(-1), length as u64], |world, file| {
+        world.write(file, bytes?, None)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn write_at(
+    door: &'static str,
+    fd: c_int,
+    from: *const c_void,
+    length: usize,
+    offset: off_t,
+) -> Option<isize> {
+    let outcome = on_descriptor(door, fd, [bits(offset), length as u64], |world, file| {
+        // SAFETY: pwrite(2) takes a buffer of `length` bytes.
+        world.write(file, unsafe { given(from, length) }?, Some(offset))
+    })?;
+    Some(answer(outcome))
+}
+
+/// All bytes of a list of buffers: the kernel writes them as one, too.
+///
+/// # Safety
+/// `list` points to `count` buffers.
+unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
+    let mut whole = Vec::new();
+    // SAFETY: as the caller says.
+    for part in unsafe { parts(list, count) }? {
+        // SAFETY: as the caller says.
+        whole.extend_from_slice(unsafe { given(part.iov_base, part.iov_len) }?);
+    }
+    Ok(whole)
+}
+
+/// Serves a vectored write.
+///
+/// # Safety
+/// `list` points to `count` buffers.
+unsafe fn write_gathered(
+    door: &'static str,
+    fd: c_int,
+    (list, count): (*const iovec, c_int),
+    at: Option<off_t>,
+    then: impl FnOnce(&mut World, Handle) -> Result<(), Errno>,
+) -> Option<isize> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let outcome = world::enter(|world| {
+        // SAFETY: as the caller says.
+        let bytes = unsafe { gather(list, count) };
+        let length = bytes.as_ref().map_or(0, Vec::len);
+        let called = Called::on(door, fd, [bits(at.unwrap_or(-1)), length as u64]);
+        world.call(&called, |world| {
+            let file = world.file(fd)?;
+            let written = world.write(file, &bytes?, at)?;
+            then(world, file)?;
+            Ok(written)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn write_parts(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+) -> Option<isize> {
+    if fd == libc::STDERR_FILENO {
+        // SAFETY: writev(2) takes a list of `count` buffers.
+        listen(fd, &unsafe { gather(parts, count) }.unwrap_or_default());
+    }
+    // SAFETY: the same.
+    unsafe { write_gathered(door, fd, (parts, count), None, |_, _| Ok(())) }
+}
+
+unsafe fn write_parts_at(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    offset: off_t,
+) -> Option<isize> {
+    // SAFETY: pwritev(2) takes a list of `count` buffers.
+    unsafe { write_gathered(door, fd, (parts, count), Some(offset), |_, _| Ok(())) }
+}
+
+unsafe fn write_parts_with(
+    door: &'static str,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    offset: off_t,
+    flags: c_int,
+) -> Option<isize> {
+    let known = libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_HIPRI;
+    if is_simulated(fd) && flags & !known != 0 {
+        return Some(answer(Err(Errno::EOPNOTSUPP)));
+    }
+    let at = (offset != -1).then_some(offset);
+    let then = |world: &mut World, file: Handle| {
+        if flags & libc::RWF_SYNC != 0 {
+            world.disk.fsync(file)
+        } else if flags & libc::RWF_DSYNC != 0 {
+            world.disk.fdatasync(file)
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: pwritev2(2) takes a list of `count` buffers.
+    unsafe { write_gathered(door, fd, (parts, count), at, then) }
+}
+
+fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let outcome = world::enter(|world| {
+        let outcome = world.file(fd).and_then(|file| world.seek(file, offset, whence));
+        let result = outcome.unwrap_or_else(|errno| -i64::from(errno.0));
+        let what = bits(fd) << 32 | bits(whence);
+        world.call_unrecorded(door, CALL, [what, bits(offset), bits(result)]);
+        outcome
+    })?;
+    Some(answer(outcome))
+}
+
+/// Copies a piece from one file to another, as copy_file_range(2) and sendfile(2) do.
+///
+/// # Safety
+/// The offsets are null or point to one.
+unsafe fn copy_piece(
+    door: &'static str,
+    (from, from_at): (c_int, *mut off_t),
+    (to, to_at): (c_int, *mut off_t),
+    length: usize,
+) -> Option<isize> {
+    let outcome = on_descriptor(door, to, [bits(from), length as u64], |world, target| {
+        let source = world.file(from)?;
+        // SAFETY: as the caller says.
+        let at = unsafe { from_at.as_ref() }.copied();
+        let start = at.map_or_else(|| world.seek(source, 0, libc::SEEK_CUR), Ok)?;
+        let mut piece = vec![0; length.min(LONGEST_COPY)];
+        let read = world.disk.read_at(source, &mut piece, start)?;
+        // SAFETY: as the caller says.
+        let target_at = unsafe { to_at.as_ref() }.copied();
+        let written = world.write(target, &piece[..read], target_at)?;
+        // SAFETY: as the caller says.
+        match unsafe { from_at.as_mut() } {
+            Some(at) => *at += written,
+            None => {
+                world.seek(source, start + written, libc::SEEK_SET)?;
+            }
+        }
+        // SAFETY: as the caller says.
+        if let Some(at) = unsafe { to_at.as_mut() } {
+            *at += written;
+        }
+        Ok(written)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn copy(
+    door: &'static str,
+    from: c_int,
+    from_at: *mut off_t,
+    to: c_int,
+    to_at: *mut off_t,
+    length: usize,
+    flags: c_uint,
+) -> Option<isize> {
+    match (is_simulated(from), is_simulated(to)) {
+        (false, false) => None,
+        (true, true) if flags == 0 => {
+            // SAFETY: copy_file_range(2) takes offsets that are null or point to one.
+            unsafe { copy_piece(door, (from, from_at), (to, to_at), length) }
+        }
+        (true, true) => Some(answer(Err(Errno::EINVAL))),
+        // What the kernel says of two file systems; callers then read and write.
+        _ => Some(answer(Err(Errno::EXDEV))),
+    }
+}
+
+unsafe fn send(
+    door: &'static str,
+    to: c_int,
+    from: c_int,
+    offset: *mut off_t,
+    length: usize,
+) -> Option<isize> {
+    match (is_simulated(from), is_simulated(to)) {
+        (false, false) => None,
+        (true, true) => {
+            // SAFETY: sendfile(2) takes an offset that is null or points to one.
+            unsafe { copy_piece(door, (from, offset), (to, std::ptr::null_mut()), length) }
+        }
+        // What the kernel says of files that it cannot splice; callers then read and write.
+        _ => Some(answer(Err(Errno::EINVAL))),
+    }
+}
+
+fn splice(
+    _: &'static str,
+    from: c_int,
+    _: *mut off_t,
+    to: c_int,
+    _: *mut off_t,
+    _: usize,
+    _: c_uint,
+) -> Option<isize> {
+    (is_simulated(from) || is_simulated(to)).then(|| answer(Err(Errno::EINVAL)))
+}

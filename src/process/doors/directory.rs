@@ -1,0 +1,266 @@
+//! Doors that list directories.
+//!
+//! A stream of the engine's is a small number in the place of a pointer: no allocation ever lies
+//! in the first page, so that it is told apart from the C library's streams at a glance.
+
+use std::ffi::{c_char, c_int, c_long};
+use std::ptr;
+
+use libc::{DIR, dirent64};
+
+use crate::disk::effect::Kind;
+use crate::disk::{Errno, Ino, Listed};
+use crate::process::descriptors::{FIRST, is_simulated};
+use crate::process::kernel::set_errno;
+use crate::process::world::{self, Called, What, World};
+
+use super::{answer, doors};
+
+doors! {
+    fn opendir(path: *const c_char) -> *mut DIR = open;
+    fn fdopendir(fd: c_int) -> *mut DIR = open_on;
+    fn readdir(stream: *mut DIR) -> *mut dirent64 = read;
+    fn readdir64(stream: *mut DIR) -> *mut dirent64 = read;
+    fn readdir_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
+        = read_into;
+    fn readdir64_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
+        = read_into;
+    fn rewinddir(stream: *mut DIR) -> () = rewind;
+    fn telldir(stream: *mut DIR) -> c_long = position;
+    fn seekdir(stream: *mut DIR, position: c_long) -> () = set_position;
+    fn closedir(stream: *mut DIR) -> c_int = close;
+    fn dirfd(stream: *mut DIR) -> c_int = descriptor;
+}
+
+/// The lowest address that an allocation can have.
+const PAGE: usize = 4096;
+
+/// The open directory streams of a process.
+#[derive(Default)]
+pub(crate) struct Streams(Vec<Option<Stream>>);
+
+/// A directory that is being listed.
+struct Stream {
+    fd: c_int,
+    /// What was there when the listing began, if it did.
+    listed: Option<Vec<Listed>>,
+    position: usize,
+    /// The entry that was handed out last.
+    entry: Box<dirent64>,
+}
+
+impl Streams {
+    fn add(&mut self, fd: c_int) -> Option<*mut DIR> {
+        // SAFETY: all zeros are a valid entry.
+        let entry = Box::new(unsafe { std::mem::zeroed::<dirent64>() });
+        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        // The number 0 is the null pointer.
+        if free + 1 >= PAGE {
+            return None;
+        }
+        if free == self.0.len() {
+            self.0.push(None);
+        }
+        self.0[free] = Some(Stream { fd, listed: None, position: 0, entry });
+        Some(ptr::without_provenance_mut(free + 1))
+    }
+
+    fn get(&mut self, stream: *mut DIR) -> Option<&mut Stream> {
+        self.0.get_mut(stream.addr().checked_sub(1)?)?.as_mut()
+    }
+
+    fn remove(&mut self, stream: *mut DIR) -> Option<Stream> {
+        self.0.get_mut(stream.addr().checked_sub(1)?)?.take()
+    }
+}
+
+fn is_ours(stream: *mut DIR) -> bool {
+    (1..PAGE).contains(&stream.addr())
+}
+
+/// The pointer that stands for a failure.
+fn failed<T>(errno: Errno) -> *mut T {
+    set_errno(errno.0);
+    ptr::null_mut()
+}
+
+unsafe fn open(door: &'static str, path: *const c_char) -> Option<*mut DIR> {
+    let mut opened = None;
+    // SAFETY: opendir(3) takes a C string.
+    let outcome = unsafe {
+        super::on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base: Ino, path| {
+            let handle = world.disk.open(base, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+            let fd = world.give(FIRST, What::File(handle), true)?;
+            opened = world.streams.add(answer(Ok(fd)));
+            Ok(fd)
+        })
+    }?;
+    Some(match (outcome, opened) {
+        (Ok(_), Some(stream)) => stream,
+        (Ok(_), None) => failed(Errno::EMFILE),
+        (Err(errno), _) => failed(errno),
+    })
+}
+
+fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let mut opened = None;
+    let outcome = world::enter(|world| {
+        world.call(&Called::on(door, fd, [0; 2]), |world| {
+            let file = world.file(fd)?;
+            if world.disk.stat(file)?.kind != Kind::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            opened = world.streams.add(fd);
+            Ok(0)
+        })
+    })?;
+    Some(match (outcome, opened) {
+        (Ok(_), Some(stream)) => stream,
+        (Ok(_), None) => failed(Errno::EMFILE),
+        (Err(errno), _) => failed(errno),
+    })
+}
+
+impl World {
+    /// Moves a stream to its next entry, which is then in the stream's own place; `None` at the
+    /// end.
+    fn next_entry(&mut self, stream: *mut DIR) -> Result<Option<*mut dirent64>, Errno> {
+        let fd = self.streams.get(stream).ok_or(Errno::EBADF)?.fd;
+        let file = self.file(fd)?;
+        let stream = self.streams.get(stream).ok_or(Errno::EBADF)?;
+        if stream.listed.is_none() {
+            stream.listed = Some(self.disk.list(file)?);
+        }
+        let Some(listed) = stream.listed.as_ref().and_then(|all| all.get(stream.position)) else {
+            return Ok(None);
+        };
+        stream.position += 1;
+        let entry = &mut stream.entry;
+        entry.d_ino = listed.ino.0;
+        entry.d_off = stream.position as i64;
+        entry.d_reclen = size_of::<dirent64>() as u16;
+        entry.d_type = match listed.kind {
+            Kind::File => libc::DT_REG,
+            Kind::Directory => libc::DT_DIR,
+            Kind::Symlink => libc::DT_LNK,
+        };
+        entry.d_name.fill(0);
+        for (to, byte) in entry.d_name.iter_mut().zip(&listed.name) {
+            *to = byte.cast_signed();
+        }
+        Ok(Some(&raw mut **entry))
+    }
+
+    /// Reads one entry; the record has the digest of its name.
+    fn read_entry(
+        &mut self,
+        door: &'static str,
+        stream: *mut DIR,
+    ) -> Result<Option<*mut dirent64>, Errno> {
+        let fd = self.streams.get(stream).map_or(-1, |stream| stream.fd);
+        let mut entry = None;
+        self.call(&Called::on(door, fd, [0; 2]), |world| {
+            entry = world.next_entry(stream)?;
+            if let Some(stream) = world.streams.get(stream).filter(|_| entry.is_some()) {
+                let name = stream.listed.as_ref().and_then(|all| all.get(stream.position - 1));
+                world.bytes = name.map_or(0, |listed| crate::digest::hash(&listed.name));
+            }
+            Ok(i64::from(entry.is_some()))
+        })?;
+        Ok(entry)
+    }
+}
+
+fn read(door: &'static str, stream: *mut DIR) -> Option<*mut dirent64> {
+    if !is_ours(stream) {
+        return None;
+    }
+    Some(match world::enter(|world| world.read_entry(door, stream))? {
+        Ok(entry) => entry.unwrap_or(ptr::null_mut()),
+        Err(errno) => failed(errno),
+    })
+}
+
+unsafe fn read_into(
+    door: &'static str,
+    stream: *mut DIR,
+    space: *mut dirent64,
+    result: *mut *mut dirent64,
+) -> Option<c_int> {
+    if !is_ours(stream) {
+        return None;
+    }
+    let read = world::enter(|world| world.read_entry(door, stream))?;
+    // SAFETY: readdir_r(3) takes room for an entry and for the pointer to it; the entry that was
+    // read lives in the stream until the next call.
+    unsafe {
+        *result = ptr::null_mut();
+        if let Ok(Some(entry)) = read {
+            ptr::copy_nonoverlapping(entry, space, 1);
+            *result = space;
+        }
+    }
+    Some(read.map_or_else(|errno| errno.0, |_| 0))
+}
+
+fn rewind(door: &'static str, stream: *mut DIR) -> Option<()> {
+    if !is_ours(stream) {
+        return None;
+    }
+    move_to(door, stream, 0, true)
+}
+
+fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Option<()> {
+    if !is_ours(stream) {
+        return None;
+    }
+    move_to(door, stream, usize::try_from(position).unwrap_or(0), false)
+}
+
+/// Moves a stream; `afresh` lists the directory once more.
+fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
+    world::enter(|world| {
+        let fd = world.streams.get(stream).map_or(-1, |stream| stream.fd);
+        let _ = world.call(&Called::on(door, fd, [position as u64, 0]), |world| {
+            let stream = world.streams.get(stream).ok_or(Errno::EBADF)?;
+            stream.position = position;
+            if afresh {
+                stream.listed = None;
+            }
+            Ok(0)
+        });
+    })
+}
+
+fn position(_: &'static str, stream: *mut DIR) -> Option<c_long> {
+    if !is_ours(stream) {
+        return None;
+    }
+    let outcome = world::enter(|world| {
+        let stream = world.streams.get(stream).ok_or(Errno::EBADF)?;
+        Ok(world::length(stream.position))
+    })?;
+    Some(answer(outcome))
+}
+
+fn close(door: &'static str, stream: *mut DIR) -> Option<c_int> {
+    if !is_ours(stream) {
+        return None;
+    }
+    let fd = world::enter(|world| world.streams.remove(stream).map(|stream| stream.fd))?;
+    match fd {
+        Some(fd) => super::open::close(door, fd),
+        None => Some(answer(Err(Errno::EBADF))),
+    }
+}
+
+fn descriptor(_: &'static str, stream: *mut DIR) -> Option<c_int> {
+    if !is_ours(stream) {
+        return None;
+    }
+    let fd = world::enter(|world| world.streams.get(stream).map(|stream| stream.fd))?;
+    Some(answer(fd.map(i64::from).ok_or(Errno::EINVAL)))
+}

@@ -1,0 +1,87 @@
+//! Doors that give random bytes and identities: the seed decides the first, the second are fixed.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use libc::pid_t;
+
+use crate::digest::hash;
+use crate::disk::Errno;
+use crate::process::world::{self, Called, Outcome, length};
+
+use super::{answer, bits, doors, room};
+
+doors! {
+    fn getrandom(to: *mut c_void, length: usize, flags: c_uint) -> isize = random;
+    fn getentropy(to: *mut c_void, length: usize) -> c_int = entropy;
+    fn arc4random() -> u32 = random_number;
+    fn arc4random_buf(to: *mut c_void, length: usize) -> () = random_bytes;
+    fn arc4random_uniform(bound: u32) -> u32 = random_below;
+    fn getpid() -> pid_t = identity;
+    fn gettid() -> pid_t = identity;
+}
+
+/// The number of the engine's process and of its first thread, in every run.
+pub(crate) const IDENTITY: pid_t = 1000;
+
+/// Fills a buffer in the world.
+///
+/// # Safety
+/// `to` has room for `length` bytes.
+unsafe fn fill(
+    door: &'static str,
+    (to, count): (*mut c_void, usize),
+    flags: u64,
+) -> Option<Outcome> {
+    let called = Called::on(door, -1, [count as u64, flags]);
+    world::enter(|world| {
+        world.call(&called, |world| {
+            // SAFETY: as the caller says.
+            let to = unsafe { room(to, count) }?;
+            world.entropy.fill(to);
+            world.bytes = hash(to);
+            Ok(length(count))
+        })
+    })
+}
+
+unsafe fn random(
+    door: &'static str,
+    to: *mut c_void,
+    length: usize,
+    flags: c_uint,
+) -> Option<isize> {
+    // SAFETY: getrandom(2) takes a buffer of `length` bytes.
+    Some(answer(unsafe { fill(door, (to, length), flags.into()) }?))
+}
+
+unsafe fn entropy(door: &'static str, to: *mut c_void, length: usize) -> Option<c_int> {
+    if length > 256 {
+        return Some(answer(Err(Errno::EIO)));
+    }
+    // SAFETY: getentropy(3) takes a buffer of `length` bytes.
+    Some(answer(unsafe { fill(door, (to, length), 0) }?.map(|_| 0)))
+}
+
+unsafe fn random_bytes(door: &'static str, to: *mut c_void, length: usize) -> Option<()> {
+    // SAFETY: arc4random_buf(3) takes a buffer of `length` bytes.
+    unsafe { fill(door, (to, length), 0) }.map(drop)
+}
+
+fn random_number(door: &'static str) -> Option<u32> {
+    let mut bytes = [0; 4];
+    // SAFETY: the buffer is ours.
+    unsafe { fill(door, (bytes.as_mut_ptr().cast(), bytes.len()), 0) }?.ok()?;
+    Some(u32::from_le_bytes(bytes))
+}
+
+fn random_below(door: &'static str, bound: u32) -> Option<u32> {
+    // The bias of the remainder does not matter to a simulation.
+    random_number(door).map(|number| number.checked_rem(bound).unwrap_or(0))
+}
+
+fn identity(door: &'static str) -> Option<pid_t> {
+    world::enter(|world| {
+        world.call_unrecorded(door, std::time::Duration::ZERO, [bits(IDENTITY), 0, 0]);
+        IDENTITY
+    })
+}

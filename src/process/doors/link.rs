@@ -1,0 +1,535 @@
+//! Doors that change names, permissions, owners and times.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use libc::{gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
+
+use crate::disk::{Errno, Ino};
+use crate::process::clock;
+use crate::process::descriptors::is_simulated;
+use crate::process::world::{self, Called, MOUNT, Outcome, RANDOM, World};
+use crate::time::Time;
+
+use super::path::{Place, descriptor_named, inside, mounted};
+use super::{answer, bits, bytes, change_path, doors, note_outside, on_descriptor, on_path, room};
+
+doors! {
+    fn mkdir(path: *const c_char, mode: mode_t) -> c_int = make_directory;
+    fn mkdirat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int = make_directory_at;
+    fn rmdir(path: *const c_char) -> c_int = remove_directory;
+    fn unlink(path: *const c_char) -> c_int = unlink;
+    fn unlinkat(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = unlink_at;
+    fn remove(path: *const c_char) -> c_int = remove;
+    fn rename(old: *const c_char, new: *const c_char) -> c_int = rename;
+    fn renameat(from: c_int, old: *const c_char, to: c_int, new: *const c_char) -> c_int
+        = rename_at;
+    fn renameat2(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_uint)
+        -> c_int = rename_with;
+    fn link(old: *const c_char, new: *const c_char) -> c_int = link;
+    fn linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int)
+        -> c_int = link_at;
+    fn symlink(target: *const c_char, path: *const c_char) -> c_int = link_softly;
+    fn symlinkat(target: *const c_char, dirfd: c_int, path: *const c_char) -> c_int
+        = link_softly_at;
+    fn readlink(path: *const c_char, to: *mut c_char, size: usize) -> isize = read_link;
+    fn readlinkat(dirfd: c_int, path: *const c_char, to: *mut c_char, size: usize) -> isize
+        = read_link_at;
+    fn chmod(path: *const c_char, mode: mode_t) -> c_int = set_mode;
+    fn fchmod(fd: c_int, mode: mode_t) -> c_int = set_mode_of;
+    fn fchmodat(dirfd: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int
+        = set_mode_at;
+    fn lchmod(path: *const c_char, mode: mode_t) -> c_int = set_mode_of_link;
+    fn chown(path: *const c_char, user: uid_t, group: gid_t) -> c_int = set_owner;
+    fn lchown(path: *const c_char, user: uid_t, group: gid_t) -> c_int = set_owner_of_link;
+    fn fchown(fd: c_int, user: uid_t, group: gid_t) -> c_int = set_owner_of;
+    fn fchownat(dirfd: c_int, path: *const c_char, user: uid_t, group: gid_t, flags: c_int) -> c_int
+        = set_owner_at;
+    fn utimensat(dirfd: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int
+        = set_times_at;
+    fn futimens(fd: c_int, times: *const timespec) -> c_int = set_times_of;
+    fn utimes(path: *const c_char, times: *const timeval) -> c_int = set_times;
+    fn lutimes(path: *const c_char, times: *const timeval) -> c_int = set_times_of_link;
+    fn futimes(fd: c_int, times: *const timeval) -> c_int = set_coarse_times_of;
+    fn utime(path: *const c_char, times: *const utimbuf) -> c_int = set_seconds;
+    fn umask(mask: mode_t) -> mode_t = set_mask;
+}
+
+const HERE: c_int = libc::AT_FDCWD;
+
+pub(super) unsafe fn make_directory(
+    door: &'static str,
+    path: *const c_char,
+    mode: mode_t,
+) -> Option<c_int> {
+    // SAFETY: mkdir(2) takes a C string.
+    unsafe { make_directory_at(door, HERE, path, mode) }
+}
+
+unsafe fn make_directory_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: mode_t,
+) -> Option<c_int> {
+    // SAFETY: mkdirat(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [mode.into(), 0], |world, base, path| {
+            world.disk.mkdir(base, path, mode & 0o7777 & !world.umask).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn remove_directory(door: &'static str, path: *const c_char) -> Option<c_int> {
+    // SAFETY: rmdir(2) takes a C string.
+    unsafe { unlink_at(door, HERE, path, libc::AT_REMOVEDIR) }
+}
+
+unsafe fn unlink(door: &'static str, path: *const c_char) -> Option<c_int> {
+    // SAFETY: unlink(2) takes a C string.
+    unsafe { unlink_at(door, HERE, path, 0) }
+}
+
+unsafe fn unlink_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: unlinkat(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [bits(flags), 0], |world, base, path| match flags {
+            0 => world.disk.unlink(base, path).map(|()| 0),
+            libc::AT_REMOVEDIR => world.disk.rmdir(base, path).map(|()| 0),
+            _ => Err(Errno::EINVAL),
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn remove(door: &'static str, path: *const c_char) -> Option<c_int> {
+    // SAFETY: remove(3) takes a C string.
+    let outcome = unsafe {
+        change_path(door, HERE, path, [0; 2], |world, base, path| {
+            match world.disk.unlink(base, path) {
+                Err(Errno::EISDIR) => world.disk.rmdir(base, path).map(|()| 0),
+                removed => removed.map(|()| 0),
+            }
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+/// Serves a call on two paths if one of them leads to the disk; if only one does, the call would
+/// cross file systems.
+///
+/// # Safety
+/// Both paths are null or C strings.
+unsafe fn on_paths(
+    door: &'static str,
+    (from, old): (c_int, *const c_char),
+    (to, new): (c_int, *const c_char),
+    flags: u64,
+    act: impl FnOnce(&mut World, Place<'_>, Place<'_>) -> Outcome,
+) -> Option<Outcome> {
+    // SAFETY: as the caller says.
+    let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
+    let served = world::enter(|world| {
+        let (one, other) = match (world.place(from, old_path), world.place(to, new_path)) {
+            (None, None) => return None,
+            (Some(Ok(one)), Some(Ok(other))) => (one, other),
+            (Some(Err(errno)), _) | (_, Some(Err(errno))) => return Some(Err(errno)),
+            _ => return Some(Err(Errno::EXDEV)),
+        };
+        let (name, other_name) = (world.name(one.0, one.1), world.name(other.0, other.1));
+        let called = Called::at(door, &name, [flags, 0]).with(&other_name);
+        Some(world.call(&called, |world| act(world, one, other)))
+    })?;
+    if served.is_none() {
+        // SAFETY: as the caller says.
+        unsafe { note_outside(new) };
+    }
+    served
+}
+
+unsafe fn rename(door: &'static str, old: *const c_char, new: *const c_char) -> Option<c_int> {
+    // SAFETY: rename(2) takes two C strings.
+    unsafe { rename_with(door, HERE, old, HERE, new, 0) }
+}
+
+unsafe fn rename_at(
+    door: &'static str,
+    from: c_int,
+    old: *const c_char,
+    to: c_int,
+    new: *const c_char,
+) -> Option<c_int> {
+    // SAFETY: renameat(2) takes two C strings.
+    unsafe { rename_with(door, from, old, to, new, 0) }
+}
+
+unsafe fn rename_with(
+    door: &'static str,
+    from: c_int,
+    old: *const c_char,
+    to: c_int,
+    new: *const c_char,
+    flags: c_uint,
+) -> Option<c_int> {
+    // SAFETY: renameat2(2) takes two C strings.
+    let outcome = unsafe {
+        on_paths(door, (from, old), (to, new), flags.into(), |world, old, new| {
+            world.disk.rename(old.0, old.1, new.0, new.1, flags).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn link(door: &'static str, old: *const c_char, new: *const c_char) -> Option<c_int> {
+    // SAFETY: link(2) takes two C strings.
+    unsafe { link_at(door, HERE, old, HERE, new, 0) }
+}
+
+unsafe fn link_at(
+    door: &'static str,
+    from: c_int,
+    old: *const c_char,
+    to: c_int,
+    new: *const c_char,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: linkat(2) takes two C strings.
+    let named = unsafe { bytes(old) }?;
+    let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+    let open = match named {
+        b"" if flags & libc::AT_EMPTY_PATH != 0 => Some(from),
+        _ => descriptor_named(named).filter(|_| follow),
+    };
+    if let Some(fd) = open.filter(|&fd| is_simulated(fd)) {
+        // SAFETY: the same.
+        return unsafe { link_descriptor(door, fd, (to, new), flags) };
+    }
+    // SAFETY: the same.
+    let outcome = unsafe {
+        on_paths(door, (from, old), (to, new), bits(flags), |world, old, new| {
+            if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
+                return Err(Errno::EINVAL);
+            }
+            world.disk.link(old.0, old.1, new.0, new.1, follow).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+/// Gives an open file a name: how a file made by `O_TMPFILE` gets its first.
+///
+/// # Safety
+/// `new` is null or a C string.
+unsafe fn link_descriptor(
+    door: &'static str,
+    fd: c_int,
+    (to, new): (c_int, *const c_char),
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: as the caller says.
+    let new = unsafe { bytes(new) }?;
+    let outcome = world::enter(|world| {
+        let (base, path) = match world.place(to, new) {
+            Some(place) => place?,
+            None => return Err(Errno::EXDEV),
+        };
+        let name = world.name(base, path);
+        let called = Called::on(door, fd, [bits(flags), 0]).with(&name);
+        world.call(&called, |world| {
+            let file = world.file(fd)?;
+            world.disk.link_handle(file, base, path).map(|()| 0)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn link_softly(
+    door: &'static str,
+    target: *const c_char,
+    path: *const c_char,
+) -> Option<c_int> {
+    // SAFETY: symlink(2) takes two C strings.
+    unsafe { link_softly_at(door, target, HERE, path) }
+}
+
+unsafe fn link_softly_at(
+    door: &'static str,
+    target: *const c_char,
+    dirfd: c_int,
+    path: *const c_char,
+) -> Option<c_int> {
+    // SAFETY: symlinkat(2) takes two C strings.
+    let target = unsafe { bytes(target) }?;
+    // The disk's own absolute paths start at its root.
+    let stored = inside(target).unwrap_or(target);
+    // SAFETY: the same.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [0; 2], |world, base, path| {
+            if target.starts_with(b"/") && inside(target).is_none() {
+                world.not_simulated(&format!("{door} that leads out of {MOUNT}"));
+                return Err(Errno::EPERM);
+            }
+            world.disk.symlink(stored, base, path).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn read_link(
+    door: &'static str,
+    path: *const c_char,
+    to: *mut c_char,
+    size: usize,
+) -> Option<isize> {
+    // SAFETY: readlink(2) takes a C string and a buffer of `size` bytes.
+    unsafe { read_link_at(door, HERE, path, to, size) }
+}
+
+unsafe fn read_link_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    to: *mut c_char,
+    size: usize,
+) -> Option<isize> {
+    let hand_out = |target: &[u8]| {
+        if size == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = target.len().min(size);
+        // SAFETY: readlinkat(2) takes a buffer of `size` bytes.
+        unsafe { room(to.cast(), length) }?.copy_from_slice(&target[..length]);
+        Ok(world::length(length))
+    };
+    // SAFETY: readlinkat(2) takes a C string.
+    let open = unsafe { bytes(path) }.and_then(descriptor_named);
+    if let Some(fd) = open.filter(|&fd| is_simulated(fd)) {
+        let outcome = world::enter(|world| match world.opened_as(fd) {
+            b"" if world.descriptors.get(fd).is_none() => Err(Errno::ENOENT),
+            RANDOM => hand_out(RANDOM),
+            path => hand_out(&mounted(path)),
+        })?;
+        return Some(answer(outcome));
+    }
+    // SAFETY: the same.
+    let outcome = unsafe {
+        on_path(door, dirfd, path, [0; 2], |world, base, path| {
+            let target = world.disk.readlink(base, path)?;
+            hand_out(&if target.starts_with(b"/") { mounted(&target) } else { target })
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn set_mode(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+    // SAFETY: chmod(2) takes a C string.
+    unsafe { set_mode_at(door, HERE, path, mode, 0) }
+}
+
+unsafe fn set_mode_of_link(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+    // SAFETY: lchmod(3) takes a C string.
+    unsafe { set_mode_at(door, HERE, path, mode, libc::AT_SYMLINK_NOFOLLOW) }
+}
+
+unsafe fn set_mode_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: mode_t,
+    flags: c_int,
+) -> Option<c_int> {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    // SAFETY: fchmodat(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [mode.into(), bits(flags)], |world, base, path| {
+            world.disk.chmod_path(base, path, mode, follow).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+fn set_mode_of(door: &'static str, fd: c_int, mode: mode_t) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [mode.into(), 0], |world, file| {
+        world.disk.chmod(file, mode).map(|()| 0)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn set_owner(
+    door: &'static str,
+    path: *const c_char,
+    user: uid_t,
+    group: gid_t,
+) -> Option<c_int> {
+    // SAFETY: chown(2) takes a C string.
+    unsafe { set_owner_at(door, HERE, path, user, group, 0) }
+}
+
+unsafe fn set_owner_of_link(
+    door: &'static str,
+    path: *const c_char,
+    user: uid_t,
+    group: gid_t,
+) -> Option<c_int> {
+    // SAFETY: lchown(2) takes a C string.
+    unsafe { set_owner_at(door, HERE, path, user, group, libc::AT_SYMLINK_NOFOLLOW) }
+}
+
+/// Owners are not kept, so that setting one only checks that the path leads somewhere.
+unsafe fn set_owner_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    user: uid_t,
+    group: gid_t,
+    flags: c_int,
+) -> Option<c_int> {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    // SAFETY: fchownat(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [user.into(), group.into()], |world, base, path| {
+            world.disk.stat_path(base, path, follow).map(|_| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+fn set_owner_of(door: &'static str, fd: c_int, user: uid_t, group: gid_t) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [user.into(), group.into()], |_, _| Ok(0))?;
+    Some(answer(outcome))
+}
+
+/// Times to set: of last access and of last modification.
+type Times = (Option<Time>, Option<Time>);
+
+impl World {
+    /// What a caller's pair of times asks for; without one, both are now.
+    fn times(&self, pair: Option<[timespec; 2]>) -> Result<Times, Errno> {
+        let now = Some(self.clock.now());
+        let Some([accessed, modified]) = pair else { return Ok((now, now)) };
+        let one = |time: timespec| match time.tv_nsec {
+            libc::UTIME_NOW => Ok(now),
+            libc::UTIME_OMIT => Ok(None),
+            _ => {
+                let real = clock::duration(timespec { tv_sec: time.tv_sec.max(0), ..time });
+                real.map(|real| Some(self.clock.moment(real))).ok_or(Errno::EINVAL)
+            }
+        };
+        Ok((one(accessed)?, one(modified)?))
+    }
+}
+
+/// Sets the times of what a path leads to.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn stamp(
+    door: &'static str,
+    (dirfd, path): (c_int, *const c_char),
+    pair: Option<[timespec; 2]>,
+    flags: c_int,
+) -> Option<c_int> {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    // SAFETY: as the caller says.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
+            let times = world.times(pair)?;
+            world.disk.set_times_path(base, path, times, follow).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+fn stamp_descriptor(door: &'static str, fd: c_int, pair: Option<[timespec; 2]>) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
+        let (accessed, modified) = world.times(pair)?;
+        world.disk.set_times(file, accessed, modified).map(|()| 0)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn set_times_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    times: *const timespec,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: utimensat(2) takes a pair of times or null.
+    let pair = unsafe { times.cast::<[timespec; 2]>().as_ref() }.copied();
+    if path.is_null() {
+        return stamp_descriptor(door, dirfd, pair);
+    }
+    // SAFETY: utimensat(2) takes a C string.
+    unsafe { stamp(door, (dirfd, path), pair, flags) }
+}
+
+unsafe fn set_times_of(door: &'static str, fd: c_int, times: *const timespec) -> Option<c_int> {
+    // SAFETY: futimens(3) takes a pair of times or null.
+    let pair = unsafe { times.cast::<[timespec; 2]>().as_ref() }.copied();
+    stamp_descriptor(door, fd, pair)
+}
+
+/// A pair of times in microseconds, in nanoseconds.
+///
+/// # Safety
+/// `times` is null or points to two.
+unsafe fn coarse(times: *const timeval) -> Option<[timespec; 2]> {
+    // SAFETY: as the caller says.
+    let pair = unsafe { times.cast::<[timeval; 2]>().as_ref() }?;
+    // What overflows is no number of microseconds below a second, and neither is -1.
+    let fine = |time: timeval| timespec {
+        tv_sec: time.tv_sec,
+        tv_nsec: time.tv_usec.checked_mul(1000).unwrap_or(-1),
+    };
+    Some(pair.map(fine))
+}
+
+unsafe fn set_times(
+    door: &'static str,
+    path: *const c_char,
+    times: *const timeval,
+) -> Option<c_int> {
+    // SAFETY: utimes(2) takes a C string and a pair of times or null.
+    unsafe { stamp(door, (HERE, path), coarse(times), 0) }
+}
+
+unsafe fn set_times_of_link(
+    door: &'static str,
+    path: *const c_char,
+    times: *const timeval,
+) -> Option<c_int> {
+    // SAFETY: lutimes(3) takes a C string and a pair of times or null.
+    unsafe { stamp(door, (HERE, path), coarse(times), libc::AT_SYMLINK_NOFOLLOW) }
+}
+
+unsafe fn set_coarse_times_of(
+    door: &'static str,
+    fd: c_int,
+    times: *const timeval,
+) -> Option<c_int> {
+    // SAFETY: futimes(3) takes a pair of times or null.
+    stamp_descriptor(door, fd, unsafe { coarse(times) })
+}
+
+unsafe fn set_seconds(
+    door: &'static str,
+    path: *const c_char,
+    times: *const utimbuf,
+) -> Option<c_int> {
+    // SAFETY: utime(2) takes times or null.
+    let pair = unsafe { times.as_ref() }
+        .map(|times| [times.actime, times.modtime].map(|tv_sec| timespec { tv_sec, tv_nsec: 0 }));
+    // SAFETY: utime(2) takes a C string.
+    unsafe { stamp(door, (HERE, path), pair, 0) }
+}
+
+/// The mask of the simulated files; it begins as 022 whatever the host's is.
+fn set_mask(_: &'static str, mask: mode_t) -> Option<mode_t> {
+    world::enter(|world| std::mem::replace(&mut world.umask, mask & 0o777))
+}

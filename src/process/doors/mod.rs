@@ -1,0 +1,250 @@
+//! The doors: definitions of the C library's symbols that storage code calls.
+//!
+//! In a binary that links this crate they win over the C library's own. A door first reads whose
+//! side the thread is on (`seam`); for the harness it is a jump to the C library. For the engine
+//! a handler decides whether the call concerns the simulated world: `Some` is the answer, `None`
+//! passes the call on untouched. Each file begins with the table of its symbols.
+
+mod control;
+mod data;
+mod directory;
+mod entropy;
+mod link;
+mod machine;
+mod open;
+mod path;
+mod refuse;
+mod size;
+mod stat;
+mod syscall;
+mod time;
+
+use std::ffi::{CStr, c_char, c_int};
+
+use crate::disk::{Errno, Handle, Ino};
+
+use super::descriptors::is_simulated;
+use super::kernel::set_errno;
+use super::world::{self, Called, Outcome, World};
+
+pub(crate) use directory::Streams;
+
+/// Defines the symbols of a file and the handler that serves each.
+macro_rules! doors {
+    ($(fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $serve:ident;)*) => {
+        $(
+            // In a block of its own, so that a handler may have the name of its symbol.
+            const _: () = {
+                #[unsafe(no_mangle)]
+                unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
+                    if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
+                        let serve: unsafe fn(&'static str, $($ty),*) -> Option<$ret> = self::$serve;
+                        // SAFETY: the caller keeps the contract that the C library states for
+                        // this function, and a handler asks for no more.
+                        if let Some(answer) = unsafe { serve(stringify!($symbol), $($arg),*) } {
+                            return answer;
+                        }
+                    }
+                    let next = $crate::process::kernel::next!($symbol($($ty),*) -> $ret);
+                    // SAFETY: the same contract; the arguments are passed on as they came.
+                    unsafe { next($($arg),*) }
+                }
+            };
+        )*
+
+        /// The symbols that this file defines.
+        pub(super) const SYMBOLS: &[&str] = &[$(stringify!($symbol)),*];
+    };
+}
+use doors;
+
+/// The symbols of all doors.
+pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
+    let files = [
+        control::SYMBOLS,
+        data::SYMBOLS,
+        directory::SYMBOLS,
+        entropy::SYMBOLS,
+        link::SYMBOLS,
+        machine::SYMBOLS,
+        open::SYMBOLS,
+        path::SYMBOLS,
+        refuse::SYMBOLS,
+        size::SYMBOLS,
+        stat::SYMBOLS,
+        syscall::SYMBOLS,
+        time::SYMBOLS,
+    ];
+    files.into_iter().flatten().copied()
+}
+
+/// What a C function returns.
+trait Returned {
+    /// A success.
+    fn success(number: i64) -> Self;
+    /// A failure, whose reason is in `errno`.
+    const FAILURE: Self;
+}
+
+impl Returned for c_int {
+    fn success(number: i64) -> Self {
+        Self::try_from(number).unwrap_or(Self::MAX)
+    }
+    const FAILURE: Self = -1;
+}
+
+impl Returned for isize {
+    fn success(number: i64) -> Self {
+        Self::try_from(number).unwrap_or(Self::MAX)
+    }
+    const FAILURE: Self = -1;
+}
+
+impl Returned for i64 {
+    fn success(number: i64) -> Self {
+        number
+    }
+    const FAILURE: Self = -1;
+}
+
+/// Turns an outcome into what the C function returns, and sets `errno`.
+#[inline]
+fn answer<R: Returned>(outcome: Outcome) -> R {
+    match outcome {
+        Ok(number) => R::success(number),
+        Err(errno) => {
+            set_errno(errno.0);
+            R::FAILURE
+        }
+    }
+}
+
+/// The same for the functions that return the error itself.
+fn error_number(outcome: Outcome) -> c_int {
+    outcome.map_or_else(|errno| errno.0, |_| 0)
+}
+
+/// Serves a call on a descriptor if it is a simulated one.
+#[inline]
+fn on_descriptor(
+    door: &'static str,
+    fd: c_int,
+    arguments: [u64; 2],
+    act: impl FnOnce(&mut World, Handle) -> Outcome,
+) -> Option<Outcome> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    world::enter(|world| {
+        world.call(&Called::on(door, fd, arguments), |world| {
+            let file = world.file(fd)?;
+            act(world, file)
+        })
+    })
+}
+
+/// Serves a call on a path if it leads to the disk.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn on_path(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    arguments: [u64; 2],
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
+) -> Option<Outcome> {
+    // SAFETY: as the caller says.
+    let path = unsafe { bytes(path) }?;
+    world::enter(|world| match world.place(dirfd, path)? {
+        Ok((base, path)) => {
+            let name = world.name(base, path);
+            let called = Called::at(door, &name, arguments);
+            Some(world.call(&called, |world| act(world, base, path)))
+        }
+        Err(errno) => Some(Err(errno)),
+    })?
+}
+
+/// As [`on_path`], for a call that changes what the path names: if that is not on the disk, the
+/// call is noted before it is passed on.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn change_path(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    arguments: [u64; 2],
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
+) -> Option<Outcome> {
+    // SAFETY: as the caller says.
+    let served = unsafe { on_path(door, dirfd, path, arguments, act) };
+    if served.is_none() {
+        // SAFETY: as the caller says.
+        unsafe { note_outside(path) };
+    }
+    served
+}
+
+/// Whether a path leads to the disk.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn on_disk(path: *const c_char) -> bool {
+    // SAFETY: as the caller says.
+    let Some(path) = (unsafe { bytes(path) }) else { return false };
+    world::enter(|world| world.place(libc::AT_FDCWD, path).is_some()).unwrap_or(false)
+}
+
+/// Notes that the engine changes something outside the mount.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn note_outside(path: *const c_char) {
+    // SAFETY: as the caller says.
+    if let Some(path) = unsafe { bytes(path) } {
+        world::enter(|world| world.outside(path));
+    }
+}
+
+/// The bytes of a C string; `None` for a null pointer.
+///
+/// # Safety
+/// `string` is null or a C string, which lives as long as the call.
+unsafe fn bytes<'a>(string: *const c_char) -> Option<&'a [u8]> {
+    // SAFETY: as the caller says.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_bytes())
+}
+
+/// A number of any width as a record keeps it.
+fn bits(number: impl Into<i64>) -> u64 {
+    number.into().cast_unsigned()
+}
+
+/// The bytes that a caller wants written.
+///
+/// # Safety
+/// `buffer` holds `length` bytes that nobody changes during the call.
+unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'a [u8], Errno> {
+    match (buffer.is_null(), length) {
+        (_, 0) => Ok(&[]),
+        (true, _) => Err(Errno::EFAULT),
+        // SAFETY: as the caller says.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts(buffer.cast(), length) }),
+    }
+}
+
+/// The room that a caller gives for bytes.
+///
+/// # Safety
+/// `buffer` has room for `length` bytes that nobody else uses during the call. They may be
+/// uninitialised: a door only writes to them.
+unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a mut [u8], Errno> {
+    match (buffer.is_null(), length) {
+        (_, 0) => Ok(&mut []),
+        (true, _) => Err(Errno::EFAULT),
+        // SAFETY: as the caller says.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
+    }
+}

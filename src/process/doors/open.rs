@@ -1,0 +1,313 @@
+//! Doors that make, copy and end descriptors.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use libc::mode_t;
+
+use crate::disk::{Errno, Ino};
+use crate::process::descriptors::{Descriptor, FIRST, is_simulated};
+use crate::process::kernel::errno;
+use crate::process::world::{self, Called, Outcome, What, World};
+
+use super::path::descriptor_named;
+use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
+
+doors! {
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
+    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
+    fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
+    fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
+    fn creat(path: *const c_char, mode: mode_t) -> c_int = create;
+    fn creat64(path: *const c_char, mode: mode_t) -> c_int = create;
+    fn __open_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
+    fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
+    fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
+    fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
+    fn mkstemp(template: *mut c_char) -> c_int = make_temporary;
+    fn mkstemp64(template: *mut c_char) -> c_int = make_temporary;
+    fn mkostemp(template: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
+    fn mkostemp64(template: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
+    fn mkstemps(template: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
+    fn mkstemps64(template: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
+    fn mkostemps(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int = make_temporary_any;
+    fn mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+        = make_temporary_any;
+    fn mkdtemp(template: *mut c_char) -> *mut c_char = make_temporary_directory;
+    fn close(fd: c_int) -> c_int = close;
+    fn dup(fd: c_int) -> c_int = duplicate;
+    fn dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
+    fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int = duplicate_with;
+}
+
+unsafe fn open(
+    door: &'static str,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> Option<c_int> {
+    // SAFETY: open(2) takes a C string.
+    unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
+}
+
+unsafe fn create(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+    let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
+    // SAFETY: creat(2) takes a C string.
+    unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
+}
+
+unsafe fn open_checked(door: &'static str, path: *const c_char, flags: c_int) -> Option<c_int> {
+    // SAFETY: open(2) takes a C string.
+    unsafe { open_at(door, libc::AT_FDCWD, path, flags, 0) }
+}
+
+unsafe fn open_at_checked(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: openat(2) takes a C string.
+    unsafe { open_at(door, dirfd, path, flags, 0) }
+}
+
+/// The files of the host that say how many processors there are: the engine finds none of them,
+/// so that the affinity mask decides.
+const PROCESSOR_LIMITS: [&[u8]; 2] = [b"/proc/self/cgroup", b"/sys/fs/cgroup"];
+
+/// Devices that may be written without a trace.
+const HARMLESS: [&[u8]; 4] = [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty"];
+
+unsafe fn open_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> Option<c_int> {
+    let arguments = [bits(flags), mode.into()];
+    // SAFETY: openat(2) takes a C string.
+    let served = unsafe {
+        super::on_path(door, dirfd, path, arguments, |world, base, path| {
+            open_file(world, base, path, flags, mode)
+        })
+    };
+    if let Some(outcome) = served {
+        return Some(answer(outcome));
+    }
+    // SAFETY: openat(2) takes a C string.
+    let name = unsafe { bytes(path) }?;
+    if matches!(name, b"/dev/urandom" | b"/dev/random") {
+        return open_random(door, name, flags);
+    }
+    if PROCESSOR_LIMITS.iter().any(|&limits| name.starts_with(limits)) {
+        return Some(answer(Err(Errno::ENOENT)));
+    }
+    if let Some(fd) = descriptor_named(name).filter(|&fd| is_simulated(fd)) {
+        return reopen(door, fd, flags, mode);
+    }
+    let changes = flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != 0;
+    if changes && !HARMLESS.contains(&name) {
+        // SAFETY: openat(2) takes a C string.
+        unsafe { note_outside(path) };
+    }
+    None
+}
+
+fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> Outcome {
+    let handle = world.disk.open(base, path, flags, mode & !world.umask)?;
+    world.give(FIRST, What::File(handle), flags & libc::O_CLOEXEC != 0)
+}
+
+fn open_random(door: &'static str, name: &[u8], flags: c_int) -> Option<c_int> {
+    let called = Called::at(door, name, [bits(flags), 0]);
+    let outcome = world::enter(|world| {
+        world.call(&called, |world| world.give(FIRST, What::Random, flags & libc::O_CLOEXEC != 0))
+    })?;
+    Some(answer(outcome))
+}
+
+/// Opens what a descriptor refers to anew, as `/proc/self/fd/N` does.
+fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(flags), mode.into()], |world, file| {
+        let path = world.disk.path_of(world.disk.ino(file)?).ok_or(Errno::ENOENT)?;
+        open_file(world, Ino::ROOT, &path, flags, mode)
+    })?;
+    Some(answer(outcome))
+}
+
+pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let outcome = world::enter(|world| {
+        let path = world.opened_as(fd).to_vec();
+        let called = Called::on(door, fd, [0; 2]).closing(&path);
+        world.call(&called, |world| {
+            let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
+            world.let_go(closed.what);
+            Ok(0)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+/// One more descriptor for what `fd` refers to.
+fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<What>, Errno> {
+    let descriptor = *world.descriptors.get(fd).ok_or(Errno::EBADF)?;
+    if let What::File(handle) = descriptor.what {
+        world.disk.share(handle)?;
+    }
+    Ok(Descriptor { close_on_exec, ..descriptor })
+}
+
+fn duplicate(door: &'static str, fd: c_int) -> Option<c_int> {
+    duplicate_from(door, fd, FIRST, false)
+}
+
+pub(super) fn duplicate_from(
+    door: &'static str,
+    fd: c_int,
+    least: c_int,
+    close_on_exec: bool,
+) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    let called = Called::on(door, fd, [bits(least), 0]);
+    let outcome = world::enter(|world| {
+        world.call(&called, |world| {
+            let copy = share(world, fd, close_on_exec)?;
+            world.give(least, copy.what, close_on_exec)
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+fn duplicate_to(door: &'static str, fd: c_int, to: c_int) -> Option<c_int> {
+    if fd == to && is_simulated(fd) {
+        return Some(answer(on_descriptor(door, fd, [bits(to), 0], |_, _| Ok(to.into()))?));
+    }
+    duplicate_with(door, fd, to, 0)
+}
+
+fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Option<c_int> {
+    match (is_simulated(fd), is_simulated(to)) {
+        (false, false) => return None,
+        (true, true) => {}
+        _ => {
+            world::enter(|world| world.not_simulated("dup2 between the disk and the host"))?;
+            return Some(answer(Err(Errno::EBADF)));
+        }
+    }
+    let called = Called::on(door, fd, [bits(to), bits(flags)]);
+    let outcome = world::enter(|world| {
+        world.call(&called, |world| {
+            if fd == to || flags & !libc::O_CLOEXEC != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let copy = share(world, fd, flags & libc::O_CLOEXEC != 0)?;
+            let what = copy.what;
+            match world.descriptors.set(to, copy) {
+                Ok(replaced) => {
+                    if let Some(replaced) = replaced {
+                        world.let_go(replaced.what);
+                    }
+                    Ok(to.into())
+                }
+                Err(_) => {
+                    world.let_go(what);
+                    Err(Errno::EBADF)
+                }
+            }
+        })
+    })?;
+    Some(answer(outcome))
+}
+
+/// Fills the six `X` of a template with random letters and tries the name, until one is free.
+///
+/// # Safety
+/// `template` is a C string that may be written to.
+unsafe fn try_names(
+    template: *mut c_char,
+    suffix: c_int,
+    attempt: impl Fn(*const c_char) -> Option<c_int>,
+) -> Option<c_int> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
+    // SAFETY: as the caller says.
+    let name = unsafe { bytes(template) }?;
+    let end = usize::try_from(suffix).ok().and_then(|suffix| name.len().checked_sub(suffix));
+    let start = end.and_then(|end| end.checked_sub(6));
+    let Some(start) = start.filter(|&start| &name[start..start + 6] == b"XXXXXX") else {
+        return Some(answer(Err(Errno::EINVAL)));
+    };
+    loop {
+        let mut random = [0; 6];
+        world::enter(|world| world.entropy.fill(&mut random))?;
+        for (at, byte) in random.into_iter().enumerate() {
+            let letter = LETTERS[usize::from(byte) % LETTERS.len()];
+            // SAFETY: the six bytes lie inside the string.
+            unsafe { *template.add(start + at) = letter.cast_signed() };
+        }
+        let fd = attempt(template)?;
+        if fd >= 0 || errno() != libc::EEXIST {
+            return Some(fd);
+        }
+    }
+}
+
+unsafe fn make_temporary(door: &'static str, template: *mut c_char) -> Option<c_int> {
+    // SAFETY: mkstemp(3) takes a string to change.
+    unsafe { make_temporary_any(door, template, 0, 0) }
+}
+
+unsafe fn make_temporary_with(
+    door: &'static str,
+    template: *mut c_char,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: mkostemp(3) takes a string to change.
+    unsafe { make_temporary_any(door, template, 0, flags) }
+}
+
+unsafe fn make_temporary_before(
+    door: &'static str,
+    template: *mut c_char,
+    suffix: c_int,
+) -> Option<c_int> {
+    // SAFETY: mkstemps(3) takes a string to change.
+    unsafe { make_temporary_any(door, template, suffix, 0) }
+}
+
+unsafe fn make_temporary_any(
+    door: &'static str,
+    template: *mut c_char,
+    suffix: c_int,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: mkostemps(3) takes a string to change.
+    unsafe {
+        if !on_disk(template) {
+            note_outside(template);
+            return None;
+        }
+        let flags = flags & !libc::O_ACCMODE | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        try_names(template, suffix, |name| open(door, name, flags, 0o600))
+    }
+}
+
+unsafe fn make_temporary_directory(
+    door: &'static str,
+    template: *mut c_char,
+) -> Option<*mut c_char> {
+    // SAFETY: mkdtemp(3) takes a string to change.
+    unsafe {
+        if !on_disk(template) {
+            note_outside(template);
+            return None;
+        }
+        let made = try_names(template, 0, |name| super::link::make_directory(door, name, 0o700))?;
+        Some(if made == 0 { template } else { ptr::null_mut() })
+    }
+}

@@ -1,0 +1,232 @@
+//! Which paths lead to the disk, and the doors that answer with a path.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use crate::disk::{Errno, Ino};
+use crate::process::kernel::set_errno;
+use crate::process::world::{self, MOUNT, Outcome, What, World};
+
+use super::{answer, doors, on_descriptor};
+
+doors! {
+    fn realpath(path: *const c_char, resolved: *mut c_char) -> *mut c_char = real_path;
+    fn canonicalize_file_name(path: *const c_char) -> *mut c_char = canonical_name;
+    fn getcwd(buffer: *mut c_char, size: usize) -> *mut c_char = current;
+    fn get_current_dir_name() -> *mut c_char = current_name;
+    fn chdir(path: *const c_char) -> c_int = change_directory;
+    fn fchdir(fd: c_int) -> c_int = change_directory_to;
+}
+
+/// A place on the disk: a path, and the directory from which a relative one starts.
+pub(super) type Place<'a> = (Ino, &'a [u8]);
+
+/// The names on the way to the mount point.
+const MOUNT_WORDS: [&[u8]; 2] = [b"proc", b"crashpoint"];
+
+/// What is behind the mount point in an absolute path, beginning with a slash; `None` if the path
+/// does not lead there. This looks at the words alone: no link of the host can lead there.
+pub(super) fn inside(path: &[u8]) -> Option<&[u8]> {
+    let mut rest = path;
+    let mut matched = 0;
+    while matched < MOUNT_WORDS.len() {
+        rest = rest.strip_prefix(b"/")?;
+        let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+        match &rest[..end] {
+            b"" | b"." => {}
+            b".." => matched = matched.saturating_sub(1),
+            word if word == MOUNT_WORDS[matched] => matched += 1,
+            _ => return None,
+        }
+        rest = &rest[end..];
+    }
+    Some(if rest.is_empty() { b"/" } else { rest })
+}
+
+/// The number in `/proc/self/fd/N` or `/dev/fd/N`.
+pub(super) fn descriptor_named(path: &[u8]) -> Option<c_int> {
+    let number = path.strip_prefix(b"/proc/self/fd/").or_else(|| path.strip_prefix(b"/dev/fd/"))?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+impl World {
+    /// Where a path leads: a place on the disk, an error, or `None` for the kernel's part.
+    pub(super) fn place<'a>(
+        &self,
+        dirfd: c_int,
+        path: &'a [u8],
+    ) -> Option<Result<Place<'a>, Errno>> {
+        if path.starts_with(b"/") {
+            return inside(path).map(|path| Ok((Ino::ROOT, path)));
+        }
+        if dirfd == libc::AT_FDCWD {
+            return self.directory.map(|dir| Ok((self.disk.ino(dir)?, path)));
+        }
+        if !crate::process::descriptors::is_simulated(dirfd) {
+            return None;
+        }
+        Some(self.file(dirfd).and_then(|dir| Ok((self.disk.ino(dir)?, path))))
+    }
+
+    fn set_directory(&mut self, directory: Option<crate::disk::Handle>) {
+        if let Some(before) = std::mem::replace(&mut self.directory, directory) {
+            self.let_go(What::File(before));
+        }
+    }
+
+    fn current(&self) -> Option<Vec<u8>> {
+        let path = self.disk.ino(self.directory?).ok().and_then(|dir| self.disk.path_of(dir));
+        Some(path.map_or_else(|| b"(unreachable)".to_vec(), |path| mounted(&path)))
+    }
+}
+
+/// A path of the disk as the engine sees it.
+pub(super) fn mounted(path: &[u8]) -> Vec<u8> {
+    let mut whole = MOUNT.as_bytes().to_vec();
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    if !path.is_empty() {
+        whole.push(b'/');
+        whole.extend_from_slice(path);
+    }
+    whole
+}
+
+/// Gives a caller a path: in its buffer, or in memory of its own if it has none.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+unsafe fn hand_out(path: &[u8], buffer: *mut c_char, size: usize) -> *mut c_char {
+    // A `size` of 0 without a buffer asks for as much as is needed (getcwd(3)).
+    if path.len() >= size && !(buffer.is_null() && size == 0) {
+        set_errno(libc::ERANGE);
+        return ptr::null_mut();
+    }
+    let mut to = buffer;
+    if to.is_null() {
+        // SAFETY: the caller frees it with `free`, so it must be from `malloc`.
+        to = unsafe { libc::malloc(size.max(path.len() + 1)) }.cast();
+    }
+    if !to.is_null() {
+        // SAFETY: there is room for the path and its end: checked above, or just allocated.
+        unsafe {
+            ptr::copy_nonoverlapping(path.as_ptr(), to.cast(), path.len());
+            *to.add(path.len()) = 0;
+        }
+    }
+    to
+}
+
+unsafe fn real_path(
+    door: &'static str,
+    path: *const c_char,
+    resolved: *mut c_char,
+) -> Option<*mut c_char> {
+    let mut found = Vec::new();
+    // SAFETY: realpath(3) takes a C string.
+    let outcome = unsafe {
+        super::on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
+            found = mounted(&world.disk.real_path(base, path)?);
+            Ok(0)
+        })
+    }?;
+    if answer::<c_int>(outcome) != 0 {
+        return Some(ptr::null_mut());
+    }
+    let size = if resolved.is_null() { 0 } else { libc::PATH_MAX.cast_unsigned() as usize };
+    // SAFETY: realpath(3) takes a buffer of `PATH_MAX` bytes or null.
+    Some(unsafe { hand_out(&found, resolved, size) })
+}
+
+unsafe fn canonical_name(door: &'static str, path: *const c_char) -> Option<*mut c_char> {
+    // SAFETY: canonicalize_file_name(3) is realpath(3) with a null buffer.
+    unsafe { real_path(door, path, ptr::null_mut()) }
+}
+
+unsafe fn current(_: &'static str, buffer: *mut c_char, size: usize) -> Option<*mut c_char> {
+    let path = world::enter(|world| world.current())??;
+    // SAFETY: getcwd(3) takes a buffer of `size` bytes or null.
+    Some(unsafe { hand_out(&path, buffer, size) })
+}
+
+unsafe fn current_name(door: &'static str) -> Option<*mut c_char> {
+    // SAFETY: a null buffer needs no room.
+    unsafe { current(door, ptr::null_mut(), 0) }
+}
+
+unsafe fn change_directory(door: &'static str, path: *const c_char) -> Option<c_int> {
+    // SAFETY: chdir(2) takes a C string.
+    let served = unsafe { super::on_path(door, libc::AT_FDCWD, path, [0; 2], enter_directory) };
+    if let Some(outcome) = served {
+        return Some(answer(outcome));
+    }
+    world::enter(|world| {
+        // SAFETY: the same C string; on the harness's side this is the kernel's.
+        let left = unsafe { libc::chdir(path) };
+        if left == 0 {
+            world.set_directory(None);
+        }
+        left
+    })
+}
+
+fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> Outcome {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory = world.disk.open(base, path, flags, 0)?;
+    world.set_directory(Some(directory));
+    Ok(0)
+}
+
+fn change_directory_to(door: &'static str, fd: c_int) -> Option<c_int> {
+    if let Some(outcome) = on_descriptor(door, fd, [0; 2], |world, directory| {
+        let base = world.disk.ino(directory)?;
+        enter_directory(world, base, b".")
+    }) {
+        return Some(answer(outcome));
+    }
+    world::enter(|world| {
+        // SAFETY: fchdir(2) has no precondition.
+        let left = unsafe { libc::fchdir(fd) };
+        if left == 0 {
+            world.set_directory(None);
+        }
+        left
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_mount_point() {
+        let words = MOUNT_WORDS.map(|word| String::from_utf8_lossy(word).into_owned());
+        assert_eq!(format!("/{}", words.join("/")), MOUNT);
+    }
+
+    #[test]
+    fn a_path_leads_inside_by_its_words() {
+        for (path, behind) in [
+            ("/proc/crashpoint", "/"),
+            ("/proc/crashpoint/", "/"),
+            ("//proc/./crashpoint//a/b", "//a/b"),
+            ("/../proc/x/../crashpoint/a", ""),
+            ("/proc/../proc/crashpoint/..", "/.."),
+            ("/proc/crashpoints", ""),
+            ("/proc/crash", ""),
+            ("/proc", ""),
+            ("/", ""),
+            ("proc/crashpoint", ""),
+        ] {
+            let found = inside(path.as_bytes()).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(found), behind, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_named_in_two_ways() {
+        assert_eq!(descriptor_named(b"/proc/self/fd/1048577"), Some(1_048_577));
+        assert_eq!(descriptor_named(b"/dev/fd/3"), Some(3));
+        assert_eq!(descriptor_named(b"/dev/fd/x"), None);
+        assert_eq!(descriptor_named(b"/proc/self/fd"), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! Doors that set sizes, reserve space and make things durable.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use libc::off_t;
+
+use crate::process::world::{self, Called};
+
+use super::{answer, bits, change_path, doors, error_number, on_descriptor};
+
+doors! {
+    fn ftruncate(fd: c_int, size: off_t) -> c_int = truncate;
+    fn ftruncate64(fd: c_int, size: off_t) -> c_int = truncate;
+    fn truncate(path: *const c_char, size: off_t) -> c_int = truncate_path;
+    fn truncate64(path: *const c_char, size: off_t) -> c_int = truncate_path;
+    fn fallocate(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> c_int = allocate;
+    fn fallocate64(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> c_int = allocate;
+    fn posix_fallocate(fd: c_int, offset: off_t, length: off_t) -> c_int = reserve;
+    fn posix_fallocate64(fd: c_int, offset: off_t, length: off_t) -> c_int = reserve;
+    fn fsync(fd: c_int) -> c_int = sync;
+    fn fdatasync(fd: c_int) -> c_int = sync_data;
+    fn sync_file_range(fd: c_int, offset: off_t, length: off_t, flags: c_uint) -> c_int
+        = sync_range;
+    fn syncfs(fd: c_int) -> c_int = sync_disk;
+    fn sync() -> () = sync_all;
+    fn posix_fadvise(fd: c_int, offset: off_t, length: off_t, advice: c_int) -> c_int = advise;
+    fn posix_fadvise64(fd: c_int, offset: off_t, length: off_t, advice: c_int) -> c_int = advise;
+    fn readahead(fd: c_int, offset: off_t, count: usize) -> isize = read_ahead;
+}
+
+fn truncate(door: &'static str, fd: c_int, size: off_t) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(size), 0], |world, file| {
+        world.disk.truncate(file, size).map(|()| 0)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn truncate_path(door: &'static str, path: *const c_char, size: off_t) -> Option<c_int> {
+    // SAFETY: truncate(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, libc::AT_FDCWD, path, [bits(size), 0], |world, base, path| {
+            world.disk.truncate_path(base, path, size).map(|()| 0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+fn allocate(
+    door: &'static str,
+    fd: c_int,
+    mode: c_int,
+    offset: off_t,
+    length: off_t,
+) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
+        world.disk.allocate(file, mode, offset, length).map(|()| 0)
+    })?;
+    Some(answer(outcome))
+}
+
+fn reserve(door: &'static str, fd: c_int, offset: off_t, length: off_t) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
+        world.disk.allocate(file, 0, offset, length).map(|()| 0)
+    })?;
+    Some(error_number(outcome))
+}
+
+fn sync(door: &'static str, fd: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
+        world.sync(file, false, |disk| disk.fsync(file))
+    })?;
+    Some(answer(outcome))
+}
+
+fn sync_data(door: &'static str, fd: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
+        world.sync(file, true, |disk| disk.fdatasync(file))
+    })?;
+    Some(answer(outcome))
+}
+
+fn sync_range(
+    door: &'static str,
+    fd: c_int,
+    offset: off_t,
+    length: off_t,
+    flags: c_uint,
+) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
+        world.sync(file, true, |disk| disk.sync_range(file, offset, length, flags))
+    })?;
+    Some(answer(outcome))
+}
+
+fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
+        world.disk.sync_all();
+        Ok(0)
+    })?;
+    Some(answer(outcome))
+}
+
+/// Syncs the simulated disk; the host's disks have nothing that a run depends on.
+fn sync_all(door: &'static str) -> Option<()> {
+    world::enter(|world| {
+        let _ = world.call(&Called::on(door, -1, [0; 2]), |world| {
+            world.disk.sync_all();
+            Ok(0)
+        });
+    })
+}
+
+/// Advice about caching changes nothing that can be seen.
+fn advise(door: &'static str, fd: c_int, offset: off_t, length: off_t, _: c_int) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |_, _| Ok(0))?;
+    Some(error_number(outcome))
+}
+
+fn read_ahead(door: &'static str, fd: c_int, offset: off_t, count: usize) -> Option<isize> {
+    let outcome = on_descriptor(door, fd, [bits(offset), count as u64], |_, _| Ok(0))?;
+    Some(answer(outcome))
+}

@@ -1,0 +1,419 @@
+//! Doors that say what a file or a file system is.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::ptr;
+use std::time::Duration;
+
+use libc::{dev_t, stat64, statfs64, statvfs64, statx_timestamp};
+
+use crate::disk::effect::Kind;
+use crate::disk::io::SIZE_MAX;
+use crate::disk::path::NAME_MAX;
+use crate::disk::{Errno, Ino, Stat};
+use crate::process::clock;
+use crate::process::descriptors::is_simulated;
+use crate::process::world::{self, Called, Outcome, What, World};
+
+use super::{answer, bits, bytes, doors, on_descriptor, on_path};
+
+// On this machine the plain and the 64-bit structures are the same.
+doors! {
+    fn stat(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
+    fn stat64(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
+    fn lstat(path: *const c_char, to: *mut stat64) -> c_int = stat_link;
+    fn lstat64(path: *const c_char, to: *mut stat64) -> c_int = stat_link;
+    fn fstat(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor;
+    fn fstat64(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor;
+    fn fstatat(dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int) -> c_int = stat_at;
+    fn fstatat64(dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int) -> c_int
+        = stat_at;
+    fn statx(dirfd: c_int, path: *const c_char, flags: c_int, mask: c_uint, to: *mut libc::statx)
+        -> c_int = stat_extended;
+    fn __xstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat;
+    fn __xstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat;
+    fn __lxstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat_link;
+    fn __lxstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat_link;
+    fn __fxstat(version: c_int, fd: c_int, to: *mut stat64) -> c_int = old_stat_descriptor;
+    fn __fxstat64(version: c_int, fd: c_int, to: *mut stat64) -> c_int = old_stat_descriptor;
+    fn __fxstatat(version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int)
+        -> c_int = old_stat_at;
+    fn __fxstatat64(version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int)
+        -> c_int = old_stat_at;
+    fn access(path: *const c_char, mode: c_int) -> c_int = access;
+    fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int = access_at;
+    fn euidaccess(path: *const c_char, mode: c_int) -> c_int = access;
+    fn eaccess(path: *const c_char, mode: c_int) -> c_int = access;
+    fn statfs(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
+    fn statfs64(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
+    fn fstatfs(fd: c_int, to: *mut statfs64) -> c_int = stat_disk_of;
+    fn fstatfs64(fd: c_int, to: *mut statfs64) -> c_int = stat_disk_of;
+    fn statvfs(path: *const c_char, to: *mut statvfs64) -> c_int = stat_volume;
+    fn statvfs64(path: *const c_char, to: *mut statvfs64) -> c_int = stat_volume;
+    fn fstatvfs(fd: c_int, to: *mut statvfs64) -> c_int = stat_volume_of;
+    fn fstatvfs64(fd: c_int, to: *mut statvfs64) -> c_int = stat_volume_of;
+    fn pathconf(path: *const c_char, name: c_int) -> i64 = limit;
+    fn fpathconf(fd: c_int, name: c_int) -> i64 = limit_of;
+}
+
+/// The number of the simulated device: minor 77 of the devices without hardware.
+const DEVICE: (c_uint, c_uint) = (0, 77);
+/// How many blocks the disk says that it has, and half of them free: 1 TiB.
+const BLOCKS: u64 = 1 << 28;
+/// What statfs(2) says of ext2, ext3 and ext4.
+const EXT4: i64 = 0xef53;
+const BLOCK: u64 = 4096;
+
+/// What stat(2) tells: of a file of the disk, or of the entropy device.
+enum Found {
+    File(Stat),
+    Random,
+}
+
+/// A caller's structure, all zeros.
+///
+/// # Safety
+/// `to` is null or points to room for the structure, for which all zeros are a valid value.
+unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
+    if to.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: as the caller says.
+    unsafe {
+        ptr::write_bytes(to, 0, 1);
+        Ok(&mut *to)
+    }
+}
+
+impl World {
+    fn found(&self, fd: c_int) -> Result<Found, Errno> {
+        let descriptor = self.descriptors.get(fd).ok_or(Errno::EBADF)?;
+        match descriptor.what {
+            What::File(file) => self.disk.stat(file).map(Found::File),
+            What::Random => Ok(Found::Random),
+        }
+    }
+
+    /// Fills the structure of stat(2).
+    fn fill(&self, found: &Found, to: &mut stat64) {
+        let seconds = |time| clock::timespec(self.clock.real(time));
+        (to.st_uid, to.st_gid) = self.owner;
+        to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
+        to.st_blksize = BLOCK.cast_signed();
+        let Found::File(file) = found else {
+            (to.st_mode, to.st_nlink, to.st_ino) = (libc::S_IFCHR | 0o666, 1, 0);
+            return;
+        };
+        (to.st_ino, to.st_mode, to.st_nlink) = (file.ino.0, file.mode, file.nlink);
+        to.st_size = file.size.cast_signed();
+        to.st_blocks = file.blocks.cast_signed();
+        let times = [file.accessed, file.modified, file.changed].map(seconds);
+        (to.st_atime, to.st_atime_nsec) = (times[0].tv_sec, times[0].tv_nsec);
+        (to.st_mtime, to.st_mtime_nsec) = (times[1].tv_sec, times[1].tv_nsec);
+        (to.st_ctime, to.st_ctime_nsec) = (times[2].tv_sec, times[2].tv_nsec);
+    }
+
+    /// Fills the structure of statx(2).
+    fn fill_extended(&self, found: &Found, to: &mut libc::statx) {
+        let stamp = |time| stamp(self.clock.real(time));
+        (to.stx_uid, to.stx_gid) = self.owner;
+        (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
+        to.stx_blksize = BLOCK as u32;
+        to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        let Found::File(file) = found else {
+            (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
+            return;
+        };
+        (to.stx_ino, to.stx_mode) = (file.ino.0, file.mode as u16);
+        to.stx_nlink = u32::try_from(file.nlink).unwrap_or(u32::MAX);
+        (to.stx_size, to.stx_blocks) = (file.size, file.blocks);
+        to.stx_atime = stamp(file.accessed);
+        to.stx_mtime = stamp(file.modified);
+        to.stx_ctime = stamp(file.changed);
+        to.stx_btime = stamp(file.created);
+    }
+}
+
+fn stamp(real: Duration) -> statx_timestamp {
+    // SAFETY: all zeros are a valid time stamp.
+    let mut stamp: statx_timestamp = unsafe { std::mem::zeroed() };
+    stamp.tv_sec = clock::timespec(real).tv_sec;
+    stamp.tv_nsec = real.subsec_nanos();
+    stamp
+}
+
+/// Serves a call that asks what something is: a path, or with `AT_EMPTY_PATH` a descriptor.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn look(
+    door: &'static str,
+    (dirfd, path): (c_int, *const c_char),
+    flags: c_int,
+    tell: impl FnOnce(&World, &Found) -> Outcome,
+) -> Option<Outcome> {
+    // SAFETY: as the caller says.
+    if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
+        return look_at(door, dirfd, tell);
+    }
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    // SAFETY: as the caller says.
+    unsafe {
+        on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
+            let found = world.disk.stat_path(base, path, follow)?;
+            tell(world, &Found::File(found))
+        })
+    }
+}
+
+fn look_at(
+    door: &'static str,
+    fd: c_int,
+    tell: impl FnOnce(&World, &Found) -> Outcome,
+) -> Option<Outcome> {
+    if !is_simulated(fd) {
+        return None;
+    }
+    world::enter(|world| {
+        world.call(&Called::on(door, fd, [0; 2]), |world| {
+            let found = world.found(fd)?;
+            tell(world, &found)
+        })
+    })
+}
+
+pub(super) unsafe fn stat_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    to: *mut stat64,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: fstatat(2) takes a C string and room for the answer.
+    let outcome = unsafe {
+        look(door, (dirfd, path), flags, |world, found| {
+            world.fill(found, cleared(to)?);
+            Ok(0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn stat_path(door: &'static str, path: *const c_char, to: *mut stat64) -> Option<c_int> {
+    // SAFETY: stat(2) takes a C string and room for the answer.
+    unsafe { stat_at(door, libc::AT_FDCWD, path, to, 0) }
+}
+
+unsafe fn stat_link(door: &'static str, path: *const c_char, to: *mut stat64) -> Option<c_int> {
+    // SAFETY: lstat(2) takes a C string and room for the answer.
+    unsafe { stat_at(door, libc::AT_FDCWD, path, to, libc::AT_SYMLINK_NOFOLLOW) }
+}
+
+unsafe fn stat_descriptor(door: &'static str, fd: c_int, to: *mut stat64) -> Option<c_int> {
+    let outcome = look_at(door, fd, |world, found| {
+        // SAFETY: fstat(2) takes room for the answer.
+        world.fill(found, unsafe { cleared(to) }?);
+        Ok(0)
+    })?;
+    Some(answer(outcome))
+}
+
+pub(super) unsafe fn stat_extended(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    flags: c_int,
+    _: c_uint,
+    to: *mut libc::statx,
+) -> Option<c_int> {
+    if path.is_null() {
+        // The standard library probes with a null pointer whether the call exists.
+        return Some(answer(Err(Errno::EFAULT)));
+    }
+    // SAFETY: statx(2) takes a C string and room for the answer.
+    let outcome = unsafe {
+        look(door, (dirfd, path), flags, |world, found| {
+            world.fill_extended(found, cleared(to)?);
+            Ok(0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn old_stat(
+    door: &'static str,
+    _: c_int,
+    path: *const c_char,
+    to: *mut stat64,
+) -> Option<c_int> {
+    // SAFETY: as stat(2), which is what newer programs call.
+    unsafe { stat_path(door, path, to) }
+}
+
+unsafe fn old_stat_link(
+    door: &'static str,
+    _: c_int,
+    path: *const c_char,
+    to: *mut stat64,
+) -> Option<c_int> {
+    // SAFETY: as lstat(2), which is what newer programs call.
+    unsafe { stat_link(door, path, to) }
+}
+
+unsafe fn old_stat_descriptor(
+    door: &'static str,
+    _: c_int,
+    fd: c_int,
+    to: *mut stat64,
+) -> Option<c_int> {
+    // SAFETY: as fstat(2), which is what newer programs call.
+    unsafe { stat_descriptor(door, fd, to) }
+}
+
+unsafe fn old_stat_at(
+    door: &'static str,
+    _: c_int,
+    dirfd: c_int,
+    path: *const c_char,
+    to: *mut stat64,
+    flags: c_int,
+) -> Option<c_int> {
+    // SAFETY: as fstatat(2), which is what newer programs call.
+    unsafe { stat_at(door, dirfd, path, to, flags) }
+}
+
+unsafe fn access(door: &'static str, path: *const c_char, mode: c_int) -> Option<c_int> {
+    // SAFETY: access(2) takes a C string.
+    unsafe { access_at(door, libc::AT_FDCWD, path, mode, 0) }
+}
+
+unsafe fn access_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: c_int,
+    flags: c_int,
+) -> Option<c_int> {
+    let arguments = [bits(mode), bits(flags)];
+    // SAFETY: faccessat(2) takes a C string.
+    let outcome = unsafe {
+        on_path(door, dirfd, path, arguments, |world, base, path| {
+            if flags & libc::AT_SYMLINK_NOFOLLOW == 0 {
+                return world.disk.access(base, path, mode).map(|()| 0);
+            }
+            match world.disk.stat_path(base, path, false)?.kind {
+                Kind::Symlink => Ok(0),
+                _ => world.disk.access(base, path, mode).map(|()| 0),
+            }
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+fn fill_disk(to: &mut statfs64) {
+    to.f_type = EXT4;
+    (to.f_bsize, to.f_frsize) = (BLOCK.cast_signed(), BLOCK.cast_signed());
+    (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
+    (to.f_files, to.f_ffree) = (BLOCKS, BLOCKS / 2);
+    to.f_namelen = NAME_MAX as i64;
+}
+
+fn fill_volume(to: &mut statvfs64) {
+    (to.f_bsize, to.f_frsize) = (BLOCK, BLOCK);
+    (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
+    (to.f_files, to.f_ffree, to.f_favail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
+    to.f_fsid = device();
+    to.f_namemax = NAME_MAX as u64;
+}
+
+fn device() -> dev_t {
+    libc::makedev(DEVICE.0, DEVICE.1)
+}
+
+/// Serves a call about the file system that a path is on.
+///
+/// # Safety
+/// `path` is null or a C string, and `to` has room for the structure.
+unsafe fn about_path<T>(
+    door: &'static str,
+    path: *const c_char,
+    to: *mut T,
+    fill: impl FnOnce(&mut T),
+) -> Option<c_int> {
+    // SAFETY: as the caller says.
+    let outcome = unsafe {
+        on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
+            world.disk.stat_path(base, path, true)?;
+            fill(cleared(to)?);
+            Ok(0)
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+/// The same for a descriptor.
+///
+/// # Safety
+/// `to` has room for the structure.
+unsafe fn about_descriptor<T>(
+    door: &'static str,
+    fd: c_int,
+    to: *mut T,
+    fill: impl FnOnce(&mut T),
+) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [0; 2], |_, _| {
+        // SAFETY: as the caller says.
+        fill(unsafe { cleared(to) }?);
+        Ok(0)
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn stat_disk(door: &'static str, path: *const c_char, to: *mut statfs64) -> Option<c_int> {
+    // SAFETY: statfs(2) takes a C string and room for the answer.
+    unsafe { about_path(door, path, to, fill_disk) }
+}
+
+unsafe fn stat_disk_of(door: &'static str, fd: c_int, to: *mut statfs64) -> Option<c_int> {
+    // SAFETY: fstatfs(2) takes room for the answer.
+    unsafe { about_descriptor(door, fd, to, fill_disk) }
+}
+
+unsafe fn stat_volume(
+    door: &'static str,
+    path: *const c_char,
+    to: *mut statvfs64,
+) -> Option<c_int> {
+    // SAFETY: statvfs(3) takes a C string and room for the answer.
+    unsafe { about_path(door, path, to, fill_volume) }
+}
+
+unsafe fn stat_volume_of(door: &'static str, fd: c_int, to: *mut statvfs64) -> Option<c_int> {
+    // SAFETY: fstatvfs(3) takes room for the answer.
+    unsafe { about_descriptor(door, fd, to, fill_volume) }
+}
+
+/// A limit of the disk (pathconf(3)).
+fn limit_named(name: c_int) -> Outcome {
+    match name {
+        libc::_PC_LINK_MAX => Ok(crate::disk::names::LINK_MAX.into()),
+        libc::_PC_NAME_MAX => Ok(NAME_MAX as i64),
+        libc::_PC_PATH_MAX => Ok(libc::PATH_MAX.into()),
+        libc::_PC_FILESIZEBITS => Ok((u64::BITS - SIZE_MAX.leading_zeros() + 1).into()),
+        libc::_PC_REC_XFER_ALIGN | libc::_PC_ALLOC_SIZE_MIN => Ok(BLOCK.cast_signed()),
+        libc::_PC_NO_TRUNC | libc::_PC_CHOWN_RESTRICTED | libc::_PC_2_SYMLINKS => Ok(1),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+unsafe fn limit(door: &'static str, path: *const c_char, name: c_int) -> Option<i64> {
+    // SAFETY: pathconf(3) takes a C string.
+    let outcome = unsafe {
+        on_path(door, libc::AT_FDCWD, path, [bits(name), 0], |_, _, _| limit_named(name))
+    }?;
+    Some(answer(outcome))
+}
+
+fn limit_of(door: &'static str, fd: c_int, name: c_int) -> Option<i64> {
+    let outcome = on_descriptor(door, fd, [bits(name), 0], |_, _| limit_named(name))?;
+    Some(answer(outcome))
+}

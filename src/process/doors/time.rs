@@ -1,0 +1,155 @@
+//! Doors that read clocks and that sleep: virtual time, which a sleep moves at once.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::time::Duration;
+
+use libc::{clockid_t, time_t, timespec, timeval, useconds_t};
+
+use crate::disk::Errno;
+use crate::process::clock::{self, READING};
+use crate::process::world::{self, Called, Outcome, World};
+
+use super::{answer, bits, doors};
+
+doors! {
+    fn clock_gettime(clock: clockid_t, now: *mut timespec) -> c_int = read_clock;
+    fn clock_getres(clock: clockid_t, resolution: *mut timespec) -> c_int = read_resolution;
+    fn gettimeofday(now: *mut timeval, zone: *mut c_void) -> c_int = read_time_of_day;
+    fn time(now: *mut time_t) -> time_t = read_seconds;
+    fn timespec_get(now: *mut timespec, base: c_int) -> c_int = read_base;
+    fn clock() -> i64 = read_processor_time;
+    fn nanosleep(request: *const timespec, rest: *mut timespec) -> c_int = sleep_for;
+    fn clock_nanosleep(
+        clock: clockid_t, flags: c_int, request: *const timespec, rest: *mut timespec
+    ) -> c_int = sleep_on;
+    fn usleep(microseconds: useconds_t) -> c_int = sleep_microseconds;
+    fn sleep(seconds: c_uint) -> c_uint = sleep_seconds;
+    fn sched_yield() -> c_int = let_others_run;
+}
+
+/// Reads a clock in the world; `None` outside of it, an error if there is no such clock.
+fn reading(door: &'static str, clock: clockid_t) -> Option<Result<Duration, Errno>> {
+    world::enter(|world| {
+        let shown = world.clock.read(clock);
+        world.call_unrecorded(door, Duration::ZERO, [bits(clock), 0, 0]);
+        shown.ok_or(Errno::EINVAL)
+    })
+}
+
+unsafe fn read_clock(door: &'static str, clock: clockid_t, now: *mut timespec) -> Option<c_int> {
+    let outcome = reading(door, clock)?.map(|shown| {
+        // SAFETY: clock_gettime(2) takes a place for the time.
+        unsafe { *now = clock::timespec(shown) };
+        0
+    });
+    Some(answer(outcome))
+}
+
+unsafe fn read_resolution(
+    _: &'static str,
+    clock: clockid_t,
+    resolution: *mut timespec,
+) -> Option<c_int> {
+    let known = world::enter(|world| world.clock.show(clock).is_some())?;
+    if !known {
+        return Some(answer(Err(Errno::EINVAL)));
+    }
+    // SAFETY: clock_getres(2) takes null or a place for the resolution.
+    if let Some(resolution) = unsafe { resolution.as_mut() } {
+        *resolution = clock::timespec(Duration::from_nanos(1));
+    }
+    Some(0)
+}
+
+unsafe fn read_time_of_day(door: &'static str, now: *mut timeval, _: *mut c_void) -> Option<c_int> {
+    let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
+    // SAFETY: gettimeofday(2) takes null or a place for the time.
+    if let Some(now) = unsafe { now.as_mut() } {
+        now.tv_sec = clock::timespec(shown).tv_sec;
+        now.tv_usec = shown.subsec_micros().into();
+    }
+    Some(0)
+}
+
+unsafe fn read_seconds(door: &'static str, now: *mut time_t) -> Option<time_t> {
+    let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
+    let seconds = clock::timespec(shown).tv_sec;
+    // SAFETY: time(2) takes null or a place for the time.
+    if let Some(now) = unsafe { now.as_mut() } {
+        *now = seconds;
+    }
+    Some(seconds)
+}
+
+unsafe fn read_base(door: &'static str, now: *mut timespec, base: c_int) -> Option<c_int> {
+    const TIME_UTC: c_int = 1;
+    if base != TIME_UTC {
+        return Some(0);
+    }
+    // SAFETY: timespec_get(3) takes a place for the time.
+    unsafe { read_clock(door, libc::CLOCK_REALTIME, now) }.map(|_| base)
+}
+
+fn read_processor_time(door: &'static str) -> Option<i64> {
+    let shown = reading(door, libc::CLOCK_PROCESS_CPUTIME_ID)?.unwrap_or_default();
+    Some(i64::try_from(shown.as_micros()).unwrap_or(i64::MAX))
+}
+
+impl World {
+    /// Sleeps: nobody else runs meanwhile, so time jumps.
+    pub(super) fn sleep(&mut self, door: &'static str, duration: Duration) -> Outcome {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.call(&Called::on(door, -1, [nanos, 0]), |world| {
+            world.clock.advance(duration);
+            Ok(0)
+        })
+    }
+}
+
+unsafe fn sleep_for(
+    door: &'static str,
+    request: *const timespec,
+    _: *mut timespec,
+) -> Option<c_int> {
+    // SAFETY: nanosleep(2) takes a time.
+    let duration = unsafe { request.as_ref() }.copied().and_then(clock::duration);
+    let outcome = world::enter(|world| match duration {
+        Some(duration) => world.sleep(door, duration),
+        None => Err(Errno::EINVAL),
+    })?;
+    Some(answer(outcome))
+}
+
+unsafe fn sleep_on(
+    door: &'static str,
+    clock: clockid_t,
+    flags: c_int,
+    request: *const timespec,
+    _: *mut timespec,
+) -> Option<c_int> {
+    // SAFETY: clock_nanosleep(2) takes a time.
+    let until = unsafe { request.as_ref() }.copied().and_then(clock::duration);
+    let outcome = world::enter(|world| {
+        let shown = world.clock.show(clock);
+        let (Some(until), Some(shown)) = (until, shown) else { return Err(Errno::EINVAL) };
+        let absolute = flags & libc::TIMER_ABSTIME != 0;
+        world.sleep(door, if absolute { until.saturating_sub(shown) } else { until })
+    })?;
+    Some(super::error_number(outcome))
+}
+
+fn sleep_microseconds(door: &'static str, microseconds: useconds_t) -> Option<c_int> {
+    let duration = Duration::from_micros(microseconds.into());
+    Some(answer(world::enter(|world| world.sleep(door, duration))?))
+}
+
+fn sleep_seconds(door: &'static str, seconds: c_uint) -> Option<c_uint> {
+    let duration = Duration::from_secs(seconds.into());
+    world::enter(|world| world.sleep(door, duration)).map(|_| 0)
+}
+
+/// Costs time, so that a loop which yields until a deadline ends.
+fn let_others_run(door: &'static str) -> Option<c_int> {
+    world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
+    Some(0)
+}

@@ -1,0 +1,84 @@
+//! Runs a script on the engine's side of a fresh world and keeps what it left.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crashpoint::disk::tree::Tree;
+use crashpoint::log::{self, Call, Event, Record};
+use crashpoint::process::seam;
+use crashpoint::process::world::{self, Note, Setup, Sink, World};
+use crashpoint::time::Time;
+
+/// A log in memory.
+#[derive(Default)]
+struct Memory(Mutex<Vec<u8>>);
+
+impl Sink for Memory {
+    fn append(&self, record: &Record<'_>) -> bool {
+        let mut space = vec![0; 1 << 16];
+        let mut used = log::encode(record, &mut space);
+        if used.is_none() {
+            space.resize(1 << 24, 0);
+            used = log::encode(record, &mut space);
+        }
+        let Some(used) = used else { return false };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&space[..used]);
+        true
+    }
+}
+
+/// What a script left.
+pub(crate) struct Ran<R> {
+    pub(crate) result: R,
+    pub(crate) log: Vec<u8>,
+    pub(crate) tree: Tree,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) now: Time,
+    pub(crate) saw_clock: bool,
+}
+
+impl<R> Ran<R> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        log::records(&self.log).map(|record| record.event)
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call<'_>> {
+        let call = |event| if let Event::Call(call) = event { Some(call) } else { None };
+        self.events().filter_map(call).collect()
+    }
+
+    pub(crate) fn doors(&self) -> Vec<&str> {
+        self.calls().iter().map(|call| call.door).collect()
+    }
+}
+
+/// A process has one world.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Runs a script on a fresh thread, on the engine's side of a world with an empty disk.
+pub(crate) fn run<R: Send>(script: impl FnOnce() -> io::Result<R> + Send) -> Ran<R> {
+    run_in(|_| {}, script)
+}
+
+/// As [`run`], in a world that `change` sets up.
+pub(crate) fn run_in<R: Send>(
+    change: impl FnOnce(&mut Setup),
+    script: impl FnOnce() -> io::Result<R> + Send,
+) -> Ran<R> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let sink: &'static Memory = Box::leak(Box::default());
+    let mut setup = Setup::new(Tree::new(), sink);
+    change(&mut setup);
+    World::install(setup);
+    let ran = thread::scope(|scope| scope.spawn(|| seam::engine(script)).join());
+    let (tree, notes) = (world::tree(), world::notes());
+    let (now, saw_clock) = (world::now(), world::saw_clock());
+    World::remove();
+    let result = match ran {
+        Ok(result) => result.expect("the script works"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let log = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ran { result, log, tree: tree.expect("a world is installed"), notes, now, saw_clock }
+}
