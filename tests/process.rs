@@ -41,7 +41,7 @@ fn region() -> Region {
 
 /// Runs a body in a leaf and answers with its ending.
 fn reply_ending(reply: &mut Reply<'_>, limits: &Limits, body: impl FnOnce() + Send) {
-    let ending = run(&region(), limits, body);
+    let ending = run(&region(), limits, |_| body());
     reply.send(&serde_json::to_vec(&ending).expect("an ending serialises"));
 }
 
@@ -68,7 +68,7 @@ fn observed(region: &Region) -> Vec<Vec<u8>> {
 /// What a body says in a leaf.
 fn said_in_leaf(say: impl FnOnce() -> String + Send) -> String {
     let region = region();
-    let ending = run(&region, &Limits::default(), || observe(&region, say().as_bytes()));
+    let ending = run(&region, &Limits::default(), |_| observe(&region, say().as_bytes()));
     assert_eq!(ending, Ending::Finished);
     String::from_utf8(observed(&region).concat()).expect("text")
 }
@@ -333,7 +333,7 @@ mod leaves {
             let mut region = region();
             for i in 0..200u32 {
                 region.reset();
-                let ending = run(&region, &Limits::default(), || {
+                let ending = run(&region, &Limits::default(), |_| {
                     for _ in 0..=i % 7 {
                         observe(&region, &i.to_le_bytes());
                     }
@@ -351,12 +351,12 @@ mod leaves {
     fn the_log_of_a_leaf_that_died_is_kept_and_the_next_one_goes_on() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let region = region();
-            let first = run(&region, &Limits::default(), || {
+            let first = run(&region, &Limits::default(), |_| {
                 observe(&region, b"before");
                 std::process::abort();
             });
             assert!(matches!(first, Ending::Aborted { .. }), "{first}");
-            let second = run(&region, &Limits::default(), || observe(&region, b" after"));
+            let second = run(&region, &Limits::default(), |_| observe(&region, b" after"));
             assert_eq!(second, Ending::Finished);
             reply.send(&observed(&region).concat());
         }
@@ -611,7 +611,7 @@ mod deaths {
         let (mut reader, _writer) = io::pipe().expect("a pipe");
         let explorer = std::process::id();
         let limits = Limits { asleep: Duration::from_secs(600), ..Limits::default() };
-        run(&region(), &limits, || {
+        run(&region(), &limits, |_| {
             reply.send(format!("{explorer} {}", std::process::id()).as_bytes());
             let _ = reader.read(&mut [0]);
         });
