@@ -209,7 +209,7 @@ fn every_mix_of_block_versions_with_one_block_torn_gives_at_least_what_was_synce
     for (record, &synced) in log.ends.iter().enumerate() {
         let mut images = Images::of(&log);
         let written: Vec<usize> = log.ends[record..].to_vec();
-        block_versions(&mut images, synced, &written, synced / BLOCK, &mut |images| {
+        block_versions(&mut images, &written, synced / BLOCK, &mut |images| {
             for &size in &written {
                 images.check(size, || format!("synced {synced}"));
             }
@@ -226,7 +226,6 @@ fn every_mix_of_block_versions_with_one_block_torn_gives_at_least_what_was_synce
 /// of its sectors between two versions.
 fn block_versions(
     images: &mut Images<'_>,
-    synced: usize,
     written: &[usize],
     block: usize,
     visit: &mut impl FnMut(&mut Images<'_>),
@@ -241,7 +240,7 @@ fn block_versions(
     let (oldest, newest) = (versions[0], versions[versions.len() - 1]);
     for version in versions {
         images.set(start, start + BLOCK, version);
-        block_versions(images, synced, written, block + 1, visit);
+        block_versions(images, written, block + 1, visit);
     }
     // Torn either way round: the first sectors new and the others old, or the reverse. At most one
     // block is torn, so those behind it are whole or lost.
