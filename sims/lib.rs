@@ -1,1 +1,3 @@
 //! The registry of sims: one line each.
+
+pub mod engines;
