@@ -25,7 +25,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::oracle::{Class, CrashKind, Signature};
+use crate::oracle::CrashKind;
+use crate::oracle::{Class, Signature};
 use crate::seed::Seed;
 use crate::text::{TextError, Word, quote, words};
 
@@ -311,8 +312,15 @@ impl Crash {
             _ => return Err(TextError::new(kind.column, "expected `power` or `process`")),
         };
         let (mut step, mut effect) = (None, None);
-        let mut crash =
-            Self { kind, step: 0, effect: 0, returned: false, within: None, down: Duration::ZERO, fate: Vec::new() };
+        let mut crash = Self {
+            kind,
+            step: 0,
+            effect: 0,
+            returned: false,
+            within: None,
+            down: Duration::ZERO,
+            fate: Vec::new(),
+        };
         for word in rest {
             let text = word.text();
             let number = |text: &str| {
@@ -353,7 +361,11 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Crash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "crash {} step={} effect={}", self.kind, self.step, self.effect)?;
+        let kind = match self.kind {
+            CrashKind::Power => "power",
+            CrashKind::Process => "process",
+        };
+        write!(f, "crash {kind} step={} effect={}", self.step, self.effect)?;
         if self.returned {
             f.write_str(" returned")?;
         }

@@ -206,7 +206,8 @@ fn replay(registry: &Registry, args: &ReplayArgs, out: &mut verbs::Out) -> Resul
     }
     let path = PathBuf::from(&args.what);
     if registry.find(&args.what).is_ok() && !path.exists() {
-        let message = format!("`replay {}` needs the seed of a workload, or a case file", args.what);
+        let message =
+            format!("`replay {}` needs the seed of a workload, or a case file", args.what);
         return Err(Problem::Environment(message));
     }
     let case = run::read_case(&path)?;

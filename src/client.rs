@@ -6,7 +6,7 @@ use crate::registry::Entry;
 
 /// What stands between a user and a verdict.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// The request was wrong, or the machine does not allow it: exit 2.
     #[error("{0}")]
     Environment(String),
@@ -17,21 +17,21 @@ pub enum Problem {
 
 /// What came back for one request.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The counts at the end.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// The violations, one for each signature.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// The lines of the trace.
-    pub trace: Vec<String>,
+    pub(crate) trace: Vec<String>,
     /// The sync call sites, and what they sync.
-    pub sites: Vec<(String, String)>,
+    pub(crate) sites: Vec<(String, String)>,
     /// What the user should know.
-    pub notices: Vec<String>,
+    pub(crate) notices: Vec<String>,
 }
 
 /// Serves requests one after the other from one template.
-pub struct Client {
+pub(crate) struct Client {
     template: Template,
 }
 
@@ -40,14 +40,14 @@ impl Client {
     ///
     /// # Errors
     /// What the machine does not allow.
-    pub fn start() -> Result<Self, Problem> {
+    pub(crate) fn start() -> Result<Self, Problem> {
         let template =
             Template::start().map_err(|error| Problem::Environment(error.to_string()))?;
         Ok(Self { template })
     }
 
     /// What this machine does not allow, said once: a line each.
-    pub fn notices(&self) -> Vec<String> {
+    pub(crate) fn notices(&self) -> Vec<String> {
         self.template.notices()
     }
 
@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Problem`].
-    pub fn ask(
+    pub(crate) fn ask(
         &mut self,
         entry: &Entry,
         request: &Request,

@@ -13,7 +13,7 @@ use crate::explore::protocol::Tally;
 
 /// How a line's first word is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Passed.
     Good,
     /// Violated.
@@ -36,13 +36,13 @@ impl Tone {
 }
 
 /// Where the command writes.
-pub struct Out {
+pub(crate) struct Out {
     colour: bool,
     stderr_colour: bool,
     bar: Option<ProgressBar>,
     last: Option<Instant>,
     /// Everything that went to stdout, without colour: the saved report.
-    pub transcript: String,
+    pub(crate) transcript: String,
 }
 
 /// How often a progress line is written where there is no terminal.
@@ -50,7 +50,7 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 
 impl Out {
     /// Decides once whether there is colour.
-    pub fn new(color: Color) -> Self {
+    pub(crate) fn new(color: Color) -> Self {
         // NO_COLOR changes how things look, never what they are.
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let decide = |terminal: bool| match color {
@@ -68,7 +68,7 @@ impl Out {
     }
 
     /// A line with a word in the status column.
-    pub fn status(&mut self, tone: Tone, word: &str, text: &str) {
+    pub(crate) fn status(&mut self, tone: Tone, word: &str, text: &str) {
         let plain = format!("{word:>12} {text}");
         let style = tone.style();
         let coloured = format!("{style}{word:>12}{style:#} {text}");
@@ -76,12 +76,12 @@ impl Out {
     }
 
     /// A line as it is.
-    pub fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         self.print(text, text);
     }
 
     /// Text of several lines; the first word of the first line is coloured.
-    pub fn block(&mut self, tone: Tone, text: &str) {
+    pub(crate) fn block(&mut self, tone: Tone, text: &str) {
         for (number, line) in text.lines().enumerate() {
             match line.trim_start().split_once(' ') {
                 Some((word, rest)) if number == 0 => self.status(tone, word, rest),
@@ -103,14 +103,14 @@ impl Out {
     }
 
     /// What stands in the way, on stderr.
-    pub fn problem(&mut self, problem: &Problem) {
+    pub(crate) fn problem(&mut self, problem: &Problem) {
         self.clear_progress();
         let style = if self.stderr_colour { Tone::Bad.style() } else { Style::new() };
         let _ = writeln!(std::io::stderr(), "{style}error{style:#}: {problem}");
     }
 
     /// Something to know, on stderr.
-    pub fn notice(&mut self, text: &str) {
+    pub(crate) fn notice(&mut self, text: &str) {
         let style = if self.stderr_colour { Tone::Odd.style() } else { Style::new() };
         let write = || writeln!(std::io::stderr(), "{style}note{style:#}: {text}");
         let _ = match &self.bar {
@@ -120,7 +120,7 @@ impl Out {
     }
 
     /// How far a part is: redrawn on a terminal; elsewhere a line a minute.
-    pub fn progress(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
+    pub(crate) fn progress(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
         if std::io::stderr().is_terminal() {
             self.redraw(what, done, all, tally);
             return;
@@ -158,7 +158,7 @@ impl Out {
     }
 
     /// Takes the progress line away.
-    pub fn clear_progress(&mut self) {
+    pub(crate) fn clear_progress(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -166,7 +166,7 @@ impl Out {
 }
 
 /// A number with commas between thousands.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

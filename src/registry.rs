@@ -9,6 +9,7 @@ use crate::engine::Operation;
 use crate::explore::chooser::{Choice, Chooser, Random, stream};
 use crate::explore::explorer;
 use crate::fault::{Fault, FaultClass, FaultError};
+use crate::oracle::{Answer, Harm, Source};
 use crate::process::template::Reply;
 use crate::seed::Seed;
 use crate::sim::{OpOf, Sim, Step};
@@ -47,15 +48,18 @@ pub const fn sim<S: Sim>() -> Entry {
 }
 
 fn promises<S: Sim>() -> Vec<(String, String)> {
-    let sources = S::promises().sources;
-    sources.iter().map(|(promise, source)| ((*promise).to_owned(), (*source).to_owned())).collect()
+    let row = |source: &Source| {
+        (source.promise.to_owned(), format!("{}: \"{}\"", source.at, source.sentence))
+    };
+    S::promises().sources.iter().map(row).collect()
 }
 
 fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<crate::case::Step> {
     let mut key = [0; 32];
     stream(seed, Choice::Workload).fill_bytes(&mut key);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
-    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
+    let mut runner =
+        TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
     let steps: Vec<Step<OpOf<S>>> = match S::workload(size).new_tree(&mut runner) {
         Ok(tree) => tree.current(),
         Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
@@ -67,7 +71,9 @@ fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<crate::case::Step> {
 fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let mut random = Random::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
-    if !S::promises().survives_errors || draw(3) > 0 {
+    let promises = S::promises();
+    let survives = |harm| promises.answer(harm) == Answer::Right;
+    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(3) > 0 {
         return Vec::new();
     }
     let step = draw(steps as u64 + 1) as u32;

@@ -7,11 +7,11 @@ use crate::case::Case;
 use crate::explore::protocol::{Failure, ItemRow, PieceRow};
 
 /// How a failure can be seen again.
-pub struct Commands {
+pub(crate) struct Commands {
     /// Replays it.
-    pub replay: String,
+    pub(crate) replay: String,
     /// Keeps it as a regression test.
-    pub keep: Option<String>,
+    pub(crate) keep: Option<String>,
 }
 
 /// The most rows of a table that a report shows.
@@ -20,7 +20,7 @@ const ROWS: usize = 12;
 const STEPS: usize = 30;
 
 /// The whole report, under 80 columns where the names allow it.
-pub fn report(failure: &Failure, commands: &Commands) -> String {
+pub(crate) fn report(failure: &Failure, commands: &Commands) -> String {
     let case = Case::parse(&failure.case).ok();
     let mut text = String::new();
     let sim = case.as_ref().map_or("", |case| case.sim.as_str());
@@ -58,7 +58,10 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
         line(text, format!("  crash    {}", failure.point));
         let [pending, kept, torn] = failure.counts;
         let lost = pending.saturating_sub(kept + torn);
-        line(text, format!("  disk     {pending} pieces pending: {kept} kept, {lost} lost, {torn} torn"));
+        line(
+            text,
+            format!("  disk     {pending} pieces pending: {kept} kept, {lost} lost, {torn} torn"),
+        );
     }
     line(text, format!("  class    {}  ({})", failure.class, failure.signature));
     line(text, format!("  digest   {}", failure.digest));
@@ -76,7 +79,13 @@ fn items(text: &mut String, items: &[ItemRow]) {
     line(text, "  Expected after recovery, and found:".to_owned());
     let short = |value: &str| shorten(value, 20);
     let width = |heading: &str, of: fn(&ItemRow) -> &str| {
-        items.iter().take(ROWS).map(|row| short(of(row)).chars().count()).max().unwrap_or(0).max(heading.len())
+        items
+            .iter()
+            .take(ROWS)
+            .map(|row| short(of(row)).chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(heading.len())
     };
     let item = width("item", |row| &row.item);
     let expected = width("expected", |row| &row.expected);

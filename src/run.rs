@@ -16,35 +16,35 @@ const AFTERLIFE: usize = 3;
 
 /// One sim on one profile: how many workloads, how deep.
 #[derive(Clone)]
-pub struct Part {
+pub(crate) struct Part {
     /// The sim.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// The profile.
-    pub profile: String,
+    pub(crate) profile: String,
     /// How many workloads.
-    pub workloads: u64,
+    pub(crate) workloads: u64,
     /// What is spent on each.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
 }
 
 /// What came of a part.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The counts over all workloads.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// The violations, one for each signature, in the order in which they were found.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// What the user should know, said once.
-    pub notices: Vec<String>,
+    pub(crate) notices: Vec<String>,
     /// How many workloads were run.
-    pub workloads: u64,
+    pub(crate) workloads: u64,
 }
 
 /// Runs a part; `progress` sees workload number and counts so far.
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn run(
+pub(crate) fn run(
     client: &mut Client,
     part: &Part,
     seed: Seed,
@@ -89,12 +89,12 @@ impl Verdict {
 }
 
 /// The request for workload `number` of a part.
-pub fn request(part: &Part, seed: Seed, number: u64) -> Request {
+pub(crate) fn request(part: &Part, seed: Seed, number: u64) -> Request {
     request_for(part, seed.derive(part.entry.name, number))
 }
 
 /// The request for the workload of a seed, as a report names it.
-pub fn request_for(part: &Part, seed: Seed) -> Request {
+pub(crate) fn request_for(part: &Part, seed: Seed) -> Request {
     let size = SIZES[(seed.0 % SIZES.len() as u64) as usize];
     let steps = (part.entry.generate)(seed, size);
     let mut case = Case::new(part.entry.name, &part.profile, seed);
@@ -115,20 +115,20 @@ pub fn request_for(part: &Part, seed: Seed) -> Request {
 
 /// What muting one sync call site did.
 #[derive(Clone, Debug)]
-pub struct Muted {
+pub(crate) struct Muted {
     /// The call site, `file:line`.
-    pub site: String,
+    pub(crate) site: String,
     /// What it syncs.
-    pub what: String,
+    pub(crate) what: String,
     /// What came of the workloads without it.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// Runs a part once for each sync call site, with that site doing nothing.
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn mute_syncs(
+pub(crate) fn mute_syncs(
     client: &mut Client,
     part: &Part,
     seed: Seed,
@@ -169,7 +169,7 @@ pub fn mute_syncs(
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn replay(
+pub(crate) fn replay(
     client: &mut Client,
     entry: &Entry,
     case: &Case,
@@ -190,25 +190,23 @@ pub fn replay(
 
 /// How a case is replayed.
 #[derive(Clone, Debug, Default)]
-pub struct ReplayOptions {
+pub(crate) struct ReplayOptions {
     /// List every call.
-    pub trace: bool,
+    pub(crate) trace: bool,
     /// Recover in the explorer itself, without limits.
-    pub debug: bool,
+    pub(crate) debug: bool,
     /// Write the files of the last crash state into this directory.
-    pub keep: Option<PathBuf>,
+    pub(crate) keep: Option<PathBuf>,
 }
 
 /// Whether an answer is what a case expects; if not, why.
-pub fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
+pub(crate) fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
     match (&case.expect, answer.failures.first()) {
         (Expect::Pass, None) => Ok(()),
         (Expect::Pass, Some(failure)) => {
             Err(format!("expected no violation, found {}: {}", failure.class, failure.message))
         }
-        (Expect::Violation(class, _), None) => {
-            Err(format!("expected {class}, found no violation"))
-        }
+        (Expect::Violation(class, _), None) => Err(format!("expected {class}, found no violation")),
         (Expect::Violation(class, signature), Some(failure)) => {
             let signature = signature.as_ref().map(ToString::to_string);
             let same = class.to_string() == failure.class
@@ -216,7 +214,10 @@ pub fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
             if same {
                 return Ok(());
             }
-            Err(format!("expected {}, found {} ({})", case.expect, failure.class, failure.signature))
+            Err(format!(
+                "expected {}, found {} ({})",
+                case.expect, failure.class, failure.signature
+            ))
         }
     }
 }
@@ -226,7 +227,7 @@ pub fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
 ///
 /// # Errors
 /// A file that cannot be read or is no case, by name.
-pub fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, Problem> {
+pub(crate) fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, Problem> {
     let folder = folder.join(sim);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -245,7 +246,7 @@ pub fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, Problem>
 ///
 /// # Errors
 /// The file, and the line and column of what is wrong in it.
-pub fn read_case(path: &Path) -> Result<Case, Problem> {
+pub(crate) fn read_case(path: &Path) -> Result<Case, Problem> {
     let wrong = |error: String| Problem::Environment(format!("{}: {error}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
     if length > LONGEST_CASE {
@@ -266,7 +267,7 @@ pub fn read_case(path: &Path) -> Result<Case, Problem> {
 const LONGEST_CASE: u64 = 16 << 20;
 
 /// Class and signature of the known findings among some cases.
-pub fn known(cases: &[(PathBuf, Case)]) -> Vec<(String, String)> {
+pub(crate) fn known(cases: &[(PathBuf, Case)]) -> Vec<(String, String)> {
     let finding = |case: &Case| match (&case.known, &case.expect) {
         (Some(_), Expect::Violation(class, Some(signature))) => {
             Some((class.to_string(), signature.to_string()))

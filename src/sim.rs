@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::strategy::BoxedStrategy;
 
 use crate::engine::{Engine, Operation};
-use crate::oracle::Promises;
 use crate::oracle::model::Model;
+use crate::oracle::Promises;
 
 /// One step of a workload.
 #[derive(Clone, Debug)]

@@ -9,14 +9,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::engine::{Ack, Engine, Error, Level, Operation};
-use crate::oracle::Promises;
 use crate::oracle::model::Model;
+use crate::oracle::{Promises, Source};
 use crate::sim::{Sim, Step};
 use crate::state::State;
 use crate::text::{TextError, Word, quote};
 use crate::time::Time;
 
 /// A key-value store: all that [`check_store`](crate::check_store) needs to know of it.
+///
+/// A crash may take the end of the history, never something from its middle. What `sync` covered
+/// survives power loss; what `put` and `delete` promise is [`Store::WRITES`].
 pub trait Store: Sized + 'static {
     /// Its name in reports and cases.
     const NAME: &'static str = "store";
@@ -96,7 +99,7 @@ impl Operation for KeyOp {
 }
 
 /// A map of keys to values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyModel(State);
 
 impl Model for KeyModel {
@@ -112,6 +115,13 @@ impl Model for KeyModel {
 
     fn state(&mut self, _at: Time) -> &State {
         &self.0
+    }
+
+    fn items(op: &KeyOp) -> Option<Vec<Vec<u8>>> {
+        match op {
+            KeyOp::Put(key, _) | KeyOp::Delete(key) => Some(vec![key.clone()]),
+            KeyOp::Sync => None,
+        }
     }
 }
 
@@ -157,10 +167,19 @@ impl<S: Store> Sim for KeyValue<S> {
     const ABOUT: &'static str = "a key-value store";
 
     fn promises() -> Promises<KeyModel> {
-        Promises::new(&[
-            ("sync makes all before it durable", "Store::sync"),
-            ("what survives a crash is what some first part of the history left", "Store"),
-        ])
+        let sources = vec![
+            Source {
+                promise: "sync makes all before it durable",
+                sentence: "Makes all before it durable.",
+                at: "crashpoint::Store::sync",
+            },
+            Source {
+                promise: "a crash leaves what some first part of the history left",
+                sentence: "A crash may take the end of the history, never something from its middle.",
+                at: "crashpoint::Store",
+            },
+        ];
+        Promises { sources, ..Promises::default() }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {

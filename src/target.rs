@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::client::Problem;
 
 /// The folder: beside the build that is running, else under the current directory.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
     let executable = std::env::current_exe().unwrap_or_default();
     let target = executable.ancestors().skip(1).find(tagged).map(Path::to_path_buf);
@@ -16,7 +16,7 @@ pub fn folder() -> PathBuf {
 ///
 /// # Errors
 /// The path, and what the system says.
-pub fn write(name: &str, text: &str) -> Result<PathBuf, Problem> {
+pub(crate) fn write(name: &str, text: &str) -> Result<PathBuf, Problem> {
     let folder = folder();
     let path = folder.join(name);
     let write = || {

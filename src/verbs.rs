@@ -18,7 +18,7 @@ use crate::run::{self, Part, ReplayOptions, Verdict};
 use crate::seed::Seed;
 use crate::target;
 
-pub use crate::out::Out;
+pub(crate) use crate::out::Out;
 
 /// Workloads of a sim on one profile in `run`.
 const WORKLOADS: u64 = 36;
@@ -56,7 +56,7 @@ struct Row {
 }
 
 /// `run`: every sim on its profiles, the canary, one table.
-pub fn run(
+pub(crate) fn run(
     client: &mut Client,
     registry: &Registry,
     sims: &[Entry],
@@ -270,7 +270,7 @@ fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::
 }
 
 /// `run --mute-syncs`: a table of sync call sites and what each one is for.
-pub fn mute_syncs(
+pub(crate) fn mute_syncs(
     client: &mut Client,
     sims: &[Entry],
     args: &RunArgs,
@@ -311,7 +311,7 @@ fn muted_verdict(row: &run::Muted, profile: &str) -> String {
 }
 
 /// `replay FILE`.
-pub fn replay_case(
+pub(crate) fn replay_case(
     client: &mut Client,
     entry: &Entry,
     path: &Path,
@@ -354,7 +354,7 @@ fn show_replayed(path: &Path, answer: &Answer, out: &mut Out) {
 }
 
 /// `replay SIM SEED`: the workload of a seed, explored as `run` explores it.
-pub fn replay_seed(
+pub(crate) fn replay_seed(
     client: &mut Client,
     entry: Entry,
     seed: Seed,
@@ -391,7 +391,7 @@ pub fn replay_seed(
 }
 
 /// `list`.
-pub fn list(registry: &Registry, out: &mut Out) {
+pub(crate) fn list(registry: &Registry, out: &mut Out) {
     out.line("Sims");
     for entry in registry.sims.iter().chain(&registry.canary) {
         out.line(&format!("  {:<12} {}", entry.name, entry.about));

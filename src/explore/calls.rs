@@ -45,11 +45,6 @@ impl Calls {
         self.call(number)?.1.as_deref()
     }
 
-    /// Whether changes `one` and `other` belong to the same call.
-    pub(crate) fn same(&self, one: u64, other: u64) -> bool {
-        self.owners.get(one as usize) == self.owners.get(other as usize)
-    }
-
     fn call(&self, number: u64) -> Option<&(String, Option<String>)> {
         self.calls.get(*self.owners.get(number as usize)? as usize)
     }

@@ -11,10 +11,10 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
-use crate::process::leaf::{self, Limits};
+use crate::oracle::CrashKind;
 use crate::process;
+use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
 use crate::process::world::{Hooks, Setup, World};
@@ -129,7 +129,10 @@ pub(crate) struct Explorer<'r, S: Sim> {
     sim: std::marker::PhantomData<S>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "what an exploration costs is real time; it decides nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what an exploration costs is real time; it decides nothing"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -140,8 +143,12 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let case = Case::parse(&request.case).map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
-        let afterlife = Case::parse(&format!("{}crash power step=0 effect=0\n{}", Case::new(S::NAME, profile.name, case.seed), request.afterlife.join("\n")))
-            .map_err(|error| refuse(&error))?;
+        let afterlife = Case::parse(&format!(
+            "{}crash power step=0 effect=0\n{}",
+            Case::new(S::NAME, profile.name, case.seed),
+            request.afterlife.join("\n")
+        ))
+        .map_err(|error| refuse(&error))?;
         let afterlife = afterlife.lives.into_iter().nth(1).unwrap_or_default();
         let region = Region::new().map_err(|error| refuse(&error))?;
         let mut explorer = Self {
@@ -187,9 +194,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
     /// The steps of a life, read by the sim.
     pub(crate) fn steps(&self, life: &Life) -> Result<Vec<Step<OpOf<S>>>, Stop> {
         let read = |(index, step): (usize, &crate::case::Step)| {
-            Step::from_case(step).map_err(|error| {
-                Stop::Refused(format!("step {} (`{step}`), {error}", index + 1))
-            })
+            Step::from_case(step)
+                .map_err(|error| Stop::Refused(format!("step {} (`{step}`), {error}", index + 1)))
         };
         life.steps.iter().enumerate().map(read).collect()
     }
@@ -206,8 +212,14 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let retries = if faults.is_empty() { 0 } else { RETRIES };
         let script = Script { recovery: false, steps: &steps, items: &items, retries };
         let tree = Tree::new();
-        let child =
-            Child { tree: &tree, start: Time::START, uptime: UPTIME, faults: &faults, stacks, script };
+        let child = Child {
+            tree: &tree,
+            start: Time::START,
+            uptime: UPTIME,
+            faults: &faults,
+            stacks,
+            script,
+        };
         self.run_child(&child)
     }
 
@@ -284,11 +296,15 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let log = self.region.bytes().to_vec();
         let outcome = Outcome::read(&log, ending, child.start);
         for path in &outcome.outside {
-            let text = format!("the engine opened a file outside its directory for writing: {path}");
+            let text =
+                format!("the engine opened a file outside its directory for writing: {path}");
             (self.sent)(&Frame::Notice(text));
         }
         if let Some(call) = &outcome.refused {
-            return Err(Stop::Refused(format!("{} called {call}, which is not simulated", S::NAME)));
+            return Err(Stop::Refused(format!(
+                "{} called {call}, which is not simulated",
+                S::NAME
+            )));
         }
         Ok(Recovered { outcome, log })
     }

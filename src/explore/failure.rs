@@ -3,7 +3,8 @@
 use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
-use crate::oracle::{CrashKind, Violation};
+use crate::oracle::CrashKind;
+use crate::oracle::{ItemDiff, Violation};
 use crate::sim::Sim;
 use crate::text::{Word, quote, words};
 
@@ -94,12 +95,11 @@ pub(crate) fn after_crash<S: Sim>(
 }
 
 fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure {
-    case.expect = Expect::Violation(violation.class, Some(violation.signature.clone()));
+    case.expect = Expect::Violation(violation.class(), Some(violation.signature.clone()));
     case.known = None;
-    let shown = |value: &Option<Vec<u8>>| {
-        value.as_deref().map_or_else(|| "absent".to_owned(), quote)
-    };
-    let row = |diff: &crate::oracle::ItemDiff| ItemRow {
+    let shown =
+        |value: &Option<Vec<u8>>| value.as_deref().map_or_else(|| "absent".to_owned(), quote);
+    let row = |diff: &ItemDiff| ItemRow {
         item: quote(&diff.item),
         expected: shown(&diff.expected),
         found: shown(&diff.found),
@@ -107,9 +107,9 @@ fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure 
     };
     Failure {
         case: case.to_string(),
-        class: violation.class.to_string(),
+        class: violation.class().to_string(),
         signature: violation.signature.to_string(),
-        headline: violation.class.headline().to_owned(),
+        headline: violation.class().headline().to_owned(),
         message: violation.message.clone(),
         point: String::new(),
         items: violation.details.iter().map(row).collect(),

@@ -77,8 +77,8 @@ fn piece(pending: &Pending, draw: &mut impl FnMut(u64) -> u64) -> (GroupId, usiz
     let Some((group, piece)) = pending.pieces().rev().nth(back as usize) else {
         unreachable!("a point without pending pieces has one crash state, which is not drawn");
     };
-    let before = pending.group(group).map_or(0, |group| {
-        group.pieces().partition_point(|other| other.seq < piece.seq)
-    });
+    let before = pending
+        .group(group)
+        .map_or(0, |group| group.pieces().partition_point(|other| other.seq < piece.seq));
     (group.clone(), before)
 }

@@ -1,12 +1,14 @@
 //! Follows a run from moment to moment and says at the first one that breaks a promise.
 
-use crate::engine::Level;
+use std::rc::Rc;
+
 use crate::log::Phase;
-use crate::oracle::model::Model;
-use crate::oracle::{Class, CrashKind, Oracle, Violation};
+use crate::oracle::{Bound, Oracle};
+use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
+use crate::oracle::CrashKind;
+use crate::oracle::{Class, Violation};
 use crate::process::ending::Ending;
 use crate::sim::{OpOf, Sim, Step};
-use crate::state::State;
 use crate::time::Time;
 
 use super::moment::{Moment, Outcome, What};
@@ -14,27 +16,35 @@ use super::moment::{Moment, Outcome, What};
 /// The oracle of a run, and where in the run it is.
 pub(crate) struct Judge<S: Sim> {
     oracle: Oracle<S::Model>,
-    /// The steps of this life; the oracle knows its ops by number.
-    steps: std::rc::Rc<Vec<Step<OpOf<S>>>>,
-    ops: Vec<Option<crate::oracle::OpId>>,
+    /// The steps of this life.
+    steps: Rc<Vec<Step<OpOf<S>>>>,
+    /// How many steps were issued in the lives before: the oracle counts through.
+    before: u32,
     /// What the next read-back follows.
     after: After,
     /// The first read-back after a crash, until the second is compared with it.
-    first: Option<State>,
+    first: Option<Observed>,
     /// Whether any opening of the store ever returned.
     created: bool,
     /// The phase that began and has not ended, and since when.
     phase: Option<(Phase, Time)>,
     step: u32,
+    /// An error was injected; what it caused may pass when the same is tried again.
+    harmed: bool,
+    excused: Option<Violation>,
+    /// How the parts of a read-back that has not ended disagree.
+    inconsistent: Option<String>,
+    /// Whether some read-back was not compared with anything.
+    unchecked: bool,
 }
 
 /// What a read-back follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     /// A crash that no recovery has returned from.
-    Crash(CrashKind, Time),
+    Crash(Crash),
     /// A recovery that returned, and a restart without a crash.
-    Recovery,
+    Recovery(Crash),
     /// A restart without a crash.
     Restart,
     /// Nothing: the store is open and was written to.
@@ -45,13 +55,11 @@ impl<S: Sim> Clone for Judge<S> {
     fn clone(&self) -> Self {
         Self {
             oracle: self.oracle.clone(),
-            steps: self.steps.clone(),
-            ops: self.ops.clone(),
-            after: self.after,
+            steps: Rc::clone(&self.steps),
             first: self.first.clone(),
-            created: self.created,
-            phase: self.phase,
-            step: self.step,
+            excused: self.excused.clone(),
+            inconsistent: self.inconsistent.clone(),
+            ..*self
         }
     }
 }
@@ -61,31 +69,42 @@ impl<S: Sim> Judge<S> {
     pub(crate) fn new() -> Self {
         Self {
             oracle: Oracle::new(S::promises()),
-            steps: std::rc::Rc::default(),
-            ops: Vec::new(),
+            steps: Rc::default(),
+            before: 0,
             after: After::Restart,
             first: None,
             created: false,
             phase: None,
             step: 0,
+            harmed: false,
+            excused: None,
+            inconsistent: None,
+            unchecked: false,
         }
     }
 
     /// A life with these steps begins.
     pub(crate) fn begin(&mut self, steps: Vec<Step<OpOf<S>>>) {
-        self.ops = vec![None; steps.len()];
-        self.steps = std::rc::Rc::new(steps);
+        self.before += self.steps.len() as u32;
+        self.steps = Rc::new(steps);
         self.step = 0;
         self.phase = None;
     }
 
     /// The machine stops here.
     pub(crate) fn crash(&mut self, kind: CrashKind, at: Time) {
-        if let After::Crash(before, then) = self.after {
-            self.oracle.interrupted(before, then);
+        if let After::Crash(before) = self.after {
+            self.oracle.interrupted(&before);
         }
-        self.after = After::Crash(kind, at);
+        self.after = After::Crash(Crash { kind, at, creating: !self.created });
         self.first = None;
+        self.excused = None;
+    }
+
+    /// What decides, beside the disk, how a crash of this kind is judged.
+    pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> (u64, usize) {
+        let Bound { low, .. } = self.oracle.bound(kind, at);
+        (low, self.oracle.candidates())
     }
 
     /// Whether a step of this life was issued.
@@ -93,9 +112,9 @@ impl<S: Sim> Judge<S> {
         self.step > 0
     }
 
-    /// A number that changes whenever what a crash of this kind must leave changes.
-    pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> u64 {
-        self.oracle.bound(kind, at)
+    /// Whether some read-back was not compared with anything.
+    pub(crate) fn unchecked(&self) -> bool {
+        self.unchecked
     }
 
     /// Judges all that a child did that began at `start`, and how it ended.
@@ -105,30 +124,48 @@ impl<S: Sim> Judge<S> {
             self.moment(&Moment { at, ..moment.clone() })?;
         }
         if let Some(why) = &outcome.hung {
-            return Err(self.ended(Class::Hung, why.clone(), None));
+            return self.ended(Class::Hung, why.clone(), None);
         }
-        self.ending(&outcome.ending)
+        self.ending(&outcome.ending)?;
+        match self.excused.take() {
+            Some(violation) if !outcome.finished() => Err(violation),
+            _ => Ok(()),
+        }
     }
 
-    fn ending(&self, ending: &Ending) -> Result<(), Violation> {
+    fn ending(&mut self, ending: &Ending) -> Result<(), Violation> {
         let class = match ending {
             Ending::Finished => return Ok(()),
             Ending::Panicked { .. } => Class::Panicked,
             Ending::OutOfMemory { .. } => Class::OutOfMemory,
             Ending::HungSpin { .. } | Ending::Asleep { .. } => Class::Hung,
-            _ => Class::Aborted,
+            Ending::Aborted { .. } | Ending::StackOverflow { .. } | Ending::Killed { .. } => {
+                Class::Aborted
+            }
         };
-        Err(self.ended(class, ending.to_string(), ending.location()))
+        self.ended(class, ending.to_string(), ending.location())
     }
 
-    fn ended(&self, class: Class, how: String, location: Option<String>) -> Violation {
+    fn ended(&self, class: Class, how: String, location: Option<String>) -> Result<(), Violation> {
         let place = match (self.phase, self.step) {
             (Some((Phase::Open, _)), _) => "while opening".to_owned(),
             (Some((Phase::Close, _)), _) => "while closing".to_owned(),
             (Some((Phase::ReadBack, _)), _) => "while reading back".to_owned(),
             (None, step) => format!("in step {step}"),
         };
-        Violation::new(class, phase_word(self.phase), location, format!("{place}: {how}"))
+        let mut violation = Violation::new(class, format!("{place}: {how}"));
+        let signature = violation.signature.with_payload(self.phase_word());
+        violation.signature = signature.with_source(&location.unwrap_or_default());
+        Err(violation)
+    }
+
+    fn phase_word(&self) -> &'static str {
+        match self.phase {
+            Some((Phase::Open, _)) => "open",
+            Some((Phase::Close, _)) => "close",
+            Some((Phase::ReadBack, _)) => "read",
+            None => "step",
+        }
     }
 
     /// One thing that happened.
@@ -136,25 +173,32 @@ impl<S: Sim> Judge<S> {
         let at = moment.at;
         match &moment.what {
             What::Began(phase) => self.phase = Some((*phase, at)),
-            What::Opened(result) => return self.opened(result),
-            What::Closed(result) => self.closed(result),
-            What::Read(result) => {
+            What::Opened(Ok(())) => {
                 self.phase = None;
-                if let Err(error) = result {
-                    return self.loud(Class::ReadFailed, "read", error);
-                }
+                self.created = true;
+                self.excused = None;
             }
+            What::Opened(Err(error)) => return self.failed(Class::OpenFailed, error, at),
+            What::Closed(result) => self.closed(result.is_ok(), at),
+            What::Read(Ok(())) => self.phase = None,
+            What::Read(Err(error)) => return self.failed(Class::ReadFailed, error, at),
             What::Issued(step) => self.issued(*step, at),
             What::Returned(step, result) => {
-                let op = self.ops.get(*step as usize - 1).copied().flatten();
-                if let Some(op) = op {
-                    self.oracle.returned(op, result.as_ref().map(|ack| *ack).map_err(|_| ()), at);
-                }
+                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
+                self.oracle.returned(self.before + step, result, at);
             }
-            What::Inconsistent(how) => {
-                return Err(Violation::new(Class::Inconsistent, "read", None, how.clone()));
+            What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
+            What::Harmed(harm) => {
+                self.harmed = true;
+                self.oracle.harmed(*harm);
             }
-            What::Observed(state) => return self.observed(state, at),
+            What::Observed(state) => {
+                let from = self.phase.map_or(at, |(_, since)| since);
+                let inconsistent = self.inconsistent.take();
+                let read = ReadBack { state: state.clone(), failed: Vec::new(), inconsistent };
+                let seen = Observed { from, to: at, found: Found::Read(read) };
+                return self.observed(seen);
+            }
             What::Done => {}
         }
         Ok(())
@@ -163,72 +207,66 @@ impl<S: Sim> Judge<S> {
     fn issued(&mut self, step: u32, at: Time) {
         self.step = step;
         self.after = After::Live;
-        let index = step as usize - 1;
-        if let Some(Step::Op(op)) = self.steps.get(index) {
-            self.ops[index] = Some(self.oracle.issue(op.clone(), 0, at));
+        if let Some(Step::Op(op)) = self.steps.get(step as usize - 1) {
+            self.oracle.issue(self.before + step, 0, op, at);
         }
     }
 
-    fn opened(&mut self, result: &Result<(), String>) -> Result<(), Violation> {
-        self.phase = None;
-        match result {
-            Ok(()) => {
-                self.created = true;
+    /// Opening or reading failed. While errors are injected it may pass at the next try, and is
+    /// a violation only if it does not.
+    fn failed(&mut self, class: Class, error: &str, at: Time) -> Result<(), Violation> {
+        let from = self.phase.take().map_or(at, |(_, since)| since);
+        let seen = Observed { from, to: at, found: Found::Failed(class, error.to_owned()) };
+        match self.observed(seen) {
+            Err(violation) if self.harmed => {
+                self.excused = Some(violation);
                 Ok(())
             }
-            Err(error) if !self.created && matches!(self.after, After::Crash(..)) => {
-                self.loud(Class::CreateInterrupted, "open", error)
-            }
-            Err(error) => self.loud(Class::OpenFailed, "open", error),
+            judged => judged,
         }
     }
 
-    fn loud(&self, class: Class, what: &str, error: &str) -> Result<(), Violation> {
-        Err(Violation::new(class, what, None, error.to_owned()))
-    }
-
-    /// A clean close that returned lost nothing; one that failed promises nothing.
-    fn closed(&mut self, result: &Result<(), String>) {
+    /// A clean close promises what the sim says; one that failed promises nothing.
+    fn closed(&mut self, cleanly: bool, at: Time) {
         self.phase = None;
-        if result.is_ok() {
-            self.oracle.acknowledge_all(Level::Flushed);
+        if cleanly {
+            self.oracle.closed(at);
         }
         if self.after == After::Live {
             self.after = After::Restart;
         }
     }
 
-    fn observed(&mut self, state: &State, at: Time) -> Result<(), Violation> {
-        let from = self.phase.map_or(at, |(_, since)| since);
-        match self.after {
-            After::Crash(kind, then) => {
-                self.oracle.check(kind, then, (from, at), state)?;
-                self.oracle.recovered(kind, then, (from, at), state);
-                self.first = Some(state.clone());
-                self.after = After::Recovery;
+    fn observed(&mut self, seen: Observed) -> Result<(), Violation> {
+        let read = matches!(seen.found, Found::Read(_));
+        let passed = match self.after {
+            After::Crash(crash) => {
+                let passed = self.oracle.recovered(&crash, &seen)?;
+                if read {
+                    self.first = Some(seen);
+                    self.after = After::Recovery(crash);
+                }
+                passed
             }
-            After::Recovery => {
-                if let Some(first) = self.first.take().filter(|_| !S::Model::TIMED) {
-                    Oracle::<S::Model>::same(&first, state)?;
+            After::Recovery(crash) => {
+                if let Some(first) = self.first.take() {
+                    self.oracle.same(&first, &seen)?;
                 }
                 self.after = After::Live;
+                self.oracle.check(&crash, &seen)?
             }
             After::Restart => {
-                self.oracle.check(CrashKind::Process, from, (from, at), state)?;
-                self.oracle.recovered(CrashKind::Process, from, (from, at), state);
-                self.after = After::Live;
+                let at = seen.from;
+                let restart = Crash { kind: CrashKind::Process, at, creating: false };
+                let passed = self.oracle.recovered(&restart, &seen)?;
+                if read {
+                    self.after = After::Live;
+                }
+                passed
             }
-            After::Live => self.oracle.check_live((from, at), state)?,
-        }
+            After::Live => self.oracle.check_live(&seen)?,
+        };
+        self.unchecked |= passed == Passed::Unchecked;
         Ok(())
-    }
-}
-
-fn phase_word(phase: Option<(Phase, Time)>) -> &'static str {
-    match phase {
-        Some((Phase::Open, _)) => "open",
-        Some((Phase::Close, _)) => "close",
-        Some((Phase::ReadBack, _)) => "read",
-        None => "step",
     }
 }

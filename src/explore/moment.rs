@@ -2,7 +2,8 @@
 
 use crate::digest::{Digest, Digester};
 use crate::engine::Ack;
-use crate::log::{Event, Mark, Phase, Record, records};
+use crate::log::{Call, Event, Mark, Phase, Record, records};
+use crate::oracle::Harm;
 use crate::process::ending::Ending;
 use crate::script;
 use crate::state::State;
@@ -35,6 +36,8 @@ pub(crate) enum What {
     Observed(State),
     /// The parts of a read-back disagreed.
     Inconsistent(String),
+    /// An error was injected.
+    Harmed(Harm),
     /// The script was carried out to its end.
     Done,
 }
@@ -76,6 +79,13 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
     Some(Moment { at, what })
 }
 
+/// The error that was injected into a call, if one was.
+pub(crate) fn harm(at: Time, call: &Call<'_>) -> Option<Moment> {
+    let is_sync = call.door.contains("sync");
+    let harm = if is_sync { Harm::FailedSync } else { Harm::FailedWrite };
+    call.fault.then_some(Moment { at, what: What::Harmed(harm) })
+}
+
 impl Outcome {
     /// Reads the log of a child that began at `start`.
     pub(crate) fn read(log: &[u8], ending: Ending, start: Time) -> Self {
@@ -96,7 +106,7 @@ impl Outcome {
             digest(&record, &mut digester);
             match record.event {
                 Event::Effect(_) => outcome.effects += 1,
-                Event::Call(_) => {}
+                Event::Call(call) => outcome.moments.extend(harm(record.at, &call)),
                 Event::Mark(mark) => outcome.note(record.at, &mark),
             }
         }
@@ -133,7 +143,7 @@ fn digest(record: &Record<'_>, digester: &mut Digester) {
     let record = match record.event {
         Event::Effect(_) => return,
         Event::Call(call) => {
-            Record { event: Event::Call(crate::log::Call { stack: &[], ..call }), ..*record }
+            Record { event: Event::Call(Call { stack: &[], ..call }), ..*record }
         }
         Event::Mark(_) => *record,
     };

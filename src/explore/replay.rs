@@ -9,7 +9,8 @@ use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
-use crate::oracle::{CrashKind, Violation};
+use crate::oracle::CrashKind;
+use crate::oracle::Violation;
 use crate::sim::Sim;
 use crate::time::Time;
 
@@ -17,7 +18,7 @@ use super::calls::Calls;
 use super::explorer::{Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left, PAGES};
 use super::judge::Judge;
-use super::moment::moment;
+use super::moment::{harm, moment};
 use super::protocol::{Failure, Frame, Task};
 use super::trace;
 use super::walk::{Line, Point};
@@ -131,7 +132,11 @@ fn reach<S: Sim>(
                     })?;
                 }
             }
-            Event::Call(_) => {}
+            Event::Call(call) => {
+                if let Some(moment) = harm(record.at, &call) {
+                    let _ = judge.moment(&moment);
+                }
+            }
         }
     }
     let now = failure::within(calls, &found);
@@ -158,7 +163,9 @@ fn left(crash: &Crash, pending: &Pending) -> Result<Left, Stop> {
             let text = word.text();
             let pages = text.strip_prefix(PAGES).and_then(|number| number.parse().ok());
             pages.map(Left::Pages).ok_or_else(|| {
-                Stop::Refused(format!("`{text}` does not go with a process crash: expected {PAGES}N"))
+                Stop::Refused(format!(
+                    "`{text}` does not go with a process crash: expected {PAGES}N"
+                ))
             })
         }
         _ => Err(Stop::Refused(format!("a process crash takes {PAGES}N at most"))),
@@ -223,7 +230,8 @@ fn keep(tree: &Tree, folder: &Path) -> Result<(), Stop> {
         Stop::Refused(format!("--keep {}: {error}", path.display()))
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-    let occupied = std::fs::read_dir(folder).map_err(|error| failed(folder, error))?.next().is_some();
+    let occupied =
+        std::fs::read_dir(folder).map_err(|error| failed(folder, error))?.next().is_some();
     if occupied {
         return Err(Stop::Refused(format!("--keep {}: it is not empty", folder.display())));
     }

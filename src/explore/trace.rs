@@ -14,8 +14,11 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
             Event::Effect(_) => continue,
             Event::Call(call) => {
                 let path = if call.path.is_empty() { String::new() } else { quote(call.path) };
-                let other =
-                    if call.other.is_empty() { String::new() } else { format!(" {}", quote(call.other)) };
+                let other = if call.other.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {}", quote(call.other))
+                };
                 let [first, second] = call.arguments;
                 let result = match call.result {
                     error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),

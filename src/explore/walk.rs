@@ -12,7 +12,8 @@ use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
-use crate::oracle::{CrashKind, Violation};
+use crate::oracle::CrashKind;
+use crate::oracle::Violation;
 use crate::sim::Sim;
 use crate::time::Time;
 
@@ -22,7 +23,7 @@ use super::explorer::{Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left};
 use super::fates;
 use super::judge::Judge;
-use super::moment::{Outcome, moment};
+use super::moment::{Outcome, harm, moment};
 use super::protocol::Failure;
 
 /// How long the machine is down after a crash.
@@ -103,7 +104,7 @@ struct Walk<'a, S: Sim> {
     line: &'a Line,
     calls: Calls,
     /// States that were judged, with the kind of crash and the bound they were judged by.
-    judged: BTreeSet<(Digest, CrashKind, u64)>,
+    judged: BTreeSet<(Digest, CrashKind, (u64, usize))>,
     /// Recoveries that may be spent on this log, and the points they are spread over.
     allowance: u64,
     points: u64,
@@ -160,7 +161,11 @@ impl<S: Sim> Walk<'_, S> {
                         let _ = self.judge.moment(&moment);
                     }
                 }
-                Event::Call(_) => {}
+                Event::Call(call) => {
+                    if let Some(moment) = harm(record.at, &call) {
+                        let _ = self.judge.moment(&moment);
+                    }
+                }
             }
             if changed {
                 self.visit(explorer, &point)?;
@@ -181,7 +186,8 @@ impl<S: Sim> Walk<'_, S> {
         {
             let mut synced = self.pending.clone();
             synced.apply(effect, at);
-            explorer.tally.muted += (self.pending.len() - synced.len().min(self.pending.len())) as u64;
+            explorer.tally.muted +=
+                (self.pending.len() - synced.len().min(self.pending.len())) as u64;
             return Ok(());
         }
         self.interrupt_write(explorer, before, effect, at)?;
@@ -299,7 +305,8 @@ impl<S: Sim> Walk<'_, S> {
         }
         match violated {
             Err(violation) => {
-                let failure = self.failure(explorer, crashed, after_all.in_steps(), &violation, &outcome);
+                let failure =
+                    self.failure(explorer, crashed, after_all.in_steps(), &violation, &outcome);
                 explorer.violated(failure)
             }
             Ok(()) => {
@@ -355,7 +362,8 @@ impl<S: Sim> Walk<'_, S> {
             return false;
         }
         let is_new = self.nested.insert(digest);
-        is_new && (self.nested.len() < 4 || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
+        is_new
+            && (self.nested.len() < 4 || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
     }
 
     /// Walks the log of a recovery and of the life behind it.

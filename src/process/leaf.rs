@@ -52,11 +52,7 @@ impl Default for Limits {
 /// # Panics
 /// If the caller is not an explorer of a [`Template`](super::template::Template) on its only
 /// thread, or if the system refuses another process.
-pub fn run(
-    region: &Region,
-    limits: &Limits,
-    body: impl FnOnce(&'static Region) + Send,
-) -> Ending {
+pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
     assert!(super::start::is_template(), "a leaf is forked by an explorer of a template only");
     region.admit();
     let limit = memory_in_use() + limits.stack as u64 + limits.memory;
