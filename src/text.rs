@@ -119,10 +119,10 @@ fn repeat(chars: &[char], at: &mut usize) -> Result<Option<usize>, TextError> {
         return Ok(None);
     }
     let column = *at + 1;
-    let digits: String =
-        chars[*at + 1..].iter().take_while(|c| c.is_ascii_digit()).collect();
+    let digits: String = chars[*at + 1..].iter().take_while(|c| c.is_ascii_digit()).collect();
     *at += 1 + digits.len();
-    let times = digits.parse().map_err(|_| TextError::new(column, "expected a number after `*`"))?;
+    let times =
+        digits.parse().map_err(|_| TextError::new(column, "expected a number after `*`"))?;
     Ok(Some(times))
 }
 
@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn what_is_quoted_reads_back() {
-        for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"] {
+        for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"]
+        {
             assert_eq!(back(bytes), bytes);
         }
         assert_eq!(back(&[7; 5000]), [7; 5000]);

@@ -120,11 +120,8 @@ impl Content {
     }
 
     fn page_mut(&mut self, number: u64) -> &mut [u8; PAGE] {
-        let page = self
-            .chunk_mut(number)
-            .pages
-            .entry(number)
-            .or_insert_with(|| Arc::new(Page::zeroed()));
+        let page =
+            self.chunk_mut(number).pages.entry(number).or_insert_with(|| Arc::new(Page::zeroed()));
         Arc::make_mut(page).bytes_mut()
     }
 

@@ -5,7 +5,10 @@ use crate::state::State;
 use crate::time::Time;
 
 /// The in-memory reference: what a store must show after some ops.
-pub trait Model: Clone + Default + 'static {
+///
+/// Equal models are one candidate from then on, so `==` must compare all that decides what a
+/// model will ever show, deadlines included. A derived `PartialEq` does.
+pub trait Model: Clone + Default + PartialEq + 'static {
     /// One operation.
     type Op: Operation;
 
@@ -24,5 +27,23 @@ pub trait Model: Clone + Default + 'static {
     fn partial(op: &Self::Op) -> Vec<Self::Op> {
         let _ = op;
         Vec::new()
+    }
+
+    /// The items that an op is about, or `None` for the whole store (a sync, a clear). Two uses:
+    /// changes are found without comparing whole states (a wrong answer costs time, not truth),
+    /// and, where the order is promised per key or per part, the acknowledgement of an op covers
+    /// the parts of these items alone.
+    fn items(op: &Self::Op) -> Option<Vec<Vec<u8>>> {
+        let _ = op;
+        None
+    }
+
+    /// A model that shows this state, if the state is all there is to it. Needed only where a
+    /// recovery may show what no prefix of the history shows
+    /// ([`Order::Custom`](super::Order::Custom), or atomic ops across parts): without
+    /// it, what happens after such a recovery is not checked.
+    fn restored(state: &State) -> Option<Self> {
+        let _ = state;
+        None
     }
 }

@@ -1,0 +1,384 @@
+//! The candidates: what the store may have been told and may have done, fed as the run goes on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::diff::Replica;
+use super::floor::Floors;
+use super::history::{Graph, Issued, Node, NodeId};
+use super::line::Line;
+use super::model::Model;
+use super::observed::Crash;
+use super::promise::{Answer, CrashKind, Harm, Order, Promises};
+use crate::engine::{Ack, Level};
+use crate::time::Time;
+
+/// More candidates than this are not followed: see [`Oracle::lost_track`].
+pub const MOST_CANDIDATES: usize = 256;
+
+/// A history to which the next op may be added.
+pub(super) struct Candidate<M> {
+    pub(super) id: NodeId,
+    /// Its model, unless it went on with the history of the next op; then it can be replayed.
+    pub(super) replica: Option<Arc<Replica<M>>>,
+}
+
+impl<M> Clone for Candidate<M> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, replica: self.replica.clone() }
+    }
+}
+
+/// What a store promised so far, and what it may show after a crash.
+///
+/// It is fed the marks of the run in their order. At a crash point it is asked with
+/// [`Oracle::check`], which changes nothing. To go on after a recovery, clone it and call
+/// [`Oracle::recovered`]. A clone shares all history; the first of two clones that is fed again
+/// copies a few words per op.
+pub struct Oracle<M: Model> {
+    pub(super) promises: Arc<Promises<M>>,
+    pub(super) graph: Arc<Graph<M>>,
+    /// The histories that contain all that returned. With several clients they are closed: if an
+    /// op that is in flight may be added to one, the longer one is there too.
+    pub(super) candidates: Vec<Candidate<M>>,
+    pub(super) issued: Arc<Vec<Issued<M::Op>>>,
+    /// For each client, how many of its ops were issued.
+    pub(super) counts: Vec<u32>,
+    /// The ops that have not returned, as places in `issued`.
+    pub(super) in_flight: Vec<usize>,
+    pub(super) floors: Arc<Floors>,
+    /// The worst crash since a recovery returned: it still counts if the recovery was cut.
+    pub(super) worst: Option<CrashKind>,
+    /// The store was never opened to the end.
+    pub(super) creating: bool,
+    pub(super) answer: Answer,
+    /// Bytes at rest were changed: what is missing was not reordered, but lost.
+    pub(super) rotten: bool,
+    pub(super) lost_track: bool,
+}
+
+impl<M: Model> Clone for Oracle<M> {
+    fn clone(&self) -> Self {
+        Self {
+            promises: self.promises.clone(),
+            graph: self.graph.clone(),
+            candidates: self.candidates.clone(),
+            issued: self.issued.clone(),
+            counts: self.counts.clone(),
+            in_flight: self.in_flight.clone(),
+            floors: self.floors.clone(),
+            ..*self
+        }
+    }
+}
+
+/// What decides a check beside what was read: two crashes of one run, of the same kind and at the
+/// same bound, have the same answers, unless the model is [`Model::TIMED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bound {
+    /// How many ops must survive, summed over clients (and over parts, where the order is by
+    /// part).
+    pub low: u64,
+    /// How many ops were issued.
+    pub issued: u64,
+}
+
+impl<M: Model> Oracle<M> {
+    /// An empty store that made these promises.
+    pub fn new(promises: Promises<M>) -> Self {
+        let graph = Graph::new();
+        let replica = graph.nodes[0].snapshot.clone();
+        Self {
+            promises: Arc::new(promises),
+            graph: Arc::new(graph),
+            candidates: vec![Candidate { id: 0, replica }],
+            issued: Arc::default(),
+            counts: Vec::new(),
+            in_flight: Vec::new(),
+            floors: Arc::default(),
+            worst: None,
+            creating: false,
+            answer: Answer::Right,
+            rotten: false,
+            lost_track: false,
+        }
+    }
+
+    /// Step `step` of the workload was issued by a client, who is counted from 0 and waits for
+    /// each op before the next.
+    pub fn issue(&mut self, step: u32, client: usize, op: &M::Op, at: Time) {
+        if self.counts.len() <= client {
+            self.counts.resize(client + 1, 0);
+        }
+        let index = self.counts[client];
+        self.counts[client] += 1;
+        let (place, op) = (self.issued.len(), Arc::new(op.clone()));
+        let issued = Issued { step, client, index, op, at, result: None };
+        Arc::make_mut(&mut self.issued).push(issued);
+        self.in_flight.push(place);
+        if self.lost_track {
+            return;
+        }
+        // The old candidates are closed already under the ops issued before.
+        let mut open: VecDeque<(usize, bool)> =
+            (0..self.candidates.len()).map(|old| (old, false)).collect();
+        while let Some((candidate, all)) = open.pop_front() {
+            let before = self.candidates.len();
+            for flight in self.in_flight.clone() {
+                if all || flight == place {
+                    self.add_op(candidate, flight);
+                }
+            }
+            open.extend((before..self.candidates.len()).map(|new| (new, true)));
+            if self.overflow() {
+                return;
+            }
+        }
+    }
+
+    /// Step `step` returned: with what it promised, or with an error. A step that was in flight
+    /// when the store crashed returns no more; that is ignored.
+    pub fn returned(&mut self, step: u32, result: Result<Ack, ()>, at: Time) {
+        let of_step = |place: &usize| self.issued[*place].step == step;
+        let Some(slot) = self.in_flight.iter().position(|place| of_step(place)) else { return };
+        let place = self.in_flight.remove(slot);
+        Arc::make_mut(&mut self.issued)[place].result = Some((result, at));
+        match result {
+            Ok(ack) => self.succeeded(place, ack, at),
+            Err(()) => self.failed(place, at),
+        }
+        self.overflow();
+    }
+
+    /// The store was closed in good order.
+    pub fn closed(&mut self, at: Time) {
+        self.promise_all(self.promises.close, at);
+    }
+
+    /// Something was done to the engine; what it promises from here on is the weakest of what it
+    /// promises after each.
+    pub fn harmed(&mut self, harm: Harm) {
+        self.answer = self.answer.min(self.promises.answer(harm));
+        self.rotten |= harm == Harm::BitRot;
+    }
+
+    /// The recovery after this crash was itself cut: it settles nothing. What was in flight will
+    /// not return, and what was promised for later is not promised any more. If it was the power
+    /// that failed, it has failed for whatever recovery returns next, even if that one follows a
+    /// mere process crash.
+    pub fn interrupted(&mut self, crash: &Crash) {
+        self.worst = self.worst.max(Some(crash.kind));
+        self.creating |= crash.creating;
+        self.in_flight.clear();
+        Arc::make_mut(&mut self.floors).settle(crash.at);
+    }
+
+    /// The worst kind of crash that the store has to recover from.
+    pub(super) fn worst(&self, kind: CrashKind) -> CrashKind {
+        self.worst.map_or(kind, |worst| worst.max(kind))
+    }
+
+    /// What decides a check now beside what is read.
+    pub fn bound(&self, kind: CrashKind, at: Time) -> Bound {
+        let low = self.floors.sum(self.worst(kind), at);
+        Bound { low, issued: self.issued.len() as u64 }
+    }
+
+    /// How many histories the next op may be added to.
+    pub fn candidates(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Whether it is no longer known what the store may show: there were more candidates than
+    /// [`MOST_CANDIDATES`], or a recovery went on from a state that was not checked. From then on
+    /// no state is compared, checks answer
+    /// [`Unchecked`](super::observed::Passed::Unchecked), and the run should inject no more
+    /// faults.
+    pub fn lost_track(&self) -> bool {
+        self.lost_track
+    }
+
+    /// What the sim promised.
+    pub fn promises(&self) -> &Promises<M> {
+        &self.promises
+    }
+
+    fn overflow(&mut self) -> bool {
+        self.lost_track |= self.candidates.len() > MOST_CANDIDATES;
+        if self.lost_track {
+            self.candidates.clear();
+        }
+        self.lost_track
+    }
+
+    /// Adds an op to a candidate, whole and in parts, if it comes next there.
+    fn add_op(&mut self, candidate: usize, place: usize) {
+        let Issued { client, index, ref op, at, .. } = self.issued[place];
+        let op = op.clone();
+        let node = &self.graph.nodes[self.candidates[candidate].id];
+        if node.count(client) != index || node.begun.contains(&client) {
+            return;
+        }
+        // The whole op last: its model is the candidate's own, moved on, and in reports the line
+        // that goes on longest is the last one.
+        for part in M::partial(&op) {
+            let replica = self.replica(candidate, at);
+            self.apply(candidate, place, replica, (Arc::new(part), at), true);
+        }
+        let replica = self.replica(candidate, at);
+        self.candidates[candidate].replica = None;
+        self.apply(candidate, place, replica, (op, at), false);
+    }
+
+    /// The model of a candidate, kept there too.
+    fn replica(&mut self, candidate: usize, at: Time) -> Arc<Replica<M>> {
+        let Candidate { id, replica } = &mut self.candidates[candidate];
+        let model = || Arc::new(Replica::new(self.graph.model(*id), at));
+        replica.get_or_insert_with(model).clone()
+    }
+
+    fn apply(
+        &mut self,
+        candidate: usize,
+        place: usize,
+        mut replica: Arc<Replica<M>>,
+        applied: (Arc<M::Op>, Time),
+        part: bool,
+    ) {
+        let Issued { client, index, .. } = self.issued[place];
+        let mut node = self.graph.child(self.candidates[candidate].id);
+        node.changes = Arc::make_mut(&mut replica).apply(&applied.0, applied.1);
+        node.digest = replica.shown().digest();
+        node.issued = Some(place);
+        node.applied = Some(applied);
+        node.since += 1;
+        if part {
+            node.begun.push(client);
+            node.begun.sort_unstable();
+        } else {
+            take(&mut node, client, index + 1);
+        }
+        if Graph::wants_snapshot(&node, &replica) {
+            node.since = 0;
+            node.snapshot = Some(replica.clone());
+        }
+        self.add(node, Some(replica));
+    }
+
+    /// Adds a node as a candidate, or, where a candidate shows and will show the same, as a
+    /// second way to that one.
+    pub(super) fn add(&mut self, node: Node<M>, replica: Option<Arc<Replica<M>>>) {
+        // Part by part each history counts by itself, and a sim's predicate may see more in it.
+        let same = matches!(self.promises.order, Order::Prefix).then(|| self.find(&node, &replica));
+        let graph = Arc::make_mut(&mut self.graph);
+        match same.flatten() {
+            Some(same) => graph.beside.entry(same).or_default().extend(node.parent),
+            None => {
+                let id = graph.push(node);
+                self.candidates.push(Candidate { id, replica });
+            }
+        }
+    }
+
+    fn find(&self, node: &Node<M>, replica: &Option<Arc<Replica<M>>>) -> Option<NodeId> {
+        let alike = |candidate: &&Candidate<M>| {
+            let other = &self.graph.nodes[candidate.id];
+            (&other.taken, &other.begun, other.digest) == (&node.taken, &node.begun, node.digest)
+        };
+        let mut alike = self.candidates.iter().filter(alike).peekable();
+        alike.peek()?;
+        let replayed = || node.parent.map(|parent| self.graph.model(parent));
+        let model = replica.as_ref().map(|replica| replica.model().clone()).or_else(replayed)?;
+        let equal = |candidate: &&Candidate<M>| match &candidate.replica {
+            Some(replica) => *replica.model() == model,
+            None => self.graph.model(candidate.id) == model,
+        };
+        alike.find(equal).map(|candidate| candidate.id)
+    }
+
+    fn succeeded(&mut self, place: usize, ack: Ack, at: Time) {
+        let Issued { client, index, ref op, .. } = self.issued[place];
+        let parts = self.parts_of(place, op);
+        let graph = &self.graph;
+        self.candidates.retain(|candidate| graph.nodes[candidate.id].count(client) > index);
+        let floors = Arc::make_mut(&mut self.floors);
+        for part in parts {
+            floors.promise(part, client, index + 1, ack, at);
+        }
+    }
+
+    /// The parts of the store that an op's acknowledgement covers; `None` is the whole of it. An
+    /// op that does not say what it is about is about what it changed; if it changed nothing, it
+    /// is a sync.
+    fn parts_of(&self, place: usize, op: &M::Op) -> Vec<Option<Vec<u8>>> {
+        if matches!(self.promises.order, Order::Prefix | Order::Custom(_)) {
+            return vec![None];
+        }
+        let changed = || {
+            let ids = self.candidates.iter().map(|candidate| candidate.id);
+            let nodes = ids.map(|id| &self.graph.nodes[id]);
+            let changes = nodes.filter(|node| node.issued == Some(place)).flat_map(|n| &n.changes);
+            changes.map(|change| change.item.to_vec()).collect()
+        };
+        let items = M::items(op).unwrap_or_else(changed);
+        let mut parts: Vec<_> = items.iter().map(|item| self.promises.part(item)).collect();
+        if parts.is_empty() {
+            parts.push(None);
+        }
+        parts.sort();
+        parts.dedup();
+        parts
+    }
+
+    /// An op failed: it may have happened, or not. What was promised for later is void, because
+    /// no engine can keep it once the sync it relied on has failed; the next acknowledgement
+    /// covers it again.
+    fn failed(&mut self, place: usize, at: Time) {
+        let Issued { client, index, .. } = self.issued[place];
+        Arc::make_mut(&mut self.floors).settle(at);
+        let graph = self.graph.clone();
+        let with = |candidate: &Candidate<M>| graph.nodes[candidate.id].count(client) > index;
+        let (with, without): (Vec<_>, _) = self.candidates.drain(..).partition(with);
+        self.candidates = with;
+        drop(graph);
+        for Candidate { id, replica } in without {
+            let mut node = self.graph.child(id);
+            node.issued = Some(place);
+            node.begun.retain(|begun| *begun != client);
+            take(&mut node, client, index + 1);
+            self.add(node, replica);
+        }
+    }
+
+    /// Promises all that returned.
+    pub(super) fn promise_all(&mut self, level: Level, at: Time) {
+        let mut counts = self.counts.clone();
+        for place in &self.in_flight {
+            let Issued { client, index, .. } = self.issued[*place];
+            counts[client] = counts[client].min(index);
+        }
+        let floors = Arc::make_mut(&mut self.floors);
+        for (client, count) in counts.into_iter().enumerate() {
+            floors.promise(None, client, count, Ack::Now(level), at);
+        }
+    }
+
+    /// The histories of all candidates, each from the empty store on.
+    pub(super) fn lines(&self, kind: CrashKind, at: Time) -> impl Iterator<Item = Line<'_, M>> {
+        let low = self.floors.low(None, kind, at);
+        self.candidates.iter().map(move |candidate| Line {
+            graph: &self.graph,
+            issued: &self.issued,
+            path: self.graph.path(candidate.id),
+            low: low.clone(),
+        })
+    }
+}
+
+/// Settles ops of a client in a node.
+fn take<M: Model>(node: &mut Node<M>, client: usize, count: u32) {
+    if node.taken.len() <= client {
+        node.taken.resize(client + 1, 0);
+    }
+    node.taken[client] = count;
+}

@@ -1,0 +1,121 @@
+//! How many ops must survive: raised by acknowledgements, and by time where they say so.
+
+use std::collections::BTreeMap;
+
+use super::promise::CrashKind;
+use crate::engine::{Ack, Level};
+use crate::time::Time;
+
+/// How many of one client's ops must survive one kind of crash.
+#[derive(Clone, Debug, Default)]
+struct Floor {
+    now: u32,
+    /// What will be added: from this time on, this many. Both rise strictly.
+    later: Vec<(Time, u32)>,
+}
+
+impl Floor {
+    fn at(&self, time: Time) -> u32 {
+        let due = self.later.partition_point(|(deadline, _)| *deadline <= time);
+        let later = due.checked_sub(1).map_or(0, |last| self.later[last].1);
+        self.now.max(later)
+    }
+
+    fn raise(&mut self, count: u32) {
+        self.now = self.now.max(count);
+    }
+
+    fn raise_from(&mut self, deadline: Time, count: u32) {
+        while self.later.last().is_some_and(|(last, _)| *last >= deadline) {
+            self.later.pop();
+        }
+        self.later.push((deadline, count));
+    }
+
+    /// Takes what is due at `time`, so that what waits stays short.
+    fn take_due(&mut self, time: Time) {
+        self.now = self.at(time);
+        self.later.retain(|(deadline, _)| *deadline > time);
+    }
+}
+
+/// One client's floors for the two kinds of crash.
+#[derive(Clone, Debug, Default)]
+struct Both {
+    process: Floor,
+    power: Floor,
+}
+
+/// The floors of a store: for the whole of it, and for parts of it where the order is promised
+/// part by part; by client.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Floors {
+    whole: Vec<Both>,
+    parts: BTreeMap<Vec<u8>, Vec<Both>>,
+}
+
+impl Floors {
+    /// An op returned at `at` and said `ack`: the first `count` ops of this client are covered,
+    /// in this part or in the whole store.
+    pub(super) fn promise(
+        &mut self,
+        part: Option<Vec<u8>>,
+        client: usize,
+        count: u32,
+        ack: Ack,
+        at: Time,
+    ) {
+        let clients = match part {
+            None => &mut self.whole,
+            Some(part) => self.parts.entry(part).or_default(),
+        };
+        if clients.len() <= client {
+            clients.resize_with(client + 1, Both::default);
+        }
+        let Both { process, power } = &mut clients[client];
+        let level = match ack {
+            Ack::Now(level) | Ack::Within(level, _) => level,
+        };
+        for (floor, needed) in [(process, Level::Flushed), (power, Level::Durable)] {
+            floor.take_due(at);
+            match ack {
+                _ if level < needed => {}
+                Ack::Now(_) => floor.raise(count),
+                Ack::Within(_, delay) => floor.raise_from(at + delay, count),
+            }
+        }
+    }
+
+    /// Takes what is due at `time`; what is not is promised no more.
+    pub(super) fn settle(&mut self, time: Time) {
+        for both in self.whole.iter_mut().chain(self.parts.values_mut().flatten()) {
+            for floor in [&mut both.process, &mut both.power] {
+                floor.take_due(time);
+                floor.later.clear();
+            }
+        }
+    }
+
+    /// How many ops of each client must survive a crash, in this part or anywhere. A client that
+    /// is not listed has promised nothing.
+    pub(super) fn low(&self, part: Option<&[u8]>, kind: CrashKind, time: Time) -> Vec<u32> {
+        let at = |both: &Both| match kind {
+            CrashKind::Process => both.process.at(time),
+            CrashKind::Power => both.power.at(time),
+        };
+        let mut low: Vec<u32> = self.whole.iter().map(at).collect();
+        let part = part.and_then(|part| self.parts.get(part)).map_or(&[][..], Vec::as_slice);
+        low.resize(low.len().max(part.len()), 0);
+        for (low, both) in low.iter_mut().zip(part) {
+            *low = (*low).max(at(both));
+        }
+        low
+    }
+
+    /// The sum of all floors: along one run it tells them apart, as none ever falls.
+    pub(super) fn sum(&self, kind: CrashKind, time: Time) -> u64 {
+        let sum = |low: Vec<u32>| low.into_iter().map(u64::from).sum::<u64>();
+        let parts = self.parts.keys().map(|part| sum(self.low(Some(part), kind, time)));
+        sum(self.low(None, kind, time)) + parts.sum::<u64>()
+    }
+}

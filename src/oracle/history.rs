@@ -1,0 +1,241 @@
+//! The histories that a store may have had, as one graph.
+//!
+//! A node is a history: its parent's, and one op more. The node with no parent is the empty
+//! store. With one client and no error the graph is a chain, and its nodes are the prefixes of
+//! the run. An op that was in flight or failed branches it, for the op may have happened or not;
+//! clients whose ops overlap branch it by the orders in which these may have happened.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::diff::{Change, Replica, differences};
+use super::model::Model;
+use crate::digest::Digest;
+use crate::engine::Ack;
+use crate::state::State;
+use crate::time::Time;
+
+/// The place of a node in its graph; a parent's is smaller than its children's.
+pub(super) type NodeId = usize;
+
+/// A model is kept at least this many ops apart, and as many as it has items: so all that are
+/// kept cost no more than the history, and the model of any node is a short replay away.
+const STRIDE: usize = 64;
+
+/// An op that was issued.
+#[derive(Clone)]
+pub(super) struct Issued<Op> {
+    pub(super) step: u32,
+    pub(super) client: usize,
+    /// Which of the client's ops it is, from 0.
+    pub(super) index: u32,
+    pub(super) op: Arc<Op>,
+    /// When it was issued.
+    pub(super) at: Time,
+    /// How it returned, and when; `None` while it is in flight.
+    pub(super) result: Option<(Result<Ack, ()>, Time)>,
+}
+
+/// One history.
+pub(super) struct Node<M: Model> {
+    pub(super) parent: Option<NodeId>,
+    /// The op that was issued, as a place in the list of all; `None` for the empty store and for
+    /// what a recovery showed.
+    pub(super) issued: Option<usize>,
+    /// What was applied for it, with the time of its issue; `None` if it did not happen.
+    pub(super) applied: Option<(Arc<M::Op>, Time)>,
+    /// For each client, how many of its ops are settled in this history. Those before the last
+    /// recovery all are.
+    pub(super) taken: Vec<u32>,
+    /// The clients whose next op happened in part.
+    pub(super) begun: Vec<usize>,
+    /// What it shows that its parent does not.
+    pub(super) changes: Vec<Change>,
+    pub(super) digest: Digest,
+    pub(super) snapshot: Option<Arc<Replica<M>>>,
+    /// Ops since the last node that has a snapshot.
+    pub(super) since: usize,
+}
+
+impl<M: Model> Node<M> {
+    /// Whether it contains these many ops of each client.
+    pub(super) fn reaches(&self, low: &[u32]) -> bool {
+        low.iter().enumerate().all(|(client, low)| self.count(client) >= *low)
+    }
+
+    /// How many ops of a client are settled here.
+    pub(super) fn count(&self, client: usize) -> u32 {
+        self.taken.get(client).copied().unwrap_or(0)
+    }
+}
+
+/// All histories that a store may have had, and those that a recovery ruled out.
+pub(super) struct Graph<M: Model> {
+    pub(super) nodes: Vec<Arc<Node<M>>>,
+    /// Whether the store may still have had it.
+    pub(super) kept: Vec<bool>,
+    /// Further parents of a node that was reached in several ways.
+    pub(super) beside: BTreeMap<NodeId, Vec<NodeId>>,
+    /// The nodes that are kept, by what they show.
+    index: BTreeSet<(Digest, NodeId)>,
+}
+
+/// By hand: a derived one would ask for `M::Op: Clone` in vain.
+impl<M: Model> Clone for Graph<M> {
+    fn clone(&self) -> Self {
+        let (nodes, kept) = (self.nodes.clone(), self.kept.clone());
+        Self { nodes, kept, beside: self.beside.clone(), index: self.index.clone() }
+    }
+}
+
+impl<M: Model> Graph<M> {
+    /// The empty store alone.
+    pub(super) fn new() -> Self {
+        let start = Replica::new(M::default(), Time::START);
+        let (nodes, kept) = (Vec::new(), Vec::new());
+        let mut graph = Self { nodes, kept, beside: BTreeMap::new(), index: BTreeSet::new() };
+        graph.push(Node {
+            parent: None,
+            issued: None,
+            applied: None,
+            taken: Vec::new(),
+            begun: Vec::new(),
+            changes: differences(&State::new(), start.shown()),
+            digest: start.shown().digest(),
+            snapshot: Some(Arc::new(start)),
+            since: 0,
+        });
+        graph
+    }
+
+    pub(super) fn push(&mut self, node: Node<M>) -> NodeId {
+        let id = self.nodes.len();
+        self.index.insert((node.digest, id));
+        self.nodes.push(Arc::new(node));
+        self.kept.push(true);
+        id
+    }
+
+    /// A node below `parent` that shows the same; the caller says what came to pass.
+    pub(super) fn child(&self, parent: NodeId) -> Node<M> {
+        let above = &self.nodes[parent];
+        Node {
+            parent: Some(parent),
+            issued: None,
+            applied: None,
+            taken: above.taken.clone(),
+            begun: above.begun.clone(),
+            changes: Vec::new(),
+            digest: above.digest,
+            snapshot: None,
+            since: above.since,
+        }
+    }
+
+    /// Whether the model of a node is so far from the last snapshot that it wants one.
+    pub(super) fn wants_snapshot(node: &Node<M>, replica: &Replica<M>) -> bool {
+        node.since >= STRIDE.max(replica.shown().len())
+    }
+
+    /// The nodes that are kept and show this, the youngest first. Two states with equal digests
+    /// are taken as equal: a digest is 64 bits, a night is below 10^13 comparisons, and no engine
+    /// aims at a collision, so one wrong pass is to be expected in some 10^6 nights. Where a match
+    /// has lasting effect (a recovery) the states themselves are compared.
+    pub(super) fn showing(&self, digest: Digest) -> impl Iterator<Item = NodeId> {
+        self.index.range((digest, 0)..=(digest, NodeId::MAX)).rev().map(|(_, id)| *id)
+    }
+
+    /// The nodes that are kept.
+    pub(super) fn kept(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.nodes.len()).filter(|id| self.kept[*id])
+    }
+
+    /// The nodes from the empty store to this one.
+    pub(super) fn path(&self, to: NodeId) -> Vec<NodeId> {
+        let above = |id: &NodeId| self.nodes[*id].parent;
+        let mut path: Vec<NodeId> = std::iter::successors(Some(to), above).collect();
+        path.reverse();
+        path
+    }
+
+    /// Keeps these nodes and all that they may have come from.
+    pub(super) fn keep(&mut self, ids: &[NodeId]) {
+        let mut kept = vec![false; self.nodes.len()];
+        let mut open = ids.to_vec();
+        while let Some(id) = open.pop() {
+            if !kept[id] {
+                kept[id] = true;
+                open.extend(self.nodes[id].parent);
+                open.extend(self.beside.get(&id).into_iter().flatten());
+            }
+        }
+        self.index.retain(|(_, id)| kept[*id]);
+        self.kept = kept;
+    }
+
+    /// The model of a node, replayed from the nearest one that was kept.
+    pub(super) fn model(&self, id: NodeId) -> M {
+        let mut replay = Vec::new();
+        let mut at = Some(id);
+        let mut model = M::default();
+        while let Some(node) = at.map(|id| &self.nodes[id]) {
+            if let Some(snapshot) = &node.snapshot {
+                model = snapshot.model().clone();
+                break;
+            }
+            replay.extend(&node.applied);
+            at = node.parent;
+        }
+        for (op, at) in replay.into_iter().rev() {
+            model.apply(op, *at);
+        }
+        model
+    }
+
+    /// Visits these nodes, in the order of their ids, each with its model. Along a chain each op
+    /// is applied once.
+    pub(super) fn each_model(
+        &self,
+        ids: impl Iterator<Item = NodeId>,
+        mut visit: impl FnMut(NodeId, &mut M),
+    ) {
+        let mut last: Option<(NodeId, M)> = None;
+        for id in ids {
+            let node = &self.nodes[id];
+            let mut model = match last.take() {
+                Some((parent, mut model))
+                    if node.parent == Some(parent) && node.snapshot.is_none() =>
+                {
+                    if let Some((op, at)) = &node.applied {
+                        model.apply(op, *at);
+                    }
+                    model
+                }
+                _ => self.model(id),
+            };
+            visit(id, &mut model);
+            last = Some((id, model));
+        }
+    }
+
+    /// What each node that is kept shows at `at` that its parent does not, by id.
+    pub(super) fn view(&self, at: Time) -> Vec<Cow<'_, [Change]>> {
+        if !M::TIMED {
+            return self.nodes.iter().map(|node| Cow::Borrowed(&node.changes[..])).collect();
+        }
+        let mut view = vec![Cow::Borrowed(&[][..]); self.nodes.len()];
+        let mut last = (NodeId::MAX, State::new());
+        self.each_model(self.kept(), |id, model| {
+            let state = model.state(at).clone();
+            let before = match self.nodes[id].parent {
+                Some(parent) if parent != last.0 => self.model(parent).state(at).clone(),
+                Some(_) => std::mem::take(&mut last.1),
+                None => State::new(),
+            };
+            view[id] = Cow::Owned(differences(&before, &state));
+            last = (id, state);
+        });
+        view
+    }
+}

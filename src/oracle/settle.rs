@@ -1,0 +1,122 @@
+//! Life after a recovery: what it showed is where the history goes on.
+
+use std::sync::Arc;
+
+use super::candidates::{Candidate, Oracle};
+use super::check::Sight;
+use super::diff::{Replica, differences};
+use super::history::Node;
+use super::line::Line;
+use super::model::Model;
+use super::observed::{Crash, Found, Observed, Passed};
+use super::promise::{CrashKind, Order};
+use super::violation::Violation;
+use crate::time::Time;
+
+/// A history that goes on after a recovery.
+type Settled<M> = (Node<M>, Arc<Replica<M>>);
+
+impl<M: Model> Oracle<M> {
+    /// A recovery returned and showed this: checks it as [`Oracle::check`] does, and goes on with
+    /// the histories that it fits. What it did not show may never come back. What had to survive
+    /// before must survive still; whether more must is up to
+    /// [`Promises::recovery`](super::promise::Promises::recovery). Ops in flight are settled.
+    ///
+    /// If the order is not `Prefix`, there may be no model of what was shown (see
+    /// [`Model::restored`]); then this and all later answers are `Unchecked`.
+    ///
+    /// # Errors
+    /// The violation; the oracle is then as before.
+    pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<Passed, Violation> {
+        let passed = self.check(crash, seen)?;
+        let Found::Read(read) = &seen.found else { return Ok(passed) };
+        if passed == Passed::Unchecked {
+            self.lost_track = true;
+            self.candidates.clear();
+            return Ok(passed);
+        }
+        let sight = self.sight(seen, read);
+        let settled = self.settled(self.worst(crash.kind), crash.at, &sight);
+        self.candidates.clear();
+        for (mut node, replica) in settled {
+            node.issued = None;
+            node.applied = None;
+            node.taken.clone_from(&self.counts);
+            node.begun.clear();
+            self.add(node, Some(replica));
+        }
+        let ids: Vec<_> = self.candidates.iter().map(|candidate| candidate.id).collect();
+        Arc::make_mut(&mut self.graph).keep(&ids);
+        self.worst = None;
+        self.creating = false;
+        self.in_flight.clear();
+        Arc::make_mut(&mut self.floors).settle(crash.at);
+        self.promise_all(self.promises.recovery, seen.to);
+        self.lost_track |= self.candidates.is_empty();
+        Ok(if self.lost_track { Passed::Unchecked } else { passed })
+    }
+
+    fn settled(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+        match self.promises.order {
+            Order::Prefix => self.settled_prefixes(kind, at, sight),
+            Order::PrefixPerPart(_) | Order::PerKey => self.settled_parts(kind, at, sight),
+            Order::Custom(_) => self.settled_custom(kind, at, sight),
+        }
+    }
+
+    /// The longest first: where two show the same for good, the shorter one leads to it as well.
+    fn settled_prefixes(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+        let settle = |id| {
+            let replica = Arc::new(Replica::new(self.graph.model(id), sight.to));
+            let mut node = self.graph.child(id);
+            node.digest = replica.shown().digest();
+            node.snapshot = Some(replica.clone());
+            node.since = 0;
+            (node, replica)
+        };
+        self.fitting(kind, at, sight).into_iter().rev().map(settle).collect()
+    }
+
+    fn settled_parts(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+        let mut cuts = Vec::new();
+        let view = self.graph.view(sight.from);
+        for line in self.lines(kind, at) {
+            if let Ok(places) = self.places(kind, at, &view, sight, &line) {
+                cuts.push((line.path, places));
+            }
+        }
+        drop(view);
+        let promises = self.promises.clone();
+        let part = |item: &[u8]| promises.part(item).unwrap_or_default();
+        let graph = Arc::make_mut(&mut self.graph);
+        let cut =
+            |(path, places): (Vec<_>, _)| super::parts::cut(graph, &path, &places, part, sight);
+        cuts.into_iter().filter_map(cut).collect()
+    }
+
+    /// A sim's predicate knows no place: the histories that it accepts go on whole, with the
+    /// state that was shown behind them.
+    fn settled_custom(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+        let Order::Custom(allows) = self.promises.order else { return Vec::new() };
+        let lines = self.candidates.iter().zip(self.lines(kind, at));
+        let accepted = lines.filter(|(_, line)| allows(sight.state, line));
+        let settle = |(candidate, _): (&Candidate<M>, Line<'_, M>)| {
+            let id = candidate.id;
+            let mut model = self.graph.model(id);
+            let before = model.state(sight.to).clone();
+            if before != *sight.state {
+                model = M::restored(sight.state)?;
+            }
+            let replica = Arc::new(Replica::new(model, sight.to));
+            let node = Node {
+                changes: differences(&before, sight.state),
+                digest: replica.shown().digest(),
+                snapshot: Some(replica.clone()),
+                since: 0,
+                ..self.graph.child(id)
+            };
+            Some((node, replica))
+        };
+        accepted.filter_map(settle).collect()
+    }
+}

@@ -1,0 +1,276 @@
+//! A broken promise: its class, what makes two of them the same, and the items that show it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::quote;
+
+/// What kind of promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The store shows an earlier state than it promised: acknowledged ops at its end are gone.
+    LostWrite,
+    /// An op is missing although a later one is there.
+    Hole,
+    /// A part of an atomic op is there and a part is not.
+    TornBatch,
+    /// A deleted or expired value is back, or one that an earlier recovery did not show.
+    Resurrected,
+    /// An item shows a value that was written to it, but never in this history.
+    WrongValue,
+    /// An item shows a value that was never written to it.
+    PhantomValue,
+    /// The store cannot be opened.
+    OpenFailed,
+    /// The store opens, but an item cannot be read.
+    ReadFailed,
+    /// Scan, lookup and count disagree.
+    Inconsistent,
+    /// The engine panicked.
+    Panicked,
+    /// The engine ended the process.
+    Aborted,
+    /// The engine does not come to an end.
+    Hung,
+    /// The engine asked for more memory than it may have.
+    OutOfMemory,
+    /// Opening the store twice, with nothing written between, shows two states.
+    NotIdempotent,
+    /// A thread or a descriptor outlives the engine.
+    Leaked,
+    /// The store cannot be opened after a crash during its very first open.
+    CreateInterrupted,
+}
+
+impl Class {
+    /// Every class, in the order of the documentation.
+    pub const ALL: [Self; 16] = [
+        Self::LostWrite,
+        Self::Hole,
+        Self::TornBatch,
+        Self::Resurrected,
+        Self::WrongValue,
+        Self::PhantomValue,
+        Self::OpenFailed,
+        Self::ReadFailed,
+        Self::Inconsistent,
+        Self::Panicked,
+        Self::Aborted,
+        Self::Hung,
+        Self::OutOfMemory,
+        Self::NotIdempotent,
+        Self::Leaked,
+        Self::CreateInterrupted,
+    ];
+
+    /// The word of the case grammar.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LostWrite => "lost-write",
+            Self::Hole => "hole",
+            Self::TornBatch => "torn-batch",
+            Self::Resurrected => "resurrected",
+            Self::WrongValue => "wrong-value",
+            Self::PhantomValue => "phantom-value",
+            Self::OpenFailed => "open-failed",
+            Self::ReadFailed => "read-failed",
+            Self::Inconsistent => "inconsistent",
+            Self::Panicked => "panicked",
+            Self::Aborted => "aborted",
+            Self::Hung => "hung",
+            Self::OutOfMemory => "out-of-memory",
+            Self::NotIdempotent => "not-idempotent",
+            Self::Leaked => "leaked",
+            Self::CreateInterrupted => "create-interrupted",
+        }
+    }
+
+    /// The violation in plain words, as the headline of a report.
+    pub fn headline(self) -> &'static str {
+        match self {
+            Self::LostWrite => "lost a write that had been acknowledged",
+            Self::Hole => "lost a write but kept a later one",
+            Self::TornBatch => "kept only a part of an atomic write",
+            Self::Resurrected => "brought back what was gone",
+            Self::WrongValue => "shows a value out of its turn",
+            Self::PhantomValue => "shows a value that was never written",
+            Self::OpenFailed => "cannot be opened after a crash",
+            Self::ReadFailed => "cannot be read after a crash",
+            Self::Inconsistent => "contradicts itself",
+            Self::Panicked => "panicked",
+            Self::Aborted => "ended the process",
+            Self::Hung => "does not come to an end",
+            Self::OutOfMemory => "asked for too much memory",
+            Self::NotIdempotent => "shows another state when opened again",
+            Self::Leaked => "left threads or descriptors behind",
+            Self::CreateInterrupted => "cannot be opened after a crash while it was created",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Class {
+    type Err = SignatureError;
+
+    fn from_str(name: &str) -> Result<Self, SignatureError> {
+        let class = Self::ALL.into_iter().find(|class| class.name() == name);
+        class.ok_or_else(|| SignatureError(name.into()))
+    }
+}
+
+/// A word that names no class of violation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no class of violation")]
+pub struct SignatureError(String);
+
+/// What makes two failures the same: the class, a normalised payload (such as the kind of op
+/// that was lost), and the engine's source line if it is known. Message text, keys, values, times
+/// and thread ids are no part of it.
+///
+/// Shown as one word of the case grammar, `lost-write:put@src/log.rs:40`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Signature {
+    class: Class,
+    payload: String,
+    source: String,
+}
+
+impl Signature {
+    /// The signature of a class alone.
+    pub fn new(class: Class) -> Self {
+        Self { class, payload: String::new(), source: String::new() }
+    }
+
+    /// With a payload. What is not a letter, a digit, `-`, `_` or `.` becomes `_`.
+    #[must_use]
+    pub fn with_payload(mut self, payload: &str) -> Self {
+        self.payload = plain(payload, "-_.");
+        self
+    }
+
+    /// With the engine's source line, such as `src/log.rs:40`. What has no place in a plain word
+    /// becomes `_`.
+    #[must_use]
+    pub fn with_source(mut self, source: &str) -> Self {
+        self.source = plain(source, "-_./:+");
+        self
+    }
+
+    /// The class.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+}
+
+fn plain(text: &str, marks: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+    text.chars().map(|c| if keep(c) { c } else { '_' }).collect()
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class.name())?;
+        if !self.payload.is_empty() {
+            write!(f, ":{}", self.payload)?;
+        }
+        if !self.source.is_empty() {
+            write!(f, "@{}", self.source)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Signature {
+    type Err = SignatureError;
+
+    fn from_str(text: &str) -> Result<Self, SignatureError> {
+        let (rest, source) = text.split_once('@').unwrap_or((text, ""));
+        let (class, payload) = rest.split_once(':').unwrap_or((rest, ""));
+        Ok(Self::new(class.parse()?).with_payload(payload).with_source(source))
+    }
+}
+
+/// One item that shows a violation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemDiff {
+    /// The item.
+    pub item: Vec<u8>,
+    /// Its value in the nearest state that was allowed; `None` if it is absent there.
+    pub expected: Option<Vec<u8>>,
+    /// Its value in the store; `None` if it is absent.
+    pub found: Option<Vec<u8>>,
+    /// Where the two come from, such as `acknowledged durable at step 4`.
+    pub note: String,
+}
+
+impl fmt::Debug for ItemDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<Vec<u8>>| value.as_deref().map_or("absent".into(), quote);
+        let (expected, found) = (value(&self.expected), value(&self.found));
+        write!(f, "{}: expected {expected}, found {found} ({})", quote(&self.item), self.note)
+    }
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// What makes it the same as another one; its class too.
+    pub signature: Signature,
+    /// The items that differ from the nearest state that was allowed, in the order of their
+    /// bytes. Empty where no state was read.
+    pub details: Vec<ItemDiff>,
+    /// What happened, for people; may name steps, and carry the engine's own words.
+    pub message: String,
+}
+
+impl Violation {
+    /// A violation that shows in no item: the engine could not be opened, panicked, hung, ...
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { signature: Signature::new(class), details: Vec::new(), message: message.into() }
+    }
+
+    /// What kind of promise was broken.
+    pub fn class(&self) -> Class {
+        self.signature.class()
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.signature, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_reads_back_by_its_name() {
+        for class in Class::ALL {
+            assert_eq!(class.to_string().parse(), Ok(class));
+            assert_eq!(Class::ALL.iter().filter(|c| c.name() == class.name()).count(), 1);
+        }
+        assert!("lost".parse::<Class>().is_err());
+    }
+
+    #[test]
+    fn a_signature_is_one_word_that_reads_back() {
+        let bare = Signature::new(Class::Hole);
+        let kind = bare.clone().with_payload("put");
+        let full = kind.clone().with_source("src/log file.rs:40");
+        assert_eq!(full.to_string(), "hole:put@src/log_file.rs:40");
+        for signature in [bare, kind, full, Signature::new(Class::Hung).with_source("a@b:1")] {
+            assert_eq!(signature.to_string().parse(), Ok(signature.clone()));
+            assert_eq!(quote(signature.to_string().as_bytes()), signature.to_string());
+        }
+    }
+}
