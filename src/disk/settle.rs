@@ -91,10 +91,11 @@ impl Pending {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
         let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
-        let mut blocks = BTreeMap::new();
+        let (mut blocks, mut touched) = (BTreeMap::new(), Vec::new());
         for piece in &settled {
             files.extend(piece.file());
-            blocks.extend(self.touched(piece).into_iter().map(|block| (block, piece.seq)));
+            self.touched(piece, &mut touched);
+            blocks.extend(touched.drain(..).map(|block| (block, piece.seq)));
             if let Some((ino, _, size)) = piece.sizes() {
                 self.change_durable(ino, |content| content.set_size(size));
             }
@@ -156,14 +157,17 @@ impl Pending {
         }
     }
 
-    /// The blocks with a version that a piece made.
-    pub(super) fn touched(&self, piece: &Piece) -> Vec<(Ino, u64)> {
-        let Some((ino, first, last)) = piece.blocks() else { return Vec::new() };
-        if first == last {
-            return vec![(ino, first)];
+    /// Adds the blocks with a version that a piece made.
+    pub(super) fn touched(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
+        match piece.blocks() {
+            None => {}
+            Some((ino, first, last)) if first == last => blocks.push((ino, first)),
+            Some((ino, first, last)) => {
+                let versions = self.blocks.range((ino, first)..=(ino, last));
+                let touched = versions.filter(|(_, block)| block.has(piece.seq));
+                blocks.extend(touched.map(|(key, _)| *key));
+            }
         }
-        let blocks = self.blocks.range((ino, first)..=(ino, last));
-        blocks.filter(|(_, block)| block.has(piece.seq)).map(|(key, _)| *key).collect()
     }
 
     /// Moves the versions of a block up to that of a piece into the durable content.
