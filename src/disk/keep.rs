@@ -153,8 +153,7 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            let needs = group.pieces()[..end].iter().filter_map(|piece| piece.needs.as_ref());
-            for (other, seq) in needs.flat_map(|needs| needs.iter()) {
+            for (other, seq) in group.pieces()[..end].iter().flat_map(Piece::needs) {
                 let Some(needed) = self.group(other).map(|group| group.before(seq + 1)) else {
                     continue;
                 };

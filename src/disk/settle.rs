@@ -22,16 +22,14 @@ impl Pending {
     /// Makes durable what a successful sync promises.
     pub(super) fn sync(&mut self, sync: Sync, at: Time) {
         let mut limits = BTreeMap::new();
+        let blocks = blocks_of(sync);
         for key in self.synced(sync) {
-            let newest = self.unsynced.get(&key).into_iter().flatten();
-            let (Sync::Pages { .. }, Aspect::Data) = (sync, key.1) else {
-                newest.for_each(|(id, &seq)| raise(&mut limits, id, seq));
-                continue;
-            };
-            let blocks = blocks_of(sync);
-            newest
-                .filter(|(id, _)| !matches!(id, GroupId::Block(_, b) if !blocks.contains(b)))
-                .for_each(|(id, &seq)| raise(&mut limits, id, seq));
+            for (id, &seq) in self.unsynced.get(&key).into_iter().flatten() {
+                if !matches!(id, GroupId::Block(_, number) if !blocks.contains(number)) {
+                    let limit = limits.entry(id.clone()).or_default();
+                    *limit = seq.max(*limit);
+                }
+            }
         }
         self.close_limits(&mut limits);
         self.settle(limits, at);
@@ -68,10 +66,8 @@ impl Pending {
             if !self.constrained.contains(&id) {
                 continue;
             }
-            let kept = &group.pieces()[..group.before(limit + 1)];
-            for (other, seq) in
-                kept.iter().flat_map(|piece| piece.needs.iter().flat_map(|n| n.iter()))
-            {
+            let settled = &group.pieces()[..group.before(limit + 1)];
+            for (other, seq) in settled.iter().flat_map(Piece::needs) {
                 if limits.get(other).is_none_or(|limit| limit < seq) {
                     limits.insert(other.clone(), *seq);
                     open.push(other.clone());
@@ -368,11 +364,6 @@ impl Pending {
         self.order.insert(piece.seq, id.clone());
         Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
     }
-}
-
-fn raise(limits: &mut BTreeMap<GroupId, u64>, id: &GroupId, seq: u64) {
-    let limit = limits.entry(id.clone()).or_default();
-    *limit = seq.max(*limit);
 }
 
 /// The blocks that a sync call is about.
