@@ -1,28 +1,836 @@
-//! Facts about what a crash may leave of a simulated disk.
+//! Facts about what a crash may leave of a simulated disk, on each profile.
 
+#[path = "crash_states/property.rs"]
+mod property;
 #[path = "crash_states/rig.rs"]
 mod rig;
 
-use crashpoint::disk::profile::Profile;
-use rig::{reachable, reachable_torn};
+use std::collections::BTreeSet;
+
+use crashpoint::disk::effect::{Effect, Ino, Kind};
+use crashpoint::disk::family;
+use crashpoint::disk::fate::{Fate, Keep};
+use crashpoint::disk::piece::GroupId;
+use crashpoint::disk::profile::{Class, Home, Need, On, Profile, TearRule};
+use crashpoint::text::words;
+use crashpoint::time::Time;
+use rig::{Rig, reachable, reachable_torn, text};
+
+const POSIX: &Profile = &Profile::POSIX;
+const TAIL: &Profile = &Profile::TAIL_PREFIX;
+
+/// The states of a test, one a line; `nothing` is an empty root directory.
+fn lines(states: &str) -> BTreeSet<String> {
+    let states = states.lines().map(str::trim).filter(|line| !line.is_empty());
+    states.map(|line| line.replace("nothing", "")).collect()
+}
+
+/// A crash at any moment of the program leaves exactly these states.
+#[track_caller]
+fn leaves(profile: &Profile, program: &str, states: &str) {
+    let (found, expected) = (reachable(profile, program), lines(states));
+    let extra: Vec<_> = found.difference(&expected).collect();
+    let missing: Vec<_> = expected.difference(&found).collect();
+    assert!(
+        extra.is_empty() && missing.is_empty(),
+        "{}: not expected {extra:#?}, missing {missing:#?}",
+        profile.name
+    );
+}
+
+/// A crash after the last line of the program leaves exactly these states.
+#[track_caller]
+fn ends_in(profile: &Profile, program: &str, states: &str) {
+    let (setup, body) = program.split_once("body").expect("a program has a body");
+    let mut rig = Rig::new(profile, setup);
+    rig.run(body);
+    assert_eq!(rig.states(), lines(states), "{}", profile.name);
+}
+
+// Sync rules.
 
 #[test]
-fn print_all() {
-    for p in Profile::all() {
-        for program in [
-            "write a 0 9000 o\nbody\ntruncate a 100\nappend a 50 n",
-            "body\ncreat t\nwrite t 0 2 n\nrename t f",
-            "write f 0 2 o\nbody\ncreat t\nwrite t 0 2 n\nrename t f",
-            "write a 0 2509 a\nbody\nappend a 13 b\nappend a 2500 c",
-            "write a 0 10 x\nbody\nrename a b\nrename b c",
-            "mkdir a\nbody\nrename a b\nrename b c",
-            "write f 0 4096 o\nbody\ntruncate f 8192\nwrite f 0 320 n",
-        ] {
-            println!("{} {program:?}", p.name);
-            for s in reachable(p, program) {
-                println!("    {s}");
+fn what_is_in_the_cache_alone_may_vanish_and_may_stay() {
+    for profile in Profile::all() {
+        let states = reachable(profile, "body; creat f; write f 0 3 n");
+        assert!(states.contains("") && states.contains("f=n*3"), "{states:?}");
+    }
+}
+
+#[test]
+fn sync_leaves_one_state() {
+    for profile in Profile::all() {
+        let program = "write f 0 9000 o; body; mkdir d; write d/g 0 5000 n; rename f d/f; \
+                       truncate d/f 100; sync";
+        ends_in(profile, program, "d/; d/f=o*100; d/g=n*5000");
+    }
+}
+
+#[test]
+fn fsync_of_a_file_and_of_its_directory_makes_it_durable() {
+    for profile in Profile::all() {
+        ends_in(profile, "body; creat f; write f 0 5000 n; fsync f; fsync .", "f=n*5000");
+    }
+}
+
+#[test]
+fn fsync_of_a_new_file_covers_its_name_on_tail_prefix_alone() {
+    let program = "body; creat f; write f 0 3 n; fsync f";
+    ends_in(POSIX, program, "nothing\nf=n*3");
+    ends_in(TAIL, program, "f=n*3");
+}
+
+#[test]
+fn fsync_of_a_renamed_file_covers_the_rename_on_tail_prefix_alone() {
+    let program = "write f 0 3 o; body; rename f g; fsync g";
+    ends_in(POSIX, program, "nothing\nf=o*3\ng=o*3\nf=o*3; g=o*3");
+    ends_in(TAIL, program, "g=o*3");
+}
+
+#[test]
+fn fsync_of_a_file_makes_the_entries_of_others_durable_up_to_its_own_alone() {
+    let program = "body; creat a; creat f; creat b; fsync f";
+    ends_in(TAIL, program, "a=; f=\na=; b=; f=");
+}
+
+#[test]
+fn fdatasync_covers_data_and_size() {
+    for profile in Profile::all() {
+        ends_in(profile, "write f 0 3 o; body; append f 5000 n; fdatasync f", "f=o*3 n*5000");
+    }
+}
+
+#[test]
+fn fsync_of_one_file_leaves_another_pending() {
+    let program = "write f 0 3 o; write g 0 3 o; body; write f 0 3 n; write g 0 3 n; fsync g";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=o*3; g=n*3\nf=n*3; g=n*3");
+    }
+}
+
+#[test]
+fn fsync_of_a_directory_covers_entries_but_no_data() {
+    let program = "mkdir d; body; write d/x 0 3 n; fsync d";
+    ends_in(POSIX, program, "d/; d/x=\nd/; d/x=.*3\nd/; d/x=n*3");
+    ends_in(TAIL, program, "d/; d/x=\nd/; d/x=n*3");
+}
+
+#[test]
+fn fsync_of_a_directory_covers_no_other_directory_on_posix() {
+    let program = "mkdir d; mkdir e; body; creat e/y; creat d/x; fsync d";
+    ends_in(POSIX, program, "d/; d/x=; e/\nd/; d/x=; e/; e/y=");
+    ends_in(TAIL, program, "d/; d/x=; e/; e/y=");
+}
+
+#[test]
+fn fsync_of_a_new_directory_covers_its_own_name_on_tail_prefix_alone() {
+    let program = "body; mkdir d; fsync d";
+    ends_in(POSIX, program, "nothing\nd/");
+    ends_in(TAIL, program, "d/");
+}
+
+#[test]
+fn fsync_of_a_directory_reaches_nothing_in_its_new_subdirectories() {
+    let program = "mkdir d; body; mkdir d/e; creat d/e/x; fsync d";
+    for profile in Profile::all() {
+        ends_in(profile, program, "d/; d/e/\nd/; d/e/; d/e/x=");
+    }
+}
+
+#[test]
+fn sync_file_range_promises_nothing() {
+    for profile in Profile::all() {
+        let program = "write f 0 4096 o; body; write f 0 4096 n; sync-range f 0 0";
+        ends_in(profile, program, "f=o*4096\nf=n*4096");
+    }
+}
+
+#[test]
+fn sync_file_range_covers_its_blocks_where_a_profile_says_so() {
+    let range = Profile { sync_range: POSIX.fsync_file, ..Profile::POSIX };
+    let program = "write f 0 8192 o; body; write f 0 8192 n; sync-range f 4096 10";
+    ends_in(&range, program, "f=n*8192\nf=o*4096 n*4096");
+}
+
+#[test]
+fn every_sync_covers_what_was_written_before_it_and_not_what_comes_after() {
+    for profile in Profile::all() {
+        let program = "write f 0 1 o; body; write f 0 1 a; fsync f; write f 0 1 b";
+        ends_in(profile, program, "f=a*1\nf=b*1");
+    }
+}
+
+// Data and sizes. The programs are Ferrite's and GenMC's.
+
+#[test]
+fn an_append_shows_any_size_and_zeros_on_posix_and_a_clean_prefix_on_tail_prefix() {
+    let program = "write a 0 2509 a; body; append a 13 b; append a 2500 c";
+    let posix = "
+        a=a*2509
+        a=a*2509 .*13
+        a=a*2509 .*1587
+        a=a*2509 .*1587 c*926
+        a=a*2509 .*2513
+        a=a*2509 b*13
+        a=a*2509 b*13 .*1574
+        a=a*2509 b*13 .*1574 c*926
+        a=a*2509 b*13 .*2500
+        a=a*2509 b*13 c*1574
+        a=a*2509 b*13 c*1574 .*926
+        a=a*2509 b*13 c*2500";
+    leaves(POSIX, program, posix);
+    let tail = "a=a*2509\na=a*2509 b*13\na=a*2509 b*13 c*1574\na=a*2509 b*13 c*2500";
+    leaves(TAIL, program, tail);
+}
+
+#[test]
+fn overwrites_of_one_block_keep_their_order() {
+    let program = "write f 0 2 o; body; write f 0 1 a; write f 1 1 b";
+    for profile in Profile::all() {
+        leaves(profile, program, "f=o*2\nf=a*1 o*1\nf=a*1 b*1");
+    }
+}
+
+#[test]
+fn overwrites_of_two_blocks_keep_their_order_on_tail_prefix_alone() {
+    let program = "write f 0 8192 o; body; write f 4096 4096 n; write f 0 4096 m";
+    let tail = "f=o*8192\nf=o*4096 n*4096\nf=m*4096 n*4096";
+    leaves(POSIX, program, &format!("{tail}\nf=m*4096 o*4096"));
+    leaves(TAIL, program, tail);
+}
+
+#[test]
+fn overwrites_of_two_files_have_no_order() {
+    let program = "write f 0 1 o; write g 0 1 o; body; write f 0 1 n; write g 0 1 n";
+    for profile in Profile::all() {
+        leaves(profile, program, "f=o*1; g=o*1\nf=n*1; g=o*1\nf=o*1; g=n*1\nf=n*1; g=n*1");
+    }
+}
+
+#[test]
+fn an_overwrite_may_overtake_an_earlier_create() {
+    let program = "write g 0 1 o; body; creat h; write g 0 1 n";
+    for profile in Profile::all() {
+        leaves(profile, program, "g=o*1\ng=n*1\ng=o*1; h=\ng=n*1; h=");
+    }
+}
+
+#[test]
+fn an_overwrite_may_overtake_a_truncation_upwards_on_posix_alone() {
+    let program = "write f 0 4096 o; body; truncate f 8192; write f 0 320 n";
+    let tail = "f=o*4096\nf=o*4096 .*4096\nf=n*320 o*3776 .*4096";
+    leaves(POSIX, program, &format!("{tail}\nf=n*320 o*3776"));
+    leaves(TAIL, program, tail);
+}
+
+#[test]
+fn a_truncation_inside_a_block_may_zero_its_end_and_keep_the_old_size_on_posix() {
+    let program = "write a 0 9000 o; body; truncate a 100; append a 50 n";
+    let posix = "
+        a=o*9000
+        a=o*100
+        a=o*150
+        a=o*100 n*50
+        a=o*100 .*50
+        a=o*4096 .*4904
+        a=o*8192 .*808
+        a=o*4096 .*4096 o*808
+        a=o*100 .*8900
+        a=o*100 .*3996 o*4904
+        a=o*100 .*8092 o*808
+        a=o*100 .*3996 o*4096 .*808
+        a=o*100 n*50 .*8850
+        a=o*100 n*50 .*3946 o*4904
+        a=o*100 n*50 .*8042 o*808
+        a=o*100 n*50 .*3946 o*4096 .*808";
+    leaves(POSIX, program, posix);
+    leaves(TAIL, program, "a=o*9000\na=o*100\na=o*100 n*50");
+}
+
+#[test]
+fn a_rewrite_in_place_may_leave_the_file_empty() {
+    let program = "write f 0 3 o; body; open-trunc f; write f 0 3 n; close f";
+    leaves(POSIX, program, "f=o*3\nf=\nf=.*3\nf=n*3");
+    leaves(TAIL, program, "f=o*3\nf=\nf=n*3");
+}
+
+#[test]
+fn a_hole_that_was_synced_stays_one() {
+    for profile in Profile::all() {
+        let program = "write f 0 12288 o; body; punch f 4096 4096; zero-range f 12000 500; fsync f";
+        ends_in(profile, program, "f=o*4096 .*4096 o*3808 .*500");
+    }
+}
+
+#[test]
+fn what_is_cut_off_and_regrown_is_zeros_once_synced() {
+    for profile in Profile::all() {
+        let program = "write f 0 9000 o; body; truncate f 100; truncate f 9000; fsync f";
+        ends_in(profile, program, "f=o*100 .*8900");
+    }
+}
+
+#[test]
+fn tail_prefix_never_leaves_a_hole() {
+    let program = "body; creat f; append f 5000 a; append f 5000 b; append f 100 c; sync; \
+                   append f 9000 d";
+    for state in reachable(TAIL, program) {
+        assert!(!state.contains('.'), "{state}");
+    }
+}
+
+// Names.
+
+#[test]
+fn a_file_created_by_rename_may_be_empty() {
+    let program = "body; creat t; write t 0 2 n; rename t f";
+    let tail = "nothing\nt=\nt=n*2\nf=\nf=n*2";
+    let posix = "t=.*2\nf=.*2\nf=; t=\nf=.*2; t=.*2\nf=n*2; t=n*2";
+    leaves(POSIX, program, &format!("{tail}\n{posix}"));
+    leaves(TAIL, program, tail);
+}
+
+#[test]
+fn a_file_replaced_by_rename_may_be_empty() {
+    let program = "write f 0 2 o; body; creat t; write t 0 2 n; rename t f";
+    let tail = "f=o*2\nf=o*2; t=\nf=o*2; t=n*2\nf=\nf=n*2";
+    let posix = "f=o*2; t=.*2\nf=.*2\nf=; t=\nf=.*2; t=.*2\nf=n*2; t=n*2";
+    leaves(POSIX, program, &format!("{tail}\n{posix}"));
+    leaves(TAIL, program, tail);
+}
+
+#[test]
+fn a_file_synced_before_it_replaces_another_is_never_empty_at_the_new_name() {
+    let program = "write f 0 2 o; body; creat t; write t 0 2 n; fsync t; rename t f";
+    for profile in Profile::all() {
+        let torn = ["f=", "f=.*2"];
+        assert!(torn.iter().all(|state| !reachable(profile, program).contains(*state)));
+    }
+}
+
+#[test]
+fn chained_renames_of_a_file_leave_any_of_its_names_on_posix() {
+    let program = "write a 0 1 x; body; rename a b; rename b c";
+    leaves(TAIL, program, "a=x*1\nb=x*1\nc=x*1");
+    let posix = "nothing\na=x*1\nb=x*1\nc=x*1\na=x*1; b=x*1\na=x*1; c=x*1\nb=x*1; c=x*1\n\
+                 a=x*1; b=x*1; c=x*1";
+    leaves(POSIX, program, posix);
+}
+
+#[test]
+fn a_directory_has_one_parent_however_often_it_moves() {
+    for profile in Profile::all() {
+        leaves(profile, "mkdir a; body; rename a b; rename b c", "a/\nb/\nc/");
+        leaves(profile, "body; mkdir a; rename a b; rename b a", "nothing\na/\nb/");
+        let program = "mkdir a; creat a/x; mkdir p; mkdir q; body; rename a p/a; rename p/a q/a";
+        leaves(profile, program, "a/; a/x=; p/; q/\np/; p/a/; p/a/x=; q/\np/; q/; q/a/; q/a/x=");
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_a_moved_directory_does_not_bury_it() {
+    for profile in Profile::all() {
+        let program = "mkdir a; creat a/x; body; rename a b; creat a";
+        leaves(profile, program, "a/; a/x=\nb/; b/x=\na=; b/; b/x=");
+        let program = "mkdir a; mkdir b; body; exchange a b; rename a c";
+        leaves(profile, program, "a/; b/\nb/; c/");
+    }
+}
+
+#[test]
+fn a_directory_never_moves_into_one_that_was_lost_or_into_itself() {
+    for profile in Profile::all() {
+        let program = "mkdir a; body; mkdir p; rename a p/a; fsync .";
+        ends_in(profile, program, "p/; p/a/");
+        let program = "mkdir a; body; mkdir p; rename a p/a";
+        leaves(profile, program, "a/\na/; p/\np/; p/a/");
+        // First b moves into a and out again, then a into b.
+        let program = "mkdir a; mkdir b; body; rename b a/b; rename a/b c; rename a c/a";
+        leaves(profile, program, "a/; b/\na/; a/b/\na/; c/\nc/; c/a/");
+    }
+}
+
+#[test]
+fn a_moved_directory_is_durable_when_either_parent_is_synced() {
+    for parent in ["p", "q"] {
+        let program = format!("mkdir p; mkdir q; mkdir p/a; body; rename p/a q/a; fsync {parent}");
+        ends_in(POSIX, &program, "p/; q/; q/a/");
+    }
+}
+
+#[test]
+fn hard_links_share_what_is_kept_of_their_file() {
+    let program = "write a 0 1 o; body; link a b; write b 0 1 n";
+    for profile in Profile::all() {
+        leaves(profile, program, "a=o*1\na=n*1\na=o*1; b=o*1\na=n*1; b=n*1");
+    }
+}
+
+#[test]
+fn a_symbolic_link_is_never_empty() {
+    for profile in Profile::all() {
+        leaves(profile, "body; symlink target s", "nothing\ns->target");
+    }
+}
+
+#[test]
+fn a_mode_is_durable_with_its_inode() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 1 o");
+        rig.run("chmod f 256");
+        let (all, nothing) = (rig.pending.keep(&Fate::all()), rig.pending.keep(&Fate::nothing()));
+        assert_eq!(all.digest, nothing.digest);
+        assert_eq!(nothing.tree.node(rig.find("f")).map(|node| node.mode), Some(256));
+    }
+}
+
+// Files without a name.
+
+#[test]
+fn a_synced_file_has_its_data_should_its_unlink_be_lost() {
+    for profile in Profile::all() {
+        let program = "body; write f 0 3 a; sync; write f 0 3 b; fsync f; unlink f";
+        ends_in(profile, program, "nothing\nf=b*3");
+    }
+    // On posix the name may come back though it was never durable.
+    let program = "body; creat f; write f 0 3 n; fsync f; unlink f";
+    ends_in(POSIX, program, "nothing\nf=n*3");
+}
+
+#[test]
+fn an_unlinked_file_may_come_back_with_a_part_of_what_was_pending() {
+    let program = "write f 0 1 o; body; write f 0 1 n; unlink f";
+    for profile in Profile::all() {
+        ends_in(profile, program, "nothing\nf=o*1\nf=n*1");
+    }
+}
+
+#[test]
+fn a_removed_directory_may_come_back_with_what_was_in_it() {
+    let program = "mkdir d; write d/x 0 1 o; body; unlink d/x; rmdir d";
+    for profile in Profile::all() {
+        ends_in(profile, program, "nothing\nd/\nd/; d/x=o*1");
+    }
+}
+
+#[test]
+fn a_file_whose_unlink_is_durable_leaves_nothing_pending() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "mkdir d; write d/f 0 1 o");
+        rig.run(
+            "write d/f 0 9000 n; creat d/g; append d/g 5000 m; unlink d/f; unlink d/g; rmdir d",
+        );
+        assert!(!rig.pending.is_empty());
+        rig.run("fsync .");
+        assert!(rig.pending.is_empty(), "{:?}", rig.pending.pieces().collect::<Vec<_>>());
+        assert_eq!(rig.pending.durable().nodes().count(), 1);
+    }
+}
+
+#[test]
+fn a_file_that_never_had_a_name_is_found_nowhere() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "");
+        let ino = rig.pending.live().next_ino();
+        let effects = [
+            Effect::Inode { ino, kind: Kind::File, mode: 0o600, target: b"" },
+            Effect::Write { ino, offset: 0, bytes: b"abc" },
+        ];
+        effects.iter().for_each(|effect| rig.pending.apply(effect, Time::START));
+        assert_eq!(rig.states(), lines("nothing"));
+        rig.pending.apply(&Effect::Free { ino }, Time::START);
+        assert!(rig.pending.is_empty());
+    }
+}
+
+// Failed syncs.
+
+#[test]
+fn data_whose_sync_failed_stays_undecided_though_a_later_sync_succeeds() {
+    let program = "write f 0 2 o; body; write f 0 2 n; fsync-fails f; fsync f; sync";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=o*2\nf=n*2");
+    }
+}
+
+#[test]
+fn an_append_whose_sync_failed_may_be_zeros_at_its_new_size() {
+    let program = "write f 0 2 o; body; append f 2 n; fsync-fails f; fsync f; fsync .";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=o*2 .*2\nf=o*2 n*2");
+    }
+}
+
+#[test]
+fn a_block_that_is_written_again_after_a_failed_sync_goes_out_whole() {
+    let program = "write f 0 2 o; body; write f 0 1 n; fsync-fails f; write f 1 1 m; fsync f";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=n*1 m*1");
+    }
+}
+
+#[test]
+fn until_it_is_synced_a_rewrite_leaves_the_failed_one_undecided() {
+    let program = "write f 0 2 o; body; write f 0 1 n; fsync-fails f; write f 1 1 m";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=o*2\nf=n*1 o*1\nf=n*1 m*1");
+    }
+}
+
+#[test]
+fn each_block_of_a_failed_sync_is_undecided_on_its_own() {
+    let program = "write f 0 8192 o; body; write f 0 8192 n; sync-fails; sync; write f 0 1 m; sync";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=m*1 n*4095 o*4096\nf=m*1 n*8191");
+    }
+}
+
+#[test]
+fn a_failed_sync_of_a_range_gives_up_its_blocks_alone() {
+    let program = "write f 0 8192 o; body; write f 0 8192 n; sync-range-fails f 4096 1; fsync f";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=n*4096 o*4096\nf=n*8192");
+    }
+}
+
+#[test]
+fn a_failed_sync_of_a_directory_or_of_another_file_gives_nothing_up() {
+    let program = "write f 0 2 o; write g 0 1 o; body; write f 0 2 n; creat h; \
+                   fsync-fails .; fsync-fails g; fsync f; fsync .";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=n*2; g=o*1; h=");
+    }
+}
+
+#[test]
+fn a_truncation_is_durable_though_a_sync_failed_in_between() {
+    let program = "write f 0 9000 o; body; truncate f 4096; fsync-fails f; fsync f; truncate f 9000; \
+                   fsync f";
+    for profile in Profile::all() {
+        ends_in(profile, program, "f=o*4096 .*4904");
+    }
+}
+
+#[test]
+fn the_cache_shows_what_a_failed_sync_gave_up() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 2 o");
+        rig.run("write f 0 2 n; fsync-fails f; fsync f");
+        assert_eq!(rig.live(), "f=n*2");
+        let after = rig.pending.process_crash(Time::START);
+        assert_eq!(text(&after.keep(&Fate::all()).tree, &[]), "f=n*2");
+        assert_eq!(text(&after.keep(&Fate::nothing()).tree, &[]), "f=o*2");
+    }
+}
+
+// Process crashes, and crashes after crashes.
+
+#[test]
+fn a_process_crash_leaves_what_was_written_and_leaves_it_pending() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 2 o");
+        rig.run("write f 0 2 n");
+        rig.pending = rig.pending.process_crash(Time::START);
+        assert_eq!(rig.live(), "f=n*2");
+        assert_eq!(rig.states(), lines("f=o*2\nf=n*2"));
+        rig.run("fsync f");
+        assert_eq!(rig.states(), lines("f=n*2"));
+    }
+}
+
+#[test]
+fn a_process_crash_frees_what_only_descriptors_held() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 2 o");
+        let ino = rig.find("f");
+        let unlink = Effect::Entry { dir: Ino::ROOT, name: b"f", ino: None };
+        rig.pending.apply(&unlink, Time::START);
+        assert!(rig.pending.live().node(ino).is_some());
+        let after = rig.pending.process_crash(Time::START);
+        assert!(after.live().node(ino).is_none());
+        assert_eq!(text(&after.keep(&Fate::nothing()).tree, &[]), "f=o*2");
+    }
+}
+
+#[test]
+fn a_process_that_dies_in_a_write_leaves_whole_pages_of_it() {
+    for profile in Profile::all() {
+        let rig = Rig::new(profile, "write f 0 2 o");
+        let write = Effect::Write { ino: rig.find("f"), offset: 2, bytes: &[b'n'; 9000] };
+        let live = |pages| {
+            let after = rig.pending.partial_write(&write, pages, Time::START);
+            text(&after.keep(&Fate::all()).tree, &[])
+        };
+        let found: Vec<String> = (0..4).map(live).collect();
+        assert_eq!(found, ["f=o*2", "f=o*2 n*4094", "f=o*2 n*8190", "f=o*2 n*9000"]);
+    }
+}
+
+#[test]
+fn a_disk_goes_on_from_a_crash_state_and_crashes_again() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 2 o");
+        rig.run("append f 2 n; creat g");
+        let found = rig.pending.keep(&Fate::prefix(1)).tree;
+        let mut rig = Rig::on(found, profile);
+        let before = rig.live();
+        rig.run("write f 0 1 r; fsync f; write f 0 1 s");
+        let states: Vec<String> = rig.states().into_iter().collect();
+        let after = |byte| before.replacen("f=o*2", &format!("f={byte}*1 o*1"), 1);
+        assert_eq!(states, [after("r"), after("s")]);
+    }
+}
+
+// Tears.
+
+#[test]
+fn a_block_in_flight_tears_between_its_sectors() {
+    let program = "write f 0 1536 o; body; write f 0 1536 n";
+    let tail = "f=o*1536\nf=n*512 o*1024\nf=n*1024 o*512\nf=n*1536";
+    let posix = format!("{tail}\nf=o*512 n*1024\nf=o*1024 n*512");
+    assert_eq!(reachable_torn(TAIL, program), lines(tail));
+    assert_eq!(reachable_torn(POSIX, program), lines(&posix));
+    let tear = TearRule { subset: true, ..POSIX.tear };
+    let any = format!("{posix}\nf=o*512 n*512 o*512\nf=n*512 o*512 n*512");
+    assert_eq!(reachable_torn(&Profile { tear, ..*POSIX }, program), lines(&any));
+    let tear = TearRule { sector: 4096, ..POSIX.tear };
+    let none = lines("f=o*1536\nf=n*1536");
+    assert_eq!(reachable_torn(&Profile { tear, ..*POSIX }, program), none);
+}
+
+#[test]
+fn only_what_the_effect_in_flight_wrote_tears() {
+    for profile in Profile::all() {
+        let program = "write f 0 1024 o; creat g; body; write f 0 1024 n; write g 0 1 x";
+        let mut rig = Rig::new(profile, "write f 0 1024 o; creat g");
+        rig.run("write f 0 1024 n");
+        assert_ne!(family::tears(&rig.pending, 0, Keep::All).count(), 0);
+        rig.run("write g 0 1 x");
+        assert_eq!(family::tears(&rig.pending, 1, Keep::All).count(), 0);
+        assert!(reachable_torn(profile, program).contains("f=n*512 o*512; g="));
+        assert!(!reachable_torn(profile, program).contains("f=n*512 o*512; g=x*1"));
+    }
+}
+
+#[test]
+fn a_torn_append_ends_inside_its_record_on_tail_prefix() {
+    let program = "body; creat f; sync; append f 1100 n";
+    let torn = reachable_torn(TAIL, program);
+    assert_eq!(torn, lines("nothing\nf=\nf=n*512\nf=n*1024\nf=n*1100"));
+}
+
+#[test]
+fn a_block_may_tear_between_two_versions_that_do_not_follow_each_other() {
+    let program = "write a 0 9000 o; body; truncate a 100; append a 50 n";
+    let torn = reachable_torn(POSIX, program);
+    assert!(torn.contains("a=o*100 n*50 .*362 o*8488"), "seen on ext4 and xfs of Linux 6.18");
+}
+
+// Requirements, on profiles made for the purpose.
+
+/// Sizes and entries in one log, blocks anywhere; a new block needs the log as it was then.
+const LOGGED: Profile = Profile {
+    name: "logged",
+    size: Home::Log,
+    entry: Home::Log,
+    atomic_rename: true,
+    needs: &[Need { of: Class::Extend, on: On::Log }, Need { of: Class::Fill, on: On::Log }],
+    ..Profile::POSIX
+};
+
+#[test]
+fn what_a_kept_piece_needs_is_kept_with_it() {
+    // The new block of `f` comes with all that was logged before it, `g` among it; the
+    // overwrite of a block does not.
+    let program = "write f 0 4096 o; body; creat g; append f 4096 n; write f 0 1 m";
+    let mut rig = Rig::new(&LOGGED, "write f 0 4096 o");
+    rig.run("creat g; append f 4096 n; write f 0 1 m");
+    let block = |number| GroupId::Block(rig.find("f"), number);
+    let new = rig.pending.keep(&Fate::nothing().with(block(1), 1));
+    assert_eq!((text(&new.tree, &[]).as_str(), new.raised), ("f=o*4096; g=", true));
+    let over = rig.pending.keep(&Fate::nothing().with(block(0), 1));
+    assert_eq!((text(&over.tree, &[]).as_str(), over.raised), ("f=m*1 o*4095", false));
+    let overtaken = rig.pending.keep(&Fate::all().with(GroupId::Log, 0));
+    assert_eq!((text(&overtaken.tree, &[]).as_str(), overtaken.raised), ("f=m*1 o*4095; g=", true));
+    assert!(reachable(&LOGGED, program).contains("f=o*4096 .*4096; g="));
+}
+
+#[test]
+fn requirements_are_followed_to_their_end() {
+    // A size needs its block, the block needs the log.
+    let needs = &[Need { of: Class::Grow, on: On::Block }, Need { of: Class::Extend, on: On::Log }];
+    let profile = Profile { size: Home::Own, needs, ..LOGGED };
+    let mut rig = Rig::new(&profile, "creat f");
+    rig.run("creat g; append f 10 n");
+    let size = GroupId::Size(rig.find("f"));
+    assert_eq!(rig.kept(&Fate::nothing().with(size, 1)), "f=n*10; g=");
+    assert_eq!(rig.states(), lines("f=\nf=; g=\nf=n*10; g="));
+    // And a sync that makes a size durable takes the rest along.
+    let size_alone = Profile {
+        fdatasync_file: crashpoint::disk::profile::SyncRule { size: true, ..Default::default() },
+        ..profile
+    };
+    ends_in(&size_alone, "creat f; body; creat g; append f 10 n; fdatasync f", "f=n*10; g=");
+}
+
+#[test]
+fn a_piece_may_need_the_size_of_its_file() {
+    let profile = Profile { needs: &[Need { of: Class::Overwrite, on: On::Size }], ..*POSIX };
+    let program = "write f 0 4096 o; body; truncate f 8192; write f 0 320 n";
+    leaves(&profile, program, "f=o*4096\nf=o*4096 .*4096\nf=n*320 o*3776 .*4096");
+}
+
+#[test]
+fn fates_that_keep_the_same_have_one_fingerprint() {
+    let mut rig = Rig::new(&LOGGED, "write f 0 4096 o");
+    rig.run("creat g; append f 4096 n");
+    let block = GroupId::Block(rig.find("f"), 1);
+    let short = Fate::nothing().with(block.clone(), 1);
+    let long = Fate::all().with(GroupId::Log, 1);
+    let other = Fate::all().with(block, 0);
+    assert_eq!(rig.pending.fingerprint(&short), rig.pending.fingerprint(&long));
+    assert_eq!(rig.pending.fingerprint(&Fate::prefix(2)), rig.pending.fingerprint(&long));
+    assert_ne!(rig.pending.fingerprint(&other), rig.pending.fingerprint(&long));
+}
+
+#[test]
+fn a_state_that_was_possible_before_has_the_same_fingerprint_later() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "write f 0 1 o");
+        rig.run("write f 0 1 a");
+        let all = rig.pending.fingerprint(&Fate::all());
+        rig.run("fsync f; write f 0 1 b");
+        assert_eq!(rig.pending.fingerprint(&Fate::nothing()), all);
+        assert_ne!(rig.pending.fingerprint(&Fate::all()), all);
+    }
+}
+
+// Cost.
+
+#[test]
+fn many_versions_of_a_block_cost_few_pages() {
+    for profile in Profile::all() {
+        let mut rig = Rig::new(profile, "creat f");
+        let ino = rig.find("f");
+        let mut page = [b'x'; 4096];
+        for round in 0u32..10_000 {
+            page[100..104].copy_from_slice(&round.to_le_bytes());
+            let effect = Effect::Write { ino, offset: 0, bytes: &page };
+            rig.pending.apply(&effect, Time::START);
+        }
+        assert!(rig.pending.whole_pages() <= 10_000 / 32 + 1, "{}", rig.pending.whole_pages());
+        let group = rig.pending.groups().map(|(id, _)| id.clone()).next().expect("one is pending");
+        let found = rig.pending.keep(&Fate::all().with(group, 5_000)).tree;
+        let content = found.node(ino).and_then(|node| node.content()).expect("a file");
+        let mut bytes = [0; 4];
+        content.read(100, &mut bytes);
+        assert_eq!(u32::from_le_bytes(bytes), 4_999);
+    }
+}
+
+// The words of a case.
+
+#[track_caller]
+fn refused(rig: &Rig, line: &str) -> String {
+    let words = words(line).expect("words");
+    Fate::parse(&words, &rig.pending).expect_err("the line is wrong").to_string()
+}
+
+#[test]
+fn a_fate_is_written_by_path_and_offset() {
+    let mut rig = Rig::new(POSIX, "mkdir d; write log 0 8192 o; write old 0 1 o");
+    rig.run(
+        "write log 4096 4096 n; append log 10 n; write old 0 1 n; rename log d/log; \
+             creat log; append log 1 x; unlink old",
+    );
+    let root = |name: &str| GroupId::Entry(Ino::ROOT, name.as_bytes().into());
+    let (log, new) = (rig.find("d/log"), rig.find("log"));
+    let fate = Fate::all()
+        .with(GroupId::Block(log, 1), 0)
+        .with(GroupId::Size(new), 0)
+        .with(GroupId::Block(Ino(4), 0), 1)
+        .with(root("log"), 1)
+        .torn(GroupId::Block(log, 1), [(0..512), (1024..4096)].into());
+    let line =
+        "keep=all d/log@4096:0 old@0:1 log.size:0 log.entry:1 tear=d/log@4096:512+1024..4096";
+    assert_eq!(fate.text(&rig.pending), line.replace("old@0:1 ", "old@0:1 "));
+    let parsed = Fate::parse(&words(line).expect("words"), &rig.pending).expect("it parses");
+    assert_eq!(parsed, fate);
+}
+
+#[test]
+fn files_that_had_one_name_in_turn_are_told_apart() {
+    let mut rig = Rig::new(POSIX, "write log 0 1 o");
+    for _ in 0..2 {
+        rig.run("write t 0 1 n; rename t log");
+    }
+    let fates = family::only_one(&rig.pending).map(|fate| fate.text(&rig.pending));
+    let lines: Vec<String> = fates.filter(|line| line.contains("@0")).collect();
+    assert_eq!(lines, ["keep=nothing log//1@0:1", "keep=nothing log@0:1"]);
+}
+
+#[test]
+fn odd_names_are_quoted_and_read_back() {
+    for name in ["a@4096", "a.size", "namespace", "tear=x", "keep=all", "a:1", "x.entry", "\u{e9}"]
+    {
+        for profile in Profile::all() {
+            let mut rig = Rig::new(profile, "");
+            rig.run(&format!("write {name} 0 5000 n"));
+            for fate in family::only_one(&rig.pending) {
+                let line = fate.text(&rig.pending);
+                let words = words(&line).expect("words");
+                assert_eq!(Fate::parse(&words, &rig.pending), Ok(fate), "{line}");
             }
-            println!("  torn {}", reachable_torn(p, program).len());
         }
     }
+}
+
+#[test]
+fn the_words_of_a_shared_group_name_its_file_or_the_namespace() {
+    let mut rig = Rig::new(TAIL, "");
+    rig.run("write log 0 5000 n");
+    let fate = Fate::prefix(1).with(GroupId::Log, 1).with(GroupId::Inode(rig.find("log")), 1);
+    let fate = fate.torn(GroupId::Inode(rig.find("log")), [(0..512)].into());
+    assert_eq!(fate.text(&rig.pending), "keep=1 log.data:1 namespace:1 tear=log.data:512");
+}
+
+#[test]
+fn a_wrong_word_says_what_is_wrong() {
+    let mut rig = Rig::new(POSIX, "write f 0 1 o; write g 0 1 o");
+    rig.run("write f 0 1 n; truncate f 4096");
+    let cases = [
+        ("", "column 1: expected keep=nothing, keep=all or keep=NUMBER"),
+        ("keep=3", "column 1: expected keep=nothing, keep=all or keep=NUMBER up to 2"),
+        ("keep=all h@0:1", "column 10: h leads nowhere"),
+        ("keep=all g@0:1", "column 10: nothing of g@0 is pending"),
+        ("keep=all f@0:2", "column 10: expected a count of kept pieces from 0 to 1"),
+        (
+            "keep=all f@7:1",
+            "column 10: f@7 is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data",
+        ),
+        ("keep=all f@0:1 f@0:1", "column 16: f@0:1 is named twice"),
+        ("keep=all tear=f@0:512", "column 10: behind what is kept of f@0 there is no data to tear"),
+        (
+            "keep=nothing tear=f@0:5000",
+            "column 14: expected END or START..END up to 4096, found 5000",
+        ),
+        (
+            "keep=nothing tear=f.size:5",
+            "column 14: behind what is kept of f.size there is no data to tear",
+        ),
+    ];
+    for (line, message) in cases {
+        assert_eq!(refused(&rig, line), message);
+    }
+}
+
+#[test]
+fn profiles_are_found_by_name() {
+    for profile in Profile::all() {
+        assert_eq!(
+            Profile::by_name(profile.name).map(|found| found.promise),
+            Some(profile.promise)
+        );
+    }
+    assert!(Profile::by_name("zfs").is_none());
 }

@@ -1,5 +1,6 @@
 //! From a fate to the disk that is found after the crash.
 
+use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{GroupId, Piece, What, seq_digest};
-use super::tree::{Body, Name, Node, Tree};
+use super::piece::{Change, GroupId, Piece, What, seq_digest};
+use super::tree::{Body, Node, Tree};
 use crate::digest::{Digest, Digester};
 use crate::time::Time;
 
@@ -39,6 +40,8 @@ pub struct Loss<'a> {
 /// One cut for each group: the pieces below `limit` are kept, or as many as `exceptions` say.
 struct Cuts {
     limit: u64,
+    /// How many pieces are below the limit.
+    below: usize,
     exceptions: BTreeMap<GroupId, usize>,
     raised: bool,
     tear: Option<Tear>,
@@ -64,12 +67,13 @@ impl Pending {
     /// with different fingerprints may still leave equal disks.
     pub fn fingerprint(&self, fate: &Fate) -> u64 {
         let cuts = self.cuts(fate);
-        let digests = |range: &mut dyn Iterator<Item = &u64>| {
-            range.fold(0u64, |sum, &seq| sum.wrapping_add(seq_digest(seq)))
+        let digests = |seqs: btree_map::Range<'_, u64, GroupId>| {
+            seqs.fold(0u64, |sum, (&seq, _)| sum.wrapping_add(seq_digest(seq)))
         };
-        let mut sum = match cuts.limit {
-            u64::MAX => self.pending_sum,
-            limit => digests(&mut self.order.range(..limit).map(|(seq, _)| seq)),
+        let mut sum = if cuts.below < self.len() / 2 {
+            digests(self.order.range(..cuts.limit))
+        } else {
+            self.pending_sum.wrapping_sub(digests(self.order.range(cuts.limit..)))
         };
         for (id, &cut) in &cuts.exceptions {
             let Some(group) = self.group(id) else { continue };
@@ -95,8 +99,12 @@ impl Pending {
             Some((tear, torn)) if torn.seq == piece.seq => tear.kept.clone(),
             _ => Vec::new(),
         };
-        let lost = self.side(&cuts, false).into_iter();
-        lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect()
+        let lost = self.sides(&cuts, false).into_iter();
+        let lost = lost.flat_map(|(group, pieces)| pieces.iter().map(move |piece| (group, piece)));
+        let mut losses: Vec<Loss<'_>> =
+            lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect();
+        losses.sort_by_key(|loss| loss.piece.seq);
+        losses
     }
 
     /// Whether the tear of a fate finds data behind the cut that the fate asks for.
@@ -112,23 +120,25 @@ impl Pending {
 
     /// The cuts that a fate says, whatever they need.
     fn asked_for(&self, fate: &Fate) -> Cuts {
-        let limit = match fate.base {
+        let below = match fate.base {
             Keep::Nothing => 0,
-            Keep::All => u64::MAX,
-            Keep::Prefix(count) if count >= self.len() => u64::MAX,
-            Keep::Prefix(count) if count <= self.len() / 2 => {
-                self.order.keys().nth(count).copied().unwrap_or(u64::MAX)
-            }
-            Keep::Prefix(count) => {
-                self.order.keys().rev().nth(self.len() - count - 1).copied().unwrap_or(u64::MAX)
-            }
+            Keep::All => self.len(),
+            Keep::Prefix(count) => count.min(self.len()),
         };
+        let behind = self.len() - below;
+        let next = match below {
+            0 => Some(0),
+            _ if behind == 0 => None,
+            _ if below < behind => self.order.keys().nth(below).copied(),
+            _ => self.order.keys().nth_back(behind - 1).copied(),
+        };
+        let limit = next.unwrap_or(u64::MAX);
         let pending = fate.exceptions.iter().filter_map(|(id, &cut)| {
             let length = self.group(id)?.len();
             Some((id.clone(), cut.min(length)))
         });
         let exceptions: BTreeMap<GroupId, usize> = pending.collect();
-        Cuts { limit, exceptions, raised: false, tear: fate.tear.clone() }
+        Cuts { limit, below, exceptions, raised: false, tear: fate.tear.clone() }
     }
 
     /// Raises cuts until all that is kept has what it needs. A prefix of the global order does.
@@ -143,8 +153,7 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            let needs = group.pieces()[..end].iter().filter_map(|piece| piece.needs.as_ref());
-            for (other, seq) in needs.flat_map(|needs| needs.iter()) {
+            for (other, seq) in group.pieces()[..end].iter().flat_map(Piece::needs) {
                 let Some(needed) = self.group(other).map(|group| group.before(seq + 1)) else {
                     continue;
                 };
@@ -178,11 +187,7 @@ impl Pending {
     }
 
     fn count_kept(&self, cuts: &Cuts) -> usize {
-        let mut kept = match cuts.limit {
-            0 => 0,
-            u64::MAX => self.len(),
-            limit => self.order.range(..limit).count(),
-        };
+        let mut kept = cuts.below;
         for (id, &cut) in &cuts.exceptions {
             let before = self.group(id).map_or(0, |group| group.before(cuts.limit));
             kept = kept + cut - before;
@@ -190,19 +195,50 @@ impl Pending {
         kept
     }
 
-    /// The pieces that are kept, or those that are lost, in their global order.
-    fn side(&self, cuts: &Cuts, kept: bool) -> Vec<(&GroupId, &Piece)> {
+    /// The groups that keep some pieces, or those that lose some, with these pieces.
+    fn sides(&self, cuts: &Cuts, kept: bool) -> Vec<(&GroupId, &[Piece])> {
         let range = if kept { 0..cuts.limit } else { cuts.limit..u64::MAX };
-        let plain = self.order.range(range).filter(|(_, id)| !cuts.exceptions.contains_key(*id));
-        let mut side: Vec<_> =
-            plain.filter_map(|(&seq, id)| Some((id, self.group(id)?.piece(seq)?))).collect();
-        for (id, &cut) in &cuts.exceptions {
-            let Some((id, group)) = self.groups.get_key_value(id) else { continue };
-            let (before, behind) = group.pieces().split_at(cut);
-            side.extend(if kept { before } else { behind }.iter().map(|piece| (id, piece)));
+        let mut ids: BTreeSet<&GroupId> = cuts.exceptions.keys().collect();
+        // Few pieces name their groups sooner than all groups are asked for theirs.
+        let mut rest = self.order.range(range).map(|(_, id)| id);
+        ids.extend(rest.by_ref().take(self.groups.len()));
+        if rest.next().is_some() {
+            ids.extend(self.groups.keys());
         }
-        side.sort_by_key(|(_, piece)| piece.seq);
-        side
+        let side = ids.into_iter().filter_map(|id| {
+            let (id, group) = self.groups.get_key_value(id)?;
+            let (before, behind) = group.pieces().split_at(self.cut(cuts, id));
+            Some((id, if kept { before } else { behind }))
+        });
+        side.filter(|(_, pieces)| !pieces.is_empty()).collect()
+    }
+
+    /// What differs from the durable tree because it is kept, or from the live tree because it
+    /// is lost.
+    fn differences(&self, cuts: &Cuts, kept: bool) -> Differences<'_> {
+        let mut differences = Differences::default();
+        for (id, pieces) in self.sides(cuts, kept) {
+            let pieces = match id {
+                // All are versions of one thing: the one next to the cut says what it is.
+                GroupId::Block(..) | GroupId::Size(_) if kept => &pieces[pieces.len() - 1..],
+                GroupId::Block(..) | GroupId::Size(_) => &pieces[..1],
+                GroupId::Entry(..) | GroupId::Inode(_) | GroupId::Log => pieces,
+            };
+            for piece in pieces {
+                let changes = piece.changes().iter().map(|change| (piece.seq, change));
+                differences.changes.extend(changes);
+                if let Some((ino, old, new)) = piece.sizes() {
+                    let size = differences.sizes.entry(ino).or_insert(old);
+                    *size = if kept { new } else { *size };
+                }
+                self.touched(piece, &mut differences.blocks);
+            }
+        }
+        // Entries follow each other across groups.
+        differences.changes.sort_by_key(|(seq, _)| *seq);
+        differences.blocks.sort_unstable();
+        differences.blocks.dedup();
+        differences
     }
 
     /// The piece that is torn, if the tear is one of data.
@@ -219,39 +255,27 @@ impl Pending {
 
     /// The live tree without what is lost.
     fn taken_away(&self, cuts: &Cuts) -> Tree {
+        let lost = self.differences(cuts, false);
         let mut state = State { tree: self.live.clone(), pending: self, ragged: BTreeSet::new() };
-        let (mut entries, mut sizes, mut blocks) =
-            (BTreeSet::<(Ino, &Name)>::new(), BTreeMap::new(), BTreeSet::new());
-        for (_, piece) in self.side(cuts, false) {
-            for change in piece.changes() {
-                // The first that is lost says what was before.
-                if entries.insert((change.dir, &change.name)) {
-                    state.set_entry(change.dir, &change.name, change.old);
-                }
+        let mut entries = BTreeSet::new();
+        for (_, change) in &lost.changes {
+            // The first that is lost says what was before.
+            if entries.insert((change.dir, &change.name)) {
+                state.set_entry(change.dir, &change.name, change.old);
             }
-            if let Some((ino, old, _)) = piece.sizes() {
-                sizes.entry(ino).or_insert(old);
-            }
-            blocks.extend(self.touched(piece));
         }
-        state.finish(cuts, sizes, blocks)
+        state.finish(cuts, lost)
     }
 
     /// The durable tree with what is kept.
     fn built_up(&self, cuts: &Cuts) -> Tree {
+        let kept = self.differences(cuts, true);
         let ragged = self.ragged.clone();
         let mut state = State { tree: self.durable.clone(), pending: self, ragged };
-        let (mut sizes, mut blocks) = (BTreeMap::new(), BTreeSet::new());
-        for (_, piece) in self.side(cuts, true) {
-            for change in piece.changes() {
-                state.set_entry(change.dir, &change.name, change.new);
-            }
-            if let Some((ino, _, new)) = piece.sizes() {
-                sizes.insert(ino, new);
-            }
-            blocks.extend(self.touched(piece));
+        for (_, change) in &kept.changes {
+            state.set_entry(change.dir, &change.name, change.new);
         }
-        state.finish(cuts, sizes, blocks)
+        state.finish(cuts, kept)
     }
 
     /// The page of a block after the newest version that is kept.
@@ -263,6 +287,17 @@ impl Pending {
         let count = versions.map_or(0, |versions| versions.newest(limit, undecided));
         self.version(ino, number, count)
     }
+}
+
+/// Where a crash state differs from the tree that it is made of.
+#[derive(Default)]
+struct Differences<'a> {
+    /// Changes of entries with the sequence numbers of their pieces, in order.
+    changes: Vec<(u64, &'a Change)>,
+    /// The sizes that files get.
+    sizes: BTreeMap<Ino, u64>,
+    /// The blocks that get another version.
+    blocks: Vec<(Ino, u64)>,
 }
 
 /// A crash state in the making.
@@ -292,17 +327,13 @@ impl State<'_> {
         }
     }
 
-    fn finish(
-        mut self,
-        cuts: &Cuts,
-        sizes: BTreeMap<Ino, u64>,
-        blocks: BTreeSet<(Ino, u64)>,
-    ) -> Tree {
-        for (ino, number) in blocks {
+    /// Sets blocks and sizes, tears, and cuts what reaches beyond its size.
+    fn finish(mut self, cuts: &Cuts, differences: Differences<'_>) -> Tree {
+        for (ino, number) in differences.blocks {
             let page = self.pending.kept_page(cuts, ino, number);
             self.set_page(ino, number, page);
         }
-        for (ino, size) in sizes {
+        for (ino, size) in differences.sizes {
             self.set_size(ino, size);
         }
         if let Some((tear, piece)) = self.pending.torn(cuts) {

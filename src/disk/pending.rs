@@ -252,7 +252,7 @@ impl Pending {
     fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
         if let Some(change) = self.change(dir, name, ino) {
             self.live.set_entry(dir, name, ino, at);
-            self.push_entries(vec![change]);
+            self.push_entries(vec![change], Vec::new());
         }
     }
 
@@ -272,10 +272,27 @@ impl Pending {
         self.live.set_entry(to.0, to.1, Some(moved), at);
         let changes: Vec<Change> = changes.into_iter().flatten().collect();
         if one {
-            self.push_entries(changes);
+            let needs = self.placed(to.0);
+            self.push_entries(changes, needs);
         } else {
-            changes.into_iter().for_each(|change| self.push_entries(vec![change]));
+            changes.into_iter().for_each(|change| self.push_entries(vec![change], Vec::new()));
         }
+    }
+
+    /// The pieces that put a directory, and those above it, where they are. A directory that
+    /// moves there needs them: with its old place gone it would else be lost, or lie in itself.
+    fn placed(&self, dir: Ino) -> Vec<(GroupId, u64)> {
+        let mut needs = Vec::new();
+        let mut at = dir;
+        while let Some(directory) = self.live.node(at).and_then(Node::directory) {
+            let names = self.unsynced.get(&(at, Aspect::Names)).into_iter().flatten();
+            needs.extend(names.map(|(id, &seq)| (id.clone(), seq)));
+            if directory.parent == at {
+                break;
+            }
+            at = directory.parent;
+        }
+        needs
     }
 
     /// The change that makes a name lead to `new`, unless it does already.
@@ -324,9 +341,9 @@ impl Pending {
     }
 
     /// Adds a piece of one or two entries to the group of the first.
-    fn push_entries(&mut self, changes: Vec<Change>) {
+    fn push_entries(&mut self, changes: Vec<Change>, mut needs: Vec<(GroupId, u64)>) {
         let group = self.entry_group(changes[0].dir, &changes[0].name);
-        let mut needs = self.needs(&group, changes[0].dir, Class::Entry, None);
+        needs.extend(self.needs(&group, changes[0].dir, Class::Entry, None));
         let mut elsewhere = Vec::new();
         for change in &changes {
             let entry = (change.dir, change.name.clone());

@@ -84,6 +84,12 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// What must be kept with it: the pieces of other groups up to a sequence number. Groups
+    /// that are not pending any more have nothing left to ask for.
+    pub fn needs(&self) -> &[(GroupId, u64)] {
+        self.needs.as_deref().unwrap_or_default()
+    }
+
     /// The file whose data or size it changes.
     pub fn file(&self) -> Option<Ino> {
         match self.what {

@@ -201,9 +201,9 @@ impl TearRule {
             return (1..all).map(|set| self.subset_of(set, first, last)).collect();
         }
         let cuts = (first + 1..last).map(|cut| cut * self.sector);
-        let prefixes = cuts.clone().map(|cut| vec![0..cut]).filter(|_| self.prefix);
-        let suffixes = cuts.map(|cut| vec![cut..PAGE as u16]).filter(|_| self.suffix);
-        prefixes.chain(suffixes).collect()
+        let prefixes = cuts.clone().map(|cut| 0..cut).filter(|_| self.prefix);
+        let suffixes = cuts.map(|cut| cut..PAGE as u16).filter(|_| self.suffix);
+        prefixes.chain(suffixes).map(|range| Vec::from([range])).collect()
     }
 
     /// The ranges of a set of sectors, one bit for each from `first` to `last`. What was not

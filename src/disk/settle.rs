@@ -22,16 +22,14 @@ impl Pending {
     /// Makes durable what a successful sync promises.
     pub(super) fn sync(&mut self, sync: Sync, at: Time) {
         let mut limits = BTreeMap::new();
+        let blocks = blocks_of(sync);
         for key in self.synced(sync) {
-            let newest = self.unsynced.get(&key).into_iter().flatten();
-            let (Sync::Pages { .. }, Aspect::Data) = (sync, key.1) else {
-                newest.for_each(|(id, &seq)| raise(&mut limits, id, seq));
-                continue;
-            };
-            let blocks = blocks_of(sync);
-            newest
-                .filter(|(id, _)| !matches!(id, GroupId::Block(_, b) if !blocks.contains(b)))
-                .for_each(|(id, &seq)| raise(&mut limits, id, seq));
+            for (id, &seq) in self.unsynced.get(&key).into_iter().flatten() {
+                if !matches!(id, GroupId::Block(_, number) if !blocks.contains(number)) {
+                    let limit = limits.entry(id.clone()).or_default();
+                    *limit = seq.max(*limit);
+                }
+            }
         }
         self.close_limits(&mut limits);
         self.settle(limits, at);
@@ -68,10 +66,8 @@ impl Pending {
             if !self.constrained.contains(&id) {
                 continue;
             }
-            let kept = &group.pieces()[..group.before(limit + 1)];
-            for (other, seq) in
-                kept.iter().flat_map(|piece| piece.needs.iter().flat_map(|n| n.iter()))
-            {
+            let settled = &group.pieces()[..group.before(limit + 1)];
+            for (other, seq) in settled.iter().flat_map(Piece::needs) {
                 if limits.get(other).is_none_or(|limit| limit < seq) {
                     limits.insert(other.clone(), *seq);
                     open.push(other.clone());
@@ -91,10 +87,11 @@ impl Pending {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
         let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
-        let mut blocks = BTreeMap::new();
+        let (mut blocks, mut touched) = (BTreeMap::new(), Vec::new());
         for piece in &settled {
             files.extend(piece.file());
-            blocks.extend(self.touched(piece).into_iter().map(|block| (block, piece.seq)));
+            self.touched(piece, &mut touched);
+            blocks.extend(touched.drain(..).map(|block| (block, piece.seq)));
             if let Some((ino, _, size)) = piece.sizes() {
                 self.change_durable(ino, |content| content.set_size(size));
             }
@@ -156,14 +153,17 @@ impl Pending {
         }
     }
 
-    /// The blocks with a version that a piece made.
-    pub(super) fn touched(&self, piece: &Piece) -> Vec<(Ino, u64)> {
-        let Some((ino, first, last)) = piece.blocks() else { return Vec::new() };
-        if first == last {
-            return vec![(ino, first)];
+    /// Adds the blocks with a version that a piece made.
+    pub(super) fn touched(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
+        match piece.blocks() {
+            None => {}
+            Some((ino, first, last)) if first == last => blocks.push((ino, first)),
+            Some((ino, first, last)) => {
+                let versions = self.blocks.range((ino, first)..=(ino, last));
+                let touched = versions.filter(|(_, block)| block.has(piece.seq));
+                blocks.extend(touched.map(|(key, _)| *key));
+            }
         }
-        let blocks = self.blocks.range((ino, first)..=(ino, last));
-        blocks.filter(|(_, block)| block.has(piece.seq)).map(|(key, _)| *key).collect()
     }
 
     /// Moves the versions of a block up to that of a piece into the durable content.
@@ -364,11 +364,6 @@ impl Pending {
         self.order.insert(piece.seq, id.clone());
         Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
     }
-}
-
-fn raise(limits: &mut BTreeMap<GroupId, u64>, id: &GroupId, seq: u64) {
-    let limit = limits.entry(id.clone()).or_default();
-    *limit = seq.max(*limit);
 }
 
 /// The blocks that a sync call is about.

@@ -24,6 +24,10 @@ pub(crate) struct Rig {
     seen: BTreeSet<String>,
     fingerprints: BTreeSet<u64>,
     tears: bool,
+    /// Programs that are checked otherwise are not looked at after each effect.
+    quiet: bool,
+    /// The disk after each effect of the line that runs, for those who ask.
+    steps: Option<Vec<Pending>>,
 }
 
 impl Rig {
@@ -42,7 +46,21 @@ impl Rig {
             seen: BTreeSet::new(),
             fingerprints: BTreeSet::new(),
             tears: false,
+            quiet: false,
+            steps: None,
         }
+    }
+
+    /// An empty disk that does not collect states.
+    pub(crate) fn quiet(profile: &Profile) -> Self {
+        Self { quiet: true, ..Self::on(Tree::new(), profile) }
+    }
+
+    /// Runs a line and shows the disk after each of its effects.
+    pub(crate) fn run_each(&mut self, line: &str, show: impl FnMut(&Pending)) {
+        self.steps = Some(Vec::new());
+        self.run(line);
+        self.steps.take().iter().flatten().for_each(show);
     }
 
     pub(crate) fn run(&mut self, lines: &str) -> &mut Self {
@@ -125,7 +143,12 @@ impl Rig {
 
     fn effect(&mut self, effect: &Effect<'_>) {
         self.pending.apply(effect, Time(self.pending.effects()));
-        self.look();
+        if let Some(steps) = &mut self.steps {
+            steps.push(self.pending.clone());
+        }
+        if !self.quiet {
+            self.look();
+        }
     }
 
     /// Notes every state that a crash at this moment may leave.

@@ -1,0 +1,351 @@
+//! What holds of every program: random ones, checked against a slow and simple disk.
+
+use std::collections::BTreeMap;
+
+use crashpoint::digest::Digest;
+use crashpoint::disk::content::{PAGE, SharedPage};
+use crashpoint::disk::effect::{Effect, Ino};
+use crashpoint::disk::family;
+use crashpoint::disk::fate::Fate;
+use crashpoint::disk::pending::Pending;
+use crashpoint::disk::piece::{Piece, What};
+use crashpoint::disk::profile::{Home, Profile};
+use crashpoint::disk::tree::{Body, Directory, Node, Tree};
+use crashpoint::text::words;
+use crashpoint::time::Time;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::rig::{Rig, text};
+
+/// The shipped profiles, and two that use what these do not.
+fn profiles() -> Vec<Profile> {
+    let own_names = Profile { fsync_file: Profile::TAIL_PREFIX.fsync_file, ..Profile::POSIX };
+    let directories = Profile { name: "directories", entry: Home::Inode, ..own_names };
+    [Profile::all(), &[crate::LOGGED, directories]].concat()
+}
+
+/// Four numbers that say what a step does; see [`line`].
+type Step = (u8, u8, u8, u16);
+
+/// A line of a program that makes sense on this disk.
+fn line(rig: &Rig, (op, from, to, amount): Step) -> String {
+    let paths: Vec<String> = rig.paths().collect();
+    let files: Vec<&String> = paths.iter().filter(|path| !path.ends_with('/')).collect();
+    let new = ["a", "b", "d/a", "d/b", "e/c"][usize::from(to) % 5].to_string();
+    let free = !paths.contains(&new) && (!new.contains('/') || paths.contains(&new[..2].into()));
+    let Some(file) = files.get(usize::from(from) % files.len().max(1)) else {
+        return "creat a".into();
+    };
+    let (offset, length) = (u32::from(amount) % 9000, u32::from(to) * 70 % 7000 + 1);
+    let letter = char::from(b'a' + to % 26);
+    match op % 16 {
+        0 | 1 => format!("write {file} {offset} {length} {letter}"),
+        2 | 3 => format!("append {file} {length} {letter}"),
+        4 => format!("truncate {file} {offset}"),
+        5 => format!("fsync {file}"),
+        6 => format!("{} {file}", if to % 2 == 0 { "fdatasync" } else { "fsync-fails" }),
+        7 if free => format!("creat {new}"),
+        8 if free => format!("rename {file} {new}"),
+        8 if files.contains(&&new) && **file != new => format!("rename {file} {new}"),
+        9 => format!("unlink {file}"),
+        10 if free => format!("link {file} {new}"),
+        11 if !paths.contains(&"d/".into()) => "mkdir d".into(),
+        11 if !paths.contains(&"e/".into()) => "rename d e".into(),
+        11 if from % 2 == 0 => "exchange d e".into(),
+        11 if paths.iter().filter(|path| path.starts_with("d/")).count() == 1 => "rmdir d".into(),
+        11 => format!("{} d/a", if paths.contains(&"d/a".into()) { "unlink" } else { "creat" }),
+        12 => format!("fsync {}", if paths.contains(&"d/".into()) { "d" } else { "." }),
+        13 => "fsync .".into(),
+        14 => format!("punch {file} {offset} {length}"),
+        15 if to % 4 == 0 => "sync".into(),
+        _ => format!("zero-range {file} {offset} {length}"),
+    }
+}
+
+/// Runs random programs, the same ones every time; `check` is called after each line.
+fn programs(cases: u32, lines: usize, check: fn(&Rig, &mut Memory) -> Result<(), TestCaseError>) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    for profile in profiles() {
+        let steps = vec(any::<Step>(), 0..lines);
+        let result = runner.run(&steps, |steps| {
+            let mut rig = Rig::quiet(&profile);
+            let mut memory = Memory::default();
+            let mut program = Vec::new();
+            for step in steps {
+                let line = line(&rig, step);
+                program.push(line.clone());
+                rig.run_each(&line, |pending| memory.snapshots.push(pending.live().clone()));
+                memory.line = line;
+                let seen = check(&rig, &mut memory);
+                seen.map_err(|error| TestCaseError::fail(format!("{program:?}: {error}")))?;
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            panic!("{}: {error}", profile.name);
+        }
+    }
+}
+
+/// What a check remembers of a program.
+#[derive(Default)]
+struct Memory {
+    /// The live tree after each effect.
+    snapshots: Vec<Tree>,
+    /// The line that ran last.
+    line: String,
+    /// The states by the fingerprints of their fates.
+    digests: BTreeMap<u64, Digest>,
+    /// What files held when they were last synced.
+    synced: BTreeMap<Ino, Vec<u8>>,
+    /// Files with a failed sync: they promise nothing any more.
+    failed: Vec<Ino>,
+}
+
+/// Fates of many kinds, drawn from the state of the disk alone.
+fn some_fates(pending: &Pending) -> Vec<Fate> {
+    let in_flight = pending.effects().checked_sub(1);
+    if family::count(pending, in_flight, 60).is_some() {
+        return family::exhaustive(pending, in_flight).collect();
+    }
+    let mut state = pending.effects();
+    let mut draw = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    let mut fates = vec![Fate::nothing(), Fate::all(), Fate::prefix(draw(pending.len() + 1))];
+    fates.extend(family::all_but_one(pending).take(5));
+    fates.extend(family::only_one(pending).take(5));
+    fates.extend((0..10).map(|_| family::random(pending, in_flight, &mut draw)));
+    fates
+}
+
+#[test]
+fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
+    programs(64, 30, |rig, _| {
+        let mut live = rig.pending.live().clone();
+        live.drop_unreachable();
+        prop_assert_eq!(rig.pending.keep(&Fate::all()).digest, live.digest());
+        let mut durable = rig.pending.durable().clone();
+        let sizes: Vec<(Ino, u64)> =
+            durable.nodes().filter_map(|(ino, node)| Some((ino, node.content()?.size()))).collect();
+        for (ino, size) in sizes {
+            for size in [u64::MAX, size] {
+                durable.apply(&Effect::Size { ino, size }, Time::START);
+            }
+        }
+        durable.drop_unreachable();
+        prop_assert_eq!(rig.pending.keep(&Fate::nothing()).digest, durable.digest());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_sync_of_everything_leaves_one_state_if_none_failed() {
+    programs(64, 30, |rig, memory| {
+        let failed = memory.line.starts_with("fsync-fails") || !memory.failed.is_empty();
+        if failed {
+            memory.failed.push(Ino::ROOT);
+        } else if memory.line == "sync" {
+            prop_assert!(rig.pending.is_empty());
+            prop_assert_eq!(family::count(&rig.pending, None, 1), Some(1));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
+    programs(48, 30, |rig, memory| {
+        for fate in some_fates(&rig.pending).iter().filter(|fate| fate.tear.is_none()) {
+            let found = text(&rig.pending.keep(fate).tree, &[]);
+            prop_assert_eq!(found, by_hand(&rig.pending, &memory.snapshots, fate), "{:?}", fate);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_kept_has_what_it_needs() {
+    programs(48, 30, |rig, _| {
+        for fate in some_fates(&rig.pending) {
+            let losses = rig.pending.losses(&fate);
+            let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
+            for (_, piece) in rig.pending.pieces().filter(|(_, piece)| !is_lost(piece)) {
+                for (group, seq) in piece.needs() {
+                    let missing = losses.iter().any(|l| l.group == group && l.piece.seq <= *seq);
+                    prop_assert!(!missing, "{:?} lacks {:?} {}", piece, group, seq);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_fate_reads_back_and_equal_fingerprints_mean_equal_states() {
+    programs(48, 30, |rig, memory| {
+        for fate in some_fates(&rig.pending) {
+            let line = fate.text(&rig.pending);
+            let words = words(&line).expect("words");
+            prop_assert_eq!(Fate::parse(&words, &rig.pending), Ok(fate.clone()), "{}", line);
+            let digest = rig.pending.keep(&fate).digest;
+            let fingerprint = rig.pending.fingerprint(&fate);
+            let before = *memory.digests.entry(fingerprint).or_insert(digest);
+            prop_assert_eq!(digest, before, "{}", line);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn as_many_fates_are_listed_as_are_counted() {
+    programs(64, 12, |rig, _| {
+        for in_flight in [None, rig.pending.effects().checked_sub(1)] {
+            if let Some(count) = family::count(&rig.pending, in_flight, 2_000) {
+                let listed: Vec<Fate> = family::exhaustive(&rig.pending, in_flight).collect();
+                prop_assert_eq!(listed.len() as u64, count);
+                prop_assert_eq!(family::count(&rig.pending, in_flight, count - 1), None);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_synced_is_found_wherever_its_file_is_found() {
+    programs(64, 30, |rig, memory| {
+        let words: Vec<&str> = memory.line.split(' ').collect();
+        let touched = words.get(1).and_then(|path| rig.pending.live().entry_at(path));
+        if let Some(ino) = touched {
+            let content = rig.pending.live().node(ino).and_then(Node::content);
+            match (words[0], content) {
+                ("fsync" | "fdatasync", Some(content)) if !memory.failed.contains(&ino) => {
+                    memory.synced.insert(ino, content.to_vec());
+                }
+                ("fsync-fails", _) => {
+                    memory.failed.push(ino);
+                    memory.synced.remove(&ino);
+                }
+                ("write" | "append" | "truncate" | "punch" | "zero-range", _) => {
+                    memory.synced.remove(&ino);
+                }
+                _ => {}
+            }
+        }
+        for fate in some_fates(&rig.pending) {
+            let tree = rig.pending.keep(&fate).tree;
+            for (ino, bytes) in &memory.synced {
+                if let Some(content) = tree.node(*ino).and_then(Node::content) {
+                    prop_assert!(content.to_vec() == *bytes, "{:?} of {:?}", fate, ino);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+trait EntryAt {
+    fn entry_at(&self, path: &str) -> Option<Ino>;
+}
+
+impl EntryAt for Tree {
+    fn entry_at(&self, path: &str) -> Option<Ino> {
+        path.split('/').try_fold(Ino::ROOT, |dir, name| self.entry(dir, name.as_bytes()))
+    }
+}
+
+/// The state that a fate leaves, from the durable disk and the kept pieces, one by one: a
+/// version of a block is the page that the cache showed after the effect of its piece.
+fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
+    let losses = pending.losses(fate);
+    let is_lost = |seq: u64| losses.iter().any(|loss| loss.piece.seq == seq);
+    let mut tree = pending.durable().clone();
+    for (_, piece) in pending.pieces().filter(|(_, piece)| !is_lost(piece.seq)) {
+        let then = &snapshots[piece.effect as usize];
+        match &piece.what {
+            What::Data { ino, block, grows, .. } => {
+                set_page(&mut tree, *ino, *block, page(then, *ino, *block));
+                if let Some((_, size)) = grows {
+                    set_size(&mut tree, *ino, *size);
+                }
+            }
+            What::Size { ino, old, new } => {
+                set_size(&mut tree, *ino, *new);
+                // Where size and data are one, the size takes what lies beyond with it.
+                for block in new.div_ceil(PAGE as u64)..old.div_ceil(PAGE as u64) {
+                    if pending.profile().size == Home::Inode {
+                        set_page(&mut tree, *ino, block, None);
+                    }
+                }
+            }
+            What::Entries(changes) => {
+                for change in changes.iter() {
+                    tree.set_entry(change.dir, &change.name, change.new, Time::START);
+                }
+            }
+        }
+    }
+    let files: Vec<(Ino, u64)> =
+        tree.nodes().filter_map(|(ino, node)| Some((ino, node.content()?.size()))).collect();
+    for (ino, size) in files {
+        for size in [u64::MAX, size] {
+            tree.apply(&Effect::Size { ino, size }, Time::START);
+        }
+    }
+    text(&tree, &[])
+}
+
+fn page(tree: &Tree, ino: Ino, block: u64) -> Option<SharedPage> {
+    tree.node(ino)?.content()?.page(block).cloned()
+}
+
+fn set_page(tree: &mut Tree, ino: Ino, block: u64, page: Option<SharedPage>) {
+    if let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) {
+        content.set_page(block, page);
+    }
+}
+
+/// Sets a size and leaves what lies beyond, which `Content::resize` does not.
+fn set_size(tree: &mut Tree, ino: Ino, size: u64) {
+    let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { return };
+    let pages: Vec<(u64, SharedPage)> =
+        content.pages().map(|(n, page)| (n, page.clone())).collect();
+    content.resize(size);
+    for (number, page) in pages {
+        content.set_page(number, Some(page));
+    }
+}
+
+/// The names in a directory and what they lead to.
+fn entries(directory: &Directory) -> impl Iterator<Item = (String, Ino)> {
+    directory.entries.iter().map(|(name, ino)| (String::from_utf8_lossy(name).into_owned(), *ino))
+}
+
+impl Rig {
+    /// The paths of the live tree; those of directories end in a slash.
+    fn paths(&self) -> impl Iterator<Item = String> {
+        let tree = self.pending.live();
+        let mut paths = Vec::new();
+        let mut open = vec![(Ino::ROOT, String::new())];
+        while let Some((dir, path)) = open.pop() {
+            for (name, ino) in
+                tree.node(dir).and_then(Node::directory).into_iter().flat_map(entries)
+            {
+                match tree.node(ino).map(|node| &node.body) {
+                    Some(Body::Directory(_)) => {
+                        paths.push(format!("{path}{name}/"));
+                        open.push((ino, format!("{path}{name}/")));
+                    }
+                    _ => paths.push(format!("{path}{name}")),
+                }
+            }
+        }
+        paths.sort();
+        paths.into_iter()
+    }
+}
