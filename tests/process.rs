@@ -131,6 +131,21 @@ mod endings {
     }
 
     #[test]
+    fn a_chatty_engine_does_not_fill_the_memory_with_its_standard_error() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                let size = || std::fs::metadata("/proc/self/fd/2").expect("it is open").len();
+                let _ = io::stderr().write_all(&[b'x'; 2 << 20]);
+                // The watch empties the file; if it does not, this uses up its CPU time.
+                while size() >= 2 << 20 {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        assert_eq!(ending(entry), Ending::Finished);
+    }
+
+    #[test]
     fn exit_is_an_abort_with_its_code_even_if_it_is_zero() {
         fn entry(request: &[u8], reply: &mut Reply<'_>) {
             let code = i32::from(request[0]);
@@ -551,6 +566,7 @@ mod pristine {
         ];
         assert_eq!(seen[0], seen[2], "two explorers of one template");
         // Where the system refuses to switch randomisation off, the template says so.
+        assert_eq!(first.aslr(), !wild::may_fix_addresses());
         assert_eq!(seen[0] == seen[1], !first.aslr());
         let said = first.notices().iter().any(|line| line.contains("aslr=on"));
         assert_eq!(said, first.aslr());
@@ -732,6 +748,18 @@ mod wild {
         while Duration::new(used.tv_sec as u64, used.tv_nsec as u32) < time {
             // SAFETY: writes one structure.
             unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut used) };
+        }
+    }
+
+    /// Whether the system lets this thread switch address-space randomisation off; it is as
+    /// before afterwards.
+    pub(super) fn may_fix_addresses() -> bool {
+        // SAFETY: changes an attribute of the calling thread, which matters to `exec` alone.
+        unsafe {
+            let before = libc::personality(0xffff_ffff);
+            let may = libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) >= 0;
+            libc::personality(before as libc::c_ulong);
+            may
         }
     }
 
