@@ -487,11 +487,11 @@ mod templates {
         }
         let mut template = template();
         // More than an explorer may allocate: it dies before it has read its request.
-        wild::limit_address_space(template.id(), Some(512 << 20));
-        let request = vec![1; 600 << 20];
+        wild::limit_memory(template.id(), Some(64 << 20));
+        let request = vec![1; 80 << 20];
         let error = template.call(entry, &request, &mut |_| {}).expect_err("no memory");
         assert!(error.to_string().contains("memory"), "{error}");
-        wild::limit_address_space(template.id(), None);
+        wild::limit_memory(template.id(), None);
         assert_eq!(frames(&mut template, entry, b"abc"), [3usize.to_le_bytes()]);
     }
 
@@ -570,6 +570,24 @@ mod pristine {
         assert_eq!(seen[0] == seen[1], !first.aslr());
         let said = first.notices().iter().any(|line| line.contains("aslr=on"));
         assert_eq!(said, first.aslr());
+    }
+
+    #[test]
+    fn all_threads_share_one_heap() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let first = &raw const *Box::new(7) as usize;
+            let distances = said_in_leaf(|| {
+                let mut others = vec![&raw const *Box::new(7) as usize];
+                std::thread::scope(|scope| {
+                    let thread = scope.spawn(|| &raw const *Box::new(7) as usize);
+                    others.push(thread.join().expect("it returns"));
+                });
+                let near = |other: &usize| other.abs_diff(first) < 16 << 20;
+                format!("{:?}", others.iter().map(near).collect::<Vec<_>>())
+            });
+            reply.send(distances.as_bytes());
+        }
+        assert_eq!(answer(entry), "[true, true]");
     }
 
     #[test]
@@ -769,7 +787,7 @@ mod wild {
     }
 
     /// Limits the private memory of another process, or lifts the limit.
-    pub(super) fn limit_address_space(process: u32, bytes: Option<u64>) {
+    pub(super) fn limit_memory(process: u32, bytes: Option<u64>) {
         let limit = libc::rlimit {
             rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
             rlim_max: libc::RLIM_INFINITY,
