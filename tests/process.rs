@@ -131,6 +131,21 @@ mod endings {
     }
 
     #[test]
+    fn a_chatty_engine_does_not_fill_the_memory_with_its_standard_error() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            reply_ending(reply, &Limits::default(), || {
+                let size = || std::fs::metadata("/proc/self/fd/2").expect("it is open").len();
+                let _ = io::stderr().write_all(&[b'x'; 2 << 20]);
+                // The watch empties the file; if it does not, this uses up its CPU time.
+                while size() >= 2 << 20 {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        assert_eq!(ending(entry), Ending::Finished);
+    }
+
+    #[test]
     fn exit_is_an_abort_with_its_code_even_if_it_is_zero() {
         fn entry(request: &[u8], reply: &mut Reply<'_>) {
             let code = i32::from(request[0]);
@@ -472,11 +487,11 @@ mod templates {
         }
         let mut template = template();
         // More than an explorer may allocate: it dies before it has read its request.
-        wild::limit_address_space(template.id(), Some(512 << 20));
-        let request = vec![1; 600 << 20];
+        wild::limit_memory(template.id(), Some(64 << 20));
+        let request = vec![1; 80 << 20];
         let error = template.call(entry, &request, &mut |_| {}).expect_err("no memory");
         assert!(error.to_string().contains("memory"), "{error}");
-        wild::limit_address_space(template.id(), None);
+        wild::limit_memory(template.id(), None);
         assert_eq!(frames(&mut template, entry, b"abc"), [3usize.to_le_bytes()]);
     }
 
@@ -551,9 +566,28 @@ mod pristine {
         ];
         assert_eq!(seen[0], seen[2], "two explorers of one template");
         // Where the system refuses to switch randomisation off, the template says so.
+        assert_eq!(first.aslr(), !wild::may_fix_addresses());
         assert_eq!(seen[0] == seen[1], !first.aslr());
         let said = first.notices().iter().any(|line| line.contains("aslr=on"));
         assert_eq!(said, first.aslr());
+    }
+
+    #[test]
+    fn all_threads_share_one_heap() {
+        fn entry(_: &[u8], reply: &mut Reply<'_>) {
+            let first = &raw const *Box::new(7) as usize;
+            let distances = said_in_leaf(|| {
+                let mut others = vec![&raw const *Box::new(7) as usize];
+                std::thread::scope(|scope| {
+                    let thread = scope.spawn(|| &raw const *Box::new(7) as usize);
+                    others.push(thread.join().expect("it returns"));
+                });
+                let near = |other: &usize| other.abs_diff(first) < 16 << 20;
+                format!("{:?}", others.iter().map(near).collect::<Vec<_>>())
+            });
+            reply.send(distances.as_bytes());
+        }
+        assert_eq!(answer(entry), "[true, true]");
     }
 
     #[test]
@@ -735,13 +769,25 @@ mod wild {
         }
     }
 
+    /// Whether the system lets this thread switch address-space randomisation off; it is as
+    /// before afterwards.
+    pub(super) fn may_fix_addresses() -> bool {
+        // SAFETY: changes an attribute of the calling thread, which matters to `exec` alone.
+        unsafe {
+            let before = libc::personality(0xffff_ffff);
+            let may = libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) >= 0;
+            libc::personality(before as libc::c_ulong);
+            may
+        }
+    }
+
     pub(super) fn let_children_inherit(fd: i32) {
         // SAFETY: changes a flag of a descriptor.
         unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
     }
 
     /// Limits the private memory of another process, or lifts the limit.
-    pub(super) fn limit_address_space(process: u32, bytes: Option<u64>) {
+    pub(super) fn limit_memory(process: u32, bytes: Option<u64>) {
         let limit = libc::rlimit {
             rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
             rlim_max: libc::RLIM_INFINITY,

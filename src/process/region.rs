@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_that_was_killed_inside_append_stops_nobody() {
+        let region = Region::with_capacity(1 << 10).expect("memory");
+        region.head().busy.store(true, Ordering::Release);
+        region.admit();
+        region.append(&observed(b"next")).expect("fits");
+        assert_eq!(records(region.bytes()).count(), 1);
+    }
+
+    #[test]
     fn threads_that_append_at_once_lose_nothing() {
         let region = Region::with_capacity(1 << 20).expect("memory");
         std::thread::scope(|scope| {

@@ -189,7 +189,8 @@ fn take_socket() -> io::Result<Channel> {
 
 /// What is left of the client in a process after `exec`.
 fn become_pristine() {
-    /// One heap for all threads: a second one lies at an address that depends on the first's.
+    /// One heap for all threads: which of several a thread gets depends on whether others have
+    /// really ended by then.
     const ARENAS: c_int = 1;
     for name in [start::BIND, start::LIBRARIES] {
         // SAFETY: the process has one thread, so nobody reads the environment meanwhile.

@@ -216,3 +216,58 @@ impl Drop for File {
         unsafe { libc::close(self.0) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicI32};
+    use std::thread;
+
+    use super::*;
+
+    fn look_at(thread: c_int) -> Threads {
+        let mut threads = Threads { awake: None, count: 0, cpu: Duration::ZERO };
+        threads.add(thread);
+        threads
+    }
+
+    /// Runs `with` beside a thread that tells its id and then does `work` until it is told to end.
+    fn beside(work: impl Fn() + Sync, with: impl FnOnce(c_int)) {
+        let (id, over) = (AtomicI32::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                id.store(own_id(), Ordering::Release);
+                while !over.load(Ordering::Acquire) {
+                    work();
+                }
+            });
+            while id.load(Ordering::Acquire) == 0 {
+                thread::yield_now();
+            }
+            with(id.load(Ordering::Acquire));
+            over.store(true, Ordering::Release);
+            worker.thread().unpark();
+        });
+    }
+
+    #[test]
+    fn a_thread_that_works_is_awake_and_its_cpu_time_grows() {
+        beside(std::hint::spin_loop, |id| {
+            let first = look_at(id);
+            assert_eq!(first.awake, Some(id));
+            while look_at(id).cpu <= first.cpu {
+                thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn a_parked_thread_is_asleep_in_futex() {
+        beside(thread::park, |id| {
+            while look_at(id).awake.is_some() {
+                thread::yield_now();
+            }
+            assert_eq!(look_at(id).cpu, look_at(id).cpu);
+            assert_eq!(syscall_of(id), libc::SYS_futex);
+        });
+    }
+}
