@@ -57,7 +57,7 @@ pub(crate) fn set_errno(errno: c_int) {
 
 /// The next definition of a function as a function pointer of its type.
 macro_rules! next {
-    ($symbol:ident($($ty:ty),*) -> $ret:ty) => {{
+    ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
         static NEXT: $crate::process::kernel::Next = $crate::process::kernel::Next::new(
             match ::std::ffi::CStr::from_bytes_with_nul(
                 concat!(stringify!($symbol), "\0").as_bytes(),

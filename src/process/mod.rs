@@ -11,7 +11,7 @@ mod entropy;
 mod faults;
 mod kernel;
 mod lock;
-mod probe;
+pub mod probe;
 pub mod seam;
 pub mod traps;
 pub mod world;

@@ -15,6 +15,10 @@ use super::{answer, bits, doors, given, on_descriptor, room};
 doors! {
     fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read;
     fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize = read_checked;
+    fn __pread_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
+        = read_checked_at;
+    fn __pread64_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
+        = read_checked_at;
     fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
     fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
     fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize = read_parts;
@@ -129,6 +133,18 @@ unsafe fn read_at(
     }
     // SAFETY: pread(2) takes a buffer of `length` bytes.
     unsafe { read_into(door, fd, (to, length), Some(offset)) }
+}
+
+unsafe fn read_checked_at(
+    door: &'static str,
+    fd: c_int,
+    to: *mut c_void,
+    length: usize,
+    offset: off_t,
+    room: usize,
+) -> Option<isize> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { read_at(door, fd, to, length.min(room), offset) }
 }
 
 /// The buffers of a vectored call.

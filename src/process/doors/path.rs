@@ -11,8 +11,12 @@ use super::{answer, doors, on_descriptor};
 
 doors! {
     fn realpath(path: *const c_char, resolved: *mut c_char) -> *mut c_char = real_path;
+    fn __realpath_chk(path: *const c_char, resolved: *mut c_char, room: usize) -> *mut c_char
+        = real_path_checked;
     fn canonicalize_file_name(path: *const c_char) -> *mut c_char = canonical_name;
     fn getcwd(buffer: *mut c_char, size: usize) -> *mut c_char = current;
+    fn __getcwd_chk(buffer: *mut c_char, size: usize, room: usize) -> *mut c_char
+        = current_checked;
     fn get_current_dir_name() -> *mut c_char = current_name;
     fn chdir(path: *const c_char) -> c_int = change_directory;
     fn fchdir(fd: c_int) -> c_int = change_directory_to;
@@ -137,6 +141,20 @@ unsafe fn real_path(
     Some(unsafe { hand_out(&found, resolved, size) })
 }
 
+unsafe fn real_path_checked(
+    door: &'static str,
+    path: *const c_char,
+    resolved: *mut c_char,
+    room: usize,
+) -> Option<*mut c_char> {
+    if room < libc::PATH_MAX.cast_unsigned() as usize {
+        // The C library ends the process here.
+        return None;
+    }
+    // SAFETY: there is room for `PATH_MAX` bytes.
+    unsafe { real_path(door, path, resolved) }
+}
+
 unsafe fn canonical_name(door: &'static str, path: *const c_char) -> Option<*mut c_char> {
     // SAFETY: canonicalize_file_name(3) is realpath(3) with a null buffer.
     unsafe { real_path(door, path, ptr::null_mut()) }
@@ -146,6 +164,16 @@ unsafe fn current(_: &'static str, buffer: *mut c_char, size: usize) -> Option<*
     let path = world::enter(|world| world.current())??;
     // SAFETY: getcwd(3) takes a buffer of `size` bytes or null.
     Some(unsafe { hand_out(&path, buffer, size) })
+}
+
+unsafe fn current_checked(
+    door: &'static str,
+    buffer: *mut c_char,
+    size: usize,
+    room: usize,
+) -> Option<*mut c_char> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { current(door, buffer, size.min(room)) }
 }
 
 unsafe fn current_name(door: &'static str) -> Option<*mut c_char> {

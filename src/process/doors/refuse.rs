@@ -75,6 +75,15 @@ doors! {
         mask: *const sigset_t) -> c_int = await_events_masked;
 }
 
+/// `vfork` cannot be passed on: its child would return through our frame and destroy it. A fork
+/// is all that its callers may count on.
+// SAFETY: the C library declares the symbol with this type.
+#[unsafe(no_mangle)]
+extern "C" fn vfork() -> pid_t {
+    // SAFETY: fork(2) has no precondition; this is the door above.
+    unsafe { libc::fork() }
+}
+
 /// Notes that `call` is not simulated, and returns the error that it fails with.
 pub(super) fn refused<R: Returned>(call: &str, errno: c_int) -> Option<R> {
     refusal(call, errno).map(|errno| answer(Err(errno)))
