@@ -96,6 +96,16 @@ pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
+/// Runs something on the harness's side while a world with an empty disk is installed.
+pub(crate) fn with_world<R>(run: impl FnOnce() -> R) -> R {
+    alone(|| {
+        World::install(Setup::new(Tree::new(), Box::leak(Box::<Memory>::default())));
+        let result = run();
+        World::remove();
+        result
+    })
+}
+
 /// Runs a script on a fresh thread, on the engine's side of a world with an empty disk.
 pub(crate) fn run<R: Send>(script: impl FnOnce() -> io::Result<R> + Send) -> Ran<R> {
     run_in(|_| {}, script)

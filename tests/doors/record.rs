@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crashpoint::disk::effect::{Effect, Sync};
@@ -83,6 +85,34 @@ fn a_record_has_the_return_addresses_if_that_is_asked_for() {
     assert!(stack.len() >= 8 * 8 && stack.len() <= 8 * 32);
     let plain = run(|| File::create(at("a")).map(drop));
     assert!(plain.calls()[0].stack.is_empty());
+}
+
+/// Asks, while a door is open, whose side the thread is on.
+#[derive(Default)]
+struct Nosy {
+    records: AtomicU32,
+    on_the_host: AtomicU32,
+}
+
+impl Sink for Nosy {
+    fn append(&self, _: &log::Record<'_>) -> bool {
+        self.records.fetch_add(1, Relaxed);
+        // A door inside a door would wait for ever for the world.
+        self.on_the_host.fetch_add(fs::metadata(at("")).is_err().into(), Relaxed);
+        true
+    }
+}
+
+#[test]
+fn what_a_door_calls_itself_goes_to_the_kernel() {
+    let nosy: &'static Nosy = Box::leak(Box::default());
+    harness::alone(|| {
+        World::install(Setup::new(Tree::new(), nosy));
+        seam::engine(script).expect("the script works");
+        World::remove();
+    });
+    assert!(nosy.records.load(Relaxed) > 10);
+    assert_eq!(nosy.on_the_host.load(Relaxed), nosy.records.load(Relaxed));
 }
 
 fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send) -> Ran<()> {

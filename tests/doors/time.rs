@@ -1,4 +1,5 @@
 //! What the seed decides: time, entropy, identity, processors.
+#![expect(clippy::disallowed_methods, reason = "on the engine's side this clock is the run's own")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

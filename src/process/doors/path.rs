@@ -5,6 +5,7 @@ use std::ptr;
 
 use crate::disk::{Errno, Ino};
 use crate::process::kernel::set_errno;
+use crate::process::seam;
 use crate::process::world::{self, MOUNT, Outcome, What, World};
 
 use super::{answer, doors, on_descriptor};
@@ -187,14 +188,20 @@ unsafe fn change_directory(door: &'static str, path: *const c_char) -> Option<c_
     if let Some(outcome) = served {
         return Some(answer(outcome));
     }
-    world::enter(|world| {
-        // SAFETY: the same C string; on the harness's side this is the kernel's.
-        let left = unsafe { libc::chdir(path) };
-        if left == 0 {
-            world.set_directory(None);
-        }
-        left
-    })
+    // SAFETY: the same C string.
+    leave_directory(|| unsafe { libc::chdir(path) })
+}
+
+/// Changes to a directory of the host, which `chdir` does on the harness's side.
+fn leave_directory(chdir: impl FnOnce() -> c_int) -> Option<c_int> {
+    let left = {
+        let _harness = seam::harness();
+        chdir()
+    };
+    if left == 0 {
+        world::enter(|world| world.set_directory(None))?;
+    }
+    Some(left)
 }
 
 fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> Outcome {
@@ -211,14 +218,8 @@ fn change_directory_to(door: &'static str, fd: c_int) -> Option<c_int> {
     }) {
         return Some(answer(outcome));
     }
-    world::enter(|world| {
-        // SAFETY: fchdir(2) has no precondition.
-        let left = unsafe { libc::fchdir(fd) };
-        if left == 0 {
-            world.set_directory(None);
-        }
-        left
-    })
+    // SAFETY: fchdir(2) has no precondition.
+    leave_directory(|| unsafe { libc::fchdir(fd) })
 }
 
 #[cfg(test)]
