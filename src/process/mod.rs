@@ -18,7 +18,7 @@ pub mod leaf;
 mod lock;
 mod note;
 pub mod place;
-mod probe;
+pub mod probe;
 pub mod region;
 pub mod seam;
 mod server;

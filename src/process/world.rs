@@ -21,6 +21,7 @@ use super::descriptors::{Descriptor, Descriptors};
 use super::doors::Streams;
 use super::entropy::Entropy;
 use super::faults::{Faults, WriteFault};
+use super::kernel::{errno, set_errno};
 use super::lock::Lock;
 use super::seam;
 use super::traps::EXIT_LEAKED;
@@ -203,11 +204,15 @@ static WORLD: Lock<Option<Box<World>>> = Lock::new(None);
 
 /// Runs `serve` in the world, on the harness's side of the seam; `None` if there is no world.
 ///
-/// Every door that serves a call passes here.
+/// Every door that serves a call passes here. Whatever the harness does inside leaves `errno` as
+/// it was: callers of `readdir` tell the end of a directory from an error by it.
 #[inline]
 pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
-    WORLD.take().as_deref_mut().map(serve)
+    let before = errno();
+    let served = WORLD.take().as_deref_mut().map(serve);
+    set_errno(before);
+    served
 }
 
 /// As [`enter`], for a signal handler: `None` also if the world is in use.
@@ -345,8 +350,13 @@ impl World {
     }
 
     fn record(&mut self, called: &Called<'_>, outcome: Outcome) {
-        let mut stack = [0; FRAMES * 8];
-        let stack = if self.stacks { return_addresses(&mut stack) } else { &[] };
+        let mut space;
+        let stack: &[u8] = if self.stacks {
+            space = [0; FRAMES * 8];
+            return_addresses(&mut space)
+        } else {
+            &[]
+        };
         let unrecorded = std::mem::take(&mut self.unrecorded);
         let call = Call {
             door: called.door,

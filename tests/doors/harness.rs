@@ -1,13 +1,17 @@
 //! Runs a script on the engine's side of a fresh world and keeps what it left.
 
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crashpoint::disk::Ino;
+use crashpoint::disk::effect::Effect;
 use crashpoint::disk::tree::Tree;
 use crashpoint::log::{self, Call, Event, Record};
 use crashpoint::process::seam;
-use crashpoint::process::world::{self, Note, Setup, Sink, World};
+use crashpoint::process::world::{self, MOUNT, Note, Setup, Sink, World};
 use crashpoint::time::Time;
 
 /// A log in memory.
@@ -43,6 +47,16 @@ impl<R> Ran<R> {
         log::records(&self.log).map(|record| record.event)
     }
 
+    pub(crate) fn effects(&self) -> Vec<Effect<'_>> {
+        let effect = |event| if let Event::Effect(effect) = event { Some(effect) } else { None };
+        self.events().filter_map(effect).collect()
+    }
+
+    /// The inode that a name in the root directory leads to in the end.
+    pub(crate) fn ino(&self, name: &str) -> Ino {
+        self.tree.entry(Ino::ROOT, name.as_bytes()).expect("it is on the disk")
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call<'_>> {
         let call = |event| if let Event::Call(call) = event { Some(call) } else { None };
         self.events().filter_map(call).collect()
@@ -53,8 +67,44 @@ impl<R> Ran<R> {
     }
 }
 
+/// A path on the simulated disk.
+pub(crate) fn at(name: &str) -> PathBuf {
+    Path::new(MOUNT).join(name)
+}
+
+/// The number of an error.
+pub(crate) fn errno<T>(result: io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+/// The names in a directory of the simulated disk, in order.
+pub(crate) fn names(directory: &str) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let mut names = fs::read_dir(at(directory))?.map(name).collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// A process has one world.
 static ONE: Mutex<()> = Mutex::new(());
+
+/// Runs something that installs a world of its own.
+pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    run()
+}
+
+/// Runs something on the harness's side while a world with an empty disk is installed.
+pub(crate) fn with_world<R>(run: impl FnOnce() -> R) -> R {
+    alone(|| {
+        World::install(Setup::new(Tree::new(), Box::leak(Box::<Memory>::default())));
+        let result = run();
+        World::remove();
+        result
+    })
+}
 
 /// Runs a script on a fresh thread, on the engine's side of a world with an empty disk.
 pub(crate) fn run<R: Send>(script: impl FnOnce() -> io::Result<R> + Send) -> Ran<R> {

@@ -51,6 +51,9 @@ pub(super) unsafe fn control(
             Some(answer(outcome))
         }
         _ => {
+            // The other commands take no argument: what is in its register is anything.
+            let sets = matches!(command, libc::F_SETFD | libc::F_SETFL);
+            let number = if sets { number } else { 0 };
             let called = Called::on(door, fd, [bits(command), bits(number)]);
             let outcome = world::enter(|world| {
                 world.call(&called, |world| world.flags(fd, command, number))

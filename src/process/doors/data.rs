@@ -15,6 +15,10 @@ use super::{answer, bits, doors, given, on_descriptor, room};
 doors! {
     fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read;
     fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize = read_checked;
+    fn __pread_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
+        = read_checked_at;
+    fn __pread64_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
+        = read_checked_at;
     fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
     fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
     fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize = read_parts;
@@ -54,6 +58,11 @@ doors! {
 /// The longest piece that one call copies between two files.
 const LONGEST_COPY: usize = 1 << 20;
 
+/// The numbers of a call as its record keeps them: offset and length, or the length alone.
+fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
+    at.map_or([length as u64, 0], |offset| [bits(offset), length as u64])
+}
+
 impl World {
     /// Reads from what a descriptor refers to.
     fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
@@ -87,7 +96,7 @@ unsafe fn read_into(
     (to, length): (*mut c_void, usize),
     at: Option<off_t>,
 ) -> Option<isize> {
-    let arguments = [bits(at.unwrap_or(-1)), length as u64];
+    let arguments = numbers(at, length);
     let outcome = world::enter(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: as the caller says.
@@ -131,6 +140,18 @@ unsafe fn read_at(
     unsafe { read_into(door, fd, (to, length), Some(offset)) }
 }
 
+unsafe fn read_checked_at(
+    door: &'static str,
+    fd: c_int,
+    to: *mut c_void,
+    length: usize,
+    offset: off_t,
+    room: usize,
+) -> Option<isize> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { read_at(door, fd, to, length.min(room), offset) }
+}
+
 /// The buffers of a vectored call.
 ///
 /// # Safety
@@ -163,7 +184,7 @@ unsafe fn scatter(
     // SAFETY: as the caller says.
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
-    let called = Called::on(door, fd, [bits(at.unwrap_or(-1)), length as u64]);
+    let called = Called::on(door, fd, numbers(at, length));
     let outcome = world::enter(|world| {
         world.call(&called, |world| {
             let mut whole = vec![0; length.min(1 << 30)];
@@ -255,9 +276,8 @@ unsafe fn write(
         listen(fd, bytes.unwrap_or_default());
         return None;
     }
-    let outcome = on_descriptor(door, fd, [bits(-1), length as u64], |world, file| {
-        world.write(file, bytes?, None)
-    })?;
+    let outcome =
+        on_descriptor(door, fd, [length as u64, 0], |world, file| world.write(file, bytes?, None))?;
     Some(answer(outcome))
 }
 
@@ -307,7 +327,7 @@ unsafe fn write_gathered(
         // SAFETY: as the caller says.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);
-        let called = Called::on(door, fd, [bits(at.unwrap_or(-1)), length as u64]);
+        let called = Called::on(door, fd, numbers(at, length));
         world.call(&called, |world| {
             let file = world.file(fd)?;
             let written = world.write(file, &bytes?, at)?;

@@ -34,6 +34,11 @@ doors! {
     fn readlink(path: *const c_char, to: *mut c_char, size: usize) -> isize = read_link;
     fn readlinkat(dirfd: c_int, path: *const c_char, to: *mut c_char, size: usize) -> isize
         = read_link_at;
+    fn __readlink_chk(path: *const c_char, to: *mut c_char, size: usize, room: usize) -> isize
+        = read_link_checked;
+    fn __readlinkat_chk(
+        dirfd: c_int, path: *const c_char, to: *mut c_char, size: usize, room: usize
+    ) -> isize = read_link_checked_at;
     fn chmod(path: *const c_char, mode: mode_t) -> c_int = set_mode;
     fn fchmod(fd: c_int, mode: mode_t) -> c_int = set_mode_of;
     fn fchmodat(dirfd: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int
@@ -324,6 +329,29 @@ unsafe fn read_link_at(
         })
     }?;
     Some(answer(outcome))
+}
+
+unsafe fn read_link_checked(
+    door: &'static str,
+    path: *const c_char,
+    to: *mut c_char,
+    size: usize,
+    room: usize,
+) -> Option<isize> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { read_link_at(door, HERE, path, to, size.min(room)) }
+}
+
+unsafe fn read_link_checked_at(
+    door: &'static str,
+    dirfd: c_int,
+    path: *const c_char,
+    to: *mut c_char,
+    size: usize,
+    room: usize,
+) -> Option<isize> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { read_link_at(door, dirfd, path, to, size.min(room)) }
 }
 
 unsafe fn set_mode(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {

@@ -10,6 +10,7 @@ use crate::process::descriptors::{Descriptor, FIRST, is_simulated};
 use crate::process::kernel::errno;
 use crate::process::world::{self, Called, Outcome, What, World};
 
+use super::entropy::IDENTITY;
 use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
 
@@ -85,6 +86,9 @@ unsafe fn open_at(
     flags: c_int,
     mode: mode_t,
 ) -> Option<c_int> {
+    // Without a file to create the mode is not passed: what is in its register is anything.
+    let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+    let mode = if creates { mode & 0o7777 } else { 0 };
     let arguments = [bits(flags), mode.into()];
     // SAFETY: openat(2) takes a C string.
     let served = unsafe {
@@ -145,11 +149,24 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
         let called = Called::on(door, fd, [0; 2]).closing(&path);
         world.call(&called, |world| {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
-            world.let_go(closed.what);
+            world.close(closed.what);
             Ok(0)
         })
     })?;
     Some(answer(outcome))
+}
+
+impl World {
+    /// Ends what a descriptor was. The process's range locks on a file go with any descriptor of
+    /// it (fcntl(2)).
+    fn close(&mut self, what: What) {
+        if let What::File(file) = what
+            && let Ok(ino) = self.disk.ino(file)
+        {
+            self.disk.drop_process_locks(ino, IDENTITY);
+        }
+        self.let_go(what);
+    }
 }
 
 /// One more descriptor for what `fd` refers to.
@@ -211,7 +228,7 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
             match world.descriptors.set(to, copy) {
                 Ok(replaced) => {
                     if let Some(replaced) = replaced {
-                        world.let_go(replaced.what);
+                        world.close(replaced.what);
                     }
                     Ok(to.into())
                 }

@@ -5,14 +5,19 @@ use std::ptr;
 
 use crate::disk::{Errno, Ino};
 use crate::process::kernel::set_errno;
+use crate::process::seam;
 use crate::process::world::{self, MOUNT, Outcome, What, World};
 
 use super::{answer, doors, on_descriptor};
 
 doors! {
     fn realpath(path: *const c_char, resolved: *mut c_char) -> *mut c_char = real_path;
+    fn __realpath_chk(path: *const c_char, resolved: *mut c_char, room: usize) -> *mut c_char
+        = real_path_checked;
     fn canonicalize_file_name(path: *const c_char) -> *mut c_char = canonical_name;
     fn getcwd(buffer: *mut c_char, size: usize) -> *mut c_char = current;
+    fn __getcwd_chk(buffer: *mut c_char, size: usize, room: usize) -> *mut c_char
+        = current_checked;
     fn get_current_dir_name() -> *mut c_char = current_name;
     fn chdir(path: *const c_char) -> c_int = change_directory;
     fn fchdir(fd: c_int) -> c_int = change_directory_to;
@@ -137,6 +142,20 @@ unsafe fn real_path(
     Some(unsafe { hand_out(&found, resolved, size) })
 }
 
+unsafe fn real_path_checked(
+    door: &'static str,
+    path: *const c_char,
+    resolved: *mut c_char,
+    room: usize,
+) -> Option<*mut c_char> {
+    if room < libc::PATH_MAX.cast_unsigned() as usize {
+        // The C library ends the process here.
+        return None;
+    }
+    // SAFETY: there is room for `PATH_MAX` bytes.
+    unsafe { real_path(door, path, resolved) }
+}
+
 unsafe fn canonical_name(door: &'static str, path: *const c_char) -> Option<*mut c_char> {
     // SAFETY: canonicalize_file_name(3) is realpath(3) with a null buffer.
     unsafe { real_path(door, path, ptr::null_mut()) }
@@ -146,6 +165,16 @@ unsafe fn current(_: &'static str, buffer: *mut c_char, size: usize) -> Option<*
     let path = world::enter(|world| world.current())??;
     // SAFETY: getcwd(3) takes a buffer of `size` bytes or null.
     Some(unsafe { hand_out(&path, buffer, size) })
+}
+
+unsafe fn current_checked(
+    door: &'static str,
+    buffer: *mut c_char,
+    size: usize,
+    room: usize,
+) -> Option<*mut c_char> {
+    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    unsafe { current(door, buffer, size.min(room)) }
 }
 
 unsafe fn current_name(door: &'static str) -> Option<*mut c_char> {
@@ -159,14 +188,20 @@ unsafe fn change_directory(door: &'static str, path: *const c_char) -> Option<c_
     if let Some(outcome) = served {
         return Some(answer(outcome));
     }
-    world::enter(|world| {
-        // SAFETY: the same C string; on the harness's side this is the kernel's.
-        let left = unsafe { libc::chdir(path) };
-        if left == 0 {
-            world.set_directory(None);
-        }
-        left
-    })
+    // SAFETY: the same C string.
+    leave_directory(|| unsafe { libc::chdir(path) })
+}
+
+/// Changes to a directory of the host, which `chdir` does on the harness's side.
+fn leave_directory(chdir: impl FnOnce() -> c_int) -> Option<c_int> {
+    let left = {
+        let _harness = seam::harness();
+        chdir()
+    };
+    if left == 0 {
+        world::enter(|world| world.set_directory(None))?;
+    }
+    Some(left)
 }
 
 fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> Outcome {
@@ -183,14 +218,8 @@ fn change_directory_to(door: &'static str, fd: c_int) -> Option<c_int> {
     }) {
         return Some(answer(outcome));
     }
-    world::enter(|world| {
-        // SAFETY: fchdir(2) has no precondition.
-        let left = unsafe { libc::fchdir(fd) };
-        if left == 0 {
-            world.set_directory(None);
-        }
-        left
-    })
+    // SAFETY: fchdir(2) has no precondition.
+    leave_directory(|| unsafe { libc::fchdir(fd) })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::disk::Errno;
 use crate::process::clock;
 use crate::process::descriptors::is_simulated;
 use crate::process::kernel::set_errno;
+use crate::process::seam;
 use crate::process::world;
 
 use super::{Returned, answer, bytes, doors, note_outside, on_disk};
@@ -73,6 +74,15 @@ doors! {
         -> c_int = await_events;
     fn epoll_pwait(epoll: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int,
         mask: *const sigset_t) -> c_int = await_events_masked;
+}
+
+/// `vfork` cannot be passed on: its child would return through our frame and destroy it. A fork
+/// is all that its callers may count on.
+// SAFETY: the C library declares the symbol with this type.
+#[unsafe(no_mangle)]
+extern "C" fn vfork() -> pid_t {
+    // SAFETY: fork(2) has no precondition; this is the door above.
+    unsafe { libc::fork() }
 }
 
 /// Notes that `call` is not simulated, and returns the error that it fails with.
@@ -161,8 +171,9 @@ fn signal(_: &'static str, pid: pid_t, signal: c_int) -> Option<c_int> {
     if pid != super::entropy::IDENTITY {
         return None;
     }
+    let _harness = seam::harness();
     // SAFETY: kill(2) has no precondition; on the harness's side `getpid` is the kernel's.
-    world::enter(|_| unsafe { libc::kill(libc::getpid(), signal) })
+    Some(unsafe { libc::kill(libc::getpid(), signal) })
 }
 
 unsafe fn stream(
@@ -302,22 +313,19 @@ fn wait_for_host(
     list: &mut [pollfd],
     timeout: Option<Duration>,
 ) -> Option<c_int> {
-    world::enter(|world| {
-        let count = list.len() as nfds_t;
+    let ready = {
+        let _harness = seam::harness();
         // SAFETY: the list has that many entries; on the harness's side this is the kernel's.
-        let ready = unsafe { libc::poll(list.as_mut_ptr(), count, 0) };
-        match timeout {
-            Some(timeout) if ready == 0 => {
-                // Nobody is there to make the descriptors ready, so that time runs out.
-                answer(world.sleep(door, timeout))
-            }
-            None if ready == 0 => {
-                world.not_simulated(door);
-                answer(Err(Errno::EINTR))
-            }
-            _ => ready,
+        unsafe { libc::poll(list.as_mut_ptr(), list.len() as nfds_t, 0) }
+    };
+    match timeout {
+        // Nobody is there to make the descriptors ready, so that time runs out.
+        Some(timeout) if ready == 0 => {
+            Some(answer(world::enter(|world| world.sleep(door, timeout))?))
         }
-    })
+        None if ready == 0 => refused(door, libc::EINTR),
+        _ => Some(ready),
+    }
 }
 
 unsafe fn poll(

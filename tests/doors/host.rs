@@ -1,0 +1,87 @@
+//! What is not on the simulated disk: it goes to the host untouched.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+use std::thread;
+
+use crashpoint::process::seam;
+use crashpoint::process::world::{MOUNT, Note, now};
+use crashpoint::time::Time;
+
+use crate::harness::{at, errno, run, run_in, with_world};
+
+#[test]
+fn paths_of_the_host_reach_the_kernel_and_leave_no_call() {
+    let host = tempfile::tempdir().expect("a directory of the host");
+    let path = host.path().join("file");
+    let ran = run(|| {
+        fs::write(&path, b"outside")?;
+        assert_eq!(fs::read(&path)?, b"outside");
+        assert_eq!(fs::read_dir(host.path())?.count(), 1);
+        assert_eq!(fs::canonicalize(&path)?, path);
+        Ok(())
+    });
+    assert_eq!(fs::read(&path).expect("it is on the host"), b"outside");
+    assert_eq!(ran.doors(), [""; 0]);
+    assert_eq!(ran.now, Time::START);
+    assert_eq!(ran.notes, [Note::Outside(path.as_os_str().as_bytes().to_vec())]);
+}
+
+#[test]
+fn reading_the_host_and_its_harmless_devices_is_not_noted() {
+    let ran = run(|| {
+        fs::read("/proc/self/stat")?;
+        OpenOptions::new().write(true).open("/dev/null")?.write_all(b"x")?;
+        Ok(())
+    });
+    assert_eq!(ran.notes, []);
+}
+
+#[test]
+fn the_harness_sees_the_kernel_while_a_world_is_installed() {
+    let there = || fs::metadata(MOUNT).is_ok();
+    with_world(|| {
+        assert!(!there());
+        assert!(seam::engine(there));
+        assert!(!there());
+        assert!(thread::scope(|scope| scope.spawn(|| !there()).join().is_ok_and(|kept| kept)));
+    });
+}
+
+#[test]
+fn on_the_engines_side_without_a_world_everything_is_the_hosts() {
+    let text = crate::harness::alone(|| seam::engine(|| fs::read(at("a"))));
+    assert_eq!(errno(text), Some(libc::ENOENT));
+    assert_eq!(now(), Time::START);
+}
+
+#[test]
+fn a_descriptor_of_the_host_that_is_not_ready_is_not_waited_for() {
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe of the host");
+    let ran = run(|| {
+        writer.write_all(b"x")?;
+        let mut byte = [0];
+        assert_eq!(reader.read(&mut byte)?, 1);
+        assert_eq!(errno(reader.read(&mut byte)), Some(libc::EAGAIN));
+        Ok(())
+    });
+    assert!(matches!(&ran.notes[..], [Note::NotSimulated(call)] if call.contains("read")));
+}
+
+#[test]
+fn last_words_are_heard() {
+    static HEARD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    run_in(
+        |setup| {
+            setup.hooks.words =
+                |words| HEARD.lock().expect("nobody panicked").extend_from_slice(words);
+        },
+        || {
+            let _ = rustix::io::write(std::io::stderr(), b"");
+            std::io::stderr().write_all(b"engine: last words\n")
+        },
+    );
+    assert_eq!(*HEARD.lock().expect("nobody panicked"), b"engine: last words\n");
+}

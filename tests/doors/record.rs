@@ -1,0 +1,231 @@
+//! What the log holds of the calls, and what ends a run.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crashpoint::disk::effect::{Effect, Sync};
+use crashpoint::disk::tree::Tree;
+use crashpoint::fault::{Fault, FaultClass, FaultError};
+use crashpoint::log::{self, Event, Mark};
+use crashpoint::process::probe::{in_child, past_the_doors};
+use crashpoint::process::seam;
+use crashpoint::process::traps::{self, EXIT_LEAKED};
+use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, World};
+
+use crate::harness::{self, Ran, at, errno, run, run_in};
+
+fn script() -> std::io::Result<()> {
+    fs::create_dir(at("d"))?;
+    let mut file = OpenOptions::new().create(true).append(true).open(at("d/log"))?;
+    for n in 0..20_u32 {
+        file.write_all(&n.to_le_bytes())?;
+        file.seek(SeekFrom::Start(u64::from(n)))?;
+    }
+    file.sync_all()?;
+    fs::rename(at("d/log"), at("log"))?;
+    assert_eq!(fs::read_dir(at(""))?.count(), 2);
+    fs::remove_dir(at("d"))
+}
+
+#[test]
+fn equal_scripts_leave_equal_logs() {
+    let (one, two) = (run(script), run(script));
+    assert!(one.log.len() > 1000);
+    assert_eq!(one.log, two.log);
+}
+
+#[test]
+fn a_call_without_a_record_of_its_own_changes_the_next_record() {
+    let seek_to = |offset| {
+        move || {
+            let mut file = File::create(at("a"))?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.sync_all()
+        }
+    };
+    let (one, two) = (run(seek_to(1)), run(seek_to(2)));
+    assert_eq!(one.doors(), two.doors());
+    assert!(!one.doors().contains(&"lseek64"));
+    assert_ne!(one.log, two.log);
+}
+
+#[test]
+fn the_effects_of_a_call_come_before_it_and_replay_to_the_same_tree() {
+    let ran = run(script);
+    let mut tree = Tree::new();
+    for record in log::records(&ran.log) {
+        if let Event::Effect(effect) = record.event {
+            tree.apply(&effect, record.at);
+        }
+    }
+    assert_eq!(tree.digest(), ran.tree.digest());
+    let events: Vec<_> = ran.events().collect();
+    let sync = events.iter().position(|e| matches!(e, Event::Effect(Effect::Sync(_))));
+    let sync = sync.expect("the script syncs");
+    assert!(matches!(events[sync + 1], Event::Call(call) if call.door == "fsync"));
+}
+
+#[test]
+fn errors_are_recorded_as_negative_numbers() {
+    let ran = run(|| {
+        assert_eq!(errno(File::open(at("none"))), Some(libc::ENOENT));
+        Ok(())
+    });
+    assert_eq!(ran.calls()[0].result, -i64::from(libc::ENOENT));
+}
+
+#[test]
+fn a_record_has_the_return_addresses_if_that_is_asked_for() {
+    let ran = run_in(|setup| setup.stacks = true, || File::create(at("a")).map(drop));
+    let stack = ran.calls()[0].stack.to_vec();
+    assert!(stack.len() >= 8 * 8 && stack.len() <= 8 * 32);
+    let plain = run(|| File::create(at("a")).map(drop));
+    assert!(plain.calls()[0].stack.is_empty());
+}
+
+/// Asks, while a door is open, whose side the thread is on.
+#[derive(Default)]
+struct Nosy {
+    records: AtomicU32,
+    on_the_host: AtomicU32,
+}
+
+impl Sink for Nosy {
+    fn append(&self, _: &log::Record<'_>) -> bool {
+        self.records.fetch_add(1, Relaxed);
+        // A door inside a door would wait for ever for the world.
+        self.on_the_host.fetch_add(fs::metadata(at("")).is_err().into(), Relaxed);
+        true
+    }
+}
+
+#[test]
+fn what_a_door_calls_itself_goes_to_the_kernel() {
+    let nosy: &'static Nosy = Box::leak(Box::default());
+    harness::alone(|| {
+        World::install(Setup::new(Tree::new(), nosy));
+        seam::engine(script).expect("the script works");
+        World::remove();
+    });
+    assert!(nosy.records.load(Relaxed) > 10);
+    assert_eq!(nosy.on_the_host.load(Relaxed), nosy.records.load(Relaxed));
+}
+
+fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send) -> Ran<()> {
+    run_in(|setup| setup.faults = vec![fault], script)
+}
+
+#[test]
+fn a_short_write_is_followed_by_one_that_fails() {
+    let error = FaultError::NoSpace;
+    let fault = Fault { step: 1, class: FaultClass::Write, nth: 2, error, after: 2 };
+    let ran = with_fault(fault, || {
+        let mut file = File::create(at("a"))?;
+        file.write_all(b"step 0, ")?;
+        world::step(1);
+        file.write_all(b"first, ")?;
+        assert_eq!(file.write(b"second")?, 2);
+        assert_eq!(errno(file.write(b"cond")), Some(libc::ENOSPC));
+        file.write_all(b"third")?;
+        assert_eq!(fs::read(at("a"))?, b"step 0, first, sethird");
+        Ok(())
+    });
+    let faults: Vec<_> = ran.calls().into_iter().filter(|call| call.fault).collect();
+    let results: Vec<_> = faults.iter().map(|call| call.result).collect();
+    assert_eq!(results, [2, -i64::from(libc::ENOSPC)]);
+}
+
+#[test]
+fn a_failed_sync_is_an_effect_and_the_next_one_works() {
+    let error = FaultError::Io;
+    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let ran = with_fault(fault, || {
+        let file = File::create(at("a"))?;
+        assert_eq!(errno(file.sync_all()), Some(libc::EIO));
+        file.sync_all()
+    });
+    let sync = Sync::Inode(ran.ino("a"));
+    let effects = ran.effects();
+    assert_eq!(effects[effects.len() - 2..], [Effect::SyncFailed(sync), Effect::Sync(sync)]);
+}
+
+/// The marks that a world leaves whose process may end at any call, and how that ended.
+fn end_of(budget: Budget, script: impl FnOnce()) -> (Option<i32>, Vec<String>) {
+    let file = tempfile::NamedTempFile::new().expect("a file of the host");
+    let sink: &'static ToFile = Box::leak(Box::new(ToFile(file.reopen().expect("it is there"))));
+    let status = harness::alone(|| {
+        in_child(|| {
+            World::install(Setup { budget, ..Setup::new(Tree::new(), sink) });
+            seam::engine(script);
+        })
+    });
+    let log = fs::read(file.path()).expect("it is there");
+    let words = |record: log::Record<'_>| match record.event {
+        Event::Mark(Mark::Hung(what) | Mark::NotSimulated(what)) => Some(what.to_owned()),
+        _ => None,
+    };
+    (status, log::records(&log).filter_map(words).collect())
+}
+
+/// A log in a file, which outlives the process.
+struct ToFile(File);
+
+impl Sink for ToFile {
+    fn append(&self, record: &log::Record<'_>) -> bool {
+        let mut space = [0; 4096];
+        let used = log::encode(record, &mut space);
+        used.is_some_and(|used| (&self.0).write_all(&space[..used]).is_ok())
+    }
+}
+
+fn look_20_times() {
+    for _ in 0..20 {
+        let _ = fs::metadata(at("none"));
+    }
+}
+
+#[test]
+fn a_run_over_its_budget_of_calls_is_hung() {
+    let within = Budget { calls: 20, ..Budget::default() };
+    assert_eq!(end_of(within, look_20_times), (Some(0), vec![]));
+    let over = Budget { calls: 19, ..Budget::default() };
+    assert_eq!(end_of(over, look_20_times), (Some(EXIT_HUNG), vec!["19 calls".to_owned()]));
+}
+
+#[test]
+fn a_run_over_its_budget_of_time_is_hung() {
+    let over = Budget { time: Duration::from_secs(5), ..Budget::default() };
+    let sleep = || {
+        std::thread::sleep(Duration::from_secs(6));
+        look_20_times();
+    };
+    let words = vec!["5s of virtual time".to_owned()];
+    assert_eq!(end_of(over, sleep), (Some(EXIT_HUNG), words));
+}
+
+#[test]
+fn a_system_call_past_the_doors_ends_the_run() {
+    let script = || {
+        traps::install().expect("this kernel has seccomp");
+        let file = File::create(at("a")).expect("the doors still work");
+        assert_eq!(past_the_doors(file.as_raw_fd()), -1);
+    };
+    let words = vec!["raw system call fsync".to_owned()];
+    assert_eq!(end_of(Budget::default(), script), (Some(EXIT_LEAKED), words));
+}
+
+#[test]
+fn with_traps_set_the_doors_and_the_kernel_work_as_before() {
+    let script = || {
+        traps::install().expect("this kernel has seccomp");
+        fs::write(at("a"), b"x").expect("the disk works");
+        assert_eq!(fs::read(at("a")).expect("the disk works"), b"x");
+        assert!(!fs::read("/proc/self/stat").expect("the host works").is_empty());
+        assert!(File::open("/none").is_err());
+    };
+    assert_eq!(end_of(Budget::default(), script), (Some(0), vec![]));
+}

@@ -1,0 +1,67 @@
+//! What is not simulated is an error that names the call.
+
+use std::fs::File;
+use std::process::Command;
+use std::thread;
+
+use crashpoint::log::{Event, Mark};
+use crashpoint::process::world::Note;
+
+use crate::harness::{Ran, at, errno, run};
+
+fn refused(ran: &Ran<()>) -> Vec<String> {
+    let marked = |event| match event {
+        Event::Mark(Mark::NotSimulated(call)) => Some(call.to_owned()),
+        _ => None,
+    };
+    let marks: Vec<String> = ran.events().filter_map(marked).collect();
+    let noted = |note: &Note| match note {
+        Note::NotSimulated(call) => call.clone(),
+        Note::Outside(_) => "outside".to_owned(),
+    };
+    assert_eq!(ran.notes.iter().map(noted).collect::<Vec<_>>(), marks);
+    marks
+}
+
+#[test]
+fn a_second_thread_of_the_engine_is_refused() {
+    let ran = run(|| {
+        assert_eq!(errno(thread::Builder::new().spawn(|| ())), Some(libc::EAGAIN));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["pthread_create"]);
+}
+
+#[test]
+fn another_process_is_refused() {
+    let ran = run(|| {
+        assert!(Command::new("true").status().is_err());
+        Ok(())
+    });
+    let calls = refused(&ran);
+    assert!(calls.iter().any(|call| call.contains("spawn") || call == "fork"), "{calls:?}");
+}
+
+#[test]
+fn waiting_for_a_lock_that_nobody_can_give_up_is_refused() {
+    let ran = run(|| {
+        let (one, two) = (File::create(at("a"))?, File::open(at("a"))?);
+        one.lock()?;
+        assert_eq!(errno(two.lock()), Some(libc::EDEADLK));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["flock that waits for a lock"]);
+}
+
+#[test]
+fn polling_a_file_of_the_disk_finds_it_ready() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    run(|| {
+        let file = File::create(at("a"))?;
+        let mut list = [PollFd::new(&file, PollFlags::IN)];
+        let forever: Option<&Timespec> = None;
+        assert_eq!(poll(&mut list, forever)?, 1);
+        assert_eq!(list[0].revents(), PollFlags::IN);
+        Ok(())
+    });
+}
