@@ -103,6 +103,7 @@ fn is_ours_or_std(file: &Path) -> bool {
     let text = file.to_string_lossy();
     let harness = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
     text.starts_with("/rustc/")
+        || text.contains("/backtrace-")
         || text.contains("/lib/rustlib/src/")
         || text.starts_with(harness)
         || (text.starts_with("src/") && Path::new(harness).join(&text[4..]).exists())
