@@ -1,8 +1,8 @@
 //! The template: this binary, started once more, which forks a pristine process for each case.
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::channel::{Buffer, CHUNK, Channel, Tag};
 use super::cpu::{self, Lease};
@@ -55,7 +55,7 @@ pub enum StartError {
     #[error("the template did not answer ({status})")]
     Silent {
         /// How it ended.
-        status: String,
+        status: ExitStatus,
         /// What was read in place of an answer.
         source: io::Error,
     },
@@ -112,11 +112,7 @@ impl Template {
             }
             Err(source) => {
                 drop(ours);
-                let status = match process.wait() {
-                    Ok(status) if status.signal() == Some(libc::SIGKILL) => "killed".to_owned(),
-                    Ok(status) => status.to_string(),
-                    Err(error) => error.to_string(),
-                };
+                let status = process.wait().map_err(StartError::Exec)?;
                 Err(StartError::Silent { status, source })
             }
         }
