@@ -4,9 +4,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::engine::{Ack, Engine, Error, Operation};
-use crashpoint::oracle::Promises;
-use crashpoint::oracle::model::Model;
+use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
+use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use crashpoint::text::{TextError, Word, quote};
@@ -105,7 +104,7 @@ fn versioned(version: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// What the service knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogModel(State);
 
 impl Model for LogModel {
@@ -128,6 +127,14 @@ impl Model for LogModel {
 
     fn state(&mut self, _at: Time) -> &State {
         &self.0
+    }
+
+    fn items(op: &LogOp) -> Option<Vec<Vec<u8>>> {
+        match op {
+            LogOp::Put(key, ..) | LogOp::Delete(key) | LogOp::Purge(key) => Some(vec![item(key)]),
+            LogOp::Checkpoint(_) => Some(vec![CURSOR.to_vec()]),
+            LogOp::Flush | LogOp::Sync | LogOp::Compact => None,
+        }
     }
 }
 
@@ -247,25 +254,32 @@ impl<P: Planted> Sim for AppendLog<P> {
     const ABOUT: &'static str = "append-only snapshot log (PGSS v2), cursor checkpoints, compaction";
 
     fn promises() -> Promises<LogModel> {
-        Promises::new(&[
-            (
-                "an update is queued in the process when write_update returns",
-                "append_log, Promises: `queued in the process`",
-            ),
-            (
-                "a checkpoint or flush survives the process, with all before it",
-                "append_log, Promises: `survives the process, with all before it`",
-            ),
-            (
-                "compact and sync survive power loss, with all before them",
-                "append_log, Promises: `survives power loss, with all before it`",
-            ),
-            (
-                "a crash leaves a prefix of the records in the order in which they were written",
-                "append_log, Promises: `always a prefix of the records`",
-            ),
-        ])
-        .surviving_errors()
+        let source = |promise, sentence| Source { promise, sentence, at: "engines/append_log.rs" };
+        Promises {
+            // The adapter flushes before it closes.
+            close: Level::Flushed,
+            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            sources: vec![
+                source(
+                    "a checkpoint or flush survives the process, with all before it",
+                    "survives the process, with all before it",
+                ),
+                source(
+                    "compact and sync survive power loss, with all before them",
+                    "survives power loss, with all before it",
+                ),
+                source(
+                    "a crash leaves a prefix of what was written",
+                    "What a crash leaves is always a prefix of the records in the order in which \
+                     they were written.",
+                ),
+                source(
+                    "a failed call takes nothing back",
+                    "The file system said no. All that earlier calls promised still holds.",
+                ),
+            ],
+            ..Promises::default()
+        }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<LogOp>>> {

@@ -1,3 +1,27 @@
 //! The registry of sims: one line each.
 
+pub mod append_log;
 pub mod engines;
+pub mod toy;
+
+use std::path::PathBuf;
+
+use crashpoint::cli::Registry;
+use crashpoint::sim;
+
+/// The bug that every run must find.
+const CANARY: &str = "no-dir-sync-after-rename";
+
+/// Every sim that is shipped, and the canary.
+pub fn registry() -> Registry {
+    Registry {
+        sims: vec![sim::<append_log::AppendLog>(), sim::<toy::ToySim<0>>()],
+        canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
+        corpus: corpus(),
+    }
+}
+
+/// The folder of saved cases.
+pub fn corpus() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus"))
+}

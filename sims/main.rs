@@ -1,3 +1,7 @@
-//! The command `crashpoint`.
+//! The command `crashpoint` over the sims of this crate.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    crashpoint::cli::main(&sims::registry())
+}
