@@ -104,9 +104,20 @@ pub(crate) enum Outcome {
     Skipped,
 }
 
-/// The working directory of both sides lies this deep, in directories named `n`, so that no `..`
-/// leads out of the real one: a path has one at most, and so has each of up to 40 links.
-pub(crate) const DEPTH: usize = 64;
+/// How deep the working directory of both sides must lie, in directories named `n`, so that no
+/// call leads out of the real one: every step up takes a `..` in a path or in a link's target. The
+/// spare levels are for a link that climbs twice because it was moved in between.
+pub(crate) fn depth(calls: &[Call]) -> usize {
+    const SPARE: usize = 4;
+    let steps = |path: &Path| path.split(|&b| b == b'/').filter(|name| *name == b"..").count();
+    let all = calls.iter().map(|call| match call {
+        Call::Path { path, what: OnPath::Symlink { target }, .. } => steps(path) + steps(target),
+        Call::Path { path, .. } => steps(path),
+        Call::Paths { old, new, .. } => steps(old) + steps(new),
+        Call::Bytes { .. } | Call::Slot { .. } => 0,
+    });
+    SPARE + all.sum::<usize>()
+}
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let usual = sample::select(vec!["a", "b", "c", "d"]).prop_map(|name| name.into());
