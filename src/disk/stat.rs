@@ -184,40 +184,41 @@ impl Disk {
     /// Sets times, as futimens(2); `None` leaves one as it is (`UTIME_OMIT`).
     ///
     /// # Errors
-    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    /// `EBADF` if nothing is open there, or by `O_PATH`; but nothing is checked if nothing is to
+    /// be set.
     pub fn set_times(
         &mut self,
         h: Handle,
         accessed: Option<Time>,
         modified: Option<Time>,
     ) -> Result<(), Errno> {
+        if accessed.is_none() && modified.is_none() {
+            return Ok(());
+        }
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let ino = open.ino;
-        self.change_times(ino, accessed, modified);
+        self.change(&Effect::Times { ino, accessed, modified });
         Ok(())
     }
 
-    /// Sets the times of what a path leads to, as utimensat(2); `follow` is false with
-    /// `AT_SYMLINK_NOFOLLOW`.
+    /// Sets the times of what a path leads to, as utimensat(2): those of last access and of last
+    /// modification. `follow` is false with `AT_SYMLINK_NOFOLLOW`.
     ///
     /// # Errors
-    /// Those of path_resolution(7).
+    /// Those of path_resolution(7); but nothing is checked if nothing is to be set.
     pub fn set_times_path(
         &mut self,
         base: Ino,
         path: &[u8],
-        times: (Option<Time>, Option<Time>),
+        (accessed, modified): (Option<Time>, Option<Time>),
         follow: bool,
     ) -> Result<(), Errno> {
-        let ino = find(&self.tree, base, path, follow)?;
-        self.change_times(ino, times.0, times.1);
-        Ok(())
-    }
-
-    fn change_times(&mut self, ino: Ino, accessed: Option<Time>, modified: Option<Time>) {
-        if accessed.is_some() || modified.is_some() {
-            self.change(&Effect::Times { ino, accessed, modified });
+        if accessed.is_none() && modified.is_none() {
+            return Ok(());
         }
+        let ino = find(&self.tree, base, path, follow)?;
+        self.change(&Effect::Times { ino, accessed, modified });
+        Ok(())
     }
 }

@@ -1,0 +1,161 @@
+//! The simulated side of the comparison.
+
+use crashpoint::disk::effect::Kind;
+use crashpoint::disk::tree::Tree;
+use crashpoint::disk::{Disk, Errno, Handle, Ino, Stat};
+use crashpoint::time::Time;
+
+use crate::calls::{Base, Call, DEPTH, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+
+/// A simulated disk, what is open on it, and its working directory.
+pub(crate) struct Simulated {
+    disk: Disk,
+    open: Slots<Handle>,
+    here: Ino,
+}
+
+impl Simulated {
+    pub(crate) fn new(mut disk: Disk) -> Self {
+        let mut here = Ino::ROOT;
+        for _ in 0..DEPTH {
+            disk.mkdir(here, b"n", 0o755).expect("a new directory");
+            here = disk.directory(here, b"n").expect("a directory");
+        }
+        Self { disk, open: Slots(Vec::new()), here }
+    }
+
+    /// Carries one call out.
+    pub(crate) fn call(&mut self, call: &Call) -> Outcome {
+        let outcome = match call {
+            Call::Path { base, path, what } => self.on_path(self.base(*base), path, what),
+            Call::Paths { from, old, to, new, what } => {
+                let (from, to) = (self.base(*from), self.base(*to));
+                match what {
+                    OnPaths::Rename { flags } => self.disk.rename(from, old, to, new, *flags),
+                    OnPaths::Link { follow } => self.disk.link(from, old, to, new, *follow),
+                }
+                .map(|()| Outcome::Done)
+            }
+            Call::Bytes { slot, what } => match self.open.index(*slot) {
+                Some(index) => self.on_bytes(self.open.0[index], what),
+                None => Ok(Outcome::Skipped),
+            },
+            Call::Slot { slot, what } => match self.open.index(*slot) {
+                Some(index) => self.on_slot(index, what),
+                None => Ok(Outcome::Skipped),
+            },
+        };
+        outcome.unwrap_or_else(|errno| Outcome::Failed(errno.0))
+    }
+
+    /// Closes everything; returns what is left.
+    pub(crate) fn finish(mut self) -> Tree {
+        for h in self.open.0.drain(..) {
+            self.disk.close(h).expect("it is open");
+        }
+        assert_eq!(self.disk.open_count(), 0);
+        self.disk.into_tree()
+    }
+
+    fn base(&self, base: Base) -> Ino {
+        let open = self.open.base(base);
+        open.map_or(self.here, |&h| self.disk.ino(h).expect("it is open"))
+    }
+
+    fn on_path(&mut self, base: Ino, path: &[u8], what: &OnPath) -> Result<Outcome, Errno> {
+        let disk = &mut self.disk;
+        match what {
+            OnPath::Open { flags, mode } => {
+                let h = disk.open(base, path, *flags, *mode)?;
+                self.open.0.push(h);
+                return Ok(match disk.opened_as(h)? {
+                    path if path.is_empty() || path.ends_with(b" (deleted)") => Outcome::Done,
+                    path => Outcome::Bytes(path.to_vec()),
+                });
+            }
+            OnPath::Stat { follow } => return Ok(stat(disk.stat_path(base, path, *follow)?)),
+            OnPath::Readlink => return Ok(Outcome::Bytes(disk.readlink(base, path)?)),
+            OnPath::RealPath => return Ok(Outcome::Bytes(disk.real_path(base, path)?)),
+            OnPath::Mkdir(mode) => disk.mkdir(base, path, *mode)?,
+            OnPath::Rmdir => disk.rmdir(base, path)?,
+            OnPath::Unlink => disk.unlink(base, path)?,
+            OnPath::Symlink { target } => disk.symlink(target, base, path)?,
+            OnPath::Access(mode) => disk.access(base, path, *mode)?,
+            OnPath::Chmod(mode) => disk.chmod_path(base, path, *mode, true)?,
+            OnPath::SetTimes { follow } => {
+                disk.set_times_path(base, path, (Some(Time(1)), None), *follow)?;
+            }
+            OnPath::LinkHandle(slot) => match self.open.index(*slot) {
+                Some(index) => disk.link_handle(self.open.0[index], base, path)?,
+                None => return Ok(Outcome::Skipped),
+            },
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn on_bytes(&mut self, h: Handle, what: &OnBytes) -> Result<Outcome, Errno> {
+        let disk = &mut self.disk;
+        match what {
+            OnBytes::Read { length } => {
+                let mut bytes = vec![0; *length];
+                let done = disk.read(h, &mut bytes)?;
+                bytes.truncate(done);
+                return Ok(Outcome::Bytes(bytes));
+            }
+            OnBytes::ReadAt { length, offset } => {
+                let mut bytes = vec![0; *length];
+                let done = disk.read_at(h, &mut bytes, *offset)?;
+                bytes.truncate(done);
+                return Ok(Outcome::Bytes(bytes));
+            }
+            OnBytes::Write { bytes } => {
+                return Ok(Outcome::Number(disk.write(h, bytes)? as u64));
+            }
+            OnBytes::WriteAt { bytes, offset } => {
+                return Ok(Outcome::Number(disk.write_at(h, bytes, *offset)? as u64));
+            }
+            OnBytes::Seek { offset, whence } => {
+                return Ok(Outcome::Number(disk.seek(h, *offset, *whence)?));
+            }
+            OnBytes::Truncate { size } => disk.truncate(h, *size)?,
+            OnBytes::Allocate { mode, offset, length } => {
+                disk.allocate(h, *mode, *offset, *length)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn on_slot(&mut self, index: usize, what: &OnSlot) -> Result<Outcome, Errno> {
+        let (h, disk) = (self.open.0[index], &mut self.disk);
+        match what {
+            OnSlot::Close => {
+                self.open.0.remove(index);
+                disk.close(h)?;
+            }
+            OnSlot::Dup => {
+                disk.share(h)?;
+                self.open.0.push(h);
+            }
+            OnSlot::Stat => return Ok(stat(disk.stat(h)?)),
+            OnSlot::List => {
+                let entries = disk.list(h)?.into_iter().map(|entry| (entry.name, entry.kind));
+                return Ok(Outcome::Listed(entries.collect()));
+            }
+            OnSlot::Flags => return Ok(Outcome::Number(u64::from(disk.flags(h)?.cast_unsigned()))),
+            OnSlot::SetFlags(flags) => disk.set_flags(h, *flags)?,
+            OnSlot::Chmod(mode) => disk.chmod(h, *mode)?,
+            OnSlot::SetTimes { omit } => disk.set_times(h, (!omit).then_some(Time(1)), None)?,
+            OnSlot::Flock(op) => disk.flock(h, *op)?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn stat(stat: Stat) -> Outcome {
+    Outcome::Stat {
+        kind: stat.kind,
+        mode: stat.mode,
+        nlink: stat.nlink,
+        size: (stat.kind != Kind::Directory).then_some(stat.size),
+    }
+}
