@@ -32,6 +32,6 @@ pub mod text;
 pub mod time;
 mod verbs;
 
-pub use check::{check, check_corpus, check_store};
+pub use check::{Finding, check, check_corpus, check_store, find};
 pub use registry::sim;
 pub use store::Store;
