@@ -17,6 +17,7 @@ use crate::process;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
+use crate::process::{probe, traps};
 use crate::process::world::{Hooks, Setup, World};
 use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
@@ -65,6 +66,7 @@ pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply<'_>) {
 fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop> {
     let request: Request = serde_json::from_slice(request)
         .map_err(|error| Stop::Refused(format!("the request: {error}")))?;
+    arm(reply)?;
     let mut explorer = Explorer::<S>::new(request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
         Task::Explore => explorer.explore(),
@@ -75,6 +77,18 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop>
         Ok(()) | Err(Stop::Found) => Ok(explorer.finish()),
         Err(stop) => Err(stop),
     }
+}
+
+/// Makes sure that no call can slip past the doors unseen.
+fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
+    if let Some(probe::Failure { called, reached }) = traps::self_test().into_iter().next() {
+        return Err(Stop::Refused(format!("`{called}` leads to {reached}, not to crashpoint")));
+    }
+    if let Err(refused) = traps::install() {
+        let text = format!("{refused}: calls that slip past the doors are not noticed");
+        send(reply, &Frame::Notice(text));
+    }
+    Ok(())
 }
 
 fn send(reply: &mut Reply<'_>, frame: &Frame) {
