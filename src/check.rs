@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure};
 use crate::oracle::Class;
+use crate::pair::{Check, Pair, Run};
 use crate::registry::{Entry, sim};
 use crate::report::{Commands, report};
 use crate::run::{self, Part, ReplayOptions, Verdict};
@@ -40,6 +41,18 @@ pub fn check<S: Sim>() {
 #[track_caller]
 pub fn check_store<S: Store>() {
     check::<KeyValue<S>>();
+}
+
+/// Tests two functions: `run` works in an empty directory and acknowledges what it did, `check`
+/// is given what must have survived, reopens, and says what is wrong. Neither may capture
+/// anything. `check` is also called on the live directory, after `run`.
+///
+/// # Panics
+/// See [`check`].
+#[track_caller]
+pub fn check_pair<R: Run, C: Check>(run: R, check: C) {
+    let _ = (run, check);
+    self::check::<Pair<R, C>>();
 }
 
 #[track_caller]

@@ -26,7 +26,7 @@ pub struct Registry {
 
 impl Registry {
     /// The sim of this name; the canary is one too.
-    pub fn find(&self, name: &str) -> Result<&Entry, Problem> {
+    fn find(&self, name: &str) -> Result<&Entry, Problem> {
         let mut all = self.sims.iter().chain(&self.canary);
         all.find(|entry| entry.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.sims.iter().map(|entry| entry.name).collect();

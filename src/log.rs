@@ -8,7 +8,7 @@ use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::effect::Effect;
-use crate::engine::Ack;
+use crate::engine::{Ack, Level};
 use crate::time::Time;
 
 /// One record of the log.
@@ -76,6 +76,8 @@ pub enum Mark<'a> {
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
     Returned(u32, Result<Ack, &'a str>),
+    /// The first of two functions acknowledged something, at this level.
+    Acked(Level, &'a str),
     /// What a read-back showed: the `postcard` form of a list of items and values.
     #[serde(with = "serde_bytes")]
     Observed(&'a [u8]),

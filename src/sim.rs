@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::strategy::BoxedStrategy;
 
 use crate::engine::{Engine, Operation};
-use crate::oracle::model::Model;
 use crate::oracle::Promises;
+use crate::oracle::model::Model;
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub trait Sim: 'static {
     const NAME: &'static str;
     /// One line for `crashpoint list`.
     const ABOUT: &'static str;
+
+    /// Whether ops may follow a recovery.
+    const AFTERLIFE: bool = true;
 
     /// What the engine promises, each promise with the sentence of its documentation.
     fn promises() -> Promises<Self::Model>;

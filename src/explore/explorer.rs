@@ -11,14 +11,14 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::oracle::model::Model;
 use crate::oracle::CrashKind;
+use crate::oracle::model::Model;
 use crate::process;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
-use crate::process::{probe, traps};
 use crate::process::world::{Hooks, Setup, World};
+use crate::process::{probe, traps};
 use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
@@ -97,6 +97,20 @@ fn send(reply: &mut Reply<'_>, frame: &Frame) {
     }
 }
 
+/// What a recovery hangs on: the state, what it is told was acknowledged and, if the engine looked
+/// at a clock, the time and the kind of the crash.
+type RecoveryKey = (Digest, Vec<String>, Option<(Time, bool)>);
+
+/// The crash that a recovery follows.
+pub(crate) struct After {
+    pub(crate) kind: CrashKind,
+    pub(crate) at: Time,
+    /// How long the machine is down.
+    pub(crate) down: Duration,
+    /// What was acknowledged, outside of the steps' own promises, to survive it.
+    pub(crate) acked: Vec<String>,
+}
+
 /// A recovery that was carried out.
 pub(crate) struct Recovered {
     pub(crate) outcome: Outcome,
@@ -130,7 +144,7 @@ pub(crate) struct Explorer<'r, S: Sim> {
     /// Signatures that were reported.
     pub(crate) reported: BTreeSet<(String, String)>,
     /// Recoveries by what they hang on: the state and, if the engine looked, the time.
-    recovered: BTreeMap<(Digest, Option<(Time, bool)>), Rc<Outcome>>,
+    recovered: BTreeMap<RecoveryKey, Rc<Outcome>>,
     items: BTreeSet<Vec<u8>>,
     region: Region,
     digester: Digester,
@@ -224,7 +238,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let items = self.items.clone();
         let faults = self.case.faults.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
-        let script = Script { recovery: false, steps: &steps, items: &items, retries };
+        let script = Script { recovery: false, steps: &steps, items: &items, acked: &[], retries };
         let tree = Tree::new();
         let child = Child {
             tree: &tree,
@@ -243,21 +257,20 @@ impl<'r, S: Sim> Explorer<'r, S> {
         &mut self,
         tree: &Tree,
         digest: Digest,
-        crash: (CrashKind, Time),
-        down: Duration,
+        after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
-        let power = crash.0 == CrashKind::Power;
-        let timed = Some((crash.1, power));
-        for key in [(digest, None), (digest, timed)] {
+        let timed = Some((after.at, after.kind == CrashKind::Power));
+        let key = |timed| (digest, after.acked.clone(), timed);
+        for key in [key(None), key(timed)] {
             if let Some(outcome) = self.recovered.get(&key) {
                 return Ok(Rc::clone(outcome));
             }
         }
         let life = self.afterlife.clone();
-        let recovered = self.recover_alone(tree, crash, down, &life, self.request.stacks)?;
+        let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
         let outcome = Rc::new(recovered.outcome);
         let timed = timed.filter(|_| outcome.timed);
-        self.recovered.insert((digest, timed), Rc::clone(&outcome));
+        self.recovered.insert(key(timed), Rc::clone(&outcome));
         Ok(outcome)
     }
 
@@ -265,19 +278,19 @@ impl<'r, S: Sim> Explorer<'r, S> {
     pub(crate) fn recover_alone(
         &mut self,
         tree: &Tree,
-        (kind, at): (CrashKind, Time),
-        down: Duration,
+        after: &After,
         life: &Life,
         stacks: bool,
     ) -> Result<Recovered, Stop> {
         let steps = self.steps(life)?;
         let items = self.items.clone();
-        let start = at + down;
-        let uptime = match kind {
+        let start = after.at + after.down;
+        let uptime = match after.kind {
             CrashKind::Process => UPTIME + start.since(Time::START),
             CrashKind::Power => BOOTED,
         };
-        let script = Script { recovery: true, steps: &steps, items: &items, retries: 0 };
+        let acked = &after.acked;
+        let script = Script { recovery: true, steps: &steps, items: &items, acked, retries: 0 };
         let child = Child { tree, start, uptime, faults: &[], stacks, script };
         self.tally.recoveries += 1;
         self.run_child(&child)

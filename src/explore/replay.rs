@@ -15,7 +15,7 @@ use crate::sim::Sim;
 use crate::time::Time;
 
 use super::calls::Calls;
-use super::explorer::{Explorer, Recovered, Stop};
+use super::explorer::{After, Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left, PAGES};
 use super::judge::Judge;
 use super::moment::{harm, moment};
@@ -68,7 +68,9 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         }
         let tree = pending.live().clone();
         start = point.at + crash.down;
-        run = explorer.recover_alone(&tree, (crash.kind, point.at), crash.down, &next, true)?;
+        let acked = judge.acked(crash.kind);
+        let after = After { kind: crash.kind, at: point.at, down: crash.down, acked };
+        run = explorer.recover_alone(&tree, &after, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
         before = Some(told);
