@@ -286,6 +286,27 @@ fn failed_ops_that_leave_no_trace_are_one_candidate() {
     assert_eq!(run.power("a=57"), PASSES, "by the recovery too");
 }
 
+#[test]
+fn every_way_to_one_candidate_is_kept_by_a_recovery() {
+    let mut run = Run::<Kv>::new();
+    run.err("loose a=1 b=2").ok("batch a=8 b=9", FLUSHED);
+    assert_eq!(run.oracle.candidates(), 1);
+    assert_eq!(run.recovers(CrashKind::Process, "a=8 b=9"), PASSES);
+    for shown in ["", "a=1", "b=2", "a=1 b=2", "a=8 b=9"] {
+        assert_eq!(run.power(shown), PASSES, "{shown}");
+    }
+}
+
+#[test]
+fn a_recovery_goes_on_from_the_longest_history_that_it_fits() {
+    let mut run = Run::<Kv>::new();
+    run.ok("put k 1", DURABLE).ok("put k 2", BUFFERED).ok("put k 1", BUFFERED);
+    assert_eq!(run.recovers(CrashKind::Power, "k=1"), PASSES);
+    assert_eq!(run.power("k=2"), PASSES);
+    run.ok("put j 1", DURABLE);
+    assert_eq!(run.power("k=2 j=1"), Err(Class::Hole));
+}
+
 fn failed(run: &Run<Kv>, class: Class, creating: bool) -> Said {
     let found = Found::Failed(class, "no such file".into());
     let seen = Observed { from: run.now, to: run.now, found };
@@ -425,7 +446,7 @@ fn judged_without_hints<M: Model<Op = Op>>() {
     assert_eq!(run.power("a=1"), Err(Class::LostWrite));
     assert_eq!(run.power("a=1 b=2 c=3"), Err(Class::TornBatch));
     assert_eq!(run.power("b=2"), Err(Class::LostWrite));
-    assert_eq!(run.power("c=3"), Err(Class::Hole));
+    assert_eq!(run.power("c=3"), Err(Class::TornBatch), "a is deleted and b is not there");
 }
 
 #[test]
