@@ -185,8 +185,14 @@ fn flags() -> impl Strategy<Value = i32> {
     (access, other).prop_map(|(access, other)| other.into_iter().fold(access, |all, one| all | one))
 }
 
-fn mode() -> impl Strategy<Value = u32> {
+/// Permission bits of a new file.
+fn file_mode() -> impl Strategy<Value = u32> {
     sample::select(vec![0o644, 0o600, 0o755, 0o700])
+}
+
+/// Permission bits that leave a directory usable: whoever runs the tests need not be root.
+fn mode() -> impl Strategy<Value = u32> {
+    sample::select(vec![0o755, 0o700, 0o750])
 }
 
 /// Few places, so that ranges meet, and both sides of the borders of pages.
@@ -269,7 +275,7 @@ fn on_slot() -> BoxedStrategy<OnSlot> {
 /// Calls that look at paths, or change what they lead to.
 fn on_path() -> BoxedStrategy<OnPath> {
     prop_oneof![
-        10 => (flags(), mode()).prop_map(|(flags, mode)| OnPath::Open { flags, mode }),
+        10 => (flags(), file_mode()).prop_map(|(flags, mode)| OnPath::Open { flags, mode }),
         3 => any::<bool>().prop_map(|follow| OnPath::Stat { follow }),
         5 => mode().prop_map(OnPath::Mkdir),
         2 => Just(OnPath::Rmdir),

@@ -38,6 +38,8 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 
 impl Real {
     pub(crate) fn new(depth: usize) -> Self {
+        // The simulated disk leaves the umask to its caller, too.
+        rustix::process::umask(Mode::empty());
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut here =
             fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
