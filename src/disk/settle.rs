@@ -101,7 +101,7 @@ impl Pending {
             }
         }
         blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
-        files.into_iter().for_each(|ino| self.trim_durable(ino));
+        files.into_iter().for_each(|ino| self.note_ragged(ino));
         named.into_iter().for_each(|ino| self.bury(ino));
     }
 
@@ -210,14 +210,14 @@ impl Pending {
         }
     }
 
-    /// Cuts durable content at its size, unless a crash may still keep another size of it.
-    fn trim_durable(&mut self, ino: Ino) {
+    /// Notes whether the durable content of a file may reach beyond its durable size: only one
+    /// of the two may have been made durable. Once nothing of it is pending, it does not.
+    fn note_ragged(&mut self, ino: Ino) {
         let versions = self.blocks.range((ino, 0)..=(ino, u64::MAX)).next();
         if versions.is_some() || self.unsynced.contains_key(&(ino, Aspect::Size)) {
             self.ragged.insert(ino);
         } else {
             self.ragged.remove(&ino);
-            self.change_durable(ino, Content::trim);
         }
     }
 

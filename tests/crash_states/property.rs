@@ -17,13 +17,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::requirements::LOGGED;
 use crate::rig::{Rig, text};
 
 /// The shipped profiles, and two that use what these do not.
 fn profiles() -> Vec<Profile> {
     let own_names = Profile { fsync_file: Profile::TAIL_PREFIX.fsync_file, ..Profile::POSIX };
     let directories = Profile { name: "directories", entry: Home::Inode, ..own_names };
-    [Profile::all(), &[crate::LOGGED, directories]].concat()
+    [Profile::all(), &[LOGGED, directories]].concat()
 }
 
 /// Four numbers that say what a step does; see [`line`].
@@ -150,7 +151,7 @@ fn some_fates(pending: &Pending) -> Vec<Fate> {
 
 #[test]
 fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
-    programs(64, 30, |rig, _| {
+    programs(24, 30, |rig, _| {
         let mut live = rig.pending.live().clone();
         live.drop_unreachable();
         prop_assert_eq!(rig.pending.keep(&Fate::all()).digest, live.digest());
@@ -170,7 +171,7 @@ fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
 
 #[test]
 fn a_sync_of_everything_leaves_one_state_if_none_failed() {
-    programs(64, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         let failed = memory.line.starts_with("fsync-fails") || !memory.failed.is_empty();
         if failed {
             memory.failed.push(Ino::ROOT);
@@ -184,7 +185,7 @@ fn a_sync_of_everything_leaves_one_state_if_none_failed() {
 
 #[test]
 fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
-    programs(48, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         for fate in some_fates(&rig.pending).iter().filter(|fate| fate.tear.is_none()) {
             let found = text(&rig.pending.keep(fate).tree, &[]);
             prop_assert_eq!(found, by_hand(&rig.pending, &memory.snapshots, fate), "{:?}", fate);
@@ -195,7 +196,7 @@ fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
 
 #[test]
 fn what_is_kept_has_what_it_needs() {
-    programs(48, 30, |rig, _| {
+    programs(24, 30, |rig, _| {
         for fate in some_fates(&rig.pending) {
             let losses = rig.pending.losses(&fate);
             let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
@@ -212,7 +213,7 @@ fn what_is_kept_has_what_it_needs() {
 
 #[test]
 fn a_fate_reads_back_and_equal_fingerprints_mean_equal_states() {
-    programs(48, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         for fate in some_fates(&rig.pending) {
             let line = fate.text(&rig.pending);
             let words = words(&line).expect("words");
@@ -228,7 +229,7 @@ fn a_fate_reads_back_and_equal_fingerprints_mean_equal_states() {
 
 #[test]
 fn as_many_fates_are_listed_as_are_counted() {
-    programs(64, 12, |rig, _| {
+    programs(24, 12, |rig, _| {
         for in_flight in [None, rig.pending.effects().checked_sub(1)] {
             if let Some(count) = family::count(&rig.pending, in_flight, 2_000) {
                 let listed: Vec<Fate> = family::exhaustive(&rig.pending, in_flight).collect();
@@ -242,7 +243,7 @@ fn as_many_fates_are_listed_as_are_counted() {
 
 #[test]
 fn what_was_synced_is_found_wherever_its_file_is_found() {
-    programs(64, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         let words: Vec<&str> = memory.line.split(' ').collect();
         let touched = words.get(1).and_then(|path| rig.pending.live().entry_at(path));
         if let Some(ino) = touched {
@@ -275,7 +276,7 @@ fn what_was_synced_is_found_wherever_its_file_is_found() {
 
 #[test]
 fn a_directory_that_is_not_removed_is_found_once_in_every_state() {
-    programs(64, 40, |rig, _| {
+    programs(24, 40, |rig, _| {
         let directories = |tree: &Tree| -> Vec<Ino> {
             tree.nodes()
                 .filter(|(_, node)| node.directory().is_some())
