@@ -1,5 +1,7 @@
 //! Pieces that are kept only together with others, on profiles made for the purpose.
 
+use std::iter::once;
+
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::piece::GroupId;
 use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule};
@@ -70,7 +72,7 @@ fn a_tear_of_what_others_need_whole_is_none() {
     rig.run("append f 1024 n; write f 4096 1024 m");
     let block = GroupId::Block(rig.find("f"), 1);
     let whole = Fate::nothing().with(GroupId::Log, 1);
-    let torn = whole.clone().with(block.clone(), 0).torn(block, [(0..512)].into());
+    let torn = whole.clone().with(block.clone(), 0).torn(block, once(0..512));
     assert_eq!(rig.kept(&torn), rig.kept(&whole));
     assert_eq!(rig.kept(&whole), "f=o*4096 n*1024");
 }
