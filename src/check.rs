@@ -138,7 +138,9 @@ pub struct Finding {
     pub report: String,
     /// Distinct crash states that were judged until then.
     pub states: u64,
-    /// Digest of all that was done.
+    /// Digest of the recorded runs.
+    pub run: Digest,
+    /// Digest of all that was done, every recovery included.
     pub digest: Digest,
 }
 
@@ -166,6 +168,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
         class: first.and_then(|failure| failure.class.parse().ok()),
         report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
         states: verdict.tally.states,
+        run: verdict.tally.run,
         digest: verdict.tally.digest,
     }
 }

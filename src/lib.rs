@@ -1,4 +1,5 @@
 //! Crash testing for storage engines.
+#![doc = include_str!("../README.md")]
 
 #[cfg(all(target_os = "linux", any(target_env = "musl", target_feature = "crt-static")))]
 compile_error!(
@@ -7,35 +8,60 @@ compile_error!(
 );
 
 pub mod case;
+#[cfg(simulated)]
 mod check;
+#[cfg(simulated)]
 pub mod cli;
+#[cfg(simulated)]
 mod client;
 pub mod digest;
+#[cfg(simulated)]
 pub mod disk;
+#[cfg(not(simulated))]
+mod elsewhere;
 pub mod engine;
+#[cfg(simulated)]
 pub mod explore;
 pub mod fault;
+#[cfg(simulated)]
 pub mod log;
 pub mod oracle;
+#[cfg(simulated)]
 mod out;
+#[cfg(simulated)]
 mod pair;
+#[cfg(simulated)]
+#[doc(hidden)]
 pub mod process;
+#[cfg(simulated)]
 mod real;
+#[cfg(simulated)]
 pub mod registry;
+#[cfg(simulated)]
 mod report;
+#[cfg(simulated)]
 mod run;
+#[cfg(simulated)]
 mod script;
 pub mod seed;
 pub mod sim;
 pub mod state;
 pub mod store;
+#[cfg(simulated)]
 mod target;
 pub mod text;
 pub mod time;
+#[cfg(simulated)]
 mod verbs;
 
+#[cfg(simulated)]
 pub use check::{Finding, check, check_corpus, check_pair, check_store, find};
+#[cfg(not(simulated))]
+pub use elsewhere::{Acks, check, check_corpus, check_pair, check_store};
+#[cfg(simulated)]
 pub use pair::Acks;
+#[cfg(simulated)]
 pub use real::check_on_real_disk;
+#[cfg(simulated)]
 pub use registry::sim;
 pub use store::Store;

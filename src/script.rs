@@ -24,7 +24,7 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) items: &'a BTreeSet<Vec<u8>>,
     /// What was acknowledged, outside of the steps' own promises, in the lives before.
     pub(crate) acked: &'a [String],
-    /// How often a failing open is tried again: faults were injected, and they pass.
+    /// How often a failing open or read-back is tried again: faults were injected, and they pass.
     pub(crate) retries: u32,
 }
 
@@ -62,9 +62,9 @@ impl<E> Drop for Held<E> {
 fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
     let mut engine = open::<E>(script.retries)?;
     if script.recovery {
-        read_back(&mut engine, script.items)?;
+        read_back(&mut engine, script)?;
         engine = reopen(engine, script)?;
-        read_back(&mut engine, script.items)?;
+        read_back(&mut engine, script)?;
     }
     let mut failed_before = false;
     for (index, step) in script.steps.iter().enumerate() {
@@ -75,7 +75,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             Step::Op(op) => seam::engine(|| engine.get().apply(op)),
             Step::Reopen => {
                 engine = reopen(engine, script)?;
-                read_back(&mut engine, script.items)?;
+                read_back(&mut engine, script)?;
                 Ok(Ack::BUFFERED)
             }
             Step::Sleep(duration) => {
@@ -89,14 +89,14 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         let failed = result.is_err();
         if failed && failed_before {
             engine = reopen(engine, script)?;
-            read_back(&mut engine, script.items)?;
+            read_back(&mut engine, script)?;
         }
         failed_before = failed && !failed_before;
     }
     world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
-    read_back(&mut engine, script.items)?;
+    read_back(&mut engine, script)?;
     engine = reopen(engine, script)?;
-    read_back(&mut engine, script.items)?;
+    read_back(&mut engine, script)?;
     close(engine);
     Some(())
 }
@@ -128,7 +128,11 @@ fn close<E: Engine>(mut engine: Held<E>) {
 }
 
 /// A scan, a lookup of each item, and the count: they must agree.
-fn read_back<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+fn read_back<E: Engine>(engine: &mut Held<E>, script: &Script<'_, E::Op>) -> Option<()> {
+    (0..=script.retries).find_map(|_| read_once(engine, script.items))
+}
+
+fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
     world::mark(Mark::Begin(Phase::ReadBack));
     let engine = engine.get();
     let result = seam::engine(|| engine.scan());

@@ -294,7 +294,7 @@ pub(crate) fn mute_syncs(
             out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
             for row in rows {
                 let verdict = muted_verdict(&row, &part.profile);
-                out.line(&format!("  {:<44} {:<10} {verdict}", row.site, row.what));
+                out.line(&format!("  {:<46} {:<10} {verdict}", row.site, row.what));
                 json.write(&json!({
                     "event": "muted", "sim": part.entry.name, "profile": part.profile,
                     "site": row.site, "syncs": row.what, "verdict": verdict,

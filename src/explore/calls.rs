@@ -9,8 +9,9 @@ use crate::log::{Event, records};
 /// The calls of a log, by the changes that they made.
 #[derive(Default)]
 pub(crate) struct Calls {
-    /// Of each call that changed something: `door:path` and its source line, if it was recorded.
-    calls: Vec<(String, Option<String>)>,
+    /// Of each call that changed something: `door:path`, and the source lines that led to it, the
+    /// innermost first, if they were recorded.
+    calls: Vec<(String, Vec<String>)>,
     /// The call of each change; changes behind the last call belong to one that did not return.
     owners: Vec<u32>,
 }
@@ -40,12 +41,27 @@ impl Calls {
         Some(self.call(number)?.0.as_str())
     }
 
-    /// The source line of that call.
+    /// The innermost source line of that call outside the standard library and the harness.
     pub(crate) fn site(&self, number: u64) -> Option<&str> {
-        self.call(number)?.1.as_deref()
+        self.call(number)?.1.first().map(String::as_str)
     }
 
-    fn call(&self, number: u64) -> Option<&(String, Option<String>)> {
+    /// The call site of that call: its source line, and those that called it, since an engine may
+    /// have one function through which all its syncs go.
+    pub(crate) fn call_site(&self, number: u64) -> Option<String> {
+        let lines = &self.call(number)?.1;
+        let (first, callers) = lines.split_first()?;
+        let file = |line: &str| line.rsplit_once(':').map(|(file, _)| file.to_owned());
+        let mut site = first.clone();
+        for caller in callers {
+            let same_file = file(caller) == file(first);
+            let short = caller.rsplit(':').next().filter(|_| same_file).unwrap_or(caller);
+            site.push_str(&format!(" < {short}"));
+        }
+        Some(site)
+    }
+
+    fn call(&self, number: u64) -> Option<&(String, Vec<String>)> {
         self.calls.get(*self.owners.get(number as usize)? as usize)
     }
 }
@@ -58,44 +74,50 @@ fn plain(door: &str) -> &str {
 /// Turns return addresses into source lines, each once.
 #[derive(Default)]
 pub(crate) struct Sites {
-    known: BTreeMap<Vec<u8>, Option<String>>,
+    known: BTreeMap<Vec<u8>, Vec<String>>,
 }
 
 impl Sites {
-    /// The innermost frame outside the standard library and the harness, as `file:line`.
-    pub(crate) fn resolve(&mut self, stack: &[u8]) -> Option<String> {
+    /// The innermost frames outside the standard library and the harness, as `file:line`.
+    pub(crate) fn resolve(&mut self, stack: &[u8]) -> Vec<String> {
         if stack.is_empty() {
-            return None;
+            return Vec::new();
         }
         if !self.known.contains_key(stack) {
-            self.known.insert(stack.to_vec(), source_line(stack));
+            self.known.insert(stack.to_vec(), source_lines(stack));
         }
         self.known[stack].clone()
     }
 }
 
-fn source_line(stack: &[u8]) -> Option<String> {
+/// How many frames make a call site.
+const FRAMES: usize = 3;
+
+fn source_lines(stack: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
     let mut fallback = None;
     for address in stack.as_chunks::<8>().0 {
         // A return address is the instruction behind the call.
         let address = u64::from_le_bytes(*address).saturating_sub(1) as usize;
-        let mut found = None;
+        // Of inlined frames the innermost comes first.
         backtrace::resolve(address as *mut std::ffi::c_void, |symbol| {
-            let line = symbol.filename().zip(symbol.lineno());
-            if let Some((file, line)) = line {
-                // Of inlined frames the innermost comes first.
-                if found.is_none() && !is_ours_or_std(file) {
-                    found = Some(format!("{}:{line}", short(file)));
+            match symbol.filename().zip(symbol.lineno()) {
+                Some((file, line)) if !is_ours_or_std(file) => {
+                    lines.push(format!("{}:{line}", short(file)));
                 }
-            } else if fallback.is_none() {
-                fallback = symbol.name().map(|name| name.to_string());
+                Some(_) => {}
+                None => fallback = fallback.take().or(symbol.name().map(|name| name.to_string())),
             }
         });
-        if found.is_some() {
-            return found;
+        if lines.len() >= FRAMES {
+            break;
         }
     }
-    fallback
+    lines.truncate(FRAMES);
+    if lines.is_empty() {
+        lines.extend(fallback);
+    }
+    lines
 }
 
 /// Frames of the standard library, of the C library and of the harness itself.
@@ -131,10 +153,10 @@ pub(crate) fn sync_sites(log: &[u8], sites: &mut Sites) -> BTreeMap<String, Stri
     for record in records(log) {
         let Event::Effect(effect) = record.event else { continue };
         if let (Effect::Sync(_), Some(site), Some(name)) =
-            (effect, calls.site(number), calls.name(number))
+            (effect, calls.call_site(number), calls.name(number))
         {
             let door = name.split(':').next().unwrap_or_default();
-            found.entry(site.to_owned()).or_insert_with(|| door.to_owned());
+            found.entry(site).or_insert_with(|| door.to_owned());
         }
         number += 1;
     }

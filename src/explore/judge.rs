@@ -195,7 +195,10 @@ impl<S: Sim> Judge<S> {
             }
             What::Opened(Err(error)) => return self.failed(Class::OpenFailed, error, at),
             What::Closed(result) => self.closed(result.is_ok(), at),
-            What::Read(Ok(())) => self.phase = None,
+            What::Read(Ok(())) => {
+                self.phase = None;
+                self.excused = None;
+            }
             What::Read(Err(error)) => return self.failed(Class::ReadFailed, error, at),
             What::Issued(step) => self.issued(*step, at),
             What::Returned(step, result) => {

@@ -25,7 +25,8 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
                     number => number.to_string(),
                 };
                 let fault = if call.fault { "  (injected)" } else { "" };
-                let site = sites.resolve(call.stack).map(|site| format!("  {site}"));
+                let site = sites.resolve(call.stack).into_iter().next();
+                let site = site.map(|site| format!("  {site}"));
                 format!(
                     "{:<12} {path}{other} {first} {second} = {result}{fault}{}",
                     call.door,

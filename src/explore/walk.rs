@@ -182,7 +182,7 @@ impl<S: Sim> Walk<'_, S> {
         at: Time,
     ) -> Result<(), Stop> {
         if let (Effect::Sync(_), Some(muted)) = (effect, &explorer.request.muted)
-            && self.calls.site(before.effects) == Some(muted)
+            && self.calls.call_site(before.effects).as_ref() == Some(muted)
         {
             let mut synced = self.pending.clone();
             synced.apply(effect, at);

@@ -1,5 +1,4 @@
 //! What an unmodified engine sees in place of the kernel.
-#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 #![expect(
     unsafe_code,
     reason = "the C library's symbols, and what the kernel is asked for directly"

@@ -1,0 +1,51 @@
+//! Same seed, same digest: on repeats, in another process, in another order.
+
+use crashpoint::registry::Entry;
+use crashpoint::seed::Seed;
+use crashpoint::{Finding, find, sim};
+use sims::append_log::AppendLog;
+use sims::toy::ToySim;
+
+/// How many seeds are tried: a few in the default run; `DETERMINISM_SEEDS=50` for all.
+fn seeds() -> u64 {
+    std::env::var_os("DETERMINISM_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(2)
+}
+
+fn entries() -> [Entry; 2] {
+    [sim::<AppendLog>(), sim::<ToySim<0>>()]
+}
+
+/// Each call starts a template of its own, so that each is another process.
+fn explore(entry: &Entry, seed: u64) -> Finding {
+    find(entry, "posix", Seed(seed), 1)
+}
+
+#[test]
+fn a_seed_gives_the_same_digest_in_every_process() {
+    for entry in entries() {
+        for seed in 0..seeds() {
+            let first = explore(&entry, seed);
+            for _ in 0..2 {
+                let again = explore(&entry, seed);
+                assert_eq!(again.run, first.run, "{} {seed}: the recorded run", entry.name);
+                assert_eq!(again.digest, first.digest, "{} {seed}: every recovery", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_seeds_does_not_matter() {
+    for entry in entries() {
+        let forth: Vec<_> = (10..13).map(|seed| explore(&entry, seed).digest).collect();
+        let mut back: Vec<_> = (10..13).rev().map(|seed| explore(&entry, seed).digest).collect();
+        back.reverse();
+        assert_eq!(forth, back, "{}", entry.name);
+    }
+}
+
+#[test]
+fn seeds_differ() {
+    let entry = sim::<AppendLog>();
+    assert_ne!(explore(&entry, 1).run, explore(&entry, 2).run);
+}
