@@ -363,6 +363,15 @@ fn a_moved_directory_is_durable_when_either_parent_is_synced() {
 }
 
 #[test]
+fn a_directory_survives_the_removal_of_one_that_it_was_moved_through() {
+    let program = "mkdir p; mkdir p/x; mkdir q; mkdir d; body; rename p/x d/x; rename d/x q/x; \
+                   rmdir d; fsync .";
+    for profile in Profile::all() {
+        ends_in(profile, program, "p/; q/; q/x/");
+    }
+}
+
+#[test]
 fn hard_links_share_what_is_kept_of_their_file() {
     let program = "write a 0 1 o; body; link a b; write b 0 1 n";
     for profile in Profile::all() {
