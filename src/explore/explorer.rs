@@ -139,6 +139,7 @@ pub(crate) struct Explorer<'r, S: Sim> {
     pub(crate) tally: Tally,
     pub(crate) sites: Sites,
     pub(crate) afterlife: Life,
+    pub(crate) afterlife_steps: Rc<Vec<Step<OpOf<S>>>>,
     /// Distinct crash states so far.
     pub(crate) states: BTreeSet<Digest>,
     /// Signatures that were reported.
@@ -186,6 +187,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             tally: Tally::default(),
             sites: Sites::default(),
             afterlife,
+            afterlife_steps: Rc::default(),
             states: BTreeSet::new(),
             reported: BTreeSet::new(),
             recovered: BTreeMap::new(),
@@ -201,6 +203,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             sim: std::marker::PhantomData,
         };
         explorer.items = explorer.all_items()?;
+        explorer.afterlife_steps = Rc::new(explorer.steps(&explorer.afterlife)?);
         Ok(explorer)
     }
 
@@ -363,7 +366,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         self.note(Digest(0), recorded.outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
-        judge.begin(self.steps(&life)?);
+        judge.begin(Rc::new(self.steps(&life)?));
         if let Err(violation) = judge.clone().outcome(&recorded.outcome, Time::START) {
             let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
             return self.violated(failure);

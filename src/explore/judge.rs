@@ -89,9 +89,9 @@ impl<S: Sim> Judge<S> {
     }
 
     /// A life with these steps begins.
-    pub(crate) fn begin(&mut self, steps: Vec<Step<OpOf<S>>>) {
+    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>) {
         self.before += self.steps.len() as u32;
-        self.steps = Rc::new(steps);
+        self.steps = steps;
         self.step = 0;
         self.phase = None;
     }

@@ -1,6 +1,7 @@
 //! Carries a case out as it is written: record, crash where it says, recover, and so on.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::case::{Crash, Life};
 use crate::digest::Digest;
@@ -38,7 +39,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
     let mut before: Option<Failure> = None;
     let mut start = Time::START;
     for (depth, life) in lives.iter().enumerate() {
-        judge.begin(explorer.steps(life)?);
+        judge.begin(Rc::new(explorer.steps(life)?));
         if trace {
             trace_life(explorer, depth, &run, &pending);
         }
@@ -75,7 +76,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         told.digest = run.outcome.digest;
         before = Some(told);
         if depth + 1 == lives.len() {
-            judge.begin(Vec::new());
+            judge.begin(Rc::default());
             if trace {
                 trace_life(explorer, depth + 1, &run, &pending);
             }

@@ -2,6 +2,7 @@
 //! crash states that may be found there, each recovered and judged.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::case::Life;
@@ -207,8 +208,8 @@ impl<S: Sim> Walk<'_, S> {
         let page = PAGE as u64;
         let pages = (offset + bytes.len() as u64).div_ceil(page) - offset / page;
         for copied in (1..pages).take(PARTIAL_WRITES) {
-            let after = self.pending.partial_write(effect, copied, at);
-            self.process(explorer, before, Left::Pages(copied), &after)?;
+            let partial = self.pending.partial_write(effect, copied, at);
+            self.process(explorer, before, Left::Pages(copied), Some(partial))?;
         }
         Ok(())
     }
@@ -220,8 +221,7 @@ impl<S: Sim> Walk<'_, S> {
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
         }
-        let after = self.pending.process_crash(point.at);
-        self.process(explorer, point, Left::All, &after)?;
+        self.process(explorer, point, Left::All, None)?;
         let flight = point.flight;
         let limit = explorer.request.budget.exhaustive;
         match fates::all(&self.pending, flight, limit) {
@@ -255,11 +255,12 @@ impl<S: Sim> Walk<'_, S> {
         explorer: &mut Explorer<'_, S>,
         point: &Point,
         left: Left,
-        after: &Pending,
+        partial: Option<Pending>,
     ) -> Result<(), Stop> {
         let crashed = Crashed { kind: CrashKind::Process, point, left };
-        let tree = after.live().clone();
-        self.state(explorer, &crashed, &tree, tree.digest(), || after.clone())
+        // Inodes that only descriptors held are still in this tree, where nothing leads to them.
+        let tree = partial.as_ref().unwrap_or(&self.pending).live().clone();
+        self.state(explorer, &crashed, &tree, tree.digest(), partial)
     }
 
     /// The power goes.
@@ -270,10 +271,16 @@ impl<S: Sim> Walk<'_, S> {
         fate: Fate,
     ) -> Result<(), Stop> {
         let state = self.pending.keep(&fate);
-        let profile = explorer.profile;
         let crashed = Crashed { kind: CrashKind::Power, point, left: Left::Fate(fate) };
-        let mounted = || Pending::new(state.tree.clone(), &profile);
-        self.state(explorer, &crashed, &state.tree, state.digest, mounted)
+        self.state(explorer, &crashed, &state.tree, state.digest, None)
+    }
+
+    /// The disk after a crash that left `tree`, with what is pending on it.
+    fn fallen(&self, crashed: &Crashed<'_>, tree: &Tree) -> Pending {
+        match crashed.left {
+            Left::Fate(_) => Pending::new(tree.clone(), self.pending.profile()),
+            Left::All | Left::Pages(_) => self.pending.process_crash(crashed.point.at),
+        }
     }
 
     /// Recovers one crash state and judges what came back.
@@ -283,7 +290,7 @@ impl<S: Sim> Walk<'_, S> {
         crashed: &Crashed<'_>,
         tree: &Tree,
         digest: Digest,
-        after: impl FnOnce() -> Pending,
+        partial: Option<Pending>,
     ) -> Result<(), Stop> {
         let crash = (crashed.kind, crashed.point.at);
         let bound = self.judge.bound(crash.0, crash.1);
@@ -297,7 +304,7 @@ impl<S: Sim> Walk<'_, S> {
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
-        judge.begin(explorer.steps(&explorer.afterlife)?);
+        judge.begin(Rc::clone(&explorer.afterlife_steps));
         let mut after_all = judge.clone();
         let violated = after_all.outcome(&outcome, crash.1 + DOWN);
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
@@ -316,7 +323,8 @@ impl<S: Sim> Walk<'_, S> {
                 let nest = outcome.effects > 0 && outcome.finished();
                 if nest && self.nests(explorer, outcome.digest) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
-                    self.nest(explorer, crashed, &recovered, after(), judge)?;
+                    let pending = partial.unwrap_or_else(|| self.fallen(crashed, tree));
+                    self.nest(explorer, crashed, &recovered, pending, judge)?;
                 }
                 Ok(())
             }
