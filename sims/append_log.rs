@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
 use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
+use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use crashpoint::text::{TextError, Word, quote};
@@ -170,6 +171,11 @@ impl<P: Planted> LogEngine<P> {
     }
 }
 
+/// A crash may leave the temporary file of a compaction; opening the writer sweeps it.
+fn is_log(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.file_name() == "log")
+}
+
 fn state(snapshot: &Snapshot) -> State {
     let entry =
         |entry: &Entry| (item(&entry.key), versioned(entry.version.as_bytes(), &entry.value));
@@ -190,6 +196,9 @@ impl<P: Planted> Engine for LogEngine<P> {
         let after = load_with(&path, P::bugs())?;
         if before != after {
             return Err("what is loaded differs before and after opening the writer".into());
+        }
+        if let Some(left) = std::fs::read_dir(dir)?.find(|entry| !is_log(entry)) {
+            return Err(format!("{:?} was left behind", left?.file_name()).into());
         }
         Ok(Self { path, writer, planted: std::marker::PhantomData })
     }
@@ -322,6 +331,43 @@ fn version() -> impl Strategy<Value = Vec<u8>> {
         4 => (1..u64::from(u16::MAX)).prop_map(|n| VersionToken::from_u64(n).as_bytes().to_vec()),
         1 => vec(any::<u8>(), 10),
     ]
+}
+
+macro_rules! planted {
+    ($($name:ident $text:literal $bug:ident;)*) => {
+        $(
+            /// The log with one bug of its origin.
+            pub struct $name;
+
+            impl Planted for $name {
+                const NAME: &'static str = $text;
+
+                fn bugs() -> Bugs {
+                    Bugs { $bug: true, ..Bugs::default() }
+                }
+            }
+        )*
+
+        /// The log with each bug of its origin, and some that it never had.
+        pub fn planted() -> Vec<SimEntry> {
+            vec![$(sim::<AppendLog<$name>>()),*]
+        }
+    };
+}
+
+planted! {
+    HeaderInPlace "s1-header-in-place" header_in_place;
+    LostPageIsAnError "s2-lost-page-is-an-error" lost_page_is_an_error;
+    ZeroTailIsAnError "s3-zero-tail-is-an-error" zero_tail_is_an_error;
+    TailKeptIfNothingPrecedes "s4-s13-first-tail-kept" tail_kept_if_nothing_precedes;
+    TailKept "s5-tail-kept" tail_kept;
+    DirectoryNotSynced "s6-directory-not-synced" directory_not_synced;
+    LeftoversKept "s8-leftovers-kept" leftovers_kept;
+    LoadMustWrite "s8-load-must-write" load_must_write;
+    HalfRecordKept "s9-half-record-kept" half_record_kept;
+    RenameBeforeSync "rename-before-sync" rename_before_sync;
+    FailedSyncForgiven "failed-sync-forgiven" failed_sync_forgiven;
+    PageCacheTrusted "page-cache-trusted" page_cache_trusted;
 }
 
 #[cfg(test)]

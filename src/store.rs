@@ -56,8 +56,11 @@ pub trait Store: Sized + 'static {
     ///
     /// # Errors
     /// What the store says.
-    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error>;
+    fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error>;
 }
+
+/// A key or a value.
+pub type Bytes = Vec<u8>;
 
 /// The sim of a [`Store`].
 pub struct KeyValue<S>(PhantomData<S>);
@@ -148,7 +151,7 @@ impl<S: Store> Engine for StoreEngine<S> {
     }
 
     fn scan(&mut self) -> Result<State, Error> {
-        let items: Vec<(Vec<u8>, Vec<u8>)> = self.0.scan()?;
+        let items = self.0.scan()?;
         let mut seen = BTreeMap::new();
         for (key, value) in items {
             if seen.insert(key.clone(), value).is_some() {

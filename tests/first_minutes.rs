@@ -83,7 +83,6 @@ fn a_store_without_its_fsync_fails_with_a_report() {
     let failed = std::panic::catch_unwind(crashpoint::check_store::<Lines<false>>);
     let payload = failed.expect_err("the fsync is missing");
     let report = payload.downcast_ref::<String>().expect("a report");
-    println!("{report}");
     assert!(report.contains("FAIL store on posix"), "{report}");
 }
 
