@@ -77,9 +77,9 @@ impl Operation for LogOp {
             (b"purge", [name]) => Ok(Self::Purge(key(name)?)),
             (b"checkpoint", [cursor]) => {
                 let number = cursor.text().parse();
-                number.map(Self::Checkpoint).map_err(|_| {
-                    TextError::new(cursor.column, "expected the cursor, a number")
-                })
+                number
+                    .map(Self::Checkpoint)
+                    .map_err(|_| TextError::new(cursor.column, "expected the cursor, a number"))
             }
             (b"flush", []) => Ok(Self::Flush),
             (b"sync", []) => Ok(Self::Sync),
@@ -171,9 +171,8 @@ impl<P: Planted> LogEngine<P> {
 }
 
 fn state(snapshot: &Snapshot) -> State {
-    let entry = |entry: &Entry| {
-        (item(&entry.key), versioned(entry.version.as_bytes(), &entry.value))
-    };
+    let entry =
+        |entry: &Entry| (item(&entry.key), versioned(entry.version.as_bytes(), &entry.value));
     let mut state: State = snapshot.entries.values().map(entry).collect();
     if let Some(cursor) = snapshot.cursor.as_u64() {
         state.set(CURSOR, cursor.to_string());
@@ -251,7 +250,8 @@ impl<P: Planted> Sim for AppendLog<P> {
     type Model = LogModel;
 
     const NAME: &'static str = P::NAME;
-    const ABOUT: &'static str = "append-only snapshot log (PGSS v2), cursor checkpoints, compaction";
+    const ABOUT: &'static str =
+        "append-only snapshot log (PGSS v2), cursor checkpoints, compaction";
 
     fn promises() -> Promises<LogModel> {
         let source = |promise, sentence| Source { promise, sentence, at: "engines/append_log.rs" };
@@ -327,10 +327,18 @@ fn version() -> impl Strategy<Value = Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crashpoint::seed::Seed;
 
     #[test]
     fn survives_every_crash_point() {
         crashpoint::check::<AppendLog>();
+    }
+
+    #[test]
+    fn a_real_directory_shows_the_same() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let steps = crashpoint::check_on_real_disk::<AppendLog>(dir.path(), Seed(7), 24);
+        assert!(steps > 100, "{steps} steps are too few to mean something");
     }
 
     #[test]

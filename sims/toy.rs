@@ -78,7 +78,10 @@ impl Operation for ToyOp {
                 let mut ops = vec![first];
                 while let [plus, more @ ..] = rest {
                     if plus.bytes != b"+" {
-                        return Err(TextError::new(plus.column, "expected `+` and one more change"));
+                        return Err(TextError::new(
+                            plus.column,
+                            "expected `+` and one more change",
+                        ));
                     }
                     let (op, after) = read(more)?;
                     ops.push(op);
@@ -243,7 +246,8 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
 /// Keys are `k0`, `k1`, ... for values and `n0`, `n1`, ... for numbers.
 fn change() -> impl Strategy<Value = Op> {
     let name = |letter: char| {
-        prop_oneof![5 => 0..3u16, 1 => 0..40u16].prop_map(move |n| format!("{letter}{n}").into_bytes())
+        prop_oneof![5 => 0..3u16, 1 => 0..40u16]
+            .prop_map(move |n| format!("{letter}{n}").into_bytes())
     };
     prop_oneof![
         6 => (name('k'), value()).prop_map(|(key, value)| Op::Put { key, value }),
@@ -286,11 +290,19 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crashpoint::seed::Seed;
     use crashpoint::text::words;
 
     #[test]
     fn survives_every_crash_point() {
         crashpoint::check::<ToySim<0>>();
+    }
+
+    #[test]
+    fn a_real_directory_shows_the_same() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let steps = crashpoint::check_on_real_disk::<ToySim<0>>(dir.path(), Seed(7), 24);
+        assert!(steps > 100, "{steps} steps are too few to mean something");
     }
 
     #[test]

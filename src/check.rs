@@ -4,8 +4,11 @@
 use std::path::Path;
 
 use crate::client::{Client, Problem};
+use crate::digest::Digest;
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure};
+use crate::oracle::Class;
+use crate::pair::{Check, Pair, Run};
 use crate::registry::{Entry, sim};
 use crate::report::{Commands, report};
 use crate::run::{self, Part, ReplayOptions, Verdict};
@@ -38,6 +41,18 @@ pub fn check<S: Sim>() {
 #[track_caller]
 pub fn check_store<S: Store>() {
     check::<KeyValue<S>>();
+}
+
+/// Tests two functions: `run` works in an empty directory and acknowledges what it did, `check`
+/// is given what must have survived, reopens, and says what is wrong. Neither may capture
+/// anything. `check` is also called on the live directory, after `run`.
+///
+/// # Panics
+/// See [`check`].
+#[track_caller]
+pub fn check_pair<R: Run, C: Check>(run: R, check: C) {
+    let _ = (run, check);
+    self::check::<Pair<R, C>>();
 }
 
 #[track_caller]
@@ -113,6 +128,47 @@ fn summary(part: &Part, seed: Seed, verdict: &Verdict) -> String {
         tally.nested,
         tally.digest,
     )
+}
+
+/// What came of looking for a bug that was planted.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The class of the first violation, if one was found.
+    pub class: Option<Class>,
+    /// Its report.
+    pub report: String,
+    /// Distinct crash states that were judged until then.
+    pub states: u64,
+    /// Digest of all that was done.
+    pub digest: Digest,
+}
+
+/// Runs workloads of a seed on one profile until the first violation: how a test shows that a
+/// planted bug is found, or that a sim is clean far beyond the budget of a `cargo test`.
+///
+/// # Panics
+/// With what the machine does not allow.
+#[track_caller]
+pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding {
+    let part = Part {
+        entry: *entry,
+        profile: profile.to_owned(),
+        workloads,
+        budget: Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: true, recheck: 2 },
+    };
+    let run = || run::run(&mut Client::start()?, &part, seed, &[], &mut |_, _| {});
+    let verdict = match run() {
+        Ok(verdict) => verdict,
+        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
+    };
+    let commands = Commands { replay: String::new(), keep: None };
+    let first = verdict.failures.first();
+    Finding {
+        class: first.and_then(|failure| failure.class.parse().ok()),
+        report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
+        states: verdict.tally.states,
+        digest: verdict.tally.digest,
+    }
 }
 
 /// Replays every case of a sim in a corpus folder: each must come out as it expects.

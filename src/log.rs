@@ -8,7 +8,7 @@ use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::effect::Effect;
-use crate::engine::Ack;
+use crate::engine::{Ack, Level};
 use crate::time::Time;
 
 /// One record of the log.
@@ -76,6 +76,8 @@ pub enum Mark<'a> {
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
     Returned(u32, Result<Ack, &'a str>),
+    /// The first of two functions acknowledged something, at this level.
+    Acked(Level, &'a str),
     /// What a read-back showed: the `postcard` form of a list of items and values.
     #[serde(with = "serde_bytes")]
     Observed(&'a [u8]),
@@ -133,7 +135,11 @@ impl<'a> Iterator for Records<'a> {
 /// not fit.
 pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     let (length, rest) = space.split_first_chunk_mut::<4>()?;
-    let written = serialize_with_flavor(record, Space { rest, used: 0 }).ok()?;
+    let space = Space { rest, used: 0 };
+    let written = match &record.event {
+        Event::Call(call) => space.write_call(record.at, call).ok()?,
+        _ => serialize_with_flavor(record, space).ok()?,
+    };
     *length = u32::try_from(written).ok()?.to_le_bytes();
     Some(4 + written)
 }
@@ -143,6 +149,51 @@ pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
 struct Space<'a> {
     rest: &'a mut [u8],
     used: usize,
+}
+
+impl Space<'_> {
+    /// Writes the record of a call, field by field, as `postcard` would: there is one for each
+    /// call of an engine, and this takes half the time.
+    fn write_call(mut self, at: Time, call: &Call<'_>) -> postcard::Result<usize> {
+        /// The position of `Event::Call` among the events.
+        const CALL: u8 = 1;
+        self.write_number(at.0)?;
+        self.try_push(CALL)?;
+        self.write_bytes(call.door.as_bytes())?;
+        self.write_signed(call.fd.into())?;
+        self.write_bytes(call.path)?;
+        self.write_bytes(call.other)?;
+        self.write_number(call.arguments[0])?;
+        self.write_number(call.arguments[1])?;
+        self.write_signed(call.result)?;
+        self.write_number(call.bytes)?;
+        self.write_number(call.unrecorded)?;
+        self.try_push(call.fault.into())?;
+        self.write_bytes(call.stack)?;
+        Ok(self.used)
+    }
+
+    /// Seven bits a byte, the lowest first; the highest bit says that more follow.
+    #[inline(always)]
+    fn write_number(&mut self, mut number: u64) -> postcard::Result<()> {
+        while number >= 0x80 {
+            self.try_push(number as u8 | 0x80)?;
+            number >>= 7;
+        }
+        self.try_push(number as u8)
+    }
+
+    /// The sign in the lowest bit, so that small negative numbers are short too.
+    #[inline(always)]
+    fn write_signed(&mut self, number: i64) -> postcard::Result<()> {
+        self.write_number((number << 1 ^ number >> 63).cast_unsigned())
+    }
+
+    #[inline(always)]
+    fn write_bytes(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.write_number(bytes.len() as u64)?;
+        self.try_extend(bytes)
+    }
 }
 
 impl Flavor for Space<'_> {
@@ -198,5 +249,31 @@ mod tests {
         assert_eq!(records(&space[..used]).collect::<Vec<_>>(), all);
         assert_eq!(records(&space[..used - 1]).count(), 2);
         assert_eq!(encode(&all[0], &mut [0; 8]), None);
+    }
+    #[test]
+    fn a_call_is_written_as_postcard_would_write_it() {
+        let call = Call {
+            door: "pwrite64",
+            fd: 1 << 20,
+            path: b"a/b",
+            other: &[7; 300],
+            arguments: [u64::MAX, 127],
+            result: -28,
+            bytes: 1 << 63,
+            unrecorded: 128,
+            fault: true,
+            stack: &[1; 16],
+        };
+        let small = Call { fd: -1, result: i64::MIN, other: b"", fault: false, ..call };
+        for call in [call, small] {
+            let record = Record { at: Time(123_456_789), event: Event::Call(call) };
+            let mut space = [0; 1024];
+            let used = encode(&record, &mut space).expect("it fits");
+            assert_eq!(postcard::to_allocvec(&record).expect("it encodes"), space[4..used]);
+            assert_eq!(records(&space[..used]).next(), Some(record));
+            for short in 0..used {
+                assert_eq!(encode(&record, &mut space[..short]), None);
+            }
+        }
     }
 }

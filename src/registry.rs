@@ -22,6 +22,8 @@ pub struct Entry {
     pub name: &'static str,
     /// [`Sim::ABOUT`].
     pub about: &'static str,
+    /// [`Sim::AFTERLIFE`].
+    pub afterlife: bool,
     /// The promises and where they come from, a line each.
     pub promises: fn() -> Vec<(String, String)>,
     /// Draws the steps of a workload from a seed.
@@ -39,8 +41,9 @@ pub const fn sim<S: Sim>() -> Entry {
     Entry {
         name: S::NAME,
         about: S::ABOUT,
+        afterlife: S::AFTERLIFE,
         promises: promises::<S>,
-        generate: generate::<S>,
+        generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
         faults: faults::<S>,
         knows: knows::<S>,
         explore: explorer::serve::<S>,
@@ -54,30 +57,31 @@ fn promises<S: Sim>() -> Vec<(String, String)> {
     S::promises().sources.iter().map(row).collect()
 }
 
-fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<crate::case::Step> {
+/// Draws the steps of a workload from a seed.
+pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
     let mut key = [0; 32];
     stream(seed, Choice::Workload).fill_bytes(&mut key);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
     let mut runner =
         TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
-    let steps: Vec<Step<OpOf<S>>> = match S::workload(size).new_tree(&mut runner) {
+    match S::workload(size).new_tree(&mut runner) {
         Ok(tree) => tree.current(),
         Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
-    };
-    steps.iter().map(Step::to_case).collect()
+    }
 }
 
-/// One workload in three has a fault; it may fall on a call that never comes.
+/// Every other workload has a fault; it may fall on a call that never comes.
 fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let mut random = Random::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
     let promises = S::promises();
     let survives = |harm| promises.answer(harm) == Answer::Right;
-    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(3) > 0 {
+    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(2) > 0 {
         return Vec::new();
     }
     let step = draw(steps as u64 + 1) as u32;
-    let nth = 1 + draw(2) as u32;
+    // Most steps make one such call.
+    let nth = if draw(4) > 0 { 1 } else { 2 };
     let fault = match draw(3) {
         0 => Fault { step, class: FaultClass::Sync, nth, error: FaultError::Io, after: 0 },
         1 => Fault { step, class: FaultClass::Write, nth, error: FaultError::Io, after: 0 },

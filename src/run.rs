@@ -11,7 +11,7 @@ use crate::seed::Seed;
 
 /// How many steps a workload may have; its seed says which. Short ones are explored to the bottom,
 /// long ones reach what only grown stores do.
-const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
+pub(crate) const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
 /// How many steps follow a recovery.
 const AFTERLIFE: usize = 3;
 
@@ -101,7 +101,10 @@ pub(crate) fn request_for(part: &Part, seed: Seed) -> Request {
     let mut case = Case::new(part.entry.name, &part.profile, seed);
     case.faults = (part.entry.faults)(seed, steps.len());
     case.lives = vec![Life { steps, crash: None }];
-    let afterlife = (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE);
+    let afterlife = match part.entry.afterlife {
+        true => (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE),
+        false => Vec::new(),
+    };
     Request {
         case: case.to_string(),
         task: Task::Explore,

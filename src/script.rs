@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::engine::{Ack, Engine, Error};
 use crate::log::{Mark, Phase};
+use crate::pair;
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
 use crate::sim::Step;
@@ -21,12 +22,15 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) steps: &'a [Step<Op>],
     /// The items that are looked up in each read-back, whether they are there or not.
     pub(crate) items: &'a BTreeSet<Vec<u8>>,
+    /// What was acknowledged, outside of the steps' own promises, in the lives before.
+    pub(crate) acked: &'a [String],
     /// How often a failing open is tried again: faults were injected, and they pass.
     pub(crate) retries: u32,
 }
 
 /// Carries a script out. Returns early when the store cannot be opened or read.
 pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
+    pair::given(script.acked);
     let done = live::<E>(script).is_some();
     if world::saw_clock() {
         world::mark(Mark::SawClock);

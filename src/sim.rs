@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::strategy::BoxedStrategy;
 
 use crate::engine::{Engine, Operation};
-use crate::oracle::model::Model;
 use crate::oracle::Promises;
+use crate::oracle::model::Model;
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
@@ -37,6 +37,9 @@ pub trait Sim: 'static {
     /// CPU time that one life may take: a workload, or a recovery and what follows it. An engine
     /// that uses more counts as hung.
     const CPU: Duration = Duration::from_secs(10);
+
+    /// Whether ops may follow a recovery.
+    const AFTERLIFE: bool = true;
 
     /// What the engine promises, each promise with the sentence of its documentation.
     fn promises() -> Promises<Self::Model>;

@@ -239,6 +239,10 @@ fn summary(
         grouped(all.violations),
         all.digest
     );
+    if all.unchecked > 0 {
+        let text = format!("{} states could not be compared", grouped(all.unchecked));
+        out.status(Tone::Odd, "Unchecked", &text);
+    }
     let bad = all.violations > 0 || !found;
     out.status(if bad { Tone::Bad } else { Tone::Good }, "Summary", &text);
     let path = target::write("report.txt", &out.transcript)?;
@@ -257,6 +261,7 @@ fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::
                 "exhaustive_points": tally.exhaustive_points, "states": tally.states,
                 "recoveries": tally.recoveries, "violations": tally.violations,
                 "known": tally.known, "shadowed": tally.shadowed,
+                "unchecked": tally.unchecked,
                 "digest": tally.digest.to_string(), "seconds": tally.seconds,
             })
         })

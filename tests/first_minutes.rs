@@ -86,3 +86,51 @@ fn a_store_without_its_fsync_fails_with_a_report() {
     println!("{report}");
     assert!(report.contains("FAIL store on posix"), "{report}");
 }
+
+/// Writes two files and acknowledges them; the second only after its directory was synced.
+fn write_two(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
+    for name in ["one", "two"] {
+        let mut file = File::create(dir.join(name))?;
+        file.write_all(b"content")?;
+        file.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        acks.durable(name);
+    }
+    Ok(())
+}
+
+/// The same without the sync of the directory.
+fn write_two_names_unsynced(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
+    for name in ["one", "two"] {
+        let mut file = File::create(dir.join(name))?;
+        file.write_all(b"content")?;
+        file.sync_all()?;
+        acks.durable(name);
+    }
+    Ok(())
+}
+
+fn look_for(dir: &Path, acked: &[String]) -> Result<(), Error> {
+    for name in acked {
+        let bytes = std::fs::read(dir.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        if bytes != b"content" {
+            return Err(format!("{name} holds {} bytes", bytes.len()).into());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_functions_are_enough() {
+    crashpoint::check_pair(write_two, look_for);
+}
+
+#[test]
+fn two_functions_find_a_missing_directory_sync() {
+    let failed = std::panic::catch_unwind(|| {
+        crashpoint::check_pair(write_two_names_unsynced, look_for);
+    });
+    let payload = failed.expect_err("the names are not synced");
+    let report = payload.downcast_ref::<String>().expect("a report");
+    assert!(report.contains("one: No such file or directory"), "{report}");
+}

@@ -76,7 +76,7 @@ impl Fate {
         Self { base, exceptions: BTreeMap::new(), tear: None }
     }
 
-    /// Keeps no pending piece: the mildest loss of everything.
+    /// Keeps no pending piece.
     pub fn nothing() -> Self {
         Self::of(Keep::Nothing)
     }
@@ -98,8 +98,8 @@ impl Fate {
     }
 
     /// The same with a tear of the piece right behind a group's cut.
-    pub fn torn(mut self, group: GroupId, kept: Vec<Range<u16>>) -> Self {
-        self.tear = Some(Tear { group, piece: None, kept });
+    pub fn torn(mut self, group: GroupId, kept: impl IntoIterator<Item = Range<u16>>) -> Self {
+        self.tear = Some(Tear { group, piece: None, kept: kept.into_iter().collect() });
         self
     }
 

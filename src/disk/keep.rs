@@ -52,7 +52,8 @@ impl Pending {
     /// pending piece are ignored, cuts beyond the end of a group keep all of it, and a tear of
     /// anything but data is none.
     ///
-    /// Costs the pieces that are kept or those that are lost, whichever are fewer.
+    /// Costs the groups that lose something, or those that keep something, whichever are fewer by
+    /// their pieces; of groups with several files or entries, all such pieces; and the inodes.
     pub fn keep(&self, fate: &Fate) -> CrashState {
         let cuts = self.cuts(fate);
         let kept = self.count_kept(&cuts);

@@ -59,9 +59,11 @@
 //!   at once, but nothing is found that no entry leads to. An entry that is kept leads to a
 //!   file as empty as its durable data and size say. A symbolic link is never empty.
 //! - **rename of a file**: on `posix` two independent entries: both names, the old one, the new
-//!   one or none may be found (ALICE's default model); elsewhere one piece. **Rename of a
-//!   directory**: one piece on every profile, and what changes either entry later needs it: a
-//!   file-system check would never leave a directory under two parents.
+//!   one or none may be found (ALICE's default model); elsewhere one piece.
+//! - **rename of a directory**: one piece on every profile, which needs what put its new parent
+//!   there; what changes either entry later needs it, and so does the removal of a directory
+//!   that it left. A file-system check never leaves a directory under two parents or under
+//!   none, so neither does a crash state.
 //! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
 //!   crash state is made for their sake.
 //! - **fsync, fdatasync of a file**: all of its data and its size. On `posix` not its name

@@ -344,6 +344,7 @@ impl Pending {
     fn push_entries(&mut self, changes: Vec<Change>, mut needs: Vec<(GroupId, u64)>) {
         let group = self.entry_group(changes[0].dir, &changes[0].name);
         needs.extend(self.needs(&group, changes[0].dir, Class::Entry, None));
+        needs.extend(self.emptied(&changes));
         let mut elsewhere = Vec::new();
         for change in &changes {
             let entry = (change.dir, change.name.clone());
@@ -365,6 +366,19 @@ impl Pending {
         for entry in elsewhere {
             self.moved.insert(entry, (group.clone(), seq));
         }
+    }
+
+    /// The pieces that emptied the directories which some changes remove. What was moved out of
+    /// them would else be in two places, or in none.
+    fn emptied(&self, changes: &[Change]) -> Vec<(GroupId, u64)> {
+        let mut needs = Vec::new();
+        for old in changes.iter().filter_map(|change| change.old) {
+            if changes.iter().all(|change| change.new != Some(old)) {
+                let entries = self.unsynced.get(&(old, Aspect::Entries)).into_iter().flatten();
+                needs.extend(entries.map(|(id, &seq)| (id.clone(), seq)));
+            }
+        }
+        needs
     }
 
     pub(super) fn entry_group(&self, dir: Ino, name: &Name) -> GroupId {

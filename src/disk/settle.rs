@@ -101,7 +101,7 @@ impl Pending {
             }
         }
         blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
-        files.into_iter().for_each(|ino| self.trim_durable(ino));
+        files.into_iter().for_each(|ino| self.note_ragged(ino));
         named.into_iter().for_each(|ino| self.bury(ino));
     }
 
@@ -210,14 +210,14 @@ impl Pending {
         }
     }
 
-    /// Cuts durable content at its size, unless a crash may still keep another size of it.
-    fn trim_durable(&mut self, ino: Ino) {
+    /// Notes whether the durable content of a file may reach beyond its durable size: only one
+    /// of the two may have been made durable. Once nothing of it is pending, it does not.
+    fn note_ragged(&mut self, ino: Ino) {
         let versions = self.blocks.range((ino, 0)..=(ino, u64::MAX)).next();
         if versions.is_some() || self.unsynced.contains_key(&(ino, Aspect::Size)) {
             self.ragged.insert(ino);
         } else {
             self.ragged.remove(&ino);
-            self.change_durable(ino, Content::trim);
         }
     }
 
@@ -230,39 +230,15 @@ impl Pending {
         self.bury(ino);
     }
 
-    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more.
+    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The
+    /// removal of a directory needs all that happened in it, so nothing of that is pending.
     fn bury(&mut self, ino: Ino) {
-        let mut open = vec![ino];
-        while let Some(ino) = open.pop() {
-            let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
-            if named || self.leads.contains_key(&ino) || self.graves.remove(&ino).is_none() {
-                continue;
-            }
-            // What a lost directory leads to may be lost with it.
-            open.extend(self.forget_entries(ino));
-            self.forget_content(ino);
-            self.durable.apply(&Effect::Free { ino }, Time::START);
+        let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
+        if named || self.leads.contains_key(&ino) || self.graves.remove(&ino).is_none() {
+            return;
         }
-    }
-
-    /// Drops what is durable or pending in a directory; returns what its entries led to.
-    fn forget_entries(&mut self, dir: Ino) -> Vec<Ino> {
-        let durable = self.durable.node(dir).and_then(Node::directory);
-        let entries: Vec<_> = durable.into_iter().flat_map(|d| d.entries.clone()).collect();
-        let mut led_to: Vec<Ino> = entries.iter().map(|(_, ino)| *ino).collect();
-        for (name, _) in entries {
-            self.durable.set_entry(dir, &name, None, Time::START);
-        }
-        let first = GroupId::Entry(dir, Arc::from([]));
-        let own = |id: &&GroupId| matches!(id, GroupId::Entry(of, _) if *of == dir);
-        let ids: Vec<GroupId> =
-            self.groups.range(first..).map(|(id, _)| id).take_while(own).cloned().collect();
-        for id in ids {
-            let dropped = self.take(&id, usize::MAX);
-            let changes = dropped.iter().flat_map(Piece::changes);
-            led_to.extend(changes.flat_map(|change| change.old.into_iter().chain(change.new)));
-        }
-        led_to
+        self.durable.apply(&Effect::Free { ino }, Time::START);
+        self.forget_content(ino);
     }
 
     fn forget_content(&mut self, ino: Ino) {

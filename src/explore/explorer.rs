@@ -11,14 +11,15 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::oracle::model::Model;
 use crate::oracle::CrashKind;
+use crate::oracle::model::Model;
 use crate::process;
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
 use crate::process::world::{Hooks, Setup, World};
+use crate::process::{probe, traps};
 use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
@@ -66,6 +67,7 @@ pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply<'_>) {
 fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop> {
     let request: Request = serde_json::from_slice(request)
         .map_err(|error| Stop::Refused(format!("the request: {error}")))?;
+    arm(reply)?;
     let mut explorer = Explorer::<S>::new(request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
         Task::Explore => explorer.explore(),
@@ -78,10 +80,36 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop>
     }
 }
 
+/// Makes sure that no call can slip past the doors unseen.
+fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
+    if let Some(probe::Failure { called, reached }) = traps::self_test().into_iter().next() {
+        return Err(Stop::Refused(format!("`{called}` leads to {reached}, not to crashpoint")));
+    }
+    if let Err(refused) = traps::install() {
+        let text = format!("{refused}: calls that slip past the doors are not noticed");
+        send(reply, &Frame::Notice(text));
+    }
+    Ok(())
+}
+
 fn send(reply: &mut Reply<'_>, frame: &Frame) {
     if let Ok(bytes) = serde_json::to_vec(frame) {
         reply.send(&bytes);
     }
+}
+
+/// What a recovery hangs on: the state, what it is told was acknowledged and, if the engine looked
+/// at a clock, the time and the kind of the crash.
+type RecoveryKey = (Digest, Vec<String>, Option<(Time, bool)>);
+
+/// The crash that a recovery follows.
+pub(crate) struct After {
+    pub(crate) kind: CrashKind,
+    pub(crate) at: Time,
+    /// How long the machine is down.
+    pub(crate) down: Duration,
+    /// What was acknowledged, outside of the steps' own promises, to survive it.
+    pub(crate) acked: Vec<String>,
 }
 
 /// A recovery that was carried out.
@@ -119,7 +147,7 @@ pub(crate) struct Explorer<'r, S: Sim> {
     /// Signatures that were reported.
     pub(crate) reported: BTreeSet<(String, String)>,
     /// Recoveries by what they hang on: the state and, if the engine looked, the time.
-    recovered: BTreeMap<(Digest, Option<(Time, bool)>), Rc<Outcome>>,
+    recovered: BTreeMap<RecoveryKey, Rc<Outcome>>,
     items: BTreeSet<Vec<u8>>,
     region: Region,
     digester: Digester,
@@ -215,7 +243,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let items = self.items.clone();
         let faults = self.case.faults.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
-        let script = Script { recovery: false, steps: &steps, items: &items, retries };
+        let script = Script { recovery: false, steps: &steps, items: &items, acked: &[], retries };
         let tree = Tree::new();
         let child = Child {
             tree: &tree,
@@ -234,21 +262,20 @@ impl<'r, S: Sim> Explorer<'r, S> {
         &mut self,
         tree: &Tree,
         digest: Digest,
-        crash: (CrashKind, Time),
-        down: Duration,
+        after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
-        let power = crash.0 == CrashKind::Power;
-        let timed = Some((crash.1, power));
-        for key in [(digest, None), (digest, timed)] {
+        let timed = Some((after.at, after.kind == CrashKind::Power));
+        let key = |timed| (digest, after.acked.clone(), timed);
+        for key in [key(None), key(timed)] {
             if let Some(outcome) = self.recovered.get(&key) {
                 return Ok(Rc::clone(outcome));
             }
         }
         let life = self.afterlife.clone();
-        let recovered = self.recover_alone(tree, crash, down, &life, self.request.stacks)?;
+        let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
         let outcome = Rc::new(recovered.outcome);
         let timed = timed.filter(|_| outcome.timed);
-        self.recovered.insert((digest, timed), Rc::clone(&outcome));
+        self.recovered.insert(key(timed), Rc::clone(&outcome));
         Ok(outcome)
     }
 
@@ -256,19 +283,19 @@ impl<'r, S: Sim> Explorer<'r, S> {
     pub(crate) fn recover_alone(
         &mut self,
         tree: &Tree,
-        (kind, at): (CrashKind, Time),
-        down: Duration,
+        after: &After,
         life: &Life,
         stacks: bool,
     ) -> Result<Recovered, Stop> {
         let steps = self.steps(life)?;
         let items = self.items.clone();
-        let start = at + down;
-        let uptime = match kind {
+        let start = after.at + after.down;
+        let uptime = match after.kind {
             CrashKind::Process => UPTIME + start.since(Time::START),
             CrashKind::Power => BOOTED,
         };
-        let script = Script { recovery: true, steps: &steps, items: &items, retries: 0 };
+        let acked = &after.acked;
+        let script = Script { recovery: true, steps: &steps, items: &items, acked, retries: 0 };
         let child = Child { tree, start, uptime, faults: &[], stacks, script };
         self.tally.recoveries += 1;
         self.run_child(&child)

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use crate::engine::Level;
 use crate::log::Phase;
-use crate::oracle::{Bound, Oracle};
-use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
 use crate::oracle::CrashKind;
+use crate::oracle::{Bound, Oracle};
 use crate::oracle::{Class, Violation};
+use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
 use crate::process::ending::Ending;
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
@@ -36,6 +37,8 @@ pub(crate) struct Judge<S: Sim> {
     inconsistent: Option<String>,
     /// Whether some read-back was not compared with anything.
     unchecked: bool,
+    /// What was acknowledged outside of the steps' own promises.
+    acked: Rc<Vec<(Level, String)>>,
 }
 
 /// What a read-back follows.
@@ -59,6 +62,7 @@ impl<S: Sim> Clone for Judge<S> {
             first: self.first.clone(),
             excused: self.excused.clone(),
             inconsistent: self.inconsistent.clone(),
+            acked: Rc::clone(&self.acked),
             ..*self
         }
     }
@@ -80,6 +84,7 @@ impl<S: Sim> Judge<S> {
             excused: None,
             inconsistent: None,
             unchecked: false,
+            acked: Rc::default(),
         }
     }
 
@@ -104,7 +109,17 @@ impl<S: Sim> Judge<S> {
     /// What decides, beside the disk, how a crash of this kind is judged.
     pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> (u64, usize) {
         let Bound { low, .. } = self.oracle.bound(kind, at);
-        (low, self.oracle.candidates())
+        (low + self.acked(kind).len() as u64, self.oracle.candidates())
+    }
+
+    /// What was acknowledged, outside of the steps' own promises, to survive such a crash.
+    pub(crate) fn acked(&self, kind: CrashKind) -> Vec<String> {
+        let least = match kind {
+            CrashKind::Process => Level::Flushed,
+            CrashKind::Power => Level::Durable,
+        };
+        let survives = |(level, what): &(Level, String)| (*level >= least).then(|| what.clone());
+        self.acked.iter().filter_map(survives).collect()
     }
 
     /// Whether a step of this life was issued.
@@ -186,6 +201,9 @@ impl<S: Sim> Judge<S> {
             What::Returned(step, result) => {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
                 self.oracle.returned(self.before + step, result, at);
+            }
+            What::Acked(level, what) => {
+                Rc::make_mut(&mut self.acked).push((*level, what.clone()));
             }
             What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             What::Harmed(harm) => {

@@ -1,7 +1,7 @@
 //! A child's log without the calls: what was done and seen, in order, and how the child ended.
 
 use crate::digest::{Digest, Digester};
-use crate::engine::Ack;
+use crate::engine::{Ack, Level};
 use crate::log::{Call, Event, Mark, Phase, Record, records};
 use crate::oracle::Harm;
 use crate::process::ending::Ending;
@@ -32,6 +32,8 @@ pub(crate) enum What {
     Issued(u32),
     /// A step returned.
     Returned(u32, Result<Ack, String>),
+    /// Something was acknowledged outside of a step's own promise.
+    Acked(Level, String),
     /// What a read-back showed.
     Observed(State),
     /// The parts of a read-back disagreed.
@@ -71,6 +73,7 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::End(Phase::ReadBack, result) => What::Read(owned(result)),
         Mark::Issued(step) => What::Issued(step),
         Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
+        Mark::Acked(level, what) => What::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
         Mark::Done => What::Done,
@@ -142,9 +145,7 @@ impl Outcome {
 fn digest(record: &Record<'_>, digester: &mut Digester) {
     let record = match record.event {
         Event::Effect(_) => return,
-        Event::Call(call) => {
-            Record { event: Event::Call(Call { stack: &[], ..call }), ..*record }
-        }
+        Event::Call(call) => Record { event: Event::Call(Call { stack: &[], ..call }), ..*record },
         Event::Mark(_) => *record,
     };
     digester.add(&postcard::to_allocvec(&record).unwrap_or_default());

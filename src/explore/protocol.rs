@@ -105,6 +105,8 @@ pub struct Tally {
     pub shadowed: u64,
     /// Recoveries in which a crash was placed in turn.
     pub nested: u64,
+    /// Crash states whose recovery could not be compared with anything: not counted as passed.
+    pub unchecked: u64,
     /// Recoveries that were carried out twice to compare their digests.
     pub rechecked: u64,
     /// Pieces that the muted syncs would have made durable.
@@ -130,6 +132,7 @@ impl Tally {
         self.known += other.known;
         self.shadowed += other.shadowed;
         self.nested += other.nested;
+        self.unchecked += other.unchecked;
         self.rechecked += other.rechecked;
         self.muted += other.muted;
         self.run = combine(self.run, other.run);

@@ -16,7 +16,7 @@ use crate::text::quote;
 use crate::time::Time;
 
 use super::calls::Calls;
-use super::explorer::{Explorer, Recovered, Stop};
+use super::explorer::{After, Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left, PAGES};
 use super::judge::Judge;
 use super::moment::{harm, moment};
@@ -76,7 +76,9 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         }
         let tree = pending.live().clone();
         start = point.at + crash.down;
-        run = explorer.recover_alone(&tree, (crash.kind, point.at), crash.down, &next, true)?;
+        let acked = judge.acked(crash.kind);
+        let after = After { kind: crash.kind, at: point.at, down: crash.down, acked };
+        run = explorer.recover_alone(&tree, &after, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
         before = Some(told);

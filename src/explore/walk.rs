@@ -19,7 +19,7 @@ use crate::time::Time;
 
 use super::calls::Calls;
 use super::chooser::{Choice, Chooser};
-use super::explorer::{Explorer, Recovered, Stop};
+use super::explorer::{After, Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left};
 use super::fates;
 use super::judge::Judge;
@@ -291,7 +291,9 @@ impl<S: Sim> Walk<'_, S> {
             return Ok(());
         }
         explorer.states.insert(digest);
-        let outcome = explorer.recover(tree, digest, crash, DOWN)?;
+        let acked = self.judge.acked(crash.0);
+        let then = After { kind: crash.0, at: crash.1, down: DOWN, acked };
+        let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
@@ -301,7 +303,7 @@ impl<S: Sim> Walk<'_, S> {
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
         if violated.is_err() || wanted {
             explorer.tally.rechecked += u64::from(wanted);
-            self.again(explorer, tree, crash, outcome.digest)?;
+            self.again(explorer, tree, &then, outcome.digest)?;
         }
         match violated {
             Err(violation) => {
@@ -310,9 +312,11 @@ impl<S: Sim> Walk<'_, S> {
                 explorer.violated(failure)
             }
             Ok(()) => {
+                explorer.tally.unchecked += u64::from(after_all.unchecked());
                 let nest = outcome.effects > 0 && outcome.finished();
                 if nest && self.nests(explorer, outcome.digest) {
-                    self.nest(explorer, crashed, tree, outcome.digest, after(), judge)?;
+                    let recovered = self.again(explorer, tree, &then, outcome.digest)?;
+                    self.nest(explorer, crashed, &recovered, after(), judge)?;
                 }
                 Ok(())
             }
@@ -342,11 +346,11 @@ impl<S: Sim> Walk<'_, S> {
         &mut self,
         explorer: &mut Explorer<'_, S>,
         tree: &Tree,
-        crash: (CrashKind, Time),
+        after: &After,
         digest: Digest,
     ) -> Result<Recovered, Stop> {
         let life = explorer.afterlife.clone();
-        let again = explorer.recover_alone(tree, crash, DOWN, &life, explorer.request.stacks)?;
+        let again = explorer.recover_alone(tree, after, &life, explorer.request.stacks)?;
         if again.outcome.digest == digest {
             return Ok(again);
         }
@@ -371,13 +375,10 @@ impl<S: Sim> Walk<'_, S> {
         &mut self,
         explorer: &mut Explorer<'_, S>,
         crashed: &Crashed<'_>,
-        tree: &Tree,
-        digest: Digest,
+        recovered: &Recovered,
         pending: Pending,
         judge: Judge<S>,
     ) -> Result<(), Stop> {
-        let crash = (crashed.kind, crashed.point.at);
-        let recovered = self.again(explorer, tree, crash, digest)?;
         explorer.tally.nested += 1;
         let mut lives = self.line.lives.clone();
         lives.push(failure::life(self.line, &self.calls, crashed, &self.pending));

@@ -141,7 +141,7 @@ impl<M: Model> Oracle<M> {
     /// when the store crashed returns no more; that is ignored.
     pub fn returned(&mut self, step: u32, result: Result<Ack, ()>, at: Time) {
         let of_step = |place: &usize| self.issued[*place].step == step;
-        let Some(slot) = self.in_flight.iter().position(|place| of_step(place)) else { return };
+        let Some(slot) = self.in_flight.iter().position(of_step) else { return };
         let place = self.in_flight.remove(slot);
         Arc::make_mut(&mut self.issued)[place].result = Some((result, at));
         match result {

@@ -30,7 +30,7 @@
 //! | an item shows a value that no op ever wrote to it | `phantom-value` |
 //! | all is as it was after an earlier op, before the last that must survive | `lost-write` |
 //! | a value that a recovery had not shown, or that has expired | `resurrected` |
-//! | a value that was written to the item only in a history that this one cannot be | `wrong-value` |
+//! | a value that was written to the item, but not in this history | `wrong-value` |
 //! | an op changed several items, and only some show it | `torn-batch` |
 //! | all that differs was deleted since, and later ops are there | `resurrected` |
 //! | after bit rot: an op is missing | `lost-write` |

@@ -19,6 +19,7 @@ use super::line::Line;
 use super::model::Model;
 use super::promise::{CrashKind, Order};
 use super::violation::{Class, ItemDiff, Signature, Violation};
+use crate::engine::Ack;
 use crate::text::quote;
 use crate::time::Time;
 
@@ -203,7 +204,7 @@ impl<'a, M: Model> Scene<'a, M> {
     fn message(&self, class: Class, culprit: Option<&Issued<M::Op>>, differing: usize) -> String {
         let items = if differing == 1 { "item differs" } else { "items differ" };
         let nearest = self.line[..=self.nearest].iter().rev().find_map(|id| self.issued(*id));
-        let after = nearest.map_or("the empty store".into(), |i| format!("step {}", i.step));
+        let after = nearest.map_or("the empty store".into(), |i| format!("after step {}", i.step));
         let what = culprit.map_or(String::new(), |i| format!(", step {} `{}`", i.step, i.op));
         let headline = class.headline();
         format!("{headline}{what}: {differing} {items} from the nearest allowed state, {after}")
@@ -383,7 +384,7 @@ impl<'a, M: Model> Scene<'a, M> {
         let mut others = changes.filter(|change| change.new.as_deref() == found && found.is_some());
         match others.next() {
             Some(change) => format!("found a value of {}", quote(&change.item)),
-            None => "found what was never written".into(),
+            None => "was never written".into(),
         }
     }
 
@@ -395,10 +396,18 @@ impl<'a, M: Model> Scene<'a, M> {
             Some((Ok(ack), _)) => format!("acknowledged {ack} at step {step}"),
             Some((Err(()), _)) => format!("failed at step {step}"),
         };
+        let durable = matches!(issued.result, Some((Ok(Ack::DURABLE), _)));
         if self.low.get(issued.client).is_none_or(|low| issued.index >= *low) {
             return format!("{own}, may be lost");
         }
-        own
+        let last = self.low[issued.client] - 1;
+        let covers = |i: &&Issued<M::Op>| i.client == issued.client && i.index == last;
+        match self.oracle.issued.iter().find(covers) {
+            Some(cover) if cover.step != step && !durable => {
+                format!("{own}, covered by step {}", cover.step)
+            }
+            _ => own,
+        }
     }
 }
 

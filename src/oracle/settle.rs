@@ -64,7 +64,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The longest first: where two show the same for good, the shorter one leads to it as well.
+    /// The longest first: where two show the same for good, reports tell of the longer one.
     fn settled_prefixes(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
         let settle = |id| {
             let replica = Arc::new(Replica::new(self.graph.model(id), sight.to));

@@ -13,6 +13,7 @@ mod doors;
 pub mod ending;
 mod entropy;
 mod faults;
+mod item;
 mod kernel;
 pub mod leaf;
 mod lock;
@@ -30,4 +31,5 @@ pub mod traps;
 pub mod watch;
 pub mod world;
 
+pub use item::item;
 pub use signals::{AltStack, PanicNote, last_panic, last_words};

@@ -1,7 +1,7 @@
 //! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
 //! all that the engine does with them.
 //!
-//! There is one world per process. Doors reach it through [`enter`], which is the place where a
+//! There is one world per process. Doors reach it through `enter`, which is the place where a
 //! schedule will decide whose turn it is. The harness installs it before the engine runs.
 
 use std::borrow::Cow;

@@ -17,13 +17,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::requirements::LOGGED;
 use crate::rig::{Rig, text};
 
 /// The shipped profiles, and two that use what these do not.
 fn profiles() -> Vec<Profile> {
     let own_names = Profile { fsync_file: Profile::TAIL_PREFIX.fsync_file, ..Profile::POSIX };
     let directories = Profile { name: "directories", entry: Home::Inode, ..own_names };
-    [Profile::all(), &[crate::LOGGED, directories]].concat()
+    [Profile::all(), &[LOGGED, directories]].concat()
 }
 
 /// Four numbers that say what a step does; see [`line`].
@@ -32,48 +33,72 @@ type Step = (u8, u8, u8, u16);
 /// A line of a program that makes sense on this disk.
 fn line(rig: &Rig, (op, from, to, amount): Step) -> String {
     let paths: Vec<String> = rig.paths().collect();
-    let files: Vec<&String> = paths.iter().filter(|path| !path.ends_with('/')).collect();
-    let new = ["a", "b", "d/a", "d/b", "e/c"][usize::from(to) % 5].to_string();
-    let free = !paths.contains(&new) && (!new.contains('/') || paths.contains(&new[..2].into()));
+    let (dirs, files): (Vec<&String>, Vec<&String>) =
+        paths.iter().partition(|path| path.ends_with('/'));
+    let dir_of = |path: &str| path.rsplit_once('/').map(|(dir, _)| format!("{dir}/"));
+    let free = |names: &[&'static str]| {
+        let new = names[usize::from(to) % names.len()];
+        let parent = dir_of(new).is_none_or(|dir| paths.contains(&dir));
+        let taken = paths.iter().any(|path| path.trim_end_matches('/') == new);
+        (parent && !taken).then_some(new)
+    };
     let Some(file) = files.get(usize::from(from) % files.len().max(1)) else {
         return "creat a".into();
     };
+    let dir = dirs.get(usize::from(from) % dirs.len().max(1)).map(|dir| dir.trim_end_matches('/'));
+    let is_empty = |dir: &str| {
+        paths
+            .iter()
+            .all(|path| !path.starts_with(&format!("{dir}/")) || path.len() == dir.len() + 1)
+    };
     let (offset, length) = (u32::from(amount) % 9000, u32::from(to) * 70 % 7000 + 1);
     let letter = char::from(b'a' + to % 26);
-    match op % 16 {
-        0 | 1 => format!("write {file} {offset} {length} {letter}"),
-        2 | 3 => format!("append {file} {length} {letter}"),
-        4 => format!("truncate {file} {offset}"),
-        5 => format!("fsync {file}"),
-        6 => format!("{} {file}", if to % 2 == 0 { "fdatasync" } else { "fsync-fails" }),
-        7 if free => format!("creat {new}"),
-        8 if free => format!("rename {file} {new}"),
-        8 if files.contains(&&new) && **file != new => format!("rename {file} {new}"),
-        9 => format!("unlink {file}"),
-        10 if free => format!("link {file} {new}"),
-        11 if !paths.contains(&"d/".into()) => "mkdir d".into(),
-        11 if !paths.contains(&"e/".into()) => "rename d e".into(),
-        11 if from % 2 == 0 => "exchange d e".into(),
-        11 if paths.iter().filter(|path| path.starts_with("d/")).count() == 1 => "rmdir d".into(),
-        11 => format!("{} d/a", if paths.contains(&"d/a".into()) { "unlink" } else { "creat" }),
-        12 => format!("fsync {}", if paths.contains(&"d/".into()) { "d" } else { "." }),
-        13 => "fsync .".into(),
-        14 => format!("punch {file} {offset} {length}"),
-        15 if to % 4 == 0 => "sync".into(),
-        _ => format!("zero-range {file} {offset} {length}"),
+    let new_file = free(&["a", "b", "d/a", "d/b", "e/c", "d/e/a"]);
+    let new_dir = free(&["d", "e", "d/e", "e/d", "d/d", "e/e"]);
+    match (op % 20, new_file, new_dir, dir) {
+        (0 | 1, ..) => format!("write {file} {offset} {length} {letter}"),
+        (2 | 3, ..) => format!("append {file} {length} {letter}"),
+        (4, ..) => format!("truncate {file} {offset}"),
+        (5, ..) => format!("fsync {file}"),
+        (6, ..) if to % 2 == 0 => format!("fdatasync {file}"),
+        (6, ..) => format!("fsync-fails {file}"),
+        (7, Some(new), ..) => format!("creat {new}"),
+        (8, Some(new), ..) => format!("rename {file} {new}"),
+        (8, ..) if files[0] != *file => format!("rename {file} {}", files[0]),
+        (9, ..) => format!("unlink {file}"),
+        (10, Some(new), ..) => format!("link {file} {new}"),
+        (11 | 12, _, Some(new), _) => format!("mkdir {new}"),
+        (13 | 14, _, Some(new), Some(dir)) if !new.starts_with(dir) => {
+            format!("rename {dir} {new}")
+        }
+        (15, .., Some("d" | "e"))
+            if paths.contains(&"d/".into()) && paths.contains(&"e/".into()) =>
+        {
+            "exchange d e".into()
+        }
+        (15 | 16, .., Some(dir)) if is_empty(dir) => format!("rmdir {dir}"),
+        (17, .., Some(dir)) => format!("fsync {dir}"),
+        (18, ..) if to % 8 == 0 => "sync".into(),
+        (18, ..) => "fsync .".into(),
+        (19, ..) if to % 4 == 1 => format!("punch {file} {offset} {length}"),
+        (19, ..) if to % 2 == 0 => format!("zero-range {file} {offset} {length}"),
+        _ => format!("append {file} 100 {letter}"),
     }
 }
 
 /// Runs random programs, the same ones every time; `check` is called after each line.
 fn programs(cases: u32, lines: usize, check: fn(&Rig, &mut Memory) -> Result<(), TestCaseError>) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, rng);
     for profile in profiles() {
+        // A runner counts its cases over all of its runs.
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, rng);
         let steps = vec(any::<Step>(), 0..lines);
         let result = runner.run(&steps, |steps| {
             let mut rig = Rig::quiet(&profile);
             let mut memory = Memory::default();
+            let start = "mkdir d; mkdir e; write d/a 0 5000 x; mkdir e/d; creat b; sync";
+            rig.run_each(start, |pending| memory.snapshots.push(pending.live().clone()));
             let mut program = Vec::new();
             for step in steps {
                 let line = line(&rig, step);
@@ -126,7 +151,7 @@ fn some_fates(pending: &Pending) -> Vec<Fate> {
 
 #[test]
 fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
-    programs(64, 30, |rig, _| {
+    programs(24, 30, |rig, _| {
         let mut live = rig.pending.live().clone();
         live.drop_unreachable();
         prop_assert_eq!(rig.pending.keep(&Fate::all()).digest, live.digest());
@@ -146,7 +171,7 @@ fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
 
 #[test]
 fn a_sync_of_everything_leaves_one_state_if_none_failed() {
-    programs(64, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         let failed = memory.line.starts_with("fsync-fails") || !memory.failed.is_empty();
         if failed {
             memory.failed.push(Ino::ROOT);
@@ -160,7 +185,7 @@ fn a_sync_of_everything_leaves_one_state_if_none_failed() {
 
 #[test]
 fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
-    programs(48, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         for fate in some_fates(&rig.pending).iter().filter(|fate| fate.tear.is_none()) {
             let found = text(&rig.pending.keep(fate).tree, &[]);
             prop_assert_eq!(found, by_hand(&rig.pending, &memory.snapshots, fate), "{:?}", fate);
@@ -171,7 +196,7 @@ fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
 
 #[test]
 fn what_is_kept_has_what_it_needs() {
-    programs(48, 30, |rig, _| {
+    programs(24, 30, |rig, _| {
         for fate in some_fates(&rig.pending) {
             let losses = rig.pending.losses(&fate);
             let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
@@ -188,7 +213,7 @@ fn what_is_kept_has_what_it_needs() {
 
 #[test]
 fn a_fate_reads_back_and_equal_fingerprints_mean_equal_states() {
-    programs(48, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         for fate in some_fates(&rig.pending) {
             let line = fate.text(&rig.pending);
             let words = words(&line).expect("words");
@@ -204,7 +229,7 @@ fn a_fate_reads_back_and_equal_fingerprints_mean_equal_states() {
 
 #[test]
 fn as_many_fates_are_listed_as_are_counted() {
-    programs(64, 12, |rig, _| {
+    programs(24, 12, |rig, _| {
         for in_flight in [None, rig.pending.effects().checked_sub(1)] {
             if let Some(count) = family::count(&rig.pending, in_flight, 2_000) {
                 let listed: Vec<Fate> = family::exhaustive(&rig.pending, in_flight).collect();
@@ -218,7 +243,7 @@ fn as_many_fates_are_listed_as_are_counted() {
 
 #[test]
 fn what_was_synced_is_found_wherever_its_file_is_found() {
-    programs(64, 30, |rig, memory| {
+    programs(24, 30, |rig, memory| {
         let words: Vec<&str> = memory.line.split(' ').collect();
         let touched = words.get(1).and_then(|path| rig.pending.live().entry_at(path));
         if let Some(ino) = touched {
@@ -243,6 +268,35 @@ fn what_was_synced_is_found_wherever_its_file_is_found() {
                 if let Some(content) = tree.node(*ino).and_then(Node::content) {
                     prop_assert!(content.to_vec() == *bytes, "{:?} of {:?}", fate, ino);
                 }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_directory_that_is_not_removed_is_found_once_in_every_state() {
+    programs(24, 40, |rig, _| {
+        let directories = |tree: &Tree| -> Vec<Ino> {
+            tree.nodes()
+                .filter(|(_, node)| node.directory().is_some())
+                .map(|(ino, _)| ino)
+                .collect()
+        };
+        let durable = directories(&rig.pending.keep(&Fate::nothing()).tree);
+        for fate in some_fates(&rig.pending) {
+            let tree = rig.pending.keep(&fate).tree;
+            let mut found: Vec<Ino> = tree
+                .nodes()
+                .flat_map(|(_, node)| node.directory())
+                .flat_map(|directory| directory.entries.values().copied())
+                .filter(|ino| tree.node(*ino).is_some_and(|node| node.directory().is_some()))
+                .collect();
+            found.sort_unstable();
+            prop_assert!(found.is_sorted_by(|a, b| a < b), "{:?}: {:?}", fate, found);
+            for ino in durable.iter().filter(|ino| **ino != Ino::ROOT) {
+                let removed = rig.pending.live().node(*ino).is_none();
+                prop_assert!(removed || found.contains(ino), "{:?} lost {:?}", fate, ino);
             }
         }
         Ok(())

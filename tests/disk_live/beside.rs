@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
 
-use crate::calls::{Call, OnBytes, OnPath, OnSlot, Outcome, call};
+use crate::calls::{Call, OnBytes, OnPath, OnSlot, Outcome, call, depth};
 use crate::journal::{Recorder, inodes};
 use crate::real::Real;
 use crate::simulated::Simulated;
@@ -79,7 +79,8 @@ fn compare(calls: &[Call]) -> Result<(), TestCaseError> {
     let mut disk = Disk::new(Tree::new());
     let recorder = Recorder::default();
     disk.set_journal(Box::new(recorder.clone()));
-    let mut both = Both { simulated: Simulated::new(disk), real: Real::new() };
+    let depth = depth(calls);
+    let mut both = Both { simulated: Simulated::new(disk, depth), real: Real::new(depth) };
     for call in calls {
         both.call(call)?;
     }

@@ -136,6 +136,14 @@ fn mkdir_takes_only_a_free_name() {
 }
 
 #[test]
+fn a_new_directory_takes_permissions_and_the_sticky_bit_only() {
+    let mut disk = disk();
+    disk.mkdir(ROOT, b"d", 0o7755).expect("a free name");
+    let mode = disk.stat_path(ROOT, b"d", true).map(|stat| stat.mode);
+    assert_eq!(mode, Ok(libc::S_IFDIR | 0o1755));
+}
+
+#[test]
 fn only_a_directory_may_be_made_with_a_slash_behind_its_name() {
     let mut disk = disk();
     put(&mut disk, "f", b"");

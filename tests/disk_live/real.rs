@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 use tempfile::TempDir;
 
-use crate::calls::{Base, Call, DEPTH, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 
 /// A real directory and what is open in it.
 pub(crate) struct Real {
@@ -37,13 +37,15 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 impl Real {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(depth: usize) -> Self {
+        // The simulated disk leaves the umask to its caller, too.
+        rustix::process::umask(Mode::empty());
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut here =
             fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
         let root = path_of(&here).expect("a path");
         let shows_holes = fs::fstatfs(&here).expect("a file system").f_type != libc::TMPFS_MAGIC;
-        for _ in 0..DEPTH {
+        for _ in 0..depth {
             fs::mkdirat(&here, "n", Mode::from_raw_mode(0o755)).expect("a new directory");
             here = by_path(std::os::fd::AsFd::as_fd(&here), b"n").expect("a directory");
         }

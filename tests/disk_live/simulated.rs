@@ -5,7 +5,7 @@ use crashpoint::disk::tree::Tree;
 use crashpoint::disk::{Disk, Errno, Handle, Ino, Stat};
 use crashpoint::time::Time;
 
-use crate::calls::{Base, Call, DEPTH, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 
 /// A simulated disk, what is open on it, and its working directory.
 pub(crate) struct Simulated {
@@ -15,9 +15,9 @@ pub(crate) struct Simulated {
 }
 
 impl Simulated {
-    pub(crate) fn new(mut disk: Disk) -> Self {
+    pub(crate) fn new(mut disk: Disk, depth: usize) -> Self {
         let mut here = Ino::ROOT;
-        for _ in 0..DEPTH {
+        for _ in 0..depth {
             disk.mkdir(here, b"n", 0o755).expect("a new directory");
             here = disk.directory(here, b"n").expect("a directory");
         }

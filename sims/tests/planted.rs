@@ -1,0 +1,50 @@
+//! Every planted bug is found by one generator within one budget; without bugs nothing is.
+
+use crashpoint::seed::Seed;
+use crashpoint::{Finding, find};
+use sims::toy::{self, ToySim};
+
+/// How many workloads of a seed may be spent on one bug.
+const WORKLOADS: u64 = 36;
+
+/// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table.
+fn seeds() -> u64 {
+    std::env::var_os("PLANTED_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn each_bug_of_the_toy_is_found() {
+    let mut missed = Vec::new();
+    for entry in toy::planted() {
+        let findings: Vec<Finding> =
+            (0..seeds()).map(|seed| find(&entry, "posix", Seed(seed), WORKLOADS)).collect();
+        missed.extend(findings.iter().filter(|f| f.class.is_none()).map(|_| entry.name));
+        println!("{}", row(entry.name, &findings));
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// Name, median and worst number of states until a bug was found, and the classes.
+fn row(name: &str, findings: &[Finding]) -> String {
+    let mut states: Vec<u64> = findings.iter().map(|finding| finding.states).collect();
+    states.sort_unstable();
+    let mut classes: Vec<String> = findings
+        .iter()
+        .map(|finding| finding.class.map_or("NOT FOUND".to_owned(), |class| class.to_string()))
+        .collect();
+    classes.sort();
+    classes.dedup();
+    let (median, worst) = (states[states.len() / 2], states[states.len() - 1]);
+    format!("{name:<26} median {median:>6}  worst {worst:>6}  {}", classes.join(", "))
+}
+
+#[test]
+fn the_toy_without_bugs_is_clean() {
+    let entry = crashpoint::sim::<ToySim<0>>();
+    let workloads = if seeds() > 1 { 240 } else { 24 };
+    for profile in ["posix", "tail-prefix"] {
+        let finding = find(&entry, profile, Seed(1000), workloads);
+        println!("toy on {profile}: {workloads} workloads, {} states", finding.states);
+        assert!(finding.class.is_none(), "{}", finding.report);
+    }
+}

@@ -1,0 +1,107 @@
+//! Fates in the words of a case.
+
+use std::iter::once;
+
+use crashpoint::disk::effect::Ino;
+use crashpoint::disk::family;
+use crashpoint::disk::fate::Fate;
+use crashpoint::disk::piece::GroupId;
+use crashpoint::disk::profile::Profile;
+use crashpoint::text::words;
+
+use crate::rig::Rig;
+use crate::{POSIX, TAIL};
+
+#[track_caller]
+fn refused(rig: &Rig, line: &str) -> String {
+    let words = words(line).expect("words");
+    Fate::parse(&words, &rig.pending).expect_err("the line is wrong").to_string()
+}
+
+#[test]
+fn a_fate_is_written_by_path_and_offset() {
+    let mut rig = Rig::new(POSIX, "mkdir d; write log 0 8192 o; write old 0 1 o");
+    rig.run(
+        "write log 4096 4096 n; append log 10 n; write old 0 1 n; rename log d/log; \
+             creat log; append log 1 x; unlink old",
+    );
+    let root = |name: &str| GroupId::Entry(Ino::ROOT, name.as_bytes().into());
+    let (log, new) = (rig.find("d/log"), rig.find("log"));
+    let fate = Fate::all()
+        .with(GroupId::Block(log, 1), 0)
+        .with(GroupId::Size(new), 0)
+        .with(GroupId::Block(Ino(4), 0), 1)
+        .with(root("log"), 1)
+        .torn(GroupId::Block(log, 1), [0..512, 1024..4096]);
+    let line =
+        "keep=all d/log@4096:0 old@0:1 log.size:0 log.entry:1 tear=d/log@4096:512+1024..4096";
+    assert_eq!(fate.text(&rig.pending), line);
+    let parsed = Fate::parse(&words(line).expect("words"), &rig.pending).expect("it parses");
+    assert_eq!(parsed, fate);
+}
+
+#[test]
+fn files_that_had_one_name_in_turn_are_told_apart() {
+    let mut rig = Rig::new(POSIX, "write log 0 1 o");
+    for _ in 0..2 {
+        rig.run("write t 0 1 n; rename t log");
+    }
+    let fates = family::only_one(&rig.pending).map(|fate| fate.text(&rig.pending));
+    let lines: Vec<String> = fates.filter(|line| line.contains("@0")).collect();
+    assert_eq!(lines, ["keep=nothing log//1@0:1", "keep=nothing log@0:1"]);
+}
+
+#[test]
+fn odd_names_are_quoted_and_read_back() {
+    for name in ["a@4096", "a.size", "namespace", "tear=x", "keep=all", "a:1", "x.entry", "\u{e9}"]
+    {
+        for profile in Profile::all() {
+            let mut rig = Rig::new(profile, "");
+            rig.run(&format!("write {name} 0 5000 n"));
+            for fate in family::only_one(&rig.pending) {
+                let line = fate.text(&rig.pending);
+                let words = words(&line).expect("words");
+                assert_eq!(Fate::parse(&words, &rig.pending), Ok(fate), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_words_of_a_shared_group_name_its_file_or_the_namespace() {
+    let mut rig = Rig::new(TAIL, "");
+    rig.run("write log 0 5000 n");
+    let fate = Fate::prefix(1).with(GroupId::Log, 1).with(GroupId::Inode(rig.find("log")), 1);
+    let fate = fate.torn(GroupId::Inode(rig.find("log")), once(0..512));
+    assert_eq!(fate.text(&rig.pending), "keep=1 log.data:1 namespace:1 tear=log.data:512");
+}
+
+#[test]
+fn a_wrong_word_says_what_is_wrong() {
+    let mut rig = Rig::new(POSIX, "write f 0 1 o; write g 0 1 o");
+    rig.run("write f 0 1 n; truncate f 4096");
+    let cases = [
+        ("", "column 1: expected keep=nothing, keep=all or keep=NUMBER"),
+        ("keep=3", "column 1: expected keep=nothing, keep=all or keep=NUMBER up to 2"),
+        ("keep=all h@0:1", "column 10: h leads nowhere"),
+        ("keep=all g@0:1", "column 10: nothing of g@0 is pending"),
+        ("keep=all f@0:2", "column 10: expected a count of kept pieces from 0 to 1"),
+        (
+            "keep=all f@7:1",
+            "column 10: f@7 is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data",
+        ),
+        ("keep=all f@0:1 f@0:1", "column 16: f@0:1 is named twice"),
+        ("keep=all tear=f@0:512", "column 10: behind what is kept of f@0 there is no data to tear"),
+        (
+            "keep=nothing tear=f@0:5000",
+            "column 14: expected END or START..END up to 4096, found 5000",
+        ),
+        (
+            "keep=nothing tear=f.size:5",
+            "column 14: behind what is kept of f.size there is no data to tear",
+        ),
+    ];
+    for (line, message) in cases {
+        assert_eq!(refused(&rig, line), message);
+    }
+}

@@ -1,0 +1,137 @@
+//! A run told in a few words, and what the oracle says to it.
+
+use std::time::Duration;
+
+use crashpoint::engine::{Ack, Level};
+use crashpoint::oracle::{
+    Class, Crash, CrashKind, Found, Model, Observed, Oracle, Passed, Promises, ReadBack, Violation,
+};
+use crashpoint::state::State;
+use crashpoint::time::Time;
+
+use crate::models::{Op, op, state};
+
+pub(crate) const BUFFERED: Ack = Ack::BUFFERED;
+pub(crate) const FLUSHED: Ack = Ack::FLUSHED;
+pub(crate) const DURABLE: Ack = Ack::DURABLE;
+
+/// Virtual time in milliseconds.
+pub(crate) fn ms(millis: u64) -> Time {
+    Time::START + Duration::from_millis(millis)
+}
+
+pub(crate) fn within(level: Level, millis: u64) -> Ack {
+    Ack::Within(level, Duration::from_millis(millis))
+}
+
+/// A run: an oracle, the next step, and the time. Each event takes a millisecond unless the test
+/// says [`Run::at`].
+pub(crate) struct Run<M: Model> {
+    pub(crate) oracle: Oracle<M>,
+    pub(crate) step: u32,
+    pub(crate) now: Time,
+}
+
+impl<M: Model> Clone for Run<M> {
+    fn clone(&self) -> Self {
+        Self { oracle: self.oracle.clone(), ..*self }
+    }
+}
+
+/// What a check said: how it passed, or the class of the violation.
+pub(crate) type Said = Result<Passed, Class>;
+
+/// The state is one that was allowed.
+pub(crate) const PASSES: Said = Ok(Passed::Checked);
+
+impl<M: Model<Op = Op>> Run<M> {
+    pub(crate) fn new() -> Self {
+        Self::with(Promises::default())
+    }
+
+    pub(crate) fn with(promises: Promises<M>) -> Self {
+        Self { oracle: Oracle::new(promises), step: 0, now: Time::START }
+    }
+
+    /// Goes on at this time.
+    pub(crate) fn at(&mut self, millis: u64) -> &mut Self {
+        self.now = ms(millis);
+        self
+    }
+
+    fn tick(&mut self) {
+        self.now = self.now + Duration::from_millis(1);
+    }
+
+    /// A client issues an op; returns the step.
+    pub(crate) fn issue_by(&mut self, client: usize, line: &str) -> u32 {
+        self.step += 1;
+        self.oracle.issue(self.step, client, &op(line), self.now);
+        self.tick();
+        self.step
+    }
+
+    pub(crate) fn issue(&mut self, line: &str) -> u32 {
+        self.issue_by(0, line)
+    }
+
+    pub(crate) fn returns(&mut self, step: u32, ack: Ack) {
+        self.oracle.returned(step, Ok(ack), self.now);
+        self.tick();
+    }
+
+    pub(crate) fn fails(&mut self, step: u32) {
+        self.oracle.returned(step, Err(()), self.now);
+        self.tick();
+    }
+
+    /// An op that returns with a promise.
+    pub(crate) fn ok(&mut self, line: &str, ack: Ack) -> &mut Self {
+        let step = self.issue(line);
+        self.returns(step, ack);
+        self
+    }
+
+    /// An op that returns an error.
+    pub(crate) fn err(&mut self, line: &str) -> &mut Self {
+        let step = self.issue(line);
+        self.fails(step);
+        self
+    }
+
+    pub(crate) fn crash(&self, kind: CrashKind) -> Crash {
+        Crash { kind, at: self.now, creating: false }
+    }
+
+    pub(crate) fn seen(&self, state: State) -> Observed {
+        let read = ReadBack { state, ..ReadBack::default() };
+        Observed { from: self.now, to: self.now, found: Found::Read(read) }
+    }
+
+    pub(crate) fn judge(&self, kind: CrashKind, line: &str) -> Result<Passed, Violation> {
+        self.oracle.check(&self.crash(kind), &self.seen(state(line)))
+    }
+
+    /// What the oracle says if the power fails now and the store shows this.
+    pub(crate) fn power(&self, line: &str) -> Said {
+        self.judge(CrashKind::Power, line).map_err(|violation| violation.class())
+    }
+
+    /// What the oracle says if the process dies now and the store shows this.
+    pub(crate) fn process(&self, line: &str) -> Said {
+        self.judge(CrashKind::Process, line).map_err(|violation| violation.class())
+    }
+
+    /// The store crashes now, and a recovery returns and shows this.
+    pub(crate) fn recovers(&mut self, kind: CrashKind, line: &str) -> Said {
+        let (crash, seen) = (self.crash(kind), self.seen(state(line)));
+        self.tick();
+        self.oracle.recovered(&crash, &seen).map_err(|violation| violation.class())
+    }
+
+    /// The store crashes now, and its recovery is cut.
+    pub(crate) fn interrupted(&mut self, kind: CrashKind) {
+        self.oracle.interrupted(&self.crash(kind));
+        self.tick();
+    }
+}
