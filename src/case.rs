@@ -111,6 +111,31 @@ pub struct CaseError {
     pub error: TextError,
 }
 
+/// Which lines of a text the parts of a case stand on, counted from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The `sim` line.
+    pub sim: usize,
+    /// The `profile` line.
+    pub profile: usize,
+    /// The lines of each life.
+    pub lives: Vec<LifeLines>,
+}
+
+/// Which lines the parts of a life stand on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LifeLines {
+    /// Of each step.
+    pub steps: Vec<usize>,
+    /// Of its crash, if it has one.
+    pub crash: Option<usize>,
+}
+
+/// More crashes than anybody follows; each costs a recovery.
+const MOST_CRASHES: usize = 100;
+/// The bytes that all words of a case may stand for: a short text can name a long value often.
+const MOST_BYTES: usize = 64 << 20;
+
 /// The words that a sim's ops must not begin with.
 pub const RESERVED: [&str; 9] =
     ["sim", "profile", "seed", "expect", "known", "fault", "crash", "reopen", "sleep"];
@@ -135,12 +160,21 @@ impl Case {
     /// # Errors
     /// The line and the column of what is wrong, and what was expected there.
     pub fn parse(text: &str) -> Result<Self, CaseError> {
+        Self::parse_with_lines(text).map(|(case, _)| case)
+    }
+
+    /// Reads a case, and says where in the text its parts are.
+    ///
+    /// # Errors
+    /// See [`Case::parse`].
+    pub fn parse_with_lines(text: &str) -> Result<(Self, Lines), CaseError> {
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
+            reader.number = index + 1;
             reader.line(line).map_err(|error| CaseError { line: index + 1, error })?;
         }
-        let lines = text.lines().count();
-        reader.finish().map_err(|error| CaseError { line: lines.max(1), error })
+        let last = text.lines().count().max(1);
+        reader.finish().map_err(|error| CaseError { line: last, error })
     }
 }
 
@@ -155,6 +189,11 @@ struct Reader {
     faults: Vec<Fault>,
     lives: Vec<Life>,
     began: bool,
+    /// The line that is being read.
+    number: usize,
+    /// How many bytes the words so far stand for.
+    bytes: usize,
+    lines: Lines,
 }
 
 impl Reader {
@@ -166,15 +205,22 @@ impl Reader {
         let words = words(line)?;
         let [first, rest @ ..] = words.as_slice() else { return Ok(()) };
         self.began = true;
+        self.bytes += words.iter().map(|word| word.bytes.len()).sum::<usize>();
+        if self.bytes > MOST_BYTES {
+            return Err(TextError::new(1, "the case stands for more than 64 MiB up to here"));
+        }
         let keyword = first.text();
         let in_header = self.lives.is_empty();
         match keyword.as_str() {
-            "fault" => self.faults.push(Fault::parse(rest)?),
-            "crash" => self.life().crash = Some(Crash::parse(rest)?),
-            "reopen" => self.life().steps.push(Step::Reopen),
+            "fault" if in_header => self.faults.push(Fault::parse(rest)?),
+            "crash" => self.crash(Crash::parse(rest)?)?,
+            "reopen" => {
+                none(rest)?;
+                self.step(Step::Reopen);
+            }
             "sleep" => {
                 let duration = parse_duration(one(first, rest)?)?;
-                self.life().steps.push(Step::Sleep(duration));
+                self.step(Step::Sleep(duration));
             }
             _ if in_header && RESERVED.contains(&keyword.as_str()) => {
                 self.header(&keyword, first, rest)?;
@@ -183,24 +229,59 @@ impl Reader {
                 let message = format!("`{keyword}` belongs before the first step");
                 return Err(TextError::new(first.column, message));
             }
-            _ => self.life().steps.push(Step::Op(words)),
+            _ => self.step(Step::Op(words)),
         }
         Ok(())
     }
 
+    fn step(&mut self, step: Step) {
+        let number = self.number;
+        let (life, lines) = self.life();
+        life.steps.push(step);
+        lines.steps.push(number);
+    }
+
+    fn crash(&mut self, crash: Crash) -> Result<(), TextError> {
+        if self.lives.len() > MOST_CRASHES {
+            return Err(TextError::new(1, format!("more than {MOST_CRASHES} crashes in one case")));
+        }
+        let number = self.number;
+        let (life, lines) = self.life();
+        life.crash = Some(crash);
+        lines.crash = Some(number);
+        Ok(())
+    }
+
     /// The life that the next step belongs to: a new one after a crash.
-    fn life(&mut self) -> &mut Life {
+    fn life(&mut self) -> (&mut Life, &mut LifeLines) {
         if self.lives.last().is_none_or(|life| life.crash.is_some()) {
             self.lives.push(Life::default());
+            self.lines.lives.push(LifeLines::default());
         }
         let last = self.lives.len() - 1;
-        &mut self.lives[last]
+        (&mut self.lives[last], &mut self.lines.lives[last])
     }
 
     fn header(&mut self, keyword: &str, first: &Word, rest: &[Word]) -> Result<(), TextError> {
+        let again = match keyword {
+            "sim" => self.sim.is_some(),
+            "profile" => self.profile.is_some(),
+            "seed" => self.seed.is_some(),
+            "known" => self.known.is_some(),
+            _ => self.expect.is_some(),
+        };
+        if again {
+            return Err(TextError::new(first.column, format!("a second `{keyword}` line")));
+        }
         match keyword {
-            "sim" => self.sim = Some(one(first, rest)?.text()),
-            "profile" => self.profile = Some(one(first, rest)?.text()),
+            "sim" => {
+                self.sim = Some(one(first, rest)?.text());
+                self.lines.sim = self.number;
+            }
+            "profile" => {
+                self.profile = Some(one(first, rest)?.text());
+                self.lines.profile = self.number;
+            }
             "seed" => {
                 let word = one(first, rest)?;
                 let seed = word.text().parse::<Seed>();
@@ -213,12 +294,13 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Case, TextError> {
+    fn finish(mut self) -> Result<(Case, Lines), TextError> {
         let missing = |what: &str| TextError::new(1, format!("the case has no `{what}` line"));
         if self.lives.is_empty() {
             self.lives.push(Life::default());
+            self.lines.lives.push(LifeLines::default());
         }
-        Ok(Case {
+        let case = Case {
             story: self.story,
             sim: self.sim.ok_or_else(|| missing("sim"))?,
             profile: self.profile.ok_or_else(|| missing("profile"))?,
@@ -227,7 +309,15 @@ impl Reader {
             known: self.known,
             faults: self.faults,
             lives: self.lives,
-        })
+        };
+        Ok((case, self.lines))
+    }
+}
+
+fn none(rest: &[Word]) -> Result<(), TextError> {
+    match rest {
+        [] => Ok(()),
+        [extra, ..] => Err(TextError::new(extra.column, "one word too many")),
     }
 }
 
@@ -324,7 +414,10 @@ impl Crash {
         for word in rest {
             let text = word.text();
             let number = |text: &str| {
-                text.parse::<u32>().map_err(|_| TextError::new(word.column, "expected a number"))
+                text.parse::<u32>().map_err(|_| {
+                    let message = format!("expected a number up to {}", u32::MAX);
+                    TextError::new(word.column, message)
+                })
             };
             match text.split_once('=') {
                 Some(("step", value)) => step = Some(number(value)?),
@@ -450,6 +543,27 @@ crash process step=1 effect=0 returned
     }
 
     #[test]
+    fn the_parts_of_a_case_know_their_lines() {
+        let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
+        assert_eq!((lines.sim, lines.profile), (3, 4));
+        let first = LifeLines { steps: vec![9, 10, 11], crash: Some(12) };
+        let second = LifeLines { steps: vec![13], crash: Some(14) };
+        assert_eq!(lines.lives, [first, second]);
+        assert_eq!(lines.lives.len(), case.lives.len());
+    }
+
+    #[test]
+    fn a_case_that_stands_for_too_much_is_refused() {
+        let head = "sim a\nprofile posix\nseed 1\nexpect pass\n";
+        let crashes = |count| head.to_owned() + &"crash power step=0 effect=0\n".repeat(count);
+        assert!(Case::parse(&crashes(MOST_CRASHES)).is_ok());
+        let error = Case::parse(&crashes(MOST_CRASHES + 1)).unwrap_err();
+        assert_eq!(error.line, 5 + MOST_CRASHES);
+        let long = head.to_owned() + &"put \"a\"*40000000\n".repeat(2);
+        assert_eq!(Case::parse(&long).unwrap_err().line, 6);
+    }
+
+    #[test]
     fn a_wrong_case_names_line_and_column() {
         let wrong = |from: &str, to: &str| {
             let error = Case::parse(&CASE.replace(from, to)).unwrap_err();
@@ -461,6 +575,9 @@ crash process step=1 effect=0 returned
         assert_eq!(wrong("50ms", "5x"), (10, 7));
         assert_eq!(wrong("crash power", "crash flood"), (12, 7));
         assert_eq!(wrong("reopen", "sim other"), (11, 1));
+        assert_eq!(wrong("reopen", "reopen now"), (11, 8));
+        assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (11, 1));
+        assert_eq!(wrong("profile posix", "sim other"), (4, 1));
         assert_eq!(wrong("sim append-log\n", ""), (13, 1));
         assert_eq!(wrong("\"x y\"", "\"x y"), (9, 7));
     }

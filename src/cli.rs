@@ -11,6 +11,7 @@ use crate::disk::profile::Profile;
 use crate::registry::Entry;
 use crate::run::{self, ReplayOptions};
 use crate::seed::Seed;
+use crate::text::quote;
 use crate::verbs;
 
 /// What the command works on.
@@ -27,11 +28,16 @@ pub struct Registry {
 impl Registry {
     /// The sim of this name; the canary is one too.
     fn find(&self, name: &str) -> Result<&Entry, Problem> {
+        self.look_up(name).map_err(Problem::Environment)
+    }
+
+    fn look_up(&self, name: &str) -> Result<&Entry, String> {
         let mut all = self.sims.iter().chain(&self.canary);
         all.find(|entry| entry.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.sims.iter().map(|entry| entry.name).collect();
-            let names = names.join(", ");
-            Problem::Environment(format!("there is no sim `{name}`; there are: {names}"))
+            let all = self.sims.iter().chain(&self.canary);
+            let names: Vec<&str> = all.map(|entry| entry.name).collect();
+            let (name, names) = (quote(name.as_bytes()), names.join(", "));
+            format!("there is no sim `{name}`; there are: {names}")
         })
     }
 }
@@ -40,6 +46,7 @@ impl Registry {
 /// promised.
 #[derive(Parser)]
 #[command(name = "crashpoint", version, args_conflicts_with_subcommands = true)]
+#[command(after_long_help = EXITS)]
 struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -114,6 +121,14 @@ pub struct ReplayArgs {
     pub debug: bool,
 }
 
+/// The exit codes, as the help shows them; [`Exit`] in words.
+const EXITS: &str = "\
+Exit codes:
+  0  no violation
+  1  a violation was found, a case did not come out as it expects, or the canary was missed
+  2  the arguments, a file or the machine are to blame
+  3  the same thing done twice made different calls: a bug of the harness";
+
 /// Exit codes, as documented in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -165,23 +180,30 @@ pub fn main(registry: &Registry) -> ExitCode {
     exit.into()
 }
 
-/// The help text, as `--help` prints it, for the test that pins it.
-pub fn help() -> String {
-    Cli::command().render_long_help().to_string()
+/// The help of the command and of each verb, one after the other: for tests of what else is
+/// written about them.
+pub fn usage() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut text = command.render_long_help().to_string();
+    for verb in command.get_subcommands_mut() {
+        text.push_str(&verb.render_long_help().to_string());
+    }
+    text
 }
 
-fn known_profile(name: &str) -> Result<(), Problem> {
+fn known_profile(name: &str) -> Result<(), String> {
     if Profile::all().iter().any(|profile| profile.name == name) {
         return Ok(());
     }
     let names: Vec<&str> = Profile::all().iter().map(|profile| profile.name).collect();
-    let names = names.join(", ");
-    Err(Problem::Environment(format!("there is no profile `{name}`; there are: {names}")))
+    let (name, names) = (quote(name.as_bytes()), names.join(", "));
+    Err(format!("there is no profile `{name}`; there are: {names}"))
 }
 
 fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
     if let Some(profile) = &args.profile {
-        known_profile(profile)?;
+        known_profile(profile).map_err(Problem::Environment)?;
     }
     let mut sims = Vec::new();
     for name in &args.sims {
@@ -198,7 +220,7 @@ fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit
 }
 
 fn replay(registry: &Registry, args: &ReplayArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
-    known_profile(&args.profile)?;
+    known_profile(&args.profile).map_err(Problem::Environment)?;
     if let Some(seed) = args.seed {
         let entry = *registry.find(&args.what)?;
         let mut client = Client::start()?;
@@ -210,12 +232,15 @@ fn replay(registry: &Registry, args: &ReplayArgs, out: &mut verbs::Out) -> Resul
             format!("`replay {}` needs the seed of a workload, or a case file", args.what);
         return Err(Problem::Environment(message));
     }
-    let case = run::read_case(&path)?;
-    let entry = *registry.find(&case.sim)?;
-    known_profile(&case.profile)?;
+    let saved = run::read_case(&path)?;
+    let on_line = |line| move |why| format!("line {line}: {why}");
+    let entry = registry.look_up(&saved.case.sim).map_err(on_line(saved.lines.sim));
+    let entry = *entry.map_err(|why| saved.wrong(why))?;
+    let profile = known_profile(&saved.case.profile).map_err(on_line(saved.lines.profile));
+    profile.map_err(|why| saved.wrong(why))?;
     let mut client = Client::start()?;
     let keep = args.keep.as_ref().map(std::path::absolute).transpose();
     let keep = keep.map_err(|error| Problem::Environment(format!("--keep: {error}")))?;
     let options = ReplayOptions { trace: args.trace, debug: args.debug, keep };
-    verbs::replay_case(&mut client, &entry, &path, &case, options, out)
+    verbs::replay_case(&mut client, &entry, &saved, options, out)
 }

@@ -1,8 +1,9 @@
 //! A run: fixed workloads of each sim on each profile, from one seed, and what came of them.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::case::{Case, Expect, Life};
+use crate::case::{Case, Expect, Life, Lines};
 use crate::client::{Answer, Client, Problem};
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::registry::Entry;
@@ -168,18 +169,49 @@ pub(crate) fn mute_syncs(
     Ok(rows)
 }
 
+/// A case file.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it says, and in these words: errors name lines and columns of them.
+    pub(crate) case: Case,
+    text: String,
+    /// Where in the text the parts of the case are.
+    pub(crate) lines: Lines,
+}
+
+impl Saved {
+    /// The file as an error names it, with what is wrong in it.
+    pub(crate) fn wrong(&self, why: impl std::fmt::Display) -> Problem {
+        Problem::Environment(format!("{}: {why}", self.path.display()))
+    }
+
+    /// Checks that a sim knows the ops.
+    fn known_to(&self, entry: &Entry) -> Result<(), Problem> {
+        for (life, lines) in self.case.lives.iter().zip(&self.lines.lives) {
+            (entry.knows)(life).map_err(|(step, error)| {
+                let line = lines.steps.get(step - 1).copied().unwrap_or_default();
+                self.wrong(format!("line {line}, {error}"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Replays a case.
 ///
 /// # Errors
-/// See [`Problem`].
+/// See [`Problem`]; those that the case is to blame for name its file.
 pub(crate) fn replay(
     client: &mut Client,
     entry: &Entry,
-    case: &Case,
+    saved: &Saved,
     options: ReplayOptions,
 ) -> Result<Answer, Problem> {
+    saved.known_to(entry)?;
     let request = Request {
-        case: case.to_string(),
+        case: saved.text.clone(),
         task: Task::Replay { trace: options.trace, debug: options.debug },
         afterlife: Vec::new(),
         budget: Budget::default(),
@@ -188,7 +220,10 @@ pub(crate) fn replay(
         stacks: true,
         keep: options.keep,
     };
-    client.ask(entry, &request, &mut |_| {})
+    client.ask(entry, &request, &mut |_| {}).map_err(|problem| match problem {
+        Problem::Environment(why) => saved.wrong(why),
+        Problem::NotDeterministic(_) => problem,
+    })
 }
 
 /// How a case is replayed.
@@ -230,7 +265,7 @@ pub(crate) fn as_expected(case: &Case, answer: &Answer) -> Result<(), String> {
 ///
 /// # Errors
 /// A file that cannot be read or is no case, by name.
-pub(crate) fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, Problem> {
+pub(crate) fn corpus(folder: &Path, sim: &str) -> Result<Vec<Saved>, Problem> {
     let folder = folder.join(sim);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -242,20 +277,22 @@ pub(crate) fn corpus(folder: &Path, sim: &str) -> Result<Vec<(PathBuf, Case)>, P
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "case"));
     paths.sort();
-    paths.into_iter().map(|path| read_case(&path).map(|case| (path, case))).collect()
+    paths.iter().map(|path| read_case(path)).collect()
 }
 
 /// Reads a case file.
 ///
 /// # Errors
 /// The file, and the line and column of what is wrong in it.
-pub(crate) fn read_case(path: &Path) -> Result<Case, Problem> {
+pub(crate) fn read_case(path: &Path) -> Result<Saved, Problem> {
     let wrong = |error: String| Problem::Environment(format!("{}: {error}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if length > LONGEST_CASE {
-        return Err(wrong(format!("{length} bytes are too long for a case")));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LONGEST_CASE + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > LONGEST_CASE {
+        return Err(wrong(format!("too long for a case: more than {} MiB", LONGEST_CASE >> 20)));
     }
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
             .iter()
@@ -263,19 +300,21 @@ pub(crate) fn read_case(path: &Path) -> Result<Case, Problem> {
             .count();
         wrong(format!("line {line}: not UTF-8"))
     })?;
-    Case::parse(&text).map_err(|error| wrong(error.to_string()))
+    let (case, lines) =
+        Case::parse_with_lines(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Saved { path: path.to_owned(), case, text, lines })
 }
 
 /// A case is for people to read: nothing longer than this is one.
-const LONGEST_CASE: u64 = 16 << 20;
+const LONGEST_CASE: u64 = 4 << 20;
 
 /// Class and signature of the known findings among some cases.
-pub(crate) fn known(cases: &[(PathBuf, Case)]) -> Vec<(String, String)> {
+pub(crate) fn known(cases: &[Saved]) -> Vec<(String, String)> {
     let finding = |case: &Case| match (&case.known, &case.expect) {
         (Some(_), Expect::Violation(class, Some(signature))) => {
             Some((class.to_string(), signature.to_string()))
         }
         _ => None,
     };
-    cases.iter().filter_map(|(_, case)| finding(case)).collect()
+    cases.iter().filter_map(|saved| finding(&saved.case)).collect()
 }

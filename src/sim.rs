@@ -34,6 +34,10 @@ pub trait Sim: 'static {
     /// One line for `crashpoint list`.
     const ABOUT: &'static str;
 
+    /// CPU time that one life may take: a workload, or a recovery and what follows it. An engine
+    /// that uses more counts as hung.
+    const CPU: Duration = Duration::from_secs(10);
+
     /// Whether ops may follow a recovery.
     const AFTERLIFE: bool = true;
 

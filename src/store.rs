@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,6 +28,10 @@ pub trait Store: Sized + 'static {
     /// What `put` and `delete` promise when they return; `sync` always promises durability of all
     /// before it.
     const WRITES: Level = Level::Buffered;
+
+    /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
+    /// more counts as hung.
+    const CPU: Duration = Duration::from_secs(10);
 
     /// Opens the store in a directory, creating it if there is none.
     ///
@@ -168,6 +173,7 @@ impl<S: Store> Sim for KeyValue<S> {
 
     const NAME: &'static str = S::NAME;
     const ABOUT: &'static str = "a key-value store";
+    const CPU: Duration = S::CPU;
 
     fn promises() -> Promises<KeyModel> {
         let sources = vec![

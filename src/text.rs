@@ -91,14 +91,14 @@ impl TextError {
     }
 }
 
-/// The longest run that `"a"*N` may stand for: a hostile file must not eat the memory.
+/// What the words of a line may stand for with `"a"*N`: a hostile file must not eat the memory.
 const LONGEST_RUN: usize = 64 << 20;
 
 /// Splits a line into its words; a `#` between words starts a comment.
 pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
     let chars: Vec<char> = line.chars().collect();
     let mut words = Vec::new();
-    let mut at = 0;
+    let (mut at, mut total) = (0, 0);
     while at < chars.len() {
         if chars[at].is_whitespace() {
             at += 1;
@@ -106,7 +106,8 @@ pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
             break;
         } else {
             let column = at + 1;
-            let bytes = word(&chars, &mut at)?;
+            let bytes = word(&chars, &mut at, LONGEST_RUN.saturating_sub(total))?;
+            total += bytes.len();
             words.push(Word { bytes, column });
         }
     }
@@ -114,9 +115,12 @@ pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
 }
 
 /// One word: plain characters and quoted parts in any mixture, such as `lose="a b"@0`.
-fn word(chars: &[char], at: &mut usize) -> Result<Vec<u8>, TextError> {
+fn word(chars: &[char], at: &mut usize, room: usize) -> Result<Vec<u8>, TextError> {
     let mut bytes = Vec::new();
     while *at < chars.len() && !chars[*at].is_whitespace() {
+        if bytes.len() > room {
+            return Err(TextError::new(*at + 1, "the line stands for more than 64 MiB"));
+        }
         if chars[*at] != '"' {
             bytes.extend_from_slice(chars[*at].encode_utf8(&mut [0; 4]).as_bytes());
             *at += 1;
@@ -125,8 +129,8 @@ fn word(chars: &[char], at: &mut usize) -> Result<Vec<u8>, TextError> {
         let column = *at + 1;
         let part = quoted_part(chars, at)?;
         match repeat(chars, at)? {
-            Some(times) if part.len().saturating_mul(times) > LONGEST_RUN => {
-                return Err(TextError::new(column, "stands for more than 64 MiB"));
+            Some(times) if part.len().saturating_mul(times) > room.saturating_sub(bytes.len()) => {
+                return Err(TextError::new(column, "the line stands for more than 64 MiB"));
             }
             Some(times) => bytes.extend_from_slice(&part.repeat(times)),
             None => bytes.extend_from_slice(&part),
@@ -217,6 +221,8 @@ mod tests {
         assert_eq!(words("put \"a\\q\"").unwrap_err().column, 7);
         assert_eq!(words("put \"\\x+1\"").unwrap_err().column, 6);
         assert_eq!(words("put \"ab\"*999999999999").unwrap_err().column, 5);
+        assert_eq!(words("put \"a\"*40000000 \"b\"*40000000").unwrap_err().column, 18);
+        assert_eq!(words("put \"a\"*40000000\"b\"*40000000").unwrap_err().column, 17);
         assert_eq!(words("put \"a\"*x").unwrap_err().column, 8);
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::case::{Case, Expect};
+use crate::case::Expect;
 use crate::cli::{Exit, Registry, ReplayArgs, RunArgs};
 use crate::client::{Answer, Client, Problem};
 use crate::disk::profile::Profile;
@@ -14,7 +14,7 @@ use crate::explore::protocol::{Budget, Failure, Tally};
 use crate::out::{Tone, grouped};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
-use crate::run::{self, Part, ReplayOptions, Verdict};
+use crate::run::{self, Part, ReplayOptions, Saved, Verdict};
 use crate::seed::Seed;
 use crate::target;
 
@@ -319,12 +319,12 @@ fn muted_verdict(row: &run::Muted, profile: &str) -> String {
 pub(crate) fn replay_case(
     client: &mut Client,
     entry: &Entry,
-    path: &Path,
-    case: &Case,
+    saved: &Saved,
     options: ReplayOptions,
     out: &mut Out,
 ) -> Result<Exit, Problem> {
-    let answer = run::replay(client, entry, case, options)?;
+    let Saved { path, case, .. } = saved;
+    let answer = run::replay(client, entry, saved, options)?;
     for line in &answer.trace {
         out.line(line);
     }
@@ -398,7 +398,7 @@ pub(crate) fn replay_seed(
 /// `list`.
 pub(crate) fn list(registry: &Registry, out: &mut Out) {
     out.line("Sims");
-    for entry in registry.sims.iter().chain(&registry.canary) {
+    for entry in &registry.sims {
         out.line(&format!("  {:<12} {}", entry.name, entry.about));
         for (promise, source) in (entry.promises)() {
             out.line(&format!("  {:<12}   - {promise}", ""));
@@ -406,6 +406,12 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
         }
     }
     out.line("");
+    if let Some(entry) = &registry.canary {
+        out.line("Canary: a sim with a bug, which each run must find");
+        out.line(&format!("  {}", entry.name));
+        out.line(&format!("  {:<12} {}", "", entry.about));
+        out.line("");
+    }
     out.line("Profiles");
     for profile in Profile::all() {
         out.line(&format!("  {:<12} {}", profile.name, profile.promise));

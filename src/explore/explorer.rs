@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Life};
+use crate::case::{Case, Life, Lines};
 use crate::digest::{Digest, Digester};
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::process;
+use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
@@ -134,6 +135,8 @@ pub(crate) struct Child<'a, Op> {
 pub(crate) struct Explorer<'r, S: Sim> {
     pub(crate) request: Request,
     pub(crate) case: Case,
+    /// Where in the request's text the parts of the case are.
+    pub(crate) lines: Lines,
     pub(crate) profile: Profile,
     pub(crate) chooser: Random,
     pub(crate) tally: Tally,
@@ -169,7 +172,8 @@ fn now() -> Instant {
 impl<'r, S: Sim> Explorer<'r, S> {
     fn new(request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
-        let case = Case::parse(&request.case).map_err(|error| refuse(&error))?;
+        let (case, lines) =
+            Case::parse_with_lines(&request.case).map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
         let afterlife = Case::parse(&format!(
@@ -183,6 +187,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let mut explorer = Self {
             chooser: Random::new(case.seed),
             case,
+            lines,
             profile,
             tally: Tally::default(),
             sites: Sites::default(),
@@ -320,7 +325,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let ending = if self.in_debug {
             leaf::here(&self.region, body)
         } else {
-            leaf::run(&self.region, &Limits::default(), body)
+            let limits = Limits { cpu: S::CPU, ..Limits::default() };
+            leaf::run(&self.region, &limits, body)
         };
         self.in_children += now().duration_since(started);
         let log = self.region.bytes().to_vec();
@@ -335,6 +341,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 "{} called {call}, which is not simulated",
                 S::NAME
             )));
+        }
+        if let Ending::Asleep { syscall } = &outcome.ending
+            && *syscall != libc::SYS_futex
+        {
+            // It waits for somebody outside: that says nothing about the engine. A futex is its
+            // own, and nobody is there to wake it.
+            return Err(Stop::Refused(format!("{} is {}", S::NAME, outcome.ending)));
         }
         Ok(Recovered { outcome, log })
     }

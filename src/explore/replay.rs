@@ -13,6 +13,7 @@ use crate::log::{Event, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
 use crate::sim::Sim;
+use crate::text::quote;
 use crate::time::Time;
 
 use super::calls::Calls;
@@ -53,8 +54,15 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
         };
         let calls = Calls::index(&run.log, &mut explorer.sites);
-        let point = reach(crash, life, &run.log, &calls, &mut pending, &mut judge)?;
-        let left = left(crash, &pending)?;
+        let line_number = explorer.lines.lives.get(depth).and_then(|lines| lines.crash);
+        let mut whole = judge.clone();
+        let reached = reach(crash, life, &run.log, &calls, &mut pending, &mut judge);
+        if let (Err(_), Err(violation)) = (&reached, whole.outcome(&run.outcome, start)) {
+            // It never came to the crash because it went wrong before.
+            return finish(explorer, Err(violation), &run, before);
+        }
+        let point = reached.map_err(|why| on_line(line_number, &why))?;
+        let left = left(crash, &pending).map_err(|why| on_line(line_number, &why))?;
         let crashed = Crashed { kind: crash.kind, point: &point, left };
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
@@ -112,7 +120,7 @@ fn reach<S: Sim>(
     calls: &Calls,
     pending: &mut Pending,
     judge: &mut Judge<S>,
-) -> Result<Point, Stop> {
+) -> Result<Point, String> {
     let mut found = Point::start();
     let there = |point: &Point| {
         (point.step, point.effect, point.returned) == (crash.step, crash.effect, crash.returned)
@@ -120,9 +128,7 @@ fn reach<S: Sim>(
     let mut records = records(log);
     while !there(&found) {
         let Some(record) = records.next() else {
-            let (step, effect) = (crash.step, crash.effect);
-            let message = format!("the run never comes to step={step} effect={effect}");
-            return Err(Stop::Refused(format!("{message}: the case no longer fits")));
+            return Err(never(crash, life, log));
         };
         found.pass(&record, life.steps.len());
         match record.event {
@@ -130,8 +136,7 @@ fn reach<S: Sim>(
             Event::Mark(mark) => {
                 if let Some(moment) = moment(record.at, &mark) {
                     judge.moment(&moment).map_err(|violation| {
-                        let message = &violation.message;
-                        Stop::Refused(format!("the case is violated before its crash: {message}"))
+                        format!("violated before the crash: {}", violation.message)
                     })?;
                 }
             }
@@ -146,19 +151,52 @@ fn reach<S: Sim>(
     if crash.within.is_some() && crash.within.as_deref() != now {
         let then = crash.within.as_deref().unwrap_or_default();
         let now = now.unwrap_or("the end");
-        return Err(Stop::Refused(format!(
+        return Err(format!(
             "at step={} effect={} the run is in {now}, not in {then}: the case no longer fits",
             crash.step, crash.effect
-        )));
+        ));
     }
     Ok(found)
 }
 
+fn on_line(line: Option<usize>, why: &str) -> Stop {
+    let colon = if why.starts_with("column ") { "," } else { ":" };
+    Stop::Refused(match line {
+        Some(line) => format!("line {line}{colon} {why}"),
+        None => why.to_owned(),
+    })
+}
+
+/// Why a run does not come to a crash point: it has fewer steps, or the step changes less.
+fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
+    let Crash { step, effect, .. } = *crash;
+    let steps = life.steps.len();
+    if step as usize > steps + 1 {
+        return format!("the run never comes to step={step}: closing, step={}, is its last", steps + 1);
+    }
+    let mut point = Point::start();
+    let most = records(log)
+        .filter_map(|record| {
+            point.pass(&record, steps);
+            (point.step == step).then_some(point.effect)
+        })
+        .max();
+    match most {
+        Some(most) if most >= effect => {
+            format!("step={step} never returns: drop `returned`, or the case no longer fits")
+        }
+        Some(most) => {
+            format!("the run never comes to step={step} effect={effect}: effect={most} is its last")
+        }
+        None => format!("the run never comes to step={step}"),
+    }
+}
+
 /// What a case says that its crash left.
-fn left(crash: &Crash, pending: &Pending) -> Result<Left, Stop> {
+fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
     if crash.kind == CrashKind::Power {
         let fate = Fate::parse(&crash.fate, pending);
-        return fate.map(Left::Fate).map_err(|error| Stop::Refused(error.to_string()));
+        return fate.map(Left::Fate).map_err(|error| error.to_string());
     }
     match crash.fate.as_slice() {
         [] => Ok(Left::All),
@@ -166,12 +204,16 @@ fn left(crash: &Crash, pending: &Pending) -> Result<Left, Stop> {
             let text = word.text();
             let pages = text.strip_prefix(PAGES).and_then(|number| number.parse().ok());
             pages.map(Left::Pages).ok_or_else(|| {
-                Stop::Refused(format!(
-                    "`{text}` does not go with a process crash: expected {PAGES}N"
-                ))
+                let column = word.column;
+                let text = quote(&word.bytes);
+                format!(
+                    "column {column}: `{text}` does not go with a process crash: expected {PAGES}N"
+                )
             })
         }
-        _ => Err(Stop::Refused(format!("a process crash takes {PAGES}N at most"))),
+        [_, extra, ..] => {
+            Err(format!("column {}: a process crash takes {PAGES}N at most", extra.column))
+        }
     }
 }
 

@@ -136,6 +136,7 @@ impl fmt::Display for Ending {
             }
             Self::HungSpin { .. } => f.write_str("hung: used up its CPU time without an end"),
             Self::Asleep { syscall } => match syscall_name(*syscall) {
+                Some("futex") => f.write_str("asleep on a futex that nobody will wake: a deadlock"),
                 Some(name) => write!(f, "asleep in the kernel: {name} is not simulated"),
                 None if *syscall < 0 => f.write_str("asleep in the kernel"),
                 None => {

@@ -1,0 +1,461 @@
+//! What a user of the command sees: help, tables, and one clear line for each thing that is wrong.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+/// A case that nothing is wrong with; its lines are numbered from 1.
+const GOOD: &str = "\
+sim toy
+profile posix
+seed 0x0000000000000001
+expect pass
+put a 1
+sync
+crash power step=2 effect=0 keep=nothing
+put b 2
+";
+
+/// The command in a directory of its own, so that what it prints names no path of the machine.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.path().join(name), text).expect("a file");
+    }
+
+    fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crashpoint"));
+        command.args(arguments).current_dir(self.path()).env_remove("NO_COLOR");
+        command
+    }
+
+    fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Ran {
+        Ran::of(self.command(arguments).output().expect("the command runs"))
+    }
+
+    /// The one line of an error that the user, a file or the machine is to blame for.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.err.lines().count(), 1, "{arguments:?}: {}", ran.err);
+        ran.err
+    }
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let code = output.status.code().expect("no signal");
+        Self { code, out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// Checks the error of each text when it is replayed as `x.case`.
+fn check_wrong(texts: &[(&str, &[u8])], expected: &Expect) {
+    let desk = Desk::new();
+    let mut all = String::new();
+    for (what, text) in texts {
+        desk.write("x.case", text);
+        all.push_str(&format!("{what}\n  {}", desk.refused(&["replay", "x.case"])));
+    }
+    expected.assert_eq(&all);
+}
+
+/// The good case with one line changed.
+fn with(line: &str, other: &str) -> Vec<u8> {
+    assert!(GOOD.contains(line));
+    GOOD.replace(line, other).into_bytes()
+}
+
+const CRASH: &str = "crash power step=2 effect=0 keep=nothing";
+
+#[test]
+fn help_shows_verbs_and_flags() {
+    let ran = Desk::new().run(&["--help"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    expect![[r#"
+        Runs storage engines on a simulated disk, cuts the power everywhere, and checks what they promised
+
+        Usage: crashpoint [OPTIONS] [SIM]...
+               crashpoint <COMMAND>
+
+        Commands:
+          run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
+          replay  Replay a case file, or the workload of a sim and a seed
+          list    List sims, promises and profiles
+          help    Print this message or the help of the given subcommand(s)
+
+        Arguments:
+          [SIM]...
+                  The sims to run; all of them if none is named
+
+        Options:
+              --seed <SEED>
+                  The seed that decides the run: a number, 0x and 16 hexadecimal digits, or a Git hash
+          
+                  [default: 1]
+
+              --profile <NAME>
+                  Only this profile
+
+              --mute-syncs
+                  Mute each sync call site in turn and see which are load-bearing
+
+              --json <FILE>
+                  Write one JSON object per event to this file
+
+              --color <WHEN>
+                  When to use colour
+
+                  Possible values:
+                  - auto:   On a terminal, unless `NO_COLOR` is set
+                  - always: Always
+                  - never:  Never
+          
+                  [default: auto]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+          -V, --version
+                  Print version
+
+        Exit codes:
+          0  no violation
+          1  a violation was found, a case did not come out as it expects, or the canary was missed
+          2  the arguments, a file or the machine are to blame
+          3  the same thing done twice made different calls: a bug of the harness
+    "#]].assert_eq(&ran.out);
+}
+
+#[test]
+fn the_list_names_sims_promises_and_profiles() {
+    let ran = Desk::new().run(&["list"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    expect![[r#"
+        Sims
+          append-log   append-only snapshot log (PGSS v2), cursor checkpoints, compaction
+                         - a checkpoint or flush survives the process, with all before it
+                           (engines/append_log.rs: "survives the process, with all before it")
+                         - compact and sync survive power loss, with all before them
+                           (engines/append_log.rs: "survives power loss, with all before it")
+                         - a crash leaves a prefix of what was written
+                           (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
+                         - a failed call takes nothing back
+                           (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+          toy          a small store with log, snapshots and a pointer; the host of the planted bugs
+                         - put, delete and add survive the process, with all before them
+                           (engines/toy.rs: "survives the process, with all before it")
+                         - batch, sync and checkpoint survive power loss, with all before them
+                           (engines/toy.rs: "survives power loss, with all before it")
+                         - what open shows survives power loss
+                           (engines/toy.rs: "what it shows survives power loss")
+                         - a crash leaves a prefix; a batch is atomic
+                           (engines/toy.rs: "A crash leaves a prefix of the calls; of a batch all or nothing.")
+
+        Canary: a sim with a bug, which each run must find
+          no-dir-sync-after-rename
+                       P3: LevelDB 195, Redis 10737, RocksDB 10573
+
+        Profiles
+          posix        each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
+          tail-prefix  a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
+    "#]].assert_eq(&ran.out);
+}
+
+#[test]
+fn a_wrong_argument_is_answered_with_what_there_is() {
+    let desk = Desk::new();
+    let mut all = String::new();
+    let lines: [&[&str]; 7] = [
+        &["run", "nosuch"],
+        &["run", "\u{1b}[31mred\nline"],
+        &["--profile", "nosuch"],
+        &["--json", "nosuch/x", "toy"],
+        &["replay", "toy"],
+        &["replay", "nosuch", "7"],
+        &["replay", "toy", "7", "--trace"],
+    ];
+    for line in lines {
+        all.push_str(&format!("{}\n  {}", line.join(" ").escape_debug(), desk.refused(line)));
+    }
+    expect![[r#"
+        run nosuch
+          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+        run \u{1b}[31mred\nline
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
+        --profile nosuch
+          error: there is no profile `nosuch`; there are: posix, tail-prefix
+        --json nosuch/x toy
+          error: --json nosuch/x: No such file or directory (os error 2)
+        replay toy
+          error: `replay toy` needs the seed of a workload, or a case file
+        replay nosuch 7
+          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+        replay toy 7 --trace
+          error: --trace, --keep and --debug go with a case file, which names one crash
+    "#]].assert_eq(&all);
+}
+
+#[test]
+fn a_wrong_seed_is_answered_with_what_a_seed_is() {
+    let ran = Desk::new().run(&["--seed", "zz"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    expect![[r#"
+        error: invalid value 'zz' for '--seed <SEED>': `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
+
+        For more information, try '--help'.
+    "#]].assert_eq(&ran.err);
+}
+
+#[test]
+fn a_file_that_is_no_case_is_named() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path().join("folder")).expect("a directory");
+    desk.write("long.case", vec![b'#'; 20 << 20]);
+    let mut all = String::new();
+    for name in ["missing.case", "folder", "long.case", "/dev/zero"] {
+        all.push_str(&format!("{name}\n  {}", desk.refused(&["replay", name])));
+    }
+    expect![[r#"
+        missing.case
+          error: missing.case: No such file or directory (os error 2)
+        folder
+          error: folder: Is a directory (os error 21)
+        long.case
+          error: long.case: too long for a case: more than 4 MiB
+        /dev/zero
+          error: /dev/zero: too long for a case: more than 4 MiB
+    "#]].assert_eq(&all);
+    let texts: &[(&str, &[u8])] = &[
+        ("empty", b""),
+        ("binary", &[0, 1, 2, 3, 10, 0x7f]),
+        ("not UTF-8", b"sim toy\nprofile \xff\n"),
+    ];
+    check_wrong(texts, &expect![[r#"
+        empty
+          error: x.case: line 1, column 1: the case has no `sim` line
+        binary
+          error: x.case: line 2, column 1: the case has no `sim` line
+        not UTF-8
+          error: x.case: line 2: not UTF-8
+    "#]]);
+}
+
+#[test]
+fn a_wrong_word_is_named_by_line_and_column() {
+    check_wrong(
+        &[
+            ("unknown sim", &with("sim toy", "sim nosuch")),
+            ("unknown profile", &with("posix", "nosuch")),
+            ("wrong seed", &with("0x0000000000000001", "zz")),
+            ("wrong class", &with("expect pass", "expect lost-right")),
+            ("wrong op", &with("put b 2", "putt b 2")),
+            ("wrong arity", &with("put b 2", "put b")),
+            ("one word too many", &with("put b 2", "put b 2 3")),
+            ("open quote", &with("put b 2", "put \"b 2")),
+            ("endless word", &with("put b 2", "put b \"a\"*999999999999")),
+            ("header below", &with("put b 2", "sim toy")),
+            ("two headers", &with("profile posix", "sim toy")),
+            ("no header", &with("expect pass\n", "")),
+            ("fault below", &with("put b 2", "fault EIO step=1 sync=1")),
+            ("wrong fault", &with("put a 1", "fault EIO step=1 read=1")),
+            ("wrong sleep", &with("put b 2", "sleep 5 minutes")),
+            ("many crashes", GOOD.replace(CRASH, &vec![CRASH; 20_000].join("\n")).as_bytes()),
+        ],
+        &expect![[r#"
+            unknown sim
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+            unknown profile
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
+            wrong seed
+              error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
+            wrong class
+              error: x.case: line 4, column 8: expected `pass` or one of: lost-write, hole, torn-batch, resurrected, wrong-value, phantom-value, open-failed, read-failed, inconsistent, panicked, aborted, hung, out-of-memory, not-idempotent, leaked, create-interrupted
+            wrong op
+              error: x.case: line 8, column 1: expected `put KEY VALUE`, `delete KEY` or `add KEY N`
+            wrong arity
+              error: x.case: line 8, column 1: expected `put KEY VALUE`, `delete KEY` or `add KEY N`
+            one word too many
+              error: x.case: line 8, column 9: one word too many
+            open quote
+              error: x.case: line 8, column 5: the quote is not closed
+            endless word
+              error: x.case: line 8, column 7: the line stands for more than 64 MiB
+            header below
+              error: x.case: line 8, column 1: `sim` belongs before the first step
+            two headers
+              error: x.case: line 2, column 1: a second `sim` line
+            no header
+              error: x.case: line 7, column 1: the case has no `expect` line
+            fault below
+              error: x.case: line 8, column 1: `fault` belongs before the first step
+            wrong fault
+              error: x.case: line 5, column 18: expected step=N, write=N, sync=N or after=N
+            wrong sleep
+              error: x.case: line 8, column 9: one word too many
+            many crashes
+              error: x.case: line 108, column 1: more than 100 crashes in one case
+        "#]],
+    );
+}
+
+#[test]
+fn a_crash_that_does_not_fit_is_named_by_its_line() {
+    let crash = |other: &str| with(CRASH, other);
+    check_wrong(
+        &[
+            ("no kind", &crash("crash")),
+            ("wrong kind", &crash("crash flood step=2 effect=0")),
+            ("no step", &crash("crash power keep=nothing")),
+            ("step too far", &crash("crash power step=9 effect=0 keep=nothing")),
+            ("huge step", &crash("crash power step=4294967295 effect=0 keep=nothing")),
+            ("step beyond", &crash("crash power step=4294967296 effect=0 keep=nothing")),
+            ("effect too far", &crash("crash power step=1 effect=99 keep=nothing")),
+            ("no fate", &crash("crash power step=2 effect=0")),
+            ("wrong fate", &crash("crash power step=2 effect=0 keep=most")),
+            ("wrong file", &crash("crash power step=2 effect=0 keep=nothing nosuch@0:1")),
+            ("other call", &crash("crash power step=2 effect=0 in=rename:x keep=nothing")),
+            ("process", &crash("crash process step=2 effect=0 keep=nothing")),
+        ],
+        &expect![[r#"
+            no kind
+              error: x.case: line 7, column 1: expected `crash power` or `crash process`
+            wrong kind
+              error: x.case: line 7, column 7: expected `power` or `process`
+            no step
+              error: x.case: line 7, column 1: a crash needs step=N and effect=N
+            step too far
+              error: x.case: line 7: the run never comes to step=9: closing, step=3, is its last
+            huge step
+              error: x.case: line 7: the run never comes to step=4294967295: closing, step=3, is its last
+            step beyond
+              error: x.case: line 7, column 13: expected a number up to 4294967295
+            effect too far
+              error: x.case: line 7: the run never comes to step=1 effect=99: effect=1 is its last
+            no fate
+              error: x.case: line 7, column 1: expected keep=nothing, keep=all or keep=NUMBER
+            wrong fate
+              error: x.case: line 7, column 29: expected keep=nothing, keep=all or keep=NUMBER up to 2
+            wrong file
+              error: x.case: line 7, column 42: nosuch leads nowhere
+            other call
+              error: x.case: line 7: at step=2 effect=0 the run is in fsync:log-1, not in rename:x: the case no longer fits
+            process
+              error: x.case: line 7, column 31: `keep=nothing` does not go with a process crash: expected pages=N
+        "#]],
+    );
+}
+
+#[test]
+fn a_good_case_passes() {
+    let desk = Desk::new();
+    desk.write("good.case", GOOD);
+    let ran = desk.run(&["replay", "good.case"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let (first, digest) = ran.out.split_once('\n').expect("two lines");
+    expect!["        PASS good.case: no violation"].assert_eq(first);
+    assert!(digest.starts_with("      Digest "), "{digest}");
+}
+
+/// What the canary does, found by a run.
+const LOST: &str = "\
+sim no-dir-sync-after-rename
+profile posix
+seed 0x0000000000000001
+expect lost-write lost-write:put
+put a 1
+batch add n 81 + delete b
+crash power step=3 effect=0 keep=nothing
+";
+
+#[test]
+fn a_case_with_a_violation_is_exit_1_whether_it_was_expected_or_not() {
+    let desk = Desk::new();
+    let expected = "expect lost-write lost-write:put";
+    let mut all = String::new();
+    for expect in [expected, "expect lost-write", "expect hole", "expect pass"] {
+        desk.write("lost.case", LOST.replace(expected, expect));
+        let ran = desk.run(&["replay", "lost.case"]);
+        assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+        let last = ran.out.lines().rev().nth(1).expect("a verdict before the digest");
+        all.push_str(&format!("{expect}\n{last}\n"));
+        assert!(ran.out.contains("        FAIL no-dir-sync-after-rename on posix"), "{}", ran.out);
+    }
+    expect![[r#"
+        expect lost-write lost-write:put
+          Reproduced lost.case: lost-write lost-write:put, as the case expects
+        expect lost-write
+          Reproduced lost.case: lost-write, as the case expects
+        expect hole
+            Surprise lost.case: expected hole, found lost-write (lost-write:put)
+        expect pass
+            Surprise lost.case: expected no violation, found lost-write: lost a write that had been acknowledged, step 1 `put a 1`: 2 items differ from the nearest allowed state, step 2
+    "#]].assert_eq(&all);
+}
+
+#[test]
+fn an_expected_violation_that_does_not_come_is_exit_1() {
+    let desk = Desk::new();
+    desk.write("good.case", with("expect pass", "expect hole"));
+    let ran = desk.run(&["replay", "good.case"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    expect!["    Surprise good.case: expected hole, found no violation"].assert_eq(ran.out.lines().next().unwrap_or_default());
+}
+
+#[test]
+fn a_workload_that_passes_is_one_line() {
+    let desk = Desk::new();
+    let ran = desk.run(&["replay", "toy", "7"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
+    assert!(ran.out.starts_with("        PASS toy on posix, seed 0x0000000000000007: "));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let desk = Desk::new();
+    for arguments in [&["list"][..], &["--help"]] {
+        let mut command = desk.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command runs");
+        drop(child.stdout.take());
+        let ran = Ran::of(child.wait_with_output().expect("it ends"));
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_ask() {
+    let desk = Desk::new();
+    desk.write("good.case", GOOD);
+    let escapes = |arguments: &[&str], no_color: &str| {
+        let mut command = desk.command(arguments);
+        let ran = Ran::of(command.env("NO_COLOR", no_color).output().expect("it runs"));
+        (ran.out.contains('\u{1b}'), ran.err.contains('\u{1b}'))
+    };
+    assert_eq!(escapes(&["replay", "good.case"], ""), (false, false));
+    assert_eq!(escapes(&["replay", "good.case", "--color", "never"], ""), (false, false));
+    assert_eq!(escapes(&["replay", "good.case", "--color", "always"], ""), (true, false));
+    assert_eq!(escapes(&["replay", "good.case", "--color", "always"], "1"), (true, false));
+    assert_eq!(escapes(&["replay", "nosuch.case", "--color", "always"], ""), (false, true));
+    assert_eq!(escapes(&["replay", "nosuch.case"], ""), (false, false));
+}

@@ -1,0 +1,525 @@
+//! Stores that misbehave in every way that a process can, in the run or only when they recover:
+//! each is told apart and named, and the process that tests them lives on.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crashpoint::Store;
+use crashpoint::engine::{Ack, Engine, Error};
+use crashpoint::oracle::Promises;
+use crashpoint::sim::{Sim, Step};
+use crashpoint::state::State;
+use crashpoint::store::{KeyModel, KeyOp, KeyValue};
+use expect_test::{Expect, expect};
+
+/// One way to misbehave.
+trait Act: 'static {
+    const NAME: &'static str;
+
+    fn act(dir: &Path) -> Result<(), Error>;
+
+    /// What a scan shows, before the act falsifies it.
+    fn falsify(_: &mut Vec<(Vec<u8>, Vec<u8>)>) {}
+}
+
+/// A store that keeps what it promises, but for the act: at the first put, or when it recovers.
+/// It holds everything in memory; a sync replaces one file.
+struct Snapshot<A, const RECOVERY: bool> {
+    dir: PathBuf,
+    items: BTreeMap<Vec<u8>, Vec<u8>>,
+    recovered: bool,
+    act: PhantomData<A>,
+}
+
+/// A file that is there while the store is open: after a crash it is still there.
+const OPEN: &str = "open";
+
+impl<A: Act, const RECOVERY: bool> Store for Snapshot<A, RECOVERY> {
+    const NAME: &'static str = A::NAME;
+    const CPU: Duration = Duration::from_millis(500);
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let recovered = dir.join(OPEN).exists();
+        if RECOVERY && recovered {
+            A::act(dir)?;
+        }
+        File::create(dir.join(OPEN))?;
+        let bytes = fs::read(dir.join("items")).unwrap_or_default();
+        let text = String::from_utf8(bytes)?;
+        let mut items = BTreeMap::new();
+        for line in text.lines() {
+            let (key, value) = line.split_once(' ').ok_or("a line without a space")?;
+            items.insert(key.into(), value.into());
+        }
+        Ok(Self { dir: dir.to_owned(), items, recovered, act: PhantomData })
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        if !RECOVERY {
+            A::act(&self.dir)?;
+        }
+        self.items.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.items.remove(key);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        let mut text = Vec::new();
+        for (key, value) in &self.items {
+            text.extend_from_slice(&[key, &b" "[..], value, b"\n"].concat());
+        }
+        let new = self.dir.join("items.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(new, self.dir.join("items"))?;
+        Ok(File::open(&self.dir)?.sync_all()?)
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let mut items: Vec<_> = self.items.clone().into_iter().collect();
+        if self.recovered == RECOVERY {
+            A::falsify(&mut items);
+        }
+        Ok(items)
+    }
+}
+
+impl<A, const RECOVERY: bool> Drop for Snapshot<A, RECOVERY> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut text = Vec::new();
+        for (key, value) in &self.items {
+            text.extend_from_slice(&[key, &b" "[..], value, b"\n"].concat());
+        }
+        let replaced = fs::write(self.dir.join("items.new"), text)
+            .and_then(|()| File::open(self.dir.join("items.new"))?.sync_all())
+            .and_then(|()| fs::rename(self.dir.join("items.new"), self.dir.join("items")))
+            .and_then(|()| fs::remove_file(self.dir.join(OPEN)));
+        replaced.expect("nothing fails here");
+    }
+}
+
+/// What a check says; `None` if it passes.
+fn says(check: fn()) -> Option<String> {
+    let payload = std::panic::catch_unwind(check).err()?;
+    let text = payload.downcast_ref::<String>().expect("a check panics with a text");
+    Some(text.clone())
+}
+
+/// The lines of a report that say what went wrong and where, or the whole of another text.
+fn gist(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    if let Some(digest) = lines.iter().position(|line| line.starts_with("  digest ")) {
+        let behind = lines[digest + 2..].iter().take_while(|line| !line.is_empty()).count();
+        lines.truncate(digest + 2 + behind);
+        let kept = |line: &&str| {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            !["seed", "disk", "digest", "crash", ""].contains(&word)
+        };
+        lines.retain(kept);
+    }
+    lines.iter().map(|line| format!("{}\n", without_numbers(line))).collect()
+}
+
+/// A line without the numbers that change with this file.
+fn without_numbers(line: &str) -> String {
+    match line.split_once(".rs:") {
+        None => line.trim().to_owned(),
+        Some((head, tail)) => {
+            let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{}.rs:N{}", head.trim_start(), without_numbers(tail))
+        }
+    }
+}
+
+/// Checks what is said of an act in the run, and of the same only in recovery.
+fn check_act<A: Act>(expected: &Expect) {
+    let run = says(crashpoint::check_store::<Snapshot<A, false>>).expect("in the run");
+    let recovery = says(crashpoint::check_store::<Snapshot<A, true>>).expect("in recovery");
+    expected.assert_eq(&format!("{}\n{}", gist(&run), gist(&recovery)));
+}
+
+/// Declares acts.
+macro_rules! acts {
+    ($($name:ident $word:literal |$dir:ident| $act:expr;)*) => {
+        $(
+            struct $name;
+
+            impl Act for $name {
+                const NAME: &'static str = $word;
+
+                fn act($dir: &Path) -> Result<(), Error> {
+                    $act
+                }
+            }
+        )*
+    };
+}
+
+acts! {
+    Nothing "good-store" |_dir| Ok(());
+    Fails "fails" |_dir| Err("no such luck".into());
+    Panics "panics" |_dir| panic!("unexpected");
+    PanicsInTwoLines "panics-twice" |_dir| panic!("first line\nsecond line");
+    Aborts "aborts" |_dir| std::process::abort();
+    Exits "exits" |_dir| std::process::exit(0);
+    Overflows "overflows" |dir| recurse(dir);
+    Spins "spins" |_dir| loop { std::hint::spin_loop() };
+    SleepsLong "sleeps-long" |_dir| Ok(std::thread::sleep(Duration::MAX));
+    SleepsOften "sleeps-often" |_dir| loop { std::thread::sleep(Duration::from_secs(60)) };
+    CallsOften "calls-often" |dir| loop { fs::metadata(dir)?; };
+    Waits "waits" |_dir| wait_for_nobody();
+    Deadlocks "deadlocks" |_dir| lock_twice();
+    Eats "eats" |_dir| eat();
+    Threads "threads" |_dir| start_thread();
+    Spawns "spawns" |_dir| spawn();
+    Locks "locks" |dir| lock_from_two_descriptors(dir);
+}
+
+/// Needs more stack than there is.
+fn recurse(dir: &Path) -> Result<(), Error> {
+    let depth = descend(dir, 1 << 40);
+    Err(format!("came back from {depth}").into())
+}
+
+#[inline(never)]
+fn descend(dir: &Path, depth: usize) -> usize {
+    if depth == 0 {
+        return 0;
+    }
+    let mut frame = [depth; 512];
+    frame[depth % 512] = descend(std::hint::black_box(dir), depth - 1);
+    std::hint::black_box(frame)[0] + 1
+}
+
+fn start_thread() -> Result<(), Error> {
+    let started = std::thread::Builder::new().spawn(|| ())?;
+    started.join().map_err(|_| "it panicked".into())
+}
+
+fn spawn() -> Result<(), Error> {
+    let status = std::process::Command::new("true").status()?;
+    if status.success() { Ok(()) } else { Err("it failed".into()) }
+}
+
+fn wait_for_nobody() -> Result<(), Error> {
+    let (mut reader, _writer) = std::io::pipe()?;
+    Ok(reader.read_exact(&mut [0])?)
+}
+
+fn lock_twice() -> Result<(), Error> {
+    let mutex = std::sync::Mutex::new(());
+    let _one = mutex.lock().expect("it is not poisoned");
+    let _two = std::hint::black_box(&mutex).lock().expect("it is not poisoned");
+    Ok(())
+}
+
+fn eat() -> Result<(), Error> {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(Vec::<u8>::with_capacity(64 << 20));
+    }
+}
+
+fn lock_from_two_descriptors(dir: &Path) -> Result<(), Error> {
+    let (one, two) = (File::create(dir.join("lock"))?, File::open(dir.join("lock"))?);
+    one.lock()?;
+    Ok(two.lock()?)
+}
+
+#[test]
+fn a_store_that_fails_is_open_failed() {
+    let recovery = says(crashpoint::check_store::<Snapshot<Fails, true>>).expect("in recovery");
+    expect![[r#"
+        FAIL fails on posix: cannot be opened after a crash while it was created
+        class    create-interrupted  (create-interrupted:open-failed)
+        no such luck
+    "#]].assert_eq(&gist(&recovery));
+}
+
+#[test]
+fn a_panic_is_named_with_its_place() {
+    check_act::<Panics>(&expect![[r#"
+        FAIL panics on posix: panicked
+        class    panicked  (panicked:step@tests/misbehaving.rs:N)
+        in step 1: panicked at tests/misbehaving.rs:N: unexpected
+
+        FAIL panics on posix: panicked
+        class    panicked  (panicked:open@tests/misbehaving.rs:N)
+        while opening: panicked at tests/misbehaving.rs:N: unexpected
+    "#]]);
+    check_act::<PanicsInTwoLines>(&expect![[r#"
+        FAIL panics-twice on posix: panicked
+        class    panicked  (panicked:step@tests/misbehaving.rs:N)
+        in step 1: panicked at tests/misbehaving.rs:N: first line
+        second line
+
+        FAIL panics-twice on posix: panicked
+        class    panicked  (panicked:open@tests/misbehaving.rs:N)
+        while opening: panicked at tests/misbehaving.rs:N: first line
+        second line
+    "#]]);
+}
+
+#[test]
+fn an_abort_is_named_with_its_last_words() {
+    check_act::<Aborts>(&expect![[r#"
+        FAIL aborts on posix: ended the process
+        class    aborted  (aborted:step)
+        in step 1: aborted by SIGABRT
+
+        FAIL aborts on posix: ended the process
+        class    aborted  (aborted:open)
+        while opening: aborted by SIGABRT
+    "#]]);
+    check_act::<Exits>(&expect![[r#"
+        FAIL exits on posix: ended the process
+        class    aborted  (aborted:step)
+        in step 1: ended the process with exit code 0
+
+        FAIL exits on posix: ended the process
+        class    aborted  (aborted:open)
+        while opening: ended the process with exit code 0
+    "#]]);
+}
+
+#[test]
+fn a_good_store_passes_in_the_process_that_saw_a_bad_one() {
+    assert!(says(crashpoint::check_store::<Snapshot<Exits, false>>).is_some());
+    crashpoint::check_store::<Snapshot<Nothing, false>>();
+}
+
+#[test]
+fn a_full_stack_is_told_from_other_aborts() {
+    check_act::<Overflows>(&expect![[r#"
+        FAIL overflows on posix: ended the process
+        class    aborted  (aborted:step)
+        in step 1: overflowed its stack
+
+        FAIL overflows on posix: ended the process
+        class    aborted  (aborted:open)
+        while opening: overflowed its stack
+    "#]]);
+}
+
+#[test]
+fn an_endless_loop_is_hung() {
+    check_act::<Spins>(&expect![[r#"
+        FAIL spins on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 2: hung: used up its CPU time without an end
+
+        FAIL spins on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: hung: used up its CPU time without an end
+    "#]]);
+}
+
+#[test]
+fn an_endless_sleep_in_virtual_time_is_hung() {
+    check_act::<SleepsLong>(&expect![[r#"
+        FAIL sleeps-long on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 3: 86400s of virtual time
+
+        FAIL sleeps-long on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: 86400s of virtual time
+    "#]]);
+    check_act::<SleepsOften>(&expect![[r#"
+        FAIL sleeps-often on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 3: 86400s of virtual time
+
+        FAIL sleeps-often on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: 86400s of virtual time
+    "#]]);
+}
+
+#[test]
+fn an_endless_loop_of_calls_is_hung() {
+    check_act::<CallsOften>(&expect![[r#"
+        FAIL calls-often on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 1: hung: used up its CPU time without an end
+
+        crashpoint cannot test calls-often: not deterministic: recovering the same crash state twice gave the digests ab9ef171e97252a7 and 35395fa0fb73e60e
+    "#]]);
+}
+
+#[test]
+fn a_wait_for_somebody_outside_is_not_simulated() {
+    check_act::<Waits>(&expect![[r#"
+        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated
+
+        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated
+    "#]]);
+}
+
+#[test]
+fn a_lock_taken_twice_is_a_deadlock() {
+    check_act::<Deadlocks>(&expect![[r#"
+        FAIL deadlocks on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 1: asleep on a futex that nobody will wake: a deadlock
+
+        FAIL deadlocks on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: asleep on a futex that nobody will wake: a deadlock
+    "#]]);
+}
+
+#[test]
+fn refused_memory_is_told_from_other_aborts() {
+    check_act::<Eats>(&expect![[r#"
+        FAIL eats on posix: asked for too much memory
+        class    out-of-memory  (out-of-memory:step)
+        in step 1: ran out of memory; its last words: memory allocation of 67108864 bytes failed
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+        memory allocation of 67108864 bytes failed
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+        FAIL eats on posix: asked for too much memory
+        class    out-of-memory  (out-of-memory:open)
+        while opening: ran out of memory; its last words: memory allocation of 67108864 bytes failed
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+        memory allocation of 67108864 bytes failed
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+    "#]]);
+}
+
+#[test]
+fn a_call_that_is_not_simulated_is_named() {
+    check_act::<Threads>(&expect![[r#"
+        crashpoint cannot test threads: threads called pthread_create, which is not simulated
+
+        crashpoint cannot test threads: threads called pthread_create, which is not simulated
+    "#]]);
+    check_act::<Spawns>(&expect![[r#"
+        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
+
+        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
+    "#]]);
+    check_act::<Locks>(&expect![[r#"
+        crashpoint cannot test locks: locks called flock that waits for a lock, which is not simulated
+
+        crashpoint cannot test locks: locks called flock that waits for a lock, which is not simulated
+    "#]]);
+}
+
+/// Shows one of its keys twice.
+struct ScansTwice;
+
+impl Act for ScansTwice {
+    const NAME: &'static str = "scans-twice";
+
+    fn act(_: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn falsify(items: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+        items.extend(items.first().cloned());
+    }
+}
+
+#[test]
+fn a_scan_that_lists_a_key_twice_is_read_failed() {
+    check_act::<ScansTwice>(&expect![[r#"
+        FAIL scans-twice on posix: cannot be read after a crash
+        class    read-failed  (read-failed)
+        the scan lists k0 twice
+
+        FAIL scans-twice on posix: cannot be read after a crash
+        class    read-failed  (read-failed)
+        the scan lists k2 twice
+    "#]]);
+}
+
+/// Writes a file that is not on the simulated disk.
+struct WritesOutside;
+
+impl Act for WritesOutside {
+    const NAME: &'static str = "writes-outside";
+
+    fn act(_: &Path) -> Result<(), Error> {
+        Ok(fs::write(std::env::temp_dir().join("crashpoint-outside"), "x")?)
+    }
+}
+
+#[test]
+fn a_file_outside_the_directory_is_noted() {
+    crashpoint::check_store::<Snapshot<WritesOutside, false>>();
+}
+
+/// An engine whose lookup does not find what its scan shows.
+struct Blind(Snapshot<Nothing, false>);
+
+impl Engine for Blind {
+    type Op = KeyOp;
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        Store::open(dir).map(Self)
+    }
+
+    fn apply(&mut self, op: &KeyOp) -> Result<Ack, Error> {
+        match op {
+            KeyOp::Put(key, value) => self.0.put(key, value)?,
+            KeyOp::Delete(key) => self.0.delete(key)?,
+            KeyOp::Sync => {
+                self.0.sync()?;
+                return Ok(Ack::DURABLE);
+            }
+        }
+        Ok(Ack::BUFFERED)
+    }
+
+    fn scan(&mut self) -> Result<State, Error> {
+        Ok(self.0.scan()?.into_iter().collect())
+    }
+
+    fn get(&mut self, item: &[u8]) -> Option<Result<Option<Vec<u8>>, Error>> {
+        let found = self.0.items.get(item).filter(|_| !self.0.recovered);
+        Some(Ok(found.cloned()))
+    }
+}
+
+/// The sim of the blind engine.
+struct BlindSim;
+
+impl Sim for BlindSim {
+    type Engine = Blind;
+    type Model = KeyModel;
+
+    const NAME: &'static str = "blind";
+    const ABOUT: &'static str = "an engine whose lookup finds nothing after a crash";
+
+    fn promises() -> Promises<KeyModel> {
+        KeyValue::<Snapshot<Nothing, false>>::promises()
+    }
+
+    fn workload(steps: usize) -> proptest::strategy::BoxedStrategy<Vec<Step<KeyOp>>> {
+        KeyValue::<Snapshot<Nothing, false>>::workload(steps)
+    }
+}
+
+#[test]
+fn a_lookup_that_contradicts_the_scan_is_inconsistent() {
+    let said = says(crashpoint::check::<BlindSim>).expect("it disagrees");
+    expect![[r#"
+        FAIL blind on posix: contradicts itself
+        class    inconsistent  (inconsistent)
+        get k3 is absent, the scan has 7751-"v"*7559
+    "#]].assert_eq(&gist(&said));
+}
