@@ -82,8 +82,11 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
         };
         let verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
         if let Some(failure) = verdict.failures.first() {
-            return failure_text(entry, failure, seed, budget).map(Some);
+            let mut text = failure_text(entry, failure, seed, budget)?;
+            text.push_str(&notes(&verdict));
+            return Ok(Some(text));
         }
+        passed.push_str(&notes(&verdict));
         passed.push_str(&summary(&part, seed, &verdict));
     }
     for (promise, source) in (entry.promises)() {
@@ -108,6 +111,11 @@ fn failure_text(
         keep: Some(format!("mv {} corpus/{}/{}.case", path.display(), entry.name, failure.class)),
     };
     Ok(report(failure, &commands))
+}
+
+/// What the user should know beside the verdict.
+fn notes(verdict: &Verdict) -> String {
+    verdict.notices.iter().map(|notice| format!("  note     {notice}\n")).collect()
 }
 
 /// What a passing test leaves behind.

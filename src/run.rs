@@ -300,8 +300,7 @@ pub(crate) fn read_case(path: &Path) -> Result<Saved, Problem> {
             .count();
         wrong(format!("line {line}: not UTF-8"))
     })?;
-    let (case, lines) =
-        Case::parse_with_lines(&text).map_err(|error| wrong(error.to_string()))?;
+    let (case, lines) = Case::parse_with_lines(&text).map_err(|error| wrong(error.to_string()))?;
     Ok(Saved { path: path.to_owned(), case, text, lines })
 }
 

@@ -16,13 +16,13 @@
 //! RANGE = END | START..END            bytes of the torn block that survive; END is 0..END
 //! ```
 //!
-//! COUNT is how many of the group's pending pieces are kept; in a tear, the last of so many is
-//! the one that is torn, if it is not the one right behind those that are kept. What stands
-//! last decides what a word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live tree. An
-//! inode without a name there is called by its last name; if another has it now, by that name
-//! with `//1`, `//2` and so on behind it, the youngest inode first; if it never had one, by
-//! `//` and its number. No file name holds a `/`, so these are not paths. A path that begins
-//! like a word of this grammar (`keep=`, `tear=`) has `./` before it.
+//! COUNT is how many of the group's pending pieces are kept; in a tear, the last of so many is the
+//! one that is torn, if it is not the one right behind those that are kept. What stands last
+//! decides what a word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live
+//! tree. An inode without a name there is called by its last name; if another has it now, by that
+//! name with `//1`, `//2` and so on behind it, the youngest inode first; if it never had one, by
+//! `//` and its number. No file name holds a `/`, so these are not paths. A path that begins like a
+//! word of this grammar (`keep=`, `tear=`) has `./` before it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

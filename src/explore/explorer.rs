@@ -13,12 +13,11 @@ use crate::disk::tree::Tree;
 use crate::fault::Fault;
 use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
-use crate::process;
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::template::Reply;
-use crate::process::world::{Hooks, Setup, World};
+use crate::process::world::{Setup, World};
 use crate::process::{probe, traps};
 use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
@@ -316,7 +315,6 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 seed,
                 faults: child.faults.to_vec(),
                 stacks: child.stacks,
-                hooks: Hooks { words: process::last_words, ..Hooks::default() },
                 ..Setup::new(child.tree.clone(), region)
             };
             World::install(setup);
@@ -330,7 +328,9 @@ impl<'r, S: Sim> Explorer<'r, S> {
         };
         self.in_children += now().duration_since(started);
         let log = self.region.bytes().to_vec();
-        let outcome = Outcome::read(&log, ending, child.start);
+        let place = self.sites.resolve(&ending.backtrace());
+        let mut outcome = Outcome::read(&log, ending, child.start);
+        outcome.place = outcome.place.or(place);
         for path in &outcome.outside {
             let text =
                 format!("the engine opened a file outside its directory for writing: {path}");
@@ -348,6 +348,9 @@ impl<'r, S: Sim> Explorer<'r, S> {
             // It waits for somebody outside: that says nothing about the engine. A futex is its
             // own, and nobody is there to wake it.
             return Err(Stop::Refused(format!("{} is {}", S::NAME, outcome.ending)));
+        }
+        if let Ending::Killed { .. } = &outcome.ending {
+            return Err(Stop::Refused(format!("{} was {}", S::NAME, outcome.ending)));
         }
         Ok(Recovered { outcome, log })
     }

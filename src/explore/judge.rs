@@ -139,16 +139,16 @@ impl<S: Sim> Judge<S> {
             self.moment(&Moment { at, ..moment.clone() })?;
         }
         if let Some(why) = &outcome.hung {
-            return self.ended(Class::Hung, why.clone(), None);
+            return self.ended(Class::Hung, format!("does not end within {why}"), None);
         }
-        self.ending(&outcome.ending)?;
+        self.ending(&outcome.ending, outcome.place.as_deref())?;
         match self.excused.take() {
             Some(violation) if !outcome.finished() => Err(violation),
             _ => Ok(()),
         }
     }
 
-    fn ending(&mut self, ending: &Ending) -> Result<(), Violation> {
+    fn ending(&mut self, ending: &Ending, place: Option<&str>) -> Result<(), Violation> {
         let class = match ending {
             Ending::Finished => return Ok(()),
             Ending::Panicked { .. } => Class::Panicked,
@@ -158,10 +158,17 @@ impl<S: Sim> Judge<S> {
                 Class::Aborted
             }
         };
-        self.ended(class, ending.to_string(), ending.location())
+        let (how, place) = match (ending, place) {
+            (Ending::Panicked { .. }, place) => (ending.to_string(), place),
+            (_, None) => (ending.to_string(), None),
+            (Ending::Aborted { .. }, Some(at)) => (format!("{ending}\nat {at}"), place),
+            // Where it was when somebody looked says little about what else is the same.
+            (_, Some(at)) => (format!("{ending}\nat {at}"), None),
+        };
+        self.ended(class, how, place)
     }
 
-    fn ended(&self, class: Class, how: String, location: Option<String>) -> Result<(), Violation> {
+    fn ended(&self, class: Class, how: String, source: Option<&str>) -> Result<(), Violation> {
         let place = match (self.phase, self.step) {
             (Some((Phase::Open, _)), _) => "while opening".to_owned(),
             (Some((Phase::Close, _)), _) => "while closing".to_owned(),
@@ -170,7 +177,7 @@ impl<S: Sim> Judge<S> {
         };
         let mut violation = Violation::new(class, format!("{place}: {how}"));
         let signature = violation.signature.with_payload(self.phase_word());
-        violation.signature = signature.with_source(&location.unwrap_or_default());
+        violation.signature = signature.with_source(source.unwrap_or_default());
         Err(violation)
     }
 

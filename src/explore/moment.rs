@@ -49,7 +49,10 @@ pub(crate) enum What {
 pub(crate) struct Outcome {
     pub(crate) moments: Vec<Moment>,
     pub(crate) ending: Ending,
-    /// Digest of every call and mark with its time since the child began.
+    /// The source line of a bad ending, if it is known.
+    pub(crate) place: Option<String>,
+    /// Digest of every call and mark with its time since the child began. A child that was
+    /// stopped for its CPU time was stopped anywhere: its digest says no more than that.
     pub(crate) digest: Digest,
     /// How many changes of the disk there were.
     pub(crate) effects: u64,
@@ -94,6 +97,7 @@ impl Outcome {
     pub(crate) fn read(log: &[u8], ending: Ending, start: Time) -> Self {
         let mut outcome = Self {
             moments: Vec::new(),
+            place: ending.location(),
             ending,
             digest: Digest(0),
             effects: 0,
@@ -115,6 +119,10 @@ impl Outcome {
         }
         // A child that came to a bad end had no time to say whether it looked at a clock.
         outcome.timed |= !outcome.ending.is_finished();
+        if matches!(outcome.ending, Ending::HungSpin { .. }) {
+            digester = Digester::default();
+            digester.add(b"spin");
+        }
         outcome.digest = digester.finish();
         outcome
     }

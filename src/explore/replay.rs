@@ -172,7 +172,10 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
     let Crash { step, effect, .. } = *crash;
     let steps = life.steps.len();
     if step as usize > steps + 1 {
-        return format!("the run never comes to step={step}: closing, step={}, is its last", steps + 1);
+        return format!(
+            "the run never comes to step={step}: closing, step={}, is its last",
+            steps + 1
+        );
     }
     let mut point = Point::start();
     let most = records(log)

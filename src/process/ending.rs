@@ -121,6 +121,23 @@ impl Ending {
     }
 }
 
+impl Ending {
+    /// Return addresses of the thread that came to a bad end, innermost first, eight bytes each,
+    /// as a call's stack is recorded.
+    pub(crate) fn backtrace(&self) -> Vec<u8> {
+        let addresses = match self {
+            Self::Aborted { backtrace, .. } => backtrace.clone(),
+            // One of these is where a signal met the thread. It is an instruction itself, not the
+            // one behind a call: stand it beside itself, so that it is found when one is taken off.
+            Self::StackOverflow { backtrace } | Self::HungSpin { backtrace } => {
+                backtrace.iter().flat_map(|&at| [at, at.saturating_add(1)]).collect()
+            }
+            _ => Vec::new(),
+        };
+        addresses.iter().flat_map(|&at| (at as u64).to_le_bytes()).collect()
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -134,7 +151,7 @@ impl fmt::Display for Ending {
             Self::OutOfMemory { last_words } => {
                 write!(f, "ran out of memory{}", Said(last_words))
             }
-            Self::HungSpin { .. } => f.write_str("hung: used up its CPU time without an end"),
+            Self::HungSpin { .. } => f.write_str("used up its CPU time without an end"),
             Self::Asleep { syscall } => match syscall_name(*syscall) {
                 Some("futex") => f.write_str("asleep on a futex that nobody will wake: a deadlock"),
                 Some(name) => write!(f, "asleep in the kernel: {name} is not simulated"),
@@ -161,7 +178,14 @@ struct Said<'a>(&'a str);
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "; its last words: {}", self.0) }
+        // An engine has no use for std's advice on how to run it.
+        let advice = "note: run with `RUST_BACKTRACE=1` environment variable";
+        let words: Vec<&str> =
+            self.0.lines().filter(|line| !line.trim_start().starts_with(advice)).collect();
+        if words.is_empty() {
+            return Ok(());
+        }
+        write!(f, "; its last words: {}", words.join("\n"))
     }
 }
 

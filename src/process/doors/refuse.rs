@@ -17,10 +17,12 @@ use crate::process::world;
 use super::{Returned, answer, bytes, doors, note_outside, on_disk};
 
 doors! {
-    fn mmap(at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t)
-        -> *mut c_void = map;
-    fn mmap64(at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t)
-        -> *mut c_void = map;
+    fn mmap(
+        at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t
+    ) -> *mut c_void = map;
+    fn mmap64(
+        at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t
+    ) -> *mut c_void = map;
     fn fork() -> pid_t = process;
     fn posix_spawn(
         pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void,

@@ -37,8 +37,9 @@ doors! {
     fn __fxstat64(version: c_int, fd: c_int, to: *mut stat64) -> c_int = old_stat_descriptor;
     fn __fxstatat(version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int)
         -> c_int = old_stat_at;
-    fn __fxstatat64(version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int)
-        -> c_int = old_stat_at;
+    fn __fxstatat64(
+        version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int
+    ) -> c_int = old_stat_at;
     fn access(path: *const c_char, mode: c_int) -> c_int = access;
     fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int = access_at;
     fn euidaccess(path: *const c_char, mode: c_int) -> c_int = access;
