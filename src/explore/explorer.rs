@@ -330,7 +330,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let log = self.region.bytes().to_vec();
         let place = self.sites.resolve(&ending.backtrace());
         let mut outcome = Outcome::read(&log, ending, child.start);
-        outcome.place = outcome.place.or(place);
+        outcome.place = outcome.place.or(place.into_iter().next());
         for path in &outcome.outside {
             let text =
                 format!("the engine opened a file outside its directory for writing: {path}");

@@ -52,9 +52,10 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// Ten million calls, one virtual day.
+    /// A million calls, one virtual day: some seconds of CPU time, well below what a leaf may use, so
+    /// that an endless loop of calls ends at the same call each time.
     fn default() -> Self {
-        Self { calls: 10_000_000, time: Duration::from_secs(24 * 60 * 60) }
+        Self { calls: 1_000_000, time: Duration::from_secs(24 * 60 * 60) }
     }
 }
 
