@@ -242,7 +242,8 @@ impl Reader {
     }
 
     fn crash(&mut self, crash: Crash) -> Result<(), TextError> {
-        if self.lives.len() > MOST_CRASHES {
+        let crashes = self.lives.iter().filter(|life| life.crash.is_some()).count();
+        if crashes == MOST_CRASHES {
             return Err(TextError::new(1, format!("more than {MOST_CRASHES} crashes in one case")));
         }
         let number = self.number;

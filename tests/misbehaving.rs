@@ -176,7 +176,7 @@ acts! {
     Exits "exits" |_dir| std::process::exit(0);
     Overflows "overflows" |dir| recurse(dir);
     Spins "spins" |_dir| loop { std::hint::spin_loop() };
-    SleepsLong "sleeps-long" |_dir| Ok(std::thread::sleep(Duration::MAX));
+    SleepsLong "sleeps-long" |_dir| loop { std::thread::sleep(Duration::MAX) };
     SleepsOften "sleeps-often" |_dir| loop { std::thread::sleep(Duration::from_secs(60)) };
     CallsOften "calls-often" |dir| loop { fs::metadata(dir)?; };
     Waits "waits" |_dir| wait_for_nobody();

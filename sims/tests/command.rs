@@ -319,7 +319,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             wrong sleep
               error: x.case: line 8, column 9: one word too many
             many crashes
-              error: x.case: line 108, column 1: more than 100 crashes in one case
+              error: x.case: line 107, column 1: more than 100 crashes in one case
         "#]],
     );
 }
