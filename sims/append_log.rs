@@ -348,7 +348,8 @@ macro_rules! planted {
             }
         )*
 
-        /// The log with each bug of its origin, and some that it never had.
+        /// The log with each bug of its origin, and some that it never had. `load_must_write` (S8)
+        /// is missing: it only shows while the disk is full, and errors that pass are excused.
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<AppendLog<$name>>()),*]
         }
@@ -363,7 +364,6 @@ planted! {
     TailKept "s5-tail-kept" tail_kept;
     DirectoryNotSynced "s6-directory-not-synced" directory_not_synced;
     LeftoversKept "s8-leftovers-kept" leftovers_kept;
-    LoadMustWrite "s8-load-must-write" load_must_write;
     HalfRecordKept "s9-half-record-kept" half_record_kept;
     RenameBeforeSync "rename-before-sync" rename_before_sync;
     FailedSyncForgiven "failed-sync-forgiven" failed_sync_forgiven;

@@ -24,14 +24,14 @@ pub enum FaultError {
     NoSpace,
 }
 
-/// One injected error: the `nth` call of a class within a step fails, once.
+/// One injected error: the `nth` call of a class from a step on fails, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The step of the workload, counted from 1; 0 is the first open.
+    /// The step of the workload from which calls are counted; 1 is the first, 0 the open before it.
     pub step: u32,
     /// Which calls are counted.
     pub class: FaultClass,
-    /// Which of them fails, counted from 1 within the step.
+    /// Which of them fails, counted from 1.
     pub nth: u32,
     /// How it fails.
     pub error: FaultError,

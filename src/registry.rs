@@ -70,7 +70,7 @@ pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
     }
 }
 
-/// Every other workload has a fault; it may fall on a call that never comes.
+/// Every other workload has a fault; it may wait for a call that never comes.
 fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let mut random = Random::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
@@ -80,8 +80,7 @@ fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
         return Vec::new();
     }
     let step = draw(steps as u64 + 1) as u32;
-    // Most steps make one such call.
-    let nth = if draw(4) > 0 { 1 } else { 2 };
+    let nth = 1 + draw(3) as u32;
     let fault = match draw(3) {
         0 => Fault { step, class: FaultClass::Sync, nth, error: FaultError::Io, after: 0 },
         1 => Fault { step, class: FaultClass::Write, nth, error: FaultError::Io, after: 0 },

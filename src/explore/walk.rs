@@ -15,7 +15,6 @@ use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
-use crate::process::ending::Ending;
 use crate::sim::Sim;
 use crate::time::Time;
 
@@ -360,9 +359,7 @@ impl<S: Sim> Walk<'_, S> {
     ) -> Result<Recovered, Stop> {
         let life = explorer.afterlife.clone();
         let again = explorer.recover_alone(tree, after, &life, explorer.request.stacks)?;
-        // An endless loop is cut off by its CPU time, which is real.
-        let cut = matches!(again.outcome.ending, Ending::HungSpin { .. } | Ending::Asleep { .. });
-        if again.outcome.digest == digest || cut {
+        if again.outcome.digest == digest {
             return Ok(again);
         }
         Err(Stop::NotDeterministic(format!(

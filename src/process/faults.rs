@@ -4,10 +4,9 @@ use crate::fault::{Fault, FaultClass, FaultError};
 
 /// The faults of one process and how far their counters are.
 pub(crate) struct Faults {
-    planned: Vec<Fault>,
+    /// Each with the calls that were counted for it.
+    planned: Vec<(Fault, u32)>,
     step: u32,
-    writes: u32,
-    syncs: u32,
     /// A short write happened: the next write fails with this.
     owed: Option<FaultError>,
 }
@@ -22,23 +21,23 @@ pub(crate) enum WriteFault {
 }
 
 impl Faults {
-    /// Faults that are counted from step 0 on.
+    /// Faults of a process that is at step 0.
     pub(crate) fn new(planned: Vec<Fault>) -> Self {
-        Self { planned, step: 0, writes: 0, syncs: 0, owed: None }
+        Self { planned: planned.into_iter().map(|fault| (fault, 0)).collect(), step: 0, owed: None }
     }
 
-    /// A step of the workload begins: the calls are counted from 1 again.
+    /// A step of the workload begins.
     pub(crate) fn step(&mut self, step: u32) {
-        (self.step, self.writes, self.syncs) = (step, 0, 0);
+        self.step = step;
     }
 
     /// Counts a write.
     pub(crate) fn on_write(&mut self) -> Option<WriteFault> {
-        self.writes += 1;
+        let fault = self.count(FaultClass::Write);
         if let Some(error) = self.owed.take() {
             return Some(WriteFault::Fails(error));
         }
-        let fault = *self.planned(FaultClass::Write, self.writes)?;
+        let fault = fault?;
         if fault.after == 0 {
             return Some(WriteFault::Fails(fault.error));
         }
@@ -48,12 +47,19 @@ impl Faults {
 
     /// Counts a sync.
     pub(crate) fn on_sync(&mut self) -> Option<FaultError> {
-        self.syncs += 1;
-        self.planned(FaultClass::Sync, self.syncs).map(|fault| fault.error)
+        self.count(FaultClass::Sync).map(|fault| fault.error)
     }
 
-    fn planned(&self, class: FaultClass, nth: u32) -> Option<&Fault> {
-        self.planned.iter().find(|f| f.class == class && f.step == self.step && f.nth == nth)
+    /// Counts a call for each fault that is waiting for it; returns the one whose turn it is.
+    fn count(&mut self, class: FaultClass) -> Option<Fault> {
+        let mut due = None;
+        for (fault, counted) in &mut self.planned {
+            if fault.class == class && fault.step <= self.step {
+                *counted += 1;
+                due = due.or((*counted == fault.nth).then_some(*fault));
+            }
+        }
+        due
     }
 }
 
@@ -66,12 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_within_their_step_and_class() {
+    fn calls_are_counted_by_class_from_their_step_on() {
         let mut faults =
             Faults::new(vec![fault(2, FaultClass::Write, 2, 0), fault(2, FaultClass::Sync, 1, 0)]);
         assert_eq!((faults.on_write(), faults.on_write(), faults.on_sync()), (None, None, None));
         faults.step(2);
         assert_eq!(faults.on_write(), None);
+        faults.step(3);
         assert_eq!(faults.on_sync(), Some(FaultError::NoSpace));
         assert_eq!(faults.on_sync(), None);
         assert_eq!(faults.on_write(), Some(WriteFault::Fails(FaultError::NoSpace)));

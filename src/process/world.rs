@@ -52,8 +52,8 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// A million calls, one virtual day: some seconds of CPU time, well below what a leaf may use, so
-    /// that an endless loop of calls ends at the same call each time.
+    /// A million calls, one virtual day. That many calls take some seconds, well below the CPU time
+    /// that a leaf may use, so an endless loop of calls ends at the same call each time.
     fn default() -> Self {
         Self { calls: 1_000_000, time: Duration::from_secs(24 * 60 * 60) }
     }
