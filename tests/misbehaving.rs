@@ -320,17 +320,22 @@ fn a_full_stack_is_told_from_other_aborts() {
 
 #[test]
 fn an_endless_loop_is_hung() {
-    check_act::<Spins>(&expect![[r#"
+    let run = says(crashpoint::check_store::<Snapshot<Spins, false>>).expect("in the run");
+    let recovery = says(crashpoint::check_store::<Snapshot<Spins, true>>).expect("in recovery");
+    let text = format!("{}\n{}", gist(&run), gist(&recovery));
+    // Where the CPU limit cuts a loop off is up to the machine, so the line is not pinned.
+    let lines = text.lines().filter(|line| !line.starts_with("at "));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    expect![[r#"
         FAIL spins on posix: does not come to an end
         class    hung  (hung:step)
         in step 2: used up its CPU time without an end
-        at tests/misbehaving.rs:N
 
         FAIL spins on posix: does not come to an end
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
-        at tests/misbehaving.rs:N
-    "#]]);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -360,13 +365,11 @@ fn an_endless_loop_of_calls_is_hung() {
     check_act::<CallsOften>(&expect![[r#"
         FAIL calls-often on posix: does not come to an end
         class    hung  (hung:step)
-        in step 1: used up its CPU time without an end
-        at tests/misbehaving.rs:N
+        in step 1: does not end within 1000000 calls
 
         FAIL calls-often on posix: does not come to an end
         class    hung  (hung:open)
-        while opening: used up its CPU time without an end
-        at tests/misbehaving.rs:N
+        while opening: does not end within 1000000 calls
     "#]]);
 }
 
