@@ -349,9 +349,9 @@ macro_rules! planted {
         )*
 
         /// The log with each bug of its origin, and some that it never had. `load_must_write` (S8)
-        /// is missing: it only shows while the disk is full, and errors that pass are excused. So are
-        /// `failed_sync_forgiven` and `page_cache_trusted` (P21, P22), which the workloads do not
-        /// find yet: a failed sync must leave a page behind that no later append writes again.
+        /// is missing: it only shows while the disk is full, and errors that pass are excused. So
+        /// are `failed_sync_forgiven` and `page_cache_trusted` (P21, P22), which the workloads do
+        /// not find yet: a failed sync must leave a page behind that no later append writes again.
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<AppendLog<$name>>()),*]
         }

@@ -27,7 +27,7 @@ pub enum FaultError {
 /// One injected error: the `nth` call of a class from a step on fails, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The step of the workload from which calls are counted; 1 is the first, 0 the open before it.
+    /// The step from which calls are counted; 1 is the first of the workload, 0 the open before it.
     pub step: u32,
     /// Which calls are counted.
     pub class: FaultClass,
