@@ -100,7 +100,7 @@ pub(crate) fn request_for(part: &Part, seed: Seed) -> Request {
     let steps = (part.entry.generate)(seed, size);
     let mut case = Case::new(part.entry.name, &part.profile, seed);
     case.faults = (part.entry.faults)(seed, steps.len());
-    case.lives = vec![Life { steps, crash: None }];
+    case.lives = vec![Life { steps, ..Life::default() }];
     let afterlife = match part.entry.afterlife {
         true => (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE),
         false => Vec::new(),

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::engine::{Ack, Engine, Error};
 use crate::log::{Mark, Phase};
 use crate::pair;
+use crate::process;
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
 use crate::sim::Step;
@@ -24,6 +26,8 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) items: &'a BTreeSet<Vec<u8>>,
     /// What was acknowledged, outside of the steps' own promises, in the lives before.
     pub(crate) acked: &'a [String],
+    /// Threads of the engine may outlive a close.
+    pub(crate) threads_may_stay: bool,
     /// How often a failing open or read-back is tried again: faults were injected, and they pass.
     pub(crate) retries: u32,
 }
@@ -97,12 +101,12 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
     read_back(&mut engine, script)?;
     engine = reopen(engine, script)?;
     read_back(&mut engine, script)?;
-    close(engine);
+    close(engine, script.threads_may_stay);
     Some(())
 }
 
 fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
-    close(engine);
+    close(engine, script.threads_may_stay);
     open::<E>(script.retries)
 }
 
@@ -118,11 +122,20 @@ fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
     None
 }
 
+/// How long a closed engine's threads have to come to their ends.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Closes the store. An error is noted; whatever it means for what was written is the judge's.
-fn close<E: Engine>(mut engine: Held<E>) {
+fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
     if let Some(engine) = engine.0.take() {
         let result = seam::engine(|| engine.close());
+        if !threads_may_stay {
+            let left = process::settle(world::now() + GRACE);
+            if left > 0 {
+                world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
+            }
+        }
         mark_end(Phase::Close, &result);
     }
 }

@@ -58,7 +58,8 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         down: DOWN,
         fate: crashed.left.words(pending),
     };
-    Life { steps, crash: Some(crash) }
+    let turns = line.turns.as_ref().map(|turns| turns[..point.turns.min(turns.len())].to_vec());
+    Life { steps, crash: Some(crash), turns }
 }
 
 /// The call that was under way at a point, or the next one that changes something.
@@ -72,7 +73,8 @@ pub(crate) fn without_crash<S: Sim>(
     violation: &Violation,
     outcome: &Outcome,
 ) -> Failure {
-    let case = Case { lives: vec![explorer.case.lives[0].clone()], ..explorer.case.clone() };
+    let life = Life { turns: outcome.turns.clone(), ..explorer.case.lives[0].clone() };
+    let case = Case { lives: vec![life], ..explorer.case.clone() };
     failure(case, violation, outcome)
 }
 
@@ -88,8 +90,11 @@ pub(crate) fn after_crash<S: Sim>(
 ) -> Failure {
     let mut lives = line.lives.clone();
     lives.push(life);
+    let turns = outcome.turns.clone();
     if afterlife {
-        lives.push(explorer.afterlife.clone());
+        lives.push(Life { turns, ..explorer.afterlife.clone() });
+    } else if turns.is_some() {
+        lives.push(Life { turns, ..Life::default() });
     }
     failure(Case { lives, ..explorer.case.clone() }, violation, outcome)
 }

@@ -52,6 +52,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
             lives: lives[..depth].to_vec(),
             life: life.clone(),
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
+            turns: None,
         };
         let calls = Calls::index(&run.log, &mut explorer.sites);
         let line_number = explorer.lines.lives.get(depth).and_then(|lines| lines.crash);

@@ -61,6 +61,8 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Outside(path) => format!("outside the mount: {}", quote(path)),
         Mark::NotSimulated(call) => format!("not simulated: {call}"),
         Mark::Hung(why) => format!("hung: {why}"),
+        Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),
+        Mark::Leaked(threads) => format!("threads that outlived the engine: {threads}"),
         Mark::Observed(_) | Mark::SawClock | Mark::Done => return None,
     })
 }

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::thread;
 
 use crashpoint::log::{Event, Mark};
 use crashpoint::process::world::Note;
 
-use crate::harness::{Ran, at, errno, run};
+use crate::harness::{Ran, at, run};
 
 fn refused(ran: &Ran<()>) -> Vec<String> {
     let marked = |event| match event {
@@ -24,15 +23,6 @@ fn refused(ran: &Ran<()>) -> Vec<String> {
 }
 
 #[test]
-fn a_second_thread_of_the_engine_is_refused() {
-    let ran = run(|| {
-        assert_eq!(errno(thread::Builder::new().spawn(|| ())), Some(libc::EAGAIN));
-        Ok(())
-    });
-    assert_eq!(refused(&ran), ["pthread_create"]);
-}
-
-#[test]
 fn another_process_is_refused() {
     let ran = run(|| {
         assert!(Command::new("true").status().is_err());
@@ -40,17 +30,6 @@ fn another_process_is_refused() {
     });
     let calls = refused(&ran);
     assert!(calls.iter().any(|call| call.contains("spawn") || call == "fork"), "{calls:?}");
-}
-
-#[test]
-fn waiting_for_a_lock_that_nobody_can_give_up_is_refused() {
-    let ran = run(|| {
-        let (one, two) = (File::create(at("a"))?, File::open(at("a"))?);
-        one.lock()?;
-        assert_eq!(errno(two.lock()), Some(libc::EDEADLK));
-        Ok(())
-    });
-    assert_eq!(refused(&ran), ["flock that waits for a lock"]);
 }
 
 #[test]

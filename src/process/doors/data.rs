@@ -97,7 +97,7 @@ unsafe fn read_into(
     at: Option<off_t>,
 ) -> Option<isize> {
     let arguments = numbers(at, length);
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: as the caller says.
             let to = unsafe { room(to, length) }?;
@@ -185,7 +185,7 @@ unsafe fn scatter(
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         world.call(&called, |world| {
             let mut whole = vec![0; length.min(1 << 30)];
             let read = world.read(fd, &mut whole, at)?;
@@ -323,7 +323,7 @@ unsafe fn write_gathered(
     if !is_simulated(fd) {
         return None;
     }
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         // SAFETY: as the caller says.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);
