@@ -56,6 +56,7 @@ unsafe fn by_number(
             libc::SYS_io_uring_setup => return refuse("io_uring_setup"),
             libc::SYS_clone | libc::SYS_clone3 => return refuse("clone by number"),
             libc::SYS_fork | libc::SYS_vfork => return refuse("fork by number"),
+            libc::SYS_mmap if is_simulated(e as c_int) => return refuse("mmap by number"),
             _ if is_simulated(fd) => return refuse(descriptor_call(number)?),
             _ => return None,
         };
