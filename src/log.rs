@@ -79,6 +79,8 @@ pub enum Mark<'a> {
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
     Returned(u32, Result<Ack, &'a str>),
+    /// Step `.0` of the workload was refused, with this text: it had no effect.
+    Refused(u32, &'a str),
     /// The first of two functions acknowledged something, at this level.
     Acked(Level, &'a str),
     /// What a read-back showed: the `postcard` form of a list of items and values.

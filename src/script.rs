@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::engine::{Ack, Engine, Error};
+use crate::engine::{Ack, Engine, Error, Refused};
 use crate::log::{Mark, Phase};
 use crate::pair;
 use crate::process;
@@ -70,7 +70,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         engine = reopen(engine, script)?;
         read_back(&mut engine, script)?;
     }
-    let mut failed_before = false;
+    let mut errors = Errors::default();
     for (index, step) in script.steps.iter().enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         world::step(number);
@@ -88,14 +88,10 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             }
         };
         mark_returned(number, &result);
-        // An engine that refuses to go on after an error has to be opened again: twice in a row
-        // is taken for that.
-        let failed = result.is_err();
-        if failed && failed_before {
+        if errors.ask_for_reopening(&result) {
             engine = reopen(engine, script)?;
             read_back(&mut engine, script)?;
         }
-        failed_before = failed && !failed_before;
     }
     world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
     read_back(&mut engine, script)?;
@@ -103,6 +99,35 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
     read_back(&mut engine, script)?;
     close(engine, script.threads_may_stay);
     Some(())
+}
+
+/// The errors since the store was last opened.
+#[derive(Default)]
+struct Errors {
+    /// How many there were that leave it open whether the op happened.
+    open_ended: u32,
+    /// Whether the last step failed.
+    last: bool,
+}
+
+impl Errors {
+    /// With each op that may have happened or not, twice as many histories are possible, until a
+    /// reopening shows which it is.
+    const MOST: u32 = 3;
+
+    /// Counts how a step returned. An engine that refuses to go on after an error has to be opened
+    /// again: two errors in a row are taken for that.
+    fn ask_for_reopening(&mut self, result: &Result<Ack, Error>) -> bool {
+        let failed = result.is_err();
+        self.open_ended += u32::from(result.as_ref().is_err_and(|error| !error.is::<Refused>()));
+        let ask = failed && (self.last || self.open_ended >= Self::MOST);
+        if ask {
+            *self = Self::default();
+        } else {
+            self.last = failed;
+        }
+        ask
+    }
 }
 
 fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
@@ -218,6 +243,9 @@ pub(crate) fn decode(bytes: &[u8]) -> State {
 fn mark_returned(number: u32, result: &Result<Ack, Error>) {
     match result {
         Ok(ack) => world::mark(Mark::Returned(number, Ok(*ack))),
+        Err(error) if error.is::<Refused>() => {
+            world::mark(Mark::Refused(number, &chain(&**error)));
+        }
         Err(error) => world::mark(Mark::Returned(number, Err(&chain(&**error)))),
     }
 }

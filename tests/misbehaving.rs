@@ -1,6 +1,9 @@
 //! Stores that misbehave in every way that a process can, in the run or only when they recover:
 //! each is told apart and named, and the process that tests them lives on.
 
+#[path = "wild/calls.rs"]
+mod calls;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -186,6 +189,9 @@ acts! {
     Leaves "leaves-a-thread" |_dir| leave_a_thread();
     SpinsBeside "spins-beside" |_dir| spin_beside();
     Spawns "spawns" |_dir| spawn();
+    Forks "forks" |_dir| Ok(calls::fork()?);
+    Maps "maps" |dir| Ok(calls::map(&File::create(dir.join("map"))?)?);
+    MapsByNumber "maps-by-number" |dir| Ok(calls::map_by_number(&File::create(dir.join("map"))?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
 }
 
@@ -471,6 +477,21 @@ fn a_call_that_is_not_simulated_is_named() {
         crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
 
         crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
+    "#]]);
+    check_act::<Forks>(&expect![[r#"
+        crashpoint cannot test forks: forks called fork, which is not simulated
+
+        crashpoint cannot test forks: forks called fork, which is not simulated
+    "#]]);
+    check_act::<Maps>(&expect![[r#"
+        crashpoint cannot test maps: maps called mmap, which is not simulated
+
+        crashpoint cannot test maps: maps called mmap, which is not simulated
+    "#]]);
+    check_act::<MapsByNumber>(&expect![[r#"
+        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
+
+        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
     "#]]);
 }
 

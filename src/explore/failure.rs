@@ -62,8 +62,12 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
     Life { steps, crash: Some(crash), turns }
 }
 
-/// The call that was under way at a point, or the next one that changes something.
+/// The call that was under way at a point, or the next one that changes something. Behind a step
+/// that returned there is none: what comes next is of a step that the case leaves out.
 pub(crate) fn within<'c>(calls: &'c Calls, point: &Point) -> Option<&'c str> {
+    if point.returned && point.flight.is_none() {
+        return None;
+    }
     calls.name(point.flight.unwrap_or(point.effects))
 }
 
@@ -138,7 +142,11 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String 
         (Some(call), None) => format!(", before {call}"),
         (None, _) => String::new(),
     };
-    format!("{kind} {life}in {step}, {} changes into it{call}, at {}", point.effect, point.at)
+    if point.returned && point.flight.is_none() {
+        return format!("{kind} {life}when {step} had returned, at {}", point.at);
+    }
+    let changes = if point.effect == 1 { "change" } else { "changes" };
+    format!("{kind} {life}in {step}, {} {changes} into it{call}, at {}", point.effect, point.at)
 }
 
 /// What became of the pending pieces: the rows of those that were lost or torn, and how many were

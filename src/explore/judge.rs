@@ -212,6 +212,7 @@ impl<S: Sim> Judge<S> {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
                 self.oracle.returned(self.before + step, result, at);
             }
+            What::Refused(step) => self.oracle.refused(self.before + step, at),
             What::Acked(level, what) => {
                 Rc::make_mut(&mut self.acked).push((*level, what.clone()));
             }

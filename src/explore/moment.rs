@@ -33,6 +33,8 @@ pub(crate) enum What {
     Issued(u32),
     /// A step returned.
     Returned(u32, Result<Ack, String>),
+    /// A step was refused.
+    Refused(u32),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
     /// What a read-back showed.
@@ -81,6 +83,7 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::End(Phase::ReadBack, result) => What::Read(owned(result)),
         Mark::Issued(step) => What::Issued(step),
         Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
+        Mark::Refused(step, _) => What::Refused(step),
         Mark::Acked(level, what) => What::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),

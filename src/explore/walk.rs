@@ -95,20 +95,24 @@ impl Point {
                 false
             }
             Event::Mark(mark) => {
+                let issued = matches!(mark, Mark::Issued(_));
+                let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
                 let begins = match mark {
                     Mark::Issued(step) => Some(step),
                     // What follows the last step is one more.
-                    Mark::Returned(step, _) if step as usize == steps => Some(step + 1),
+                    Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps => {
+                        Some(step + 1)
+                    }
                     _ => None,
                 };
-                self.returned |= matches!(mark, Mark::Returned(..));
+                self.returned |= returned;
                 self.turns += usize::from(matches!(mark, Mark::Turn(_)));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
                     self.returned = false;
                 }
-                matches!(mark, Mark::Issued(_) | Mark::Returned(..))
+                issued || returned
             }
         }
     }

@@ -510,6 +510,17 @@ impl World {
 
     /// Writes, unless a fault was planned here.
     pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> Outcome {
+        self.write_as(to, bytes, at, 0)
+    }
+
+    /// Writes with `O_DSYNC` or `O_SYNC` beside the flags that the file was opened with.
+    pub(crate) fn write_as(
+        &mut self,
+        to: Handle,
+        bytes: &[u8],
+        at: Option<i64>,
+        flags: i32,
+    ) -> Outcome {
         let bytes = match self.faults.on_write() {
             None => bytes,
             Some(WriteFault::Fails(error)) => {
@@ -524,8 +535,8 @@ impl World {
         };
         self.bytes = hash(bytes);
         let written = match at {
-            Some(offset) => self.disk.write_at(to, bytes, offset)?,
-            None => self.disk.write(to, bytes)?,
+            Some(offset) => self.disk.write_at_as(to, bytes, offset, flags)?,
+            None => self.disk.write_as(to, bytes, flags)?,
         };
         Ok(length(written))
     }

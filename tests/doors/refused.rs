@@ -6,7 +6,8 @@ use std::process::Command;
 use crashpoint::log::{Event, Mark};
 use crashpoint::process::world::Note;
 
-use crate::harness::{Ran, at, run};
+use crate::calls;
+use crate::harness::{Ran, at, errno, run};
 
 fn refused(ran: &Ran<()>) -> Vec<String> {
     let marked = |event| match event {
@@ -30,6 +31,28 @@ fn another_process_is_refused() {
     });
     let calls = refused(&ran);
     assert!(calls.iter().any(|call| call.contains("spawn") || call == "fork"), "{calls:?}");
+}
+
+#[test]
+fn a_fork_is_refused() {
+    let ran = run(|| {
+        assert_eq!(errno(calls::fork()), Some(libc::ENOSYS));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["fork"]);
+}
+
+#[test]
+fn mapping_a_file_of_the_disk_is_refused_and_mapping_another_is_not() {
+    let host = File::open("/proc/self/exe").expect("this program");
+    let ran = run(|| {
+        calls::map(&host)?;
+        let file = File::create(at("a"))?;
+        assert_eq!(errno(calls::map(&file)), Some(libc::ENODEV));
+        assert_eq!(errno(calls::map_by_number(&file)), Some(libc::ENODEV));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["mmap", "mmap64"]);
 }
 
 #[test]
