@@ -2,6 +2,7 @@
 
 pub mod append_log;
 pub mod engines;
+pub mod fjall_fold;
 pub mod toy;
 
 use std::path::PathBuf;
