@@ -4,6 +4,7 @@ pub mod append_log;
 pub mod engines;
 pub mod fjall_fold;
 pub mod toy;
+pub mod toy_threads;
 
 use std::path::PathBuf;
 

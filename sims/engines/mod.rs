@@ -5,3 +5,4 @@ pub mod append_log;
 pub mod fjall_fold;
 pub mod snapshot_store;
 pub mod toy;
+pub mod toy_threads;
