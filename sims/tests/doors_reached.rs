@@ -1,12 +1,34 @@
 //! Other people's engines on the simulated disk: each is opened, written, synced and reopened, cut
 //! where a short run allows, so that each call that it makes has its door.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-use crashpoint::Store;
 use crashpoint::engine::{Error, Level};
+use crashpoint::oracle::Class;
 use crashpoint::seed::Seed;
 use crashpoint::store::{Bytes, KeyValue};
+use crashpoint::{Finding, Store};
+
+/// The store's path in a directory. One that is not there yet is created aside first: redb and
+/// persy create theirs in place, and do not open what a crash in between leaves.
+fn created_aside(
+    dir: &Path,
+    create: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let (aside, path) = (dir.join("created"), dir.join("store"));
+    if !path.exists() {
+        if aside.exists() {
+            std::fs::remove_file(&aside)?;
+        }
+        create(&aside)?;
+        File::open(&aside)?.sync_all()?;
+        std::fs::rename(&aside, &path)?;
+    }
+    // Whether an earlier process lived to sync the name is not known.
+    File::open(dir)?.sync_all()?;
+    Ok(path)
+}
 
 /// [redb](https://docs.rs/redb): puts are commits that do not wait, `sync` is one that does.
 struct Redb(redb::Database);
@@ -30,10 +52,11 @@ impl Store for Redb {
     const NAME: &'static str = "redb";
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        let store = Self(redb::Database::create(dir.join("store.redb"))?);
-        store.write(redb::Durability::Immediate, |_| Ok(()))?;
-        std::fs::File::open(dir)?.sync_all()?;
-        Ok(store)
+        let path = created_aside(dir, |path| {
+            let store = Self(redb::Database::create(path)?);
+            store.write(redb::Durability::Immediate, |_| Ok(()))
+        })?;
+        Ok(Self(redb::Database::open(path)?))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
@@ -119,17 +142,14 @@ impl Store for Persy {
     const WRITES: Level = Level::Durable;
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("store.persy");
-        let store = persy::OpenOptions::new().create(true).open(&path)?;
-        let store = Self(store);
-        if !store.0.exists_index("items")? {
-            store.write(|write| {
+        let open = |path: &Path| persy::OpenOptions::new().create(true).open(path);
+        let path = created_aside(dir, |path| {
+            Self(open(path)?).write(|write| {
                 let mode = persy::ValueMode::Replace;
                 Ok(write.create_index::<persy::ByteVec, persy::ByteVec>("items", mode)?)
-            })?;
-        }
-        std::fs::File::open(dir)?.sync_all()?;
-        Ok(store)
+            })
+        })?;
+        Ok(Self(open(&path)?))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
@@ -189,30 +209,38 @@ impl Store for Sled {
     }
 }
 
-/// Runs a few workloads; what was refused for want of a door is in the report.
-fn reaches_its_doors<S: Store>() {
-    let entry = crashpoint::sim::<KeyValue<S>>();
-    let finding = crashpoint::find(&entry, "posix", Seed(1), 3);
+/// Runs a few workloads; what was refused for want of a door is a panic with its name.
+fn run<S: Store>() -> Finding {
+    crashpoint::find(&crashpoint::sim::<KeyValue<S>>(), "posix", Seed(1), 3)
+}
+
+fn runs<S: Store>() {
+    let finding = run::<S>();
     assert!(finding.class.is_none(), "{}", finding.report);
     assert!(finding.states > 100, "{} states are too few to mean something", finding.states);
 }
 
 #[test]
 fn redb_runs() {
-    reaches_its_doors::<Redb>();
+    runs::<Redb>();
 }
 
 #[test]
 fn sqlite_runs() {
-    reaches_its_doors::<Sqlite>();
+    runs::<Sqlite>();
 }
 
+/// An opening that is cut short leaves a page that is free and in use: the next one trips over
+/// persy's own `debug_assert!` (1.8.1). So it does on a real file, where a process that opens a
+/// store which was closed in good order is killed before its second, third or fourth `pwrite`.
 #[test]
-fn persy_runs() {
-    reaches_its_doors::<Persy>();
+fn persy_runs_and_a_cut_opening_is_found() {
+    let finding = run::<Persy>();
+    assert_eq!(finding.class, Some(Class::Panicked), "{}", finding.report);
+    assert!(finding.report.contains("should not be marked as free"), "{}", finding.report);
 }
 
 #[test]
 fn sled_runs() {
-    reaches_its_doors::<Sled>();
+    runs::<Sled>();
 }
