@@ -4,6 +4,7 @@
 #[path = "../wild/c.rs"]
 mod c;
 mod ends;
+mod libraries;
 mod locks;
 mod rig;
 mod schedules;
