@@ -89,6 +89,11 @@ fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
         let text = format!("{refused}: calls that slip past the doors are not noticed");
         send(reply, &Frame::Notice(text));
     }
+    let region = Region::with_capacity(0).map_err(|error| Stop::Refused(error.to_string()))?;
+    if !traps::raw_calls_arrive(&region) {
+        let text = "raw system calls pass the doors: an engine that makes them is not followed";
+        send(reply, &Frame::Notice(text.to_owned()));
+    }
     Ok(())
 }
 
