@@ -144,15 +144,16 @@ impl Out {
     fn redraw(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix:>12} [{elapsed_precise}] {msg}");
+            let style = ProgressStyle::with_template("{prefix:>12} [{elapsed_precise}] {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix("Running");
             bar
         });
+        // What a narrow terminal cuts off is the end.
         bar.set_message(format!(
-            "{what}  {done}/{all} workloads  {} states  {} violations",
+            "{done}/{all}  {} states  {} violations  {what}",
             grouped(tally.states),
-            tally.violations
+            grouped(tally.violations)
         ));
         bar.tick();
     }
