@@ -149,7 +149,9 @@ impl<M: Model> Graph<M> {
     /// A node was reached in one more way.
     pub(super) fn add_parent(&mut self, id: NodeId, parent: Option<NodeId>) {
         self.beside.entry(id).or_default().extend(parent);
-        self.cut_trunk(0);
+        if id <= self.trunk && parent.is_some_and(|parent| parent > self.trunk) {
+            self.cut_trunk(0);
+        }
     }
 
     /// From here on the graph need not be a chain.

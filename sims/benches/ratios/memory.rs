@@ -33,7 +33,7 @@ fn store(apart: u64) -> Pending {
     let mut apply = |effect: Effect<'_>| disk.apply(&effect, Time::START);
     apply(Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" });
     apply(Effect::Entry { dir: Ino::ROOT, name: b"store", ino: Some(ino) });
-    let bytes: Vec<u8> = (0..STORE).map(|at| (at * 31 >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..STORE).map(|at| ((at * 31) >> 7) as u8).collect();
     apply(Effect::Write { ino, offset: 0, bytes: &bytes });
     apply(Effect::Sync(Sync::All));
     for number in 0..PENDING {
