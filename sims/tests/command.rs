@@ -193,7 +193,8 @@ fn the_list_names_sims_promises_and_profiles() {
                        fsync covers a file's content or a directory's entries, no more
           tail-prefix  a file loses only the last of its unsynced changes, the namespace
                        only the last of its own; fsync of a file covers its name
-    "#]].assert_eq(&ran.out);
+    "#]]
+    .assert_eq(&ran.out);
 }
 
 #[test]
