@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::case::Case;
 use crate::explore::protocol::{Failure, ItemRow, PieceRow};
+use crate::out::wrapped;
 
 /// How a failure can be seen again.
 pub(crate) struct Commands {
@@ -67,7 +68,7 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
     line(text, format!("  digest   {}", failure.digest));
     line(text, String::new());
     for part in failure.message.lines() {
-        line(text, format!("  {part}"));
+        wrapped("  ", "  ", part).into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());
 }

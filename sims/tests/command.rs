@@ -155,32 +155,46 @@ fn the_list_names_sims_promises_and_profiles() {
     expect![[r#"
         Sims
           append-log   append-only snapshot log (PGSS v2), cursor checkpoints, compaction
-                         - a checkpoint or flush survives the process, with all before it
-                           (engines/append_log.rs: "survives the process, with all before it")
+                         - a checkpoint or flush survives the process, with all before
+                           it
+                           (engines/append_log.rs: "survives the process, with all
+                           before it")
                          - compact and sync survive power loss, with all before them
-                           (engines/append_log.rs: "survives power loss, with all before it")
+                           (engines/append_log.rs: "survives power loss, with all before
+                           it")
                          - a crash leaves a prefix of what was written
-                           (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
+                           (engines/append_log.rs: "What a crash leaves is always a
+                           prefix of the records in the order in which they were
+                           written.")
                          - a failed call takes nothing back
-                           (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+                           (engines/append_log.rs: "The file system said no. All that
+                           earlier calls promised still holds.")
           toy          a small store with log, snapshots and a pointer; the host of the planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
-                         - batch, sync and checkpoint survive power loss, with all before them
+                         - batch, sync and checkpoint survive power loss, with all
+                           before them
                            (engines/toy.rs: "survives power loss, with all before it")
                          - what open shows survives power loss
                            (engines/toy.rs: "what it shows survives power loss")
+                         - what is refused after an error has no effect
+                           (engines/toy.rs: "the store refuses every change until it is
+                           opened again")
                          - a crash leaves a prefix; a batch is atomic
-                           (engines/toy.rs: "A crash leaves a prefix of the calls; of a batch all or nothing.")
+                           (engines/toy.rs: "A crash leaves a prefix of the calls; of a
+                           batch all or nothing.")
 
         Canary: a sim with a bug, which each run must find
           no-dir-sync-after-rename
                        P3: LevelDB 195, Redis 10737, RocksDB 10573
 
         Profiles
-          posix        each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
-          tail-prefix  a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
-    "#]].assert_eq(&ran.out);
+          posix        each block, size and directory entry is lost or kept on its own;
+                       fsync covers a file's content or a directory's entries, no more
+          tail-prefix  a file loses only the last of its unsynced changes, the namespace
+                       only the last of its own; fsync of a file covers its name
+    "#]]
+    .assert_eq(&ran.out);
 }
 
 #[test]

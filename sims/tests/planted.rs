@@ -8,7 +8,7 @@ use sims::append_log;
 use sims::toy::{self, ToySim};
 
 /// How many workloads of a seed may be spent on one bug.
-const WORKLOADS: u64 = 36;
+const WORKLOADS: u64 = 108;
 
 /// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table.
 fn seeds() -> u64 {
