@@ -88,7 +88,7 @@ pub(crate) fn run(
 fn profiles(args: &RunArgs) -> Vec<String> {
     match &args.profile {
         Some(profile) => vec![profile.clone()],
-        None => Profile::all().iter().map(|profile| profile.name.to_owned()).collect(),
+        None => Profile::usual().iter().map(|profile| profile.name.to_owned()).collect(),
     }
 }
 
