@@ -414,6 +414,6 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
     }
     out.line("Profiles");
     for profile in Profile::all() {
-        out.line(&format!("  {:<12} {}", profile.name, profile.promise));
+        out.line(&format!("  {:<17} {}", profile.name, profile.promise));
     }
 }

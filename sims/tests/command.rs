@@ -101,6 +101,7 @@ fn help_shows_verbs_and_flags() {
         Commands:
           run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
           replay  Replay a case file, or the workload of a sim and a seed
+          litmus  Show every state that a crash may leave of a few calls
           list    List sims, promises and profiles
           help    Print this message or the help of the given subcommand(s)
 
@@ -178,8 +179,15 @@ fn the_list_names_sims_promises_and_profiles() {
                        P3: LevelDB 195, Redis 10737, RocksDB 10573
 
         Profiles
-          posix        each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
-          tail-prefix  a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
+          posix             each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
+          tail-prefix       a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
+          ext4              names and sizes change in order, data of new blocks follows later: a new size may come back over zeros, a renamed file empty; fsync covers all names so far
+          ext4-writeback    as ext4, but what a truncation cut off inside a block may come back when the file grows again
+          ext4-dioread-lock as ext4, but a size over new blocks waits for their data; within the last block it does not
+          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites go at any time
+          ext4-journal      everything changes in order, block by block
+          xfs               names and truncations change in order, a size never grows before its data; a renamed file may be empty; fsync covers the file's name
+          btrfs             a write is whole or not there, a file loses only its last ones; fsync covers the file and its names, and nothing that was done to others before
     "#]].assert_eq(&ran.out);
 }
 
@@ -205,7 +213,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         run \u{1b}[31mred\nline
           error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
         --profile nosuch
-          error: there is no profile `nosuch`; there are: posix, tail-prefix
+          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
         --json nosuch/x toy
           error: --json nosuch/x: No such file or directory (os error 2)
         replay toy
@@ -291,7 +299,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             unknown sim
               error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
             unknown profile
-              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class

@@ -133,7 +133,7 @@ impl Pending {
         for piece in kept.iter().filter(|piece| piece.effect > lost.effect) {
             used.extend(match (kind(lost), kind(piece)) {
                 (Kind::Data, Kind::Data) if block(lost) != block(piece) => {
-                    Some(Relaxation::DataReorder)
+                    block(lost).and(block(piece)).map(|_| Relaxation::DataReorder)
                 }
                 (Kind::Data, Kind::Name) => Some(Relaxation::MetadataOvertakesData),
                 (Kind::Data, Kind::Size) if lost.file() != piece.file() => {
@@ -263,6 +263,8 @@ fn kind(piece: &Piece) -> Kind {
     match piece.what {
         What::Data { .. } if piece.class == Class::Hole => Kind::Size,
         What::Data { .. } => Kind::Data,
+        // Without it what was written is not found.
+        What::Size { .. } if matches!(piece.class, Class::Grow | Class::Reach) => Kind::Data,
         What::Size { .. } => Kind::Size,
         What::Entries(_) => Kind::Name,
     }

@@ -4,6 +4,7 @@
 //! `path->target` for a symbolic link, then `mark:NAME` for each mark that had been passed.
 //! CONTENT is a run-length text: `o*5000 .*96` is 5000 times the letter o, then 96 zero bytes.
 
+pub(crate) mod command;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
