@@ -60,6 +60,7 @@ mod bugs;
 mod place;
 mod record;
 mod scan;
+mod store;
 mod token;
 mod writer;
 
@@ -71,6 +72,7 @@ use std::io;
 use std::path::Path;
 
 pub use bugs::Bugs;
+pub use store::AppendLogStore;
 pub use token::{Cursor, TOKEN_MAX, VersionToken};
 pub use writer::SnapshotWriter;
 
@@ -86,6 +88,9 @@ pub enum SnapshotError {
     /// The file is such a log, with damage that no crash explains.
     #[error("snapshot corrupted: a record's checksum does not match, and no crash explains it")]
     Corrupted,
+    /// The storage engine below said no.
+    #[error("snapshot backend error")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A live key.

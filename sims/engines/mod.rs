@@ -2,4 +2,7 @@
 //! that does not know whether it is simulated.
 
 pub mod append_log;
+pub mod fjall_fold;
+pub mod snapshot_store;
 pub mod toy;
+pub mod toy_threads;

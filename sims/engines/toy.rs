@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 pub use bug::Bug;
 pub use wal::Op;
-use wal::{Replay, encode, replay};
+pub(super) use wal::{Replay, encode, replay};
 
 /// How long a pointer is: four sectors, with something that changes in the first and the last.
 const POINTER_LEN: usize = 2048;
@@ -149,6 +149,12 @@ impl Toy {
     pub fn checkpoint(&mut self) -> io::Result<()> {
         self.guarded(|_, _| Ok(()))?;
         self.begin_generation()
+    }
+
+    /// Whether an earlier error makes it refuse every change until it is opened again.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.log.is_none()
     }
 
     /// A key's value.
@@ -353,7 +359,7 @@ fn logs(dir: &Path, generation: u64, bug: Option<Bug>) -> io::Result<Vec<PathBuf
 }
 
 /// The values that a batch gives its keys.
-fn changed_by(
+pub(super) fn changed_by(
     items: &BTreeMap<Vec<u8>, Vec<u8>>,
     batch: &[Op],
 ) -> io::Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
@@ -385,7 +391,7 @@ fn changed_by(
 
 /// Does what a log says. It was checked when it was logged; what bytes that a bug let in say is
 /// done as far as it can be.
-fn apply(items: &mut BTreeMap<Vec<u8>, Vec<u8>>, op: &Op) {
+pub(super) fn apply(items: &mut BTreeMap<Vec<u8>, Vec<u8>>, op: &Op) {
     match op {
         Op::Put { key, value } => drop(items.insert(key.clone(), value.clone())),
         Op::Delete { key } => drop(items.remove(key)),

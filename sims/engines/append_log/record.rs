@@ -1,6 +1,6 @@
 //! One record, to bytes and back, without copying what is read.
 
-use super::{Cursor, SnapshotError, TOKEN_MAX, VersionToken};
+use super::{Cursor, SnapshotError, TOKEN_MAX, Update, VersionToken};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -29,6 +29,20 @@ pub(super) enum Fault {
     Foreign(String),
 }
 
+/// Says whether a record can hold an update.
+pub(super) fn check(update: &Update) -> Result<(), SnapshotError> {
+    match update {
+        Update::Put(entry) => {
+            key_len(&entry.key)?;
+            value_len(&entry.value)?;
+        }
+        Update::Delete { key, .. } | Update::Purge { key, .. } => {
+            key_len(key)?;
+        }
+    }
+    Ok(())
+}
+
 /// Appends a put record.
 pub(super) fn encode_put(
     out: &mut Vec<u8>,
@@ -37,7 +51,7 @@ pub(super) fn encode_put(
     version: VersionToken,
 ) -> Result<(), SnapshotError> {
     let key_len = key_len(key)?;
-    let value_len = u32::try_from(value.len()).map_err(|_| too_long("value", value.len()))?;
+    let value_len = value_len(value)?;
     sealed(out, PUT, |out| {
         out.extend_from_slice(&key_len.to_le_bytes());
         out.extend_from_slice(key.as_bytes());
@@ -173,6 +187,10 @@ fn put_token(out: &mut Vec<u8>, token: VersionToken) {
 
 fn key_len(key: &str) -> Result<u16, SnapshotError> {
     u16::try_from(key.len()).map_err(|_| too_long("key", key.len()))
+}
+
+fn value_len(value: &[u8]) -> Result<u32, SnapshotError> {
+    u32::try_from(value.len()).map_err(|_| too_long("value", value.len()))
 }
 
 fn too_long(what: &str, len: usize) -> SnapshotError {

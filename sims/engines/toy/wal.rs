@@ -51,7 +51,7 @@ impl Op {
 }
 
 /// Appends a batch, record by record; says where its last record starts.
-pub(super) fn encode(out: &mut Vec<u8>, batch: &[Op], bug: Option<Bug>) -> usize {
+pub(in crate::engines) fn encode(out: &mut Vec<u8>, batch: &[Op], bug: Option<Bug>) -> usize {
     let mut last = out.len();
     for (i, op) in batch.iter().enumerate() {
         last = out.len();
@@ -63,16 +63,16 @@ pub(super) fn encode(out: &mut Vec<u8>, batch: &[Op], bug: Option<Bug>) -> usize
 
 /// What a log holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Replay {
+pub(in crate::engines) struct Replay {
     /// The ops of all whole batches, in order.
-    pub(super) ops: Vec<Op>,
+    pub(in crate::engines) ops: Vec<Op>,
     /// Where the last whole batch ends.
-    pub(super) end: usize,
+    pub(in crate::engines) end: usize,
 }
 
 /// Reads batches up to the first that is not whole and undamaged. What is behind it was never
 /// acknowledged as durable, and may have been written after what is missing.
-pub(super) fn replay(log: &[u8], bug: Option<Bug>) -> Replay {
+pub(in crate::engines) fn replay(log: &[u8], bug: Option<Bug>) -> Replay {
     let mut replay = Replay::default();
     let mut batch = Vec::new();
     let mut at = 0;

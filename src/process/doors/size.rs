@@ -102,7 +102,7 @@ fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
 
 /// Syncs the simulated disk; the host's disks have nothing that a run depends on.
 fn sync_all(door: &'static str) -> Option<()> {
-    world::enter(|world| {
+    world::serve(|world| {
         let _ = world.call(&Called::on(door, -1, [0; 2]), |world| {
             world.disk.sync_all();
             Ok(0)

@@ -1,0 +1,132 @@
+//! What the threads do: two flushers, one compactor.
+
+use std::io;
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::files;
+use super::{Items, Shared, State, ThreadBug};
+use crate::engines::toy::Op;
+
+/// The log is compacted when it is longer than this, in bytes: some ten batches.
+const LOG_MAX: u64 = 256;
+
+/// Asks for a compaction; who waits for it is told when it is done.
+pub(super) type Request = Option<Sender<()>>;
+
+/// Batches that a flusher took from the queue.
+struct Taken {
+    batches: Vec<(u64, Vec<Op>)>,
+    /// The last batch that is in the log once these are.
+    upto: u64,
+    /// Whether somebody waits until that is durable.
+    sync: bool,
+}
+
+/// Writes what is queued, until the store closes and nothing is.
+pub(super) fn flush_until_closed(shared: &Shared, compactor: &Sender<Request>) {
+    loop {
+        let idle = |state: &mut State| state.error.is_none() && !state.closing && !state.has_work();
+        let state = shared.state();
+        let state = shared.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        if state.error.is_some() || (state.closing && !state.has_work()) {
+            return;
+        }
+        drop(state);
+        match flush(shared) {
+            // Who is not there to compact any more need not.
+            Ok(len) if len > LOG_MAX => drop(compactor.send(None)),
+            Ok(_) => {}
+            Err(error) => shared.fail(&error),
+        }
+    }
+}
+
+/// Writes what is queued to the log; returns how long that is.
+fn flush(shared: &Shared) -> io::Result<u64> {
+    let early = shared.has(ThreadBug::FlushOutOfOrder).then(|| take(shared));
+    let mut log = shared.log();
+    let taken = early.unwrap_or_else(|| take(shared));
+    log.append(taken.batches.iter().map(|(_, batch)| batch.as_slice()))?;
+    if taken.sync {
+        log.sync()?;
+        let mut state = shared.state();
+        state.durable = state.durable.max(taken.upto);
+        drop(state);
+        shared.progress.notify_all();
+    }
+    Ok(log.len())
+}
+
+/// Takes what is queued; who waits for room in the queue has it.
+fn take(shared: &Shared) -> Taken {
+    let mut state = shared.state();
+    let batches = std::mem::take(&mut state.queue);
+    let upto = batches.last().map_or(state.taken, |(number, _)| *number);
+    state.taken = upto;
+    let sync = state.wanted > state.durable;
+    drop(state);
+    shared.progress.notify_all();
+    Taken { batches, upto, sync }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.wanted > self.durable
+    }
+}
+
+/// Compacts whenever it is asked to, until nobody is left who could.
+pub(super) fn compact_on_request(shared: &Shared, requests: &Receiver<Request>) {
+    for request in requests {
+        // The log may have been compacted since a flusher found it long.
+        let wanted = request.is_some() || shared.log().len() > LOG_MAX;
+        if wanted
+            && shared.state().error.is_none()
+            && let Err(error) = compact(shared)
+        {
+            shared.fail(&error);
+        }
+        // Who asked may be gone.
+        request.map(|done| done.send(()));
+    }
+}
+
+/// Begins a generation with all that was done. While the log is held, what is done from now on
+/// stays queued, and goes to the new log.
+fn compact(shared: &Shared) -> io::Result<()> {
+    let races = shared.has(ThreadBug::CompactionRacesWriter)
+        || shared.has(ThreadBug::CheckpointRacesDelete);
+    let (generation, held) = {
+        let log = shared.log();
+        (log.generation() + 1, (!races).then_some(log))
+    };
+    let (items, mut upto) = {
+        let state = shared.state();
+        (state.items.clone(), state.issued)
+    };
+    let snapshot = files::write_snapshot(&shared.dir, generation, &items)?;
+    let mut log = held.unwrap_or_else(|| shared.log());
+    let mut since = Vec::new();
+    if shared.has(ThreadBug::CheckpointRacesDelete) {
+        let state = shared.state();
+        (since, upto) = (changed(&items, &state.items), state.issued);
+    }
+    *log = snapshot.become_current(&since)?;
+    let mut state = shared.state();
+    state.queue.retain(|(number, _)| *number > upto);
+    state.taken = state.taken.max(upto);
+    state.durable = state.durable.max(upto);
+    drop(state);
+    shared.progress.notify_all();
+    files::remove_before(&shared.dir, generation);
+    Ok(())
+}
+
+/// The planted catch-up: what is new or has another value now, but not what is gone.
+fn changed(before: &Items, now: &Items) -> Vec<Op> {
+    let differs = |(key, value): &(&Vec<u8>, &Vec<u8>)| before.get(*key) != Some(*value);
+    let put =
+        |(key, value): (&Vec<u8>, &Vec<u8>)| Op::Put { key: key.clone(), value: value.clone() };
+    now.iter().filter(differs).map(put).collect()
+}
