@@ -166,7 +166,14 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
         entry: *entry,
         profile: profile.to_owned(),
         workloads,
-        budget: Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: true, recheck: 2 },
+        budget: Budget {
+            recoveries: 600,
+            exhaustive: 128,
+            nested: 150,
+            stop: true,
+            recheck: 2,
+            verdict: 0,
+        },
     };
     let run = || run::run(&mut Client::start()?, &part, seed, &[], &mut |_, _| {});
     let verdict = match run() {

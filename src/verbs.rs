@@ -24,7 +24,7 @@ pub(crate) use crate::out::Out;
 const WORKLOADS: u64 = 36;
 /// What `run` spends on each.
 const BUDGET: Budget =
-    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2 };
+    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2, verdict: 64 };
 
 /// Events for machines: one JSON object a line, if a file was named.
 struct Json {
@@ -171,7 +171,7 @@ fn find_canary(
     out: &mut Out,
 ) -> Result<Option<Row>, Problem> {
     let Some(entry) = registry.canary else { return Ok(None) };
-    let budget = Budget { stop: true, ..BUDGET };
+    let budget = Budget { stop: true, verdict: 0, ..BUDGET };
     let part = Part { entry, profile: "posix".to_owned(), workloads: WORKLOADS, budget };
     let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
         out.progress("the canary", done, part.workloads, tally);

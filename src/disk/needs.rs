@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::content::{Content, PAGE};
 use super::effect::Ino;
 use super::pending::{Aspect, Pending};
 use super::piece::{GroupId, Requirement};
@@ -16,6 +17,8 @@ pub(super) struct Cause {
     pub(super) block: Option<u64>,
     /// What the same call wrote last before it.
     pub(super) wrote: Option<(GroupId, u64)>,
+    /// The size before and after, if it is set.
+    pub(super) resized: Option<(u64, u64)>,
 }
 
 impl Pending {
@@ -26,16 +29,27 @@ impl Pending {
             match need.on {
                 On::Log => needs.extend(require(self.newest(&GroupId::Log))),
                 On::Size => needs.extend(self.newest_of(cause.ino, Aspect::Size)),
-                On::Block => needs.extend(require(cause.wrote.clone())),
+                On::Block => needs.extend(self.wrote(class, cause)),
                 On::First => needs.extend(require(self.first(cause))),
-                On::Lower => needs.extend(self.lower(cause)),
-                On::LowerOrUnwritten => needs.extend(self.lower_or_unwritten(cause)),
-                On::Tail => needs.extend(self.tail(cause.ino)),
+                On::Lower => needs.extend(in_turn(self.lower(cause))),
+                On::LowerOrUnwritten => needs.extend(in_turn(self.lower_or_unwritten(cause))),
+                On::Tail => needs.extend(self.tail(cause)),
                 On::File => needs.extend(self.newest_of(cause.ino, Aspect::Data)),
             }
         }
         needs.retain(|need| need.group != *group);
         needs
+    }
+
+    /// What the same call wrote. A block that was zeroed behind a new end and is not on the medium
+    /// yet may be missing altogether.
+    fn wrote(&self, class: Class, cause: &Cause) -> Option<Requirement> {
+        let mut need = require(cause.wrote.clone())?;
+        if let (Class::Resize, GroupId::Block(ino, block)) = (class, &need.group) {
+            let at = Cause { ino: *ino, block: Some(*block), wrote: None, resized: None };
+            need.or_nothing = matches!(self.first(&at), Some((GroupId::Block(..), _)));
+        }
+        Some(need)
     }
 
     fn newest_of(&self, ino: Ino, aspect: Aspect) -> impl Iterator<Item = Requirement> {
@@ -68,7 +82,7 @@ impl Pending {
         for (id, &seq) in before {
             let GroupId::Block(_, number) = *id else { continue };
             needs.push(Requirement::new(id.clone(), seq));
-            let at = Cause { ino, block: Some(number), wrote: None };
+            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
             if let Some((_, first)) = self.first(&at) {
                 needs.extend(self.written_since(ino, number, first));
                 break;
@@ -95,22 +109,35 @@ impl Pending {
         let mut needs = self.written_since(ino, block, before);
         for need in &mut needs {
             let GroupId::Block(_, number) = need.group else { continue };
-            let at = Cause { ino, block: Some(number), wrote: None };
+            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
             need.or_nothing = self.first(&at).is_some();
         }
         needs
     }
 
-    /// All data of a file whose size on the medium lags behind.
-    fn tail(&self, ino: Ino) -> Vec<Requirement> {
-        match self.newest(&GroupId::Size(ino)) {
-            Some((group, seq)) => {
-                let data = self.newest_of(ino, Aspect::Data);
-                data.chain([Requirement::new(group, seq)]).collect()
-            }
-            None => Vec::new(),
+    /// What is written out before a size is set: the blocks from the end of the file on the medium
+    /// to the new end, and the block that was the last if the file grows behind a part of one.
+    fn tail(&self, cause: &Cause) -> Vec<Requirement> {
+        let (ino, Some((old, new))) = (cause.ino, cause.resized) else { return Vec::new() };
+        let page = PAGE as u64;
+        let durable = self.durable.node(ino).and_then(Node::content).map_or(0, Content::size);
+        let lags = self.groups.contains_key(&GroupId::Size(ino)) && new > durable;
+        let first = if lags { durable / page } else { old / page };
+        let zeroes = new > old && !old.is_multiple_of(page) && self.is_on_medium(ino, old / page);
+        if !lags && !zeroes {
+            return Vec::new();
         }
+        let within = |need: &Requirement| {
+            matches!(need.group, GroupId::Block(_, number)
+                if (first..new.div_ceil(page)).contains(&number))
+        };
+        self.newest_of(ino, Aspect::Data).filter(within).collect()
     }
+}
+
+fn in_turn(mut needs: Vec<Requirement>) -> Vec<Requirement> {
+    needs.iter_mut().for_each(|need| need.in_turn = true);
+    needs
 }
 
 fn require(piece: Option<(GroupId, u64)>) -> Option<Requirement> {

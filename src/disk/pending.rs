@@ -205,7 +205,9 @@ impl Pending {
         else {
             return;
         };
-        if let Some((_, seq)) = self.newest(&GroupId::Log).filter(|_| self.profile.fsync_file.touched) {
+        if let Some((_, seq)) =
+            self.newest(&GroupId::Log).filter(|_| self.profile.fsync_file.touched)
+        {
             self.touched.insert(ino, seq);
         }
     }
@@ -377,7 +379,7 @@ impl Pending {
         let what = What::Data { ino, block, more: 0, start, end, grows: joined };
         let home = self.profile.home(class);
         let group = self.home(home, GroupId::Block(ino, block), ino);
-        let cause = Cause { ino, block: Some(block), wrote: None };
+        let cause = Cause { ino, block: Some(block), wrote: None, resized: None };
         let needs = self.needs(&group, class, &cause);
         let seq = self.push(group.clone(), what, class, needs);
         if joined.is_some() {
@@ -389,7 +391,8 @@ impl Pending {
             let what = What::Size { ino, old, new };
             let own = self.home(self.profile.home(growth), GroupId::Size(ino), ino);
             let wrote = Some((group.clone(), seq));
-            let needs = self.needs(&own, growth, &Cause { ino, block: Some(block), wrote });
+            let needs =
+                self.needs(&own, growth, &Cause { ino, block: Some(block), wrote, resized: None });
             self.push(own, what, growth, needs);
         }
         (group, seq)
@@ -403,7 +406,11 @@ impl Pending {
         let what = What::Data { ino, block, more, start, end, grows };
         let home = self.profile.home(class);
         let group = self.home(home, GroupId::Inode(ino), ino);
-        let needs = self.needs(&group, class, &Cause { ino, block: Some(block), wrote: None });
+        let needs = self.needs(
+            &group,
+            class,
+            &Cause { ino, block: Some(block), wrote: None, resized: None },
+        );
         let seq = self.push(group, what, class, needs);
         // Should a failed sync divide the piece, its size and its other blocks get these numbers.
         self.next += 1 + more;
@@ -441,7 +448,11 @@ impl Pending {
         wrote: Option<(GroupId, u64)>,
     ) -> u64 {
         let group = self.home(self.profile.home(class), GroupId::Size(ino), ino);
-        let needs = self.needs(&group, class, &Cause { ino, block: None, wrote });
+        let needs = self.needs(
+            &group,
+            class,
+            &Cause { ino, block: None, wrote, resized: Some((old, new)) },
+        );
         self.push(group, What::Size { ino, old, new }, class, needs)
     }
 
@@ -454,7 +465,11 @@ impl Pending {
     ) -> u64 {
         let group = self.entry_group(changes[0].dir, &changes[0].name);
         let ino = changes[0].new.unwrap_or(changes[0].dir);
-        needs.extend(self.needs(&group, class, &Cause { ino, block: None, wrote: None }));
+        needs.extend(self.needs(
+            &group,
+            class,
+            &Cause { ino, block: None, wrote: None, resized: None },
+        ));
         needs.extend(self.emptied(&changes));
         let mut elsewhere = Vec::new();
         for change in &changes {

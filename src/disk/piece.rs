@@ -89,11 +89,13 @@ pub struct Requirement {
     pub seq: u64,
     /// Whether it is enough, too, that nothing of the group is kept.
     pub or_nothing: bool,
+    /// Whether it is only a matter of the order in which write-back goes through a file.
+    pub in_turn: bool,
 }
 
 impl Requirement {
     pub(super) fn new(group: GroupId, seq: u64) -> Self {
-        Self { group, seq, or_nothing: false }
+        Self { group, seq, or_nothing: false, in_turn: false }
     }
 }
 

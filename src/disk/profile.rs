@@ -116,7 +116,8 @@ pub enum On {
     /// The same, but a block that the medium does not have may be missing altogether: it was
     /// written, and counts as unwritten until it is converted.
     LowerOrUnwritten,
-    /// All data of the same file, if its size on the medium is not the one that processes see.
+    /// The data between the end that the file has on the medium and its new one, and the block
+    /// that was the last if the file grows behind a part of one.
     Tail,
     /// All data of the file that a rename moves.
     File,

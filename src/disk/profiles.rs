@@ -147,7 +147,11 @@ impl Profile {
         promise: "names, sizes and new blocks change in order; overwrites go at any time",
         fresh: Home::Log,
         reach: Home::Log,
-        needs: &[need(Class::Overwrite, On::First), need(Class::Resize, On::Block)],
+        needs: &[
+            need(Class::Overwrite, On::First),
+            need(Class::Zero, On::First),
+            need(Class::Resize, On::Block),
+        ],
         ..Self::EXT4
     };
 

@@ -43,13 +43,14 @@ impl Pending {
         if let Some((_, seq)) = self.newest(&GroupId::Log).filter(|_| rule.log) {
             limits.insert(GroupId::Log, seq);
         }
-        if let (true, Sync::Inode(ino)) = (rule.touched, sync)
+        if let (true, Sync::Inode(ino) | Sync::Written { ino, data_only: false, .. }) =
+            (rule.touched, sync)
             && let Some(touched) = self.touched.remove(&ino)
         {
             let limit = limits.entry(GroupId::Log).or_default();
             *limit = touched.max(*limit);
         }
-        self.close_limits(&mut limits);
+        self.close_limits(&mut limits, matches!(sync, Sync::Pages { .. } | Sync::Written { .. }));
         self.settle(limits, at);
     }
 
@@ -96,7 +97,8 @@ impl Pending {
         let rule = self.rule(sync);
         let ino = match sync {
             Sync::All => return self.unsynced.keys().copied().collect(),
-            Sync::Inode(ino) | Sync::Data(ino) | Sync::Pages { ino, .. } => ino,
+            Sync::Inode(ino) | Sync::Data(ino) => ino,
+            Sync::Pages { ino, .. } | Sync::Written { ino, .. } => ino,
         };
         let wanted = [
             (rule.data, Aspect::Data),
@@ -108,8 +110,9 @@ impl Pending {
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
     }
 
-    /// Adds what the pieces up to the limits need.
-    fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>) {
+    /// Adds what the pieces up to the limits need. A sync of some pages alone (`ranged`) writes
+    /// them without those before them.
+    fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>, ranged: bool) {
         let mut open: Vec<GroupId> = limits.keys().cloned().collect();
         while let Some(id) = open.pop() {
             let (Some(group), Some(&limit)) = (self.group(&id), limits.get(&id)) else { continue };
@@ -117,7 +120,8 @@ impl Pending {
                 continue;
             }
             let settled = &group.pieces()[..group.before(limit + 1)];
-            for need in settled.iter().flat_map(Piece::needs).filter(|need| !need.or_nothing) {
+            let needs = settled.iter().flat_map(Piece::needs);
+            for need in needs.filter(|need| !need.or_nothing && !(ranged && need.in_turn)) {
                 if limits.get(&need.group).is_none_or(|limit| *limit < need.seq) {
                     limits.insert(need.group.clone(), need.seq);
                     open.push(need.group.clone());
@@ -346,7 +350,8 @@ impl Pending {
     /// hole of it, or a failed sync left them undecided.
     fn overrule(&mut self, ino: Ino, number: u64, seq: u64) {
         let id = GroupId::Block(ino, number);
-        if let Some(cut) = self.groups.get(&id).map(|group| group.before(seq)).filter(|cut| *cut > 0)
+        if let Some(cut) =
+            self.groups.get(&id).map(|group| group.before(seq)).filter(|cut| *cut > 0)
         {
             self.take(&id, cut);
         }
@@ -355,7 +360,8 @@ impl Pending {
     /// Drops the sizes of a file that are older than its durable one.
     fn overrule_sizes(&mut self, ino: Ino) {
         let (id, sized) = (GroupId::Size(ino), self.sized.get(&ino).copied().unwrap_or(0));
-        if let Some(cut) = self.groups.get(&id).map(|group| group.before(sized)).filter(|cut| *cut > 0)
+        if let Some(cut) =
+            self.groups.get(&id).map(|group| group.before(sized)).filter(|cut| *cut > 0)
         {
             self.take(&id, cut);
         }

@@ -70,11 +70,7 @@ impl Sampler {
                 let fate = family::random(pending, in_flight, &mut draw);
                 // What is drawn for each group on its own asks for nearly everything between
                 // them, or leaves nearly nothing.
-                if pending.is_constrained() && draw(2) == 0 {
-                    pending.lowered(&fate)
-                } else {
-                    fate
-                }
+                if pending.is_constrained() && draw(2) == 0 { pending.lowered(&fate) } else { fate }
             }
         }
     }

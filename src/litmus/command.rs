@@ -31,7 +31,8 @@ pub(crate) fn litmus(args: &LitmusArgs, out: &mut Out) -> Result<(), Problem> {
     let named = args.profile.as_deref().and_then(Profile::by_name);
     let profiles = named.map_or_else(|| Profile::all().to_vec(), |profile| vec![profile]);
     for profile in profiles {
-        let states = explore(&program, &profile, args.tear).map_err(|why| wrong(why.to_string()))?;
+        let states =
+            explore(&program, &profile, args.tear).map_err(|why| wrong(why.to_string()))?;
         if args.json {
             let found = Found { program: &name, profile: profile.name, states: &states };
             let line = serde_json::to_string(&found).map_err(|error| wrong(error.to_string()))?;
@@ -52,7 +53,8 @@ fn show(name: &str, profile: &Profile, states: &[State], out: &mut Out) {
     };
     let width = states.iter().map(|state| text(state).len()).max().unwrap_or(0).min(WIDEST);
     for state in states {
-        let names: Vec<&str> = state.relaxations.iter().map(|relaxation| relaxation.name()).collect();
+        let names: Vec<&str> =
+            state.relaxations.iter().map(|relaxation| relaxation.name()).collect();
         let line = format!("  {:<width$}  {}", text(state), names.join(", "));
         out.line(line.trim_end());
     }

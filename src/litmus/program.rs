@@ -98,7 +98,6 @@ impl Program {
         for (index, line) in text.lines().enumerate() {
             let on_line = |error| LitmusError { line: index + 1, error };
 
-
             let words = words(line).map_err(on_line)?;
             let [first, rest @ ..] = words.as_slice() else { continue };
             let column = first.column;
