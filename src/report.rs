@@ -66,6 +66,9 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
     }
     line(text, format!("  class    {}  ({})", failure.class, failure.signature));
     line(text, format!("  digest   {}", failure.digest));
+    if !failure.verdict.is_empty() {
+        line(text, format!("  verdict  {}", failure.verdict));
+    }
     line(text, String::new());
     for part in failure.message.lines() {
         wrapped("  ", "  ", part).into_iter().for_each(|part| line(text, part));

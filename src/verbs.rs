@@ -24,7 +24,7 @@ pub(crate) use crate::out::Out;
 const WORKLOADS: u64 = 36;
 /// What `run` spends on each.
 const BUDGET: Budget =
-    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2 };
+    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2, verdict: 64 };
 
 /// Events for machines: one JSON object a line, if a file was named.
 struct Json {
@@ -88,7 +88,7 @@ pub(crate) fn run(
 fn profiles(args: &RunArgs) -> Vec<String> {
     match &args.profile {
         Some(profile) => vec![profile.clone()],
-        None => Profile::all().iter().map(|profile| profile.name.to_owned()).collect(),
+        None => Profile::usual().iter().map(|profile| profile.name.to_owned()).collect(),
     }
 }
 
@@ -181,7 +181,7 @@ fn find_canary(
     out: &mut Out,
 ) -> Result<Option<Row>, Problem> {
     let Some(entry) = registry.canary else { return Ok(None) };
-    let budget = Budget { stop: true, ..BUDGET };
+    let budget = Budget { stop: true, verdict: 0, ..BUDGET };
     let part = Part { entry, profile: "posix".to_owned(), workloads: WORKLOADS, budget };
     let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
         out.progress("the canary", done, part.workloads, tally);
@@ -428,8 +428,8 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
     }
     out.line("Profiles");
     for profile in Profile::all() {
-        let rest = " ".repeat(15);
-        let first = format!("  {:<12} ", profile.name);
+        let rest = " ".repeat(20);
+        let first = format!("  {:<17} ", profile.name);
         wrapped(&first, &rest, profile.promise).iter().for_each(|line| out.line(line));
     }
 }

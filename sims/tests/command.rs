@@ -101,6 +101,7 @@ fn help_shows_verbs_and_flags() {
         Commands:
           run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
           replay  Replay a case file, or the workload of a sim and a seed
+          litmus  Show every state that a crash may leave of a few calls
           list    List sims, promises and profiles
           help    Print this message or the help of the given subcommand(s)
 
@@ -219,7 +220,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         run \u{1b}[31mred\nline
           error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
         --profile nosuch
-          error: there is no profile `nosuch`; there are: posix, tail-prefix
+          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
         --json nosuch/x toy
           error: --json nosuch/x: No such file or directory (os error 2)
         replay toy
@@ -305,7 +306,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             unknown sim
               error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
             unknown profile
-              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class

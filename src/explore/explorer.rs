@@ -432,6 +432,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
         Ok(())
     }
 
+    /// Whether a failure will be reported, and with a verdict.
+    pub(crate) fn wants_verdict(&self, failure: &Failure) -> bool {
+        let name = (failure.class.clone(), failure.signature.clone());
+        let is_new = !self.reported.contains(&name) && !self.request.known.contains(&name);
+        is_new && self.request.budget.verdict > 0
+    }
+
     /// Counts a violation, reports the first of each signature.
     pub(crate) fn violated(&mut self, failure: Failure) -> Result<(), Stop> {
         let name = (failure.class.clone(), failure.signature.clone());
