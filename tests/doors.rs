@@ -11,6 +11,10 @@ mod data;
 mod harness;
 #[path = "doors/host.rs"]
 mod host;
+#[path = "doors/map.rs"]
+mod map;
+#[path = "wild/mapped.rs"]
+mod mapped;
 #[path = "doors/names.rs"]
 mod names;
 #[path = "doors/record.rs"]

@@ -190,9 +190,13 @@ acts! {
     SpinsBeside "spins-beside" |_dir| spin_beside();
     Spawns "spawns" |_dir| spawn();
     Forks "forks" |_dir| Ok(calls::fork()?);
-    Maps "maps" |dir| Ok(calls::map(&File::create(dir.join("map"))?)?);
-    MapsByNumber "maps-by-number" |dir| Ok(calls::map_by_number(&File::create(dir.join("map"))?)?);
+    Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
+    MapsByNumber "maps-by-number" |dir| Ok(calls::map_for_writing_by_number(&new(dir)?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
+}
+
+fn new(dir: &Path) -> Result<File, Error> {
+    Ok(File::create_new(dir.join("map"))?)
 }
 
 /// Needs more stack than there is.
@@ -469,11 +473,13 @@ fn refused_memory_is_told_from_other_aborts() {
     check_act::<Eats>(&expect![[r#"
         FAIL eats on posix: asked for too much memory
         class    out-of-memory  (out-of-memory:step)
-        in step 1: ran out of memory; its last words: memory allocation of 67108864 bytes failed
+        in step 1: ran out of memory; its last words: memory allocation of 67108864
+        bytes failed
 
         FAIL eats on posix: asked for too much memory
         class    out-of-memory  (out-of-memory:open)
-        while opening: ran out of memory; its last words: memory allocation of 67108864 bytes failed
+        while opening: ran out of memory; its last words: memory allocation of
+        67108864 bytes failed
     "#]]);
 }
 
@@ -490,14 +496,14 @@ fn a_call_that_is_not_simulated_is_named() {
         crashpoint cannot test forks: forks called fork, which is not simulated
     "#]]);
     check_act::<Maps>(&expect![[r#"
-        crashpoint cannot test maps: maps called mmap, which is not simulated
+        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
 
-        crashpoint cannot test maps: maps called mmap, which is not simulated
+        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
     "#]]);
     check_act::<MapsByNumber>(&expect![[r#"
-        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
+        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
 
-        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
+        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
     "#]]);
 }
 

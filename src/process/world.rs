@@ -20,7 +20,7 @@ use crate::time::Time;
 use super::baton;
 use super::clock::{CALL, Clock};
 use super::descriptors::{Descriptor, Descriptors};
-use super::doors::Streams;
+use super::doors::{Map, Streams};
 use super::entropy::Entropy;
 use super::faults::{Faults, WriteFault};
 use super::kernel::{errno, set_errno};
@@ -185,6 +185,7 @@ pub struct World {
     pub(crate) disk: Disk,
     pub(crate) descriptors: Descriptors<What>,
     pub(crate) streams: Streams,
+    pub(crate) maps: Vec<Map>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) schedule: Schedule,
@@ -298,6 +299,7 @@ impl World {
             disk,
             descriptors: Descriptors::new(),
             streams: Streams::default(),
+            maps: Vec::new(),
             clock: Clock::new(setup.start, setup.uptime, setup.epoch),
             entropy: Entropy::new(setup.seed),
             schedule: Schedule::new(setup.schedule),
@@ -340,6 +342,9 @@ impl World {
     /// A call ends: the log gets a record.
     pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
         self.record(called, outcome);
+        if !self.maps.is_empty() {
+            self.refresh_maps();
+        }
         outcome
     }
 

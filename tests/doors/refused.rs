@@ -8,6 +8,7 @@ use crashpoint::process::world::Note;
 
 use crate::calls;
 use crate::harness::{Ran, at, errno, run};
+use crate::mapped::Mapped;
 
 fn refused(ran: &Ran<()>) -> Vec<String> {
     let marked = |event| match event {
@@ -43,16 +44,25 @@ fn a_fork_is_refused() {
 }
 
 #[test]
-fn mapping_a_file_of_the_disk_is_refused_and_mapping_another_is_not() {
-    let host = File::open("/proc/self/exe").expect("this program");
+fn mapping_a_file_of_the_disk_for_writing_is_refused() {
     let ran = run(|| {
-        calls::map(&host)?;
-        let file = File::create(at("a"))?;
-        assert_eq!(errno(calls::map(&file)), Some(libc::ENODEV));
-        assert_eq!(errno(calls::map_by_number(&file)), Some(libc::ENODEV));
+        let file = File::options().read(true).write(true).create(true).open(at("a"))?;
+        assert_eq!(errno(calls::map_for_writing(&file)), Some(libc::ENODEV));
+        assert_eq!(errno(Mapped::of(&file)?.unprotect()), Some(libc::EACCES));
         Ok(())
     });
-    assert_eq!(refused(&ran), ["mmap", "mmap64"]);
+    let (mmap, mprotect) = ("mmap of a file for writing", "mprotect of a mapped file for writing");
+    assert_eq!(refused(&ran), [mmap, mprotect]);
+}
+
+#[test]
+fn mapping_by_number_for_writing_is_refused_alike() {
+    let ran = run(|| {
+        let file = File::options().read(true).write(true).create(true).open(at("a"))?;
+        assert_eq!(errno(calls::map_for_writing_by_number(&file)), Some(libc::ENODEV));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["mmap of a file for writing"]);
 }
 
 #[test]

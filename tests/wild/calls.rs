@@ -21,24 +21,24 @@ pub(crate) fn fork() -> Result<()> {
     }
 }
 
-/// Maps the first page of a file, and unmaps it again.
-pub(crate) fn map(file: &File) -> Result<()> {
-    let (read, shared, fd) = (libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd());
+/// What is mapped at once.
+const PAGE: usize = 4096;
+
+/// Maps the first page of a file for writing, and unmaps it again.
+pub(crate) fn map_for_writing(file: &File) -> Result<()> {
+    let (both, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
     // SAFETY: the kernel chooses the address, and nothing looks at what is there.
-    unmap(unsafe { libc::mmap(ptr::null_mut(), PAGE, read, shared, fd, 0) })
+    unmap(unsafe { libc::mmap(ptr::null_mut(), PAGE, both, libc::MAP_SHARED, fd, 0) })
 }
 
 /// The same by the number of the call.
-pub(crate) fn map_by_number(file: &File) -> Result<()> {
-    let (read, shared, fd) = (libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd());
-    let (anywhere, start) = (ptr::null_mut::<u8>(), 0_usize);
+pub(crate) fn map_for_writing_by_number(file: &File) -> Result<()> {
+    let (both, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    let (anywhere, start, fd) = (ptr::null_mut::<u8>(), 0_usize, file.as_raw_fd());
     // SAFETY: as above.
-    let at = unsafe { libc::syscall(libc::SYS_mmap, anywhere, PAGE, read, shared, fd, start) };
+    let at = unsafe { libc::syscall(libc::SYS_mmap, anywhere, PAGE, both, shared, fd, start) };
     unmap(ptr::without_provenance_mut(at as usize))
 }
-
-/// What is mapped at once.
-const PAGE: usize = 4096;
 
 fn unmap(at: *mut libc::c_void) -> Result<()> {
     if at == libc::MAP_FAILED {

@@ -13,6 +13,7 @@ mod futex;
 mod link;
 mod locks;
 mod machine;
+mod map;
 mod open;
 mod path;
 mod refuse;
@@ -32,6 +33,7 @@ use super::kernel::set_errno;
 use super::world::{self, Called, Outcome, World};
 
 pub(crate) use directory::Streams;
+pub(crate) use map::Map;
 pub(super) use syscall::raw;
 
 /// Defines the symbols of a file and the handler that serves each.
@@ -73,6 +75,7 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
         link::SYMBOLS,
         locks::SYMBOLS,
         machine::SYMBOLS,
+        map::SYMBOLS,
         open::SYMBOLS,
         path::SYMBOLS,
         refuse::SYMBOLS,

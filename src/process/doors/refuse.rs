@@ -4,7 +4,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
-use libc::{FILE, dev_t, mode_t, off_t, pid_t};
+use libc::{FILE, dev_t, mode_t, pid_t};
 
 use crate::disk::Errno;
 use crate::process::descriptors::is_simulated;
@@ -15,12 +15,6 @@ use crate::process::world;
 use super::{Returned, answer, bytes, doors, note_outside, on_disk};
 
 doors! {
-    fn mmap(
-        at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t
-    ) -> *mut c_void = map;
-    fn mmap64(
-        at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: off_t
-    ) -> *mut c_void = map;
     fn fork() -> pid_t = process;
     fn posix_spawn(
         pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void,
@@ -84,21 +78,6 @@ fn refused_pointer<T>(call: &str, errno: c_int, failure: *mut T) -> Option<*mut 
     let errno = refusal(call, errno)?;
     set_errno(errno.0);
     Some(failure)
-}
-
-fn map(
-    door: &'static str,
-    _: *mut c_void,
-    _: usize,
-    _: c_int,
-    _: c_int,
-    fd: c_int,
-    _: off_t,
-) -> Option<*mut c_void> {
-    if !is_simulated(fd) {
-        return None;
-    }
-    refused_pointer(door, libc::ENODEV, libc::MAP_FAILED)
 }
 
 fn process(door: &'static str) -> Option<pid_t> {

@@ -1,0 +1,52 @@
+//! A file in memory, as engines map it.
+#![expect(unsafe_code, reason = "what a map shows may change under whoever looks")]
+
+use std::fs::File;
+use std::io::{Error, Result};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// The first page of a file in memory.
+pub(crate) struct Mapped(*mut libc::c_void);
+
+/// What is mapped at once.
+const PAGE: usize = 4096;
+
+impl Mapped {
+    /// Maps for reading.
+    pub(crate) fn of(file: &File) -> Result<Self> {
+        let (read, shared, fd) = (libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd());
+        // SAFETY: the kernel chooses the address.
+        let at = unsafe { libc::mmap(ptr::null_mut(), PAGE, read, shared, fd, 0) };
+        if at == libc::MAP_FAILED { Err(Error::last_os_error()) } else { Ok(Self(at)) }
+    }
+
+    /// The first bytes of what the map shows now.
+    pub(crate) fn first<const N: usize>(&self) -> [u8; N] {
+        assert!(N <= PAGE);
+        // SAFETY: the page is mapped until this is dropped.
+        unsafe { self.0.cast::<[u8; N]>().read_volatile() }
+    }
+
+    /// Asks for the right to write through the map.
+    pub(crate) fn unprotect(&self) -> Result<()> {
+        let both = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the page is mapped.
+        let done = unsafe { libc::mprotect(self.0, PAGE, both) };
+        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    }
+
+    /// Says that the page is not needed soon.
+    pub(crate) fn give_back(&self) -> Result<()> {
+        // SAFETY: the page is mapped.
+        let done = unsafe { libc::madvise(self.0, PAGE, libc::MADV_DONTNEED) };
+        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: it is mapped, and nothing points there any more.
+        unsafe { libc::munmap(self.0, PAGE) };
+    }
+}
