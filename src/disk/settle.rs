@@ -432,6 +432,7 @@ impl Pending {
         self.ragged.remove(&ino);
         self.sized.remove(&ino);
         self.touched.remove(&ino);
+        self.reserved.remove(&ino);
     }
 
     /// Takes what the log says about the content of an inode out of it.

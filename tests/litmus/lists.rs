@@ -191,6 +191,15 @@ const NEW_BLOCKS: &[Outcome] =
         s.contains('n') && !s.contains("n*4096")
     })];
 
+/// Space that was reserved beyond the end counts as unwritten until it is converted, with
+/// `dioread_lock` too; so a size over it may come first.
+const RESERVED: &[Outcome] = &[(
+    "an append into reserved space",
+    false,
+    "setup; write f 0 4096 o; fallocate f 0 8192 keep-size; body; append f 4096 n",
+    |s| s == "f=o*4096 .*4096",
+)];
+
 /// On btrfs, whose log tree holds what was synced and no more.
 const LOG_TREE: &[Outcome] = &[(
     "a synced rename, without an earlier create",
@@ -220,6 +229,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
         name if ORDERED.contains(&name) => {
             ask(zeros(UNREACHABLE), false);
             ask(REACHABLE, true);
+            ask(RESERVED, true);
         }
         "ext4-writeback" => ask(WRITEBACK, true),
         "ext4-journal" => ask(JOURNAL, false),
