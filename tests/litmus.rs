@@ -1,80 +1,87 @@
-//! The model of the disk against what real kernels leave behind.
+//! The model of the disk against what real kernels leave behind, and against what others found
+//! out about them.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "litmus/ace.rs"]
+mod ace;
+#[path = "litmus/lists.rs"]
+mod lists;
+#[path = "litmus/mutations.rs"]
+mod mutations;
+#[path = "litmus/real.rs"]
+mod real;
+#[path = "litmus/xfstests.rs"]
+mod xfstests;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crashpoint::disk::profile::Profile;
 use crashpoint::litmus::{Program, explore};
 
-/// One line of `truth.jsonl`.
-struct Seen {
-    fs: String,
-    program: String,
-    torn: bool,
-    states: BTreeSet<String>,
-}
-
+/// The folder of programs and observations.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/litmus")
 }
 
-fn truth() -> Vec<Seen> {
-    let text = std::fs::read_to_string(folder().join("truth.jsonl")).expect("the observations");
-    let read = |line: &str| {
-        let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-        let text = |key: &str| value[key].as_str().expect("a text").to_owned();
-        let lines = |state: &serde_json::Value| {
-            let lines = state["state"].as_array().expect("lines").iter();
-            lines.map(|line| line.as_str().expect("a line")).collect::<Vec<_>>().join("; ")
-        };
-        Seen {
-            fs: text("fs"),
-            program: text("program"),
-            torn: value["torn"].as_bool().expect("a flag"),
-            states: value["states"].as_array().expect("states").iter().map(lines).collect(),
-        }
-    };
-    text.lines().map(read).collect()
-}
-
-fn profile(fs: &str) -> Profile {
-    let name = match fs {
-        "ext4,dioread_lock" => "ext4-dioread-lock",
-        "ext4,nodelalloc" => "ext4-nodelalloc",
-        "ext4,data=writeback" => "ext4-writeback",
-        "ext4,data=journal" => "ext4-journal",
-        other => other,
-    };
-    Profile::by_name(name).expect("a profile for each file system")
-}
-
+/// The program of a file.
 fn program(name: &str) -> Program {
     let text = std::fs::read_to_string(folder().join(format!("{name}.litmus"))).expect("a program");
     Program::parse(&text).expect("it parses")
 }
 
+/// A program on one line.
+fn inline(text: &str) -> Program {
+    Program::parse(&text.replace("; ", "\n")).expect("it parses")
+}
+
+/// The states of a program, each as one line.
 fn allowed(program: &Program, profile: &Profile, tear: bool) -> BTreeSet<String> {
     let states = explore(program, profile, tear).expect("it runs");
     states.into_iter().map(|state| state.state.join("; ")).collect()
 }
 
 #[test]
-fn every_state_that_a_real_kernel_left_is_allowed() {
-    let mut missing = Vec::new();
-    let mut extra: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for seen in truth() {
-        let allowed = allowed(&program(&seen.program), &profile(&seen.fs), seen.torn);
-        for state in seen.states.difference(&allowed) {
-            missing.push(format!("{} {} torn={}: {state}", seen.fs, seen.program, seen.torn));
-        }
-        for state in allowed.difference(&seen.states).filter(|_| !seen.torn) {
-            extra.entry((seen.program.clone(), seen.fs.clone())).or_default().push(state.clone());
-        }
-    }
-    for ((program, fs), states) in &extra {
-        for state in states {
-            println!("extra {program:20} {fs:20} {state}");
-        }
-    }
-    assert!(missing.is_empty(), "{}", missing.join("\n"));
+fn a_program_whose_call_fails_names_its_line() {
+    let program = inline("setup; creat f; body; creat g; creat f");
+    let error = explore(&program, &Profile::POSIX, false).expect_err("f exists");
+    assert_eq!(error.to_string(), "line 5, column 1: the call fails with EEXIST");
+}
+
+#[test]
+fn a_state_carries_the_fewest_relaxations_that_explain_it() {
+    let names = |profile: &Profile, text: &str, state: &str| {
+        let states = explore(&inline(text), profile, false).expect("it runs");
+        let found = states.into_iter().find(|found| found.state.join("; ") == state);
+        let relaxations = found.expect("the state is allowed").relaxations;
+        relaxations.iter().map(|relaxation| relaxation.name()).collect::<Vec<_>>().join(" ")
+    };
+    let (ext4, posix) = (Profile::EXT4, Profile::POSIX);
+    let append = "setup; write f 0 4096 o; body; append f 4096 n";
+    assert_eq!(names(&ext4, append, "f=o*4096 n*4096"), "");
+    assert_eq!(names(&ext4, append, "f=o*4096"), "");
+    assert_eq!(
+        names(&ext4, append, "f=o*4096 .*4096"),
+        "lost-unsynced-data size-before-data zero-tail"
+    );
+    let replace = "setup; write f 0 9 o; body; write t 0 9 n; rename t f; mark m";
+    assert_eq!(names(&ext4, replace, "f=; mark:m"), "lost-unsynced-data metadata-overtakes-data");
+    let late = "setup; write f 0 9 o; body; creat g; write f 0 9 n; mark m";
+    assert_eq!(
+        names(&ext4, late, "f=n*9; mark:m"),
+        "lost-unsynced-data overwrite-overtakes-metadata"
+    );
+    let two = "setup; write f 0 8192 o; body; write f 0 4096 a; write f 4096 4096 b; mark m";
+    assert_eq!(names(&ext4, two, "f=o*4096 b*4096; mark:m"), "lost-unsynced-data data-reorder");
+    let synced = "body; creat f; fsync f; mark m";
+    assert_eq!(names(&posix, synced, "mark:m"), "lost-unsynced-data dirent-lost-after-file-fsync");
+    let renamed = "setup; write f 0 9 o; body; rename f g; fdatasync g; mark m";
+    assert_eq!(names(&ext4, renamed, "f=o*9; mark:m"), "lost-unsynced-data fdatasync-drops-rename");
+    assert_eq!(
+        names(&posix, "setup; creat f; body; rename f g; mark m", "f=; g=; mark:m"),
+        "lost-unsynced-data nonatomic-rename"
+    );
+    assert_eq!(
+        names(&posix, "body; creat f; creat g; mark m", "g=; mark:m"),
+        "lost-unsynced-data dirop-reorder"
+    );
 }

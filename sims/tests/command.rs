@@ -220,21 +220,12 @@ fn the_list_names_sims_promises_and_profiles() {
                        P3: LevelDB 195, Redis 10737, RocksDB 10573
 
         Profiles
-          posix             each block, size and directory entry is lost or kept on its
-                            own; fsync covers a file's content or a directory's entries,
-                            no more
-          tail-prefix       a file loses only the last of its unsynced changes, the
-                            namespace only the last of its own; fsync of a file covers
-                            its name
-          ext4              names and sizes change in order, data of new blocks follows
-                            later: a new size may come back over zeros, a renamed file
-                            empty; fsync covers all names so far
-          ext4-writeback    as ext4, but what a truncation cut off inside a block may
-                            come back when the file grows again
-          ext4-dioread-lock as ext4, but a size over new blocks waits for their data;
-                            within the last block it does not
-          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites go
-                            at any time
+          posix             each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
+          tail-prefix       a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
+          ext4              names and sizes change in order, data of new blocks follows later: a new size may come back over zeros, a renamed file empty; fsync covers all names so far
+          ext4-writeback    as ext4, but the data of new blocks comes in any order, and what a truncation cut off inside a block may come back when the file grows again
+          ext4-dioread-lock as ext4, but a size over new blocks waits for their data; within the last block it does not
+          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites go at any time
           ext4-journal      everything changes in order, block by block
           xfs               names and truncations change in order, a size never grows
                             before its data; a renamed file may be empty; fsync covers

@@ -30,6 +30,28 @@
 //! sync call makes durable ([`profile::SyncRule`]). A cut that lacks what another cut needs is
 //! raised until it has it.
 //!
+//! On a file system with a journal one of the groups is the *log*: all changes of names, and the
+//! sizes and holes that the calls themselves log. It is cut once, so these changes are kept in
+//! their order. Data stands in a group for each block, and falls into three classes:
+//!
+//! 5. An *overwrite* of a block that the medium has goes at any time, before or after all else,
+//!    and tears.
+//! 6. The *first data in a hole* or in a reserved extent is found through a mapping, which is
+//!    logged when the block is written back: so it needs the log as it was when it was written,
+//!    and the pages of the file before it, since write-back goes through a file in their order.
+//!    It is found whole, or as zeros.
+//! 7. *Past the end* there is also the size. Where a profile logs it before the data counts as
+//!    written, the new blocks may be found as zeros (outcome *size before data*); where it waits,
+//!    they may not. A size that grows within a block that the medium has is logged by the call,
+//!    or, on xfs, when the data has been written.
+//!
+//! A truncation downwards is two things: a record of the log with the size and the holes, and an
+//! overwrite of the block that it cuts into by zeros. The zeros may be there before the size, and
+//! so may what is appended behind them; ext4 keeps the size only together with the zeros, but not
+//! with `data=writeback`.
+//!
+//! Which surprises a crash state needs has names: see [`relax::Relaxation`].
+//!
 //! A version of a block is the page as the cache held it then, with all earlier writes into
 //! it: a page goes out whole, so two overwrites of one block never come back in the wrong order
 //! (Ferrite, definition 7; GenMC's `pord-owr-sbl`). A torn block may mix two versions that do
@@ -41,6 +63,25 @@
 //!   and each entry is a group of its own, with every version that it ever had.
 //! - `tail-prefix`: a file loses only the last of its changes, data and size alike, and never
 //!   gets a hole; all entries of the file system are one group.
+//! - `ext4`, `ext4-dioread-lock`, `ext4-nodelalloc`, `ext4-writeback`, `ext4-journal`: one log.
+//!   They differ in when a new size and a new block are logged, and in what the log waits for.
+//! - `xfs`: one log; no size before its data.
+//! - `btrfs`: one log, and data that is published with it: a write is found whole, after all that
+//!   was logged before it. A sync takes its file out of the log, past what came before.
+//!
+//! They are values ([`profiles`]). Each was held against what Linux 6.18 was seen to leave of 31
+//! programs: all that was seen is allowed, and what else is allowed has its reason written beside
+//! it (`tests/litmus/kept.txt`). Where papers and observation differ, observation won: an append
+//! whose size came first reads as zeros over whole new blocks on ext4 today; `fsync` of a directory
+//! forces ext4's whole journal, but leaves what is in new sub-directories unsafe on xfs and btrfs;
+//! `fdatasync` of a renamed file leaves the rename pending on ext4, and not on xfs and btrfs.
+//!
+//! Disputed, and settled by the stricter reading unless a profile is built that says otherwise: the
+//! order in which unwritten extents of one file count as written on ext4 (in the order of their
+//! pages; leave out `EXTEND` and `FILL` on [`profile::On::Lower`] for any), the order of far-apart
+//! writes to one file on btrfs (as they were made; `data: Home::Own` for any), and whether a rename
+//! that replaces a file waits for its data on btrfs (it does; leave out `Replace` on
+//! [`profile::On::File`]).
 //!
 //! # The rules, call by call
 //!
@@ -49,7 +90,7 @@
 //!   appended, 4096 found); new data beyond an old size is not seen. The size may stop at each
 //!   end of a block in between.
 //! - **overwrite**: any time, before or after all else (Ferrite, definition 7; GenMC's
-//!   `pord-crowr-ooo`).
+//!   `pord-crowr-ooo`), but on `tail-prefix`, `ext4-journal` and `btrfs`.
 //! - **truncate down**: a size; zeros over the rest of the last block that stays; holes for the
 //!   blocks behind it. On `posix` these are independent, so the zeros, and what is appended
 //!   behind them, may be kept while the size is lost, as ext4 and xfs of Linux 6.18 were seen
@@ -66,7 +107,8 @@
 //!   none, so neither does a crash state.
 //! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
 //!   crash state is made for their sake.
-//! - **fsync, fdatasync of a file**: all of its data and its size. On `posix` not its name
+//! - **fsync, fdatasync of a file**: all of its data and its size, and on file systems with a
+//!   log everything that was logged before what it needs. On `posix` not its name
 //!   (fsync(2): "does not necessarily ensure that the entry in the directory containing the file
 //!   has also reached disk"). On `tail-prefix` all entries up to the last that names it.
 //! - **fsync of a directory**: its entries; on `posix` not the directory's own name, nor what is
@@ -83,11 +125,12 @@
 //!
 //! # Not modelled yet
 //!
-//! The file systems by name (ext4, xfs, btrfs); blocks of garbage behind a new size (ext4 with
-//! `data=writeback`); a rename that replaces a file leaving neither of the two at the new name;
-//! a page that is evicted after a failed sync, which makes the old data visible without a
-//! crash; tears of more than one block, or of a block that the kernel was writing back on its
-//! own; the device as a cache of its own (`O_DIRECT`); extended attributes; bit rot.
+//! Blocks of garbage behind a new size (ext4 with `data=writeback` and `dioread_lock`); blocks of
+//! other sizes than 4096 bytes; journal commits by their timer (a crash may come before or after any
+//! of them, so the time matters to no state, but to how likely it is); a rename that replaces a file
+//! leaving neither of the two at the new name; a page that is evicted after a failed sync, which
+//! makes the old data visible without a crash; tears of more than one block; the device as a cache
+//! of its own (`O_DIRECT`); extended attributes; bit rot.
 
 mod block;
 pub mod content;

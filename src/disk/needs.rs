@@ -30,6 +30,10 @@ impl Pending {
                 On::Log => needs.extend(require(self.newest(&GroupId::Log))),
                 On::Size => needs.extend(self.newest_of(cause.ino, Aspect::Size)),
                 On::Block => needs.extend(self.wrote(class, cause)),
+                // Reserved blocks count as unwritten until they are converted.
+                On::First if class == Class::Reach && self.is_reserved(cause) => {
+                    needs.extend(in_turn(self.lower_or_unwritten(cause)));
+                }
                 On::First => needs.extend(require(self.first(cause))),
                 On::Lower => needs.extend(in_turn(self.lower(cause))),
                 On::LowerOrUnwritten => needs.extend(in_turn(self.lower_or_unwritten(cause))),
@@ -62,6 +66,12 @@ impl Pending {
         let (ino, block) = (cause.ino, cause.block?);
         let (seq, home) = self.blocks.get(&(ino, block))?.first(self.is_mapped(ino, block))?;
         Some((self.home(home, GroupId::Block(ino, block), ino), seq))
+    }
+
+    /// Whether a block was reserved before it was written.
+    fn is_reserved(&self, cause: &Cause) -> bool {
+        let reserved = self.reserved.get(&cause.ino).into_iter().flatten();
+        cause.block.is_some_and(|block| reserved.into_iter().any(|range| range.contains(&block)))
     }
 
     /// Whether the medium has a page of this block.

@@ -41,6 +41,9 @@ pub struct Pending {
     pub(super) touched: BTreeMap<Ino, u64>,
     /// Entries that a piece outside their own group changed last: a directory's rename.
     pub(super) moved: BTreeMap<(Ino, Name), (GroupId, u64)>,
+    /// Blocks of files that were reserved by `fallocate` and not written at that time, where the
+    /// profile treats them otherwise than holes.
+    pub(super) reserved: BTreeMap<Ino, Vec<std::ops::Range<u64>>>,
     /// The two pieces of each rename that is not atomic: each names the other.
     pub(super) halves: BTreeMap<u64, u64>,
     /// Pending changes of names whose file was synced since.
@@ -98,6 +101,7 @@ impl Pending {
             sized: BTreeMap::new(),
             touched: BTreeMap::new(),
             moved: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             halves: BTreeMap::new(),
             synced_names: BTreeMap::new(),
             constrained: BTreeSet::new(),
@@ -289,6 +293,11 @@ impl Pending {
     fn allocate(&mut self, ino: Ino, (offset, length): (u64, u64), what: Allocation, at: Time) {
         let Some(content) = self.content(ino) else { return };
         let (old, end) = (content.size(), offset.saturating_add(length));
+        if what != Allocation::Punch && self.profile.asks(Class::Reach, On::First) {
+            let blocks = offset / PAGE as u64..end.div_ceil(PAGE as u64);
+            self.reserved.entry(ino).or_default().push(blocks);
+        }
+        let Some(content) = self.content(ino) else { return };
         let zeroes = matches!(what, Allocation::Punch | Allocation::Zero);
         let grows = matches!(what, Allocation::Extend | Allocation::Zero);
         let parts = if zeroes { zeroed(content, offset, end) } else { Vec::new() };

@@ -159,13 +159,13 @@ impl Profile {
     /// zeros all the same, since `dioread_nolock` still makes blocks unwritten at first.
     pub const EXT4_WRITEBACK: Self = Self {
         name: "ext4-writeback",
-        promise: "as ext4, but what a truncation cut off inside a block may come back when the \
-                  file grows again",
+        promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
+                  cut off inside a block may come back when the file grows again",
         needs: &[
             FILL_LOG,
             FILL_LOWER,
+            // Not behind the pages before it: GenMC's `pwbk-appapp-sfl` is reachable.
             EXTEND_LOG,
-            EXTEND_LOWER,
             need(Class::Reach, On::Log),
             need(Class::Reach, On::LowerOrUnwritten),
         ],

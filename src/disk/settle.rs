@@ -121,7 +121,7 @@ impl Pending {
             }
             let settled = &group.pieces()[..group.before(limit + 1)];
             let needs = settled.iter().flat_map(Piece::needs);
-            for need in needs.filter(|need| !need.or_nothing && !(ranged && need.in_turn)) {
+            for need in needs.filter(|need| !(need.or_nothing || ranged && need.in_turn)) {
                 if limits.get(&need.group).is_none_or(|limit| *limit < need.seq) {
                     limits.insert(need.group.clone(), need.seq);
                     open.push(need.group.clone());
@@ -432,6 +432,7 @@ impl Pending {
         self.ragged.remove(&ino);
         self.sized.remove(&ino);
         self.touched.remove(&ino);
+        self.reserved.remove(&ino);
     }
 
     /// Takes what the log says about the content of an inode out of it.

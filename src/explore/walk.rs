@@ -133,8 +133,9 @@ struct Walk<'a, S: Sim> {
     /// Digests of recoveries that had crashes placed in them.
     nested: BTreeSet<Digest>,
     judge: Judge<S>,
-    /// The disk that the log began with.
-    origin: Tree,
+    /// The disk that the log began with, unless something was pending on it: another file system
+    /// would have left that in another way.
+    origin: Option<Tree>,
     pending: Pending,
     log: &'a [u8],
 }
@@ -161,7 +162,7 @@ pub(crate) fn walk<S: Sim>(
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
         judge,
-        origin: pending.live().clone(),
+        origin: pending.is_empty().then(|| pending.live().clone()),
         pending,
         log,
     };
@@ -366,12 +367,13 @@ impl<S: Sim> Walk<'_, S> {
     ) -> Result<Failure, Stop> {
         let Left::Fate(fate) = &crashed.left else { return Ok(failure) };
         let muted = explorer.request.muted.is_some();
-        if muted || self.line.depth > 0 || !explorer.wants_verdict(&failure) {
+        let Some(origin) = self.origin.as_ref().filter(|_| !muted) else { return Ok(failure) };
+        if !explorer.wants_verdict(&failure) {
             return Ok(failure);
         }
         let scene = Scene {
             log: self.log,
-            origin: &self.origin,
+            origin,
             point: crashed.point,
             judge: &self.judge,
             then,

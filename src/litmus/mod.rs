@@ -47,24 +47,26 @@ pub fn explore(
     profile: &Profile,
     tear: bool,
 ) -> Result<Vec<State>, LitmusError> {
-    let mut disk = Disk::new(Tree::new());
-    for line in &program.setup {
-        run(&mut disk, line)?;
-    }
-    let mut tree = disk.into_tree();
-    tree.drop_unreachable();
     let watch = Watch {
-        pending: Pending::new(tree.clone(), profile),
+        pending: Pending::new(Tree::new(), profile),
         tear,
+        quiet: true,
         marks: Vec::new(),
         looked: BTreeSet::new(),
         states: BTreeMap::new(),
         overflow: false,
     };
     let watch = Shared(Arc::new(Mutex::new(watch)));
-    watch.with(Watch::look);
-    let mut disk = Disk::new(tree);
+    let mut disk = Disk::new(Tree::new());
     disk.set_journal(Box::new(watch.clone()));
+    for line in &program.setup {
+        run(&mut disk, line)?;
+    }
+    disk.sync_all();
+    watch.with(|watch| {
+        watch.quiet = false;
+        watch.look();
+    });
     for line in &program.body {
         match &line.op {
             Op::Mark(name) => watch.with(|watch| watch.mark(name)),
@@ -145,6 +147,8 @@ fn with(
 struct Watch {
     pending: Pending,
     tear: bool,
+    /// Set while what happens is durable before the program begins.
+    quiet: bool,
     marks: Vec<String>,
     /// Fingerprints of the fates since the last mark.
     looked: BTreeSet<u64>,
@@ -204,7 +208,9 @@ impl Journal for Shared {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
         self.with(|watch| {
             watch.pending.apply(effect, at);
-            watch.look();
+            if !watch.quiet {
+                watch.look();
+            }
         });
     }
 }

@@ -212,3 +212,38 @@ fn keep_size(words: &[Word]) -> Result<bool, TextError> {
         [word, ..] => Err(TextError::new(word.column, "expected `keep-size` or nothing")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn wrong(text: &str, line: usize, column: usize, message: &str) {
+        let error = Program::parse(text).expect_err("it is wrong");
+        assert_eq!((error.line, error.error.column), (line, column), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+
+    #[test]
+    fn a_program_reads_its_sections_and_skips_comments() {
+        let text = "# c\nsetup\n  write f 0 10 o # x\nbody\n  append f 5 n\n  mark m\n";
+        let program = Program::parse(text).expect("it parses");
+        assert_eq!(program.setup.len(), 1);
+        let append = Op::Append { path: b"f".to_vec(), length: 5, fill: b'n' };
+        assert_eq!(program.body[0], Line { number: 5, column: 3, op: append });
+        assert_eq!(program.body[1].op, Op::Mark("m".into()));
+    }
+
+    #[test]
+    fn a_wrong_program_names_line_and_word() {
+        wrong("body\n  wriet f 0 1 n", 2, 3, "no op `wriet`");
+        wrong("body\n  write f 0 1", 2, 3, "PATH OFFSET LENGTH FILL");
+        wrong("body\n  write f zero 1 n", 2, 11, "a number");
+        wrong("body\n  write f 0 1 nn", 2, 15, "one letter");
+        wrong("body\n  fallocate f 0 1 keep", 2, 19, "keep-size");
+        wrong("creat f", 1, 1, "before the first op");
+        wrong("setup\n creat f", 2, 1, "no `body`");
+        wrong("body\nsetup\n", 2, 1, "once and first");
+        wrong("", 1, 1, "no `body`");
+    }
+}

@@ -1,0 +1,167 @@
+//! Each rule of the model is noticed when it breaks: one rule of one profile is changed, and some
+//! check of this folder must tell.
+
+use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+
+use crate::{ace, lists, real, xfstests};
+
+/// The profile without one of its needs.
+fn without(profile: &Profile, of: Class, on: On) -> Profile {
+    let gone = Need { of, on };
+    assert!(profile.needs.contains(&gone), "{} has no {gone:?}", profile.name);
+    let rest: Vec<Need> = profile.needs.iter().copied().filter(|need| *need != gone).collect();
+    Profile { needs: Box::leak(rest.into_boxed_slice()), ..*profile }
+}
+
+/// The profile with one need more.
+fn with(profile: &Profile, of: Class, on: On) -> Profile {
+    let all = [profile.needs, &[Need { of, on }]].concat();
+    Profile { needs: Box::leak(all.into_boxed_slice()), ..*profile }
+}
+
+const EXT4: Profile = Profile::EXT4;
+const LOCK: Profile = Profile::EXT4_DIOREAD_LOCK;
+const NODELALLOC: Profile = Profile::EXT4_NODELALLOC;
+const WRITEBACK: Profile = Profile::EXT4_WRITEBACK;
+const JOURNAL: Profile = Profile::EXT4_JOURNAL;
+const XFS: Profile = Profile::XFS;
+const BTRFS: Profile = Profile::BTRFS;
+const POSIX: Profile = Profile::POSIX;
+
+/// What is broken, and the profile with it.
+fn mutations() -> Vec<(&'static str, Profile)> {
+    let file = EXT4.fsync_file;
+    let dir = EXT4.fsync_directory;
+    vec![
+        ("ext4: a new block is there before what was logged before it", {
+            without(&EXT4, Class::Extend, On::Log)
+        }),
+        ("ext4: data in a hole is there before what was logged", {
+            without(&EXT4, Class::Fill, On::Log)
+        }),
+        ("ext4: new blocks come in any order", without(&EXT4, Class::Extend, On::Lower)),
+        ("ext4: blocks in a hole come in any order", without(&EXT4, Class::Fill, On::Lower)),
+        ("ext4: a new size is there before what was logged", {
+            without(&EXT4, Class::Reach, On::Log)
+        }),
+        ("ext4: a new size is there before overwrites below it", {
+            without(&EXT4, Class::Reach, On::LowerOrUnwritten)
+        }),
+        ("ext4: a truncation is there before its zeros", without(&EXT4, Class::Resize, On::Block)),
+        ("ext4: a new size waits for its data", with(&EXT4, Class::Reach, On::First)),
+        ("ext4: a size in a block waits for its data", with(&EXT4, Class::Grow, On::Block)),
+        ("ext4: an overwrite waits for the log", with(&EXT4, Class::Overwrite, On::Log)),
+        ("ext4: a renamed file waits for its data", with(&EXT4, Class::Replace, On::File)),
+        ("ext4: sizes leave the log", Profile { grow: Home::Own, ..EXT4 }),
+        ("ext4: truncations leave the log", Profile { resize: Home::Own, ..EXT4 }),
+        ("ext4: names leave the log", Profile { entry: Home::Own, ..EXT4 }),
+        ("ext4: holes leave the log", Profile { hole: Home::Own, ..EXT4 }),
+        ("ext4: new blocks are allocated by the call", {
+            Profile { fresh: Home::Log, reach: Home::Log, ..EXT4 }
+        }),
+        ("ext4: a rename is two", Profile { atomic_rename: false, entry: Home::Own, ..EXT4 }),
+        (
+            "ext4: fsync leaves data",
+            Profile { fsync_file: SyncRule { data: false, ..file }, ..EXT4 },
+        ),
+        ("ext4: fsync leaves the size", {
+            Profile { fsync_file: SyncRule { size: false, ..file }, ..EXT4 }
+        }),
+        ("ext4: fsync leaves names", {
+            let rule = SyncRule { names: false, touched: false, ..file };
+            Profile { fsync_file: rule, ..EXT4 }
+        }),
+        ("ext4: fdatasync covers renames", Profile { fdatasync_file: file, ..EXT4 }),
+        ("ext4: fdatasync leaves data", {
+            let rule = SyncRule { data: false, ..EXT4.fdatasync_file };
+            Profile { fdatasync_file: rule, ..EXT4 }
+        }),
+        ("ext4: fdatasync leaves the size", {
+            let rule = SyncRule { size: false, ..EXT4.fdatasync_file };
+            Profile { fdatasync_file: rule, ..EXT4 }
+        }),
+        ("ext4: fsync of a directory stops at its last change", {
+            Profile { fsync_directory: SyncRule { log: false, ..dir }, ..EXT4 }
+        }),
+        ("ext4: new blocks tear", {
+            let tear = TearRule { classes: POSIX.tear.classes, ..EXT4.tear };
+            Profile { tear, ..EXT4 }
+        }),
+        ("ext4: blocks tear at their ends alone", {
+            Profile { tear: TearRule { suffix: false, ..EXT4.tear }, ..EXT4 }
+        }),
+        ("ext4: sectors have 4096 bytes", {
+            Profile { tear: TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }
+        }),
+        ("dioread-lock: a new size does not wait", without(&LOCK, Class::Reach, On::First)),
+        ("nodelalloc: an overwrite needs no block", {
+            without(&NODELALLOC, Class::Overwrite, On::First)
+        }),
+        ("nodelalloc: overwrites are logged", Profile { data: Home::Log, ..NODELALLOC }),
+        ("writeback: a truncation waits for its zeros", {
+            with(&WRITEBACK, Class::Resize, On::Block)
+        }),
+        ("writeback: new blocks come in order", with(&WRITEBACK, Class::Extend, On::Lower)),
+        ("journal: overwrites are not logged", Profile { data: Home::Own, ..JOURNAL }),
+        ("xfs: a size in a block is there before its data", {
+            without(&XFS, Class::Grow, On::Block)
+        }),
+        ("xfs: a size over new blocks is there before them", {
+            without(&XFS, Class::Reach, On::Block)
+        }),
+        ("xfs: fdatasync leaves renames", {
+            Profile { fdatasync_file: EXT4.fdatasync_file, ..XFS }
+        }),
+        ("xfs: fsync of a directory covers the whole log", {
+            Profile { fsync_directory: dir, ..XFS }
+        }),
+        ("btrfs: a write is there in part", Profile { whole_writes: false, ..BTRFS }),
+        ("btrfs: a replacing rename waits for nothing", {
+            without(&BTRFS, Class::Replace, On::File)
+        }),
+        ("btrfs: an overwrite is there before the log", {
+            without(&BTRFS, Class::Overwrite, On::Log)
+        }),
+        ("btrfs: fsync covers what was done before to others", {
+            Profile { fsync_file: SyncRule { alone: false, ..BTRFS.fsync_file }, ..BTRFS }
+        }),
+        ("posix: a rename is one", Profile { atomic_rename: true, ..POSIX }),
+        ("posix: fsync covers names", {
+            Profile { fsync_file: SyncRule { names: true, ..POSIX.fsync_file }, ..POSIX }
+        }),
+        ("posix: a size waits for its block", with(&POSIX, Class::Reach, On::Block)),
+    ]
+}
+
+/// A check: its name, and what it finds wrong with a profile.
+type Check = (&'static str, fn(&Profile) -> Vec<String>);
+
+const CHECKS: [Check; 4] = [
+    ("real kernels", real::differences),
+    ("Ferrite and GenMC", lists::differences),
+    ("xfstests", xfstests::differences),
+    ("ACE", ace::differences),
+];
+
+#[test]
+fn every_rule_that_is_broken_is_noticed() {
+    for (check, differences) in CHECKS {
+        let wrong: Vec<String> = Profile::all().iter().flat_map(differences).collect();
+        assert!(wrong.is_empty(), "{check}: {}", wrong.join("\n"));
+    }
+    let mut unnoticed = Vec::new();
+    let mutations = mutations();
+    assert!(mutations.len() >= 20);
+    for (name, broken) in &mutations {
+        let noticed: Vec<&str> = CHECKS
+            .iter()
+            .filter(|(_, differences)| !differences(broken).is_empty())
+            .map(|(check, _)| *check)
+            .collect();
+        println!("{name:60} {}", noticed.join(", "));
+        if noticed.is_empty() {
+            unnoticed.push(*name);
+        }
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:#?}");
+}
