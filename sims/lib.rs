@@ -1,5 +1,6 @@
 //! The registry of sims: one line each.
 
+pub mod aof;
 pub mod append_log;
 pub mod engines;
 pub mod toy;
@@ -15,7 +16,13 @@ const CANARY: &str = "no-dir-sync-after-rename";
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
     Registry {
-        sims: vec![sim::<append_log::AppendLog>(), sim::<toy::ToySim<0>>()],
+        sims: vec![
+            sim::<append_log::AppendLog>(),
+            sim::<aof::Aof<aof::Always>>(),
+            sim::<aof::Aof<aof::EverySec>>(),
+            sim::<aof::Aof<aof::No>>(),
+            sim::<toy::ToySim<0>>(),
+        ],
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),
     }

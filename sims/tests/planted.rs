@@ -4,8 +4,8 @@
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, find};
-use sims::append_log;
 use sims::toy::{self, ToySim};
+use sims::{aof, append_log};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 36;
@@ -23,6 +23,11 @@ fn each_bug_of_the_toy_is_found() {
 #[test]
 fn each_bug_of_the_append_logs_origin_is_found() {
     each_is_found(&append_log::planted());
+}
+
+#[test]
+fn each_bug_of_the_keyspaces_origin_is_found() {
+    each_is_found(&aof::planted());
 }
 
 fn each_is_found(entries: &[Entry]) {

@@ -15,6 +15,7 @@ use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
+use crate::oracle::model::Model;
 use crate::sim::Sim;
 use crate::time::Time;
 
@@ -33,6 +34,9 @@ pub(crate) const DOWN: Duration = Duration::from_secs(1);
 const NESTED_SHARE: u64 = 12;
 /// A process may die behind each of the first pages of a long write.
 const PARTIAL_WRITES: usize = 8;
+/// Nanoseconds in which a model's deadlines are taken not to pass: what calls take. Sleeps are
+/// longer.
+const INSTANT: u64 = 10_000_000;
 /// How many crash points are passed between two progress frames.
 const PROGRESS_EVERY: u64 = 64;
 
@@ -104,8 +108,9 @@ impl Point {
 struct Walk<'a, S: Sim> {
     line: &'a Line,
     calls: Calls,
-    /// States that were judged, with the kind of crash and the bound they were judged by.
-    judged: BTreeSet<(Digest, CrashKind, (u64, usize))>,
+    /// States that were judged, with the kind of crash and the bound they were judged by, and where
+    /// the answer hangs on the time, when.
+    judged: BTreeSet<(Digest, CrashKind, (u64, usize), u64)>,
     /// Recoveries that may be spent on this log, and the points they are spread over.
     allowance: u64,
     points: u64,
@@ -294,7 +299,8 @@ impl<S: Sim> Walk<'_, S> {
     ) -> Result<(), Stop> {
         let crash = (crashed.kind, crashed.point.at);
         let bound = self.judge.bound(crash.0, crash.1);
-        if !self.judged.insert((digest, crash.0, bound)) {
+        let instant = if S::Model::TIMED { crash.1.0 / INSTANT } else { 0 };
+        if !self.judged.insert((digest, crash.0, bound, instant)) {
             return Ok(());
         }
         explorer.states.insert(digest);

@@ -1,0 +1,1 @@
+//! The published crate under the same sim.
