@@ -263,7 +263,7 @@ planted! {
     HalfRecordKept "k11-half-record-kept" Always half_record_kept;
     SnapshotNameNotSynced "k12-snapshot-name-not-synced" Always snapshot_name_not_synced;
     LogNameNotSynced "k13-log-name-not-synced" Always log_name_not_synced;
-    FailedSyncForgiven "k14-failed-sync-forgiven" Always failed_sync_forgiven;
+    FailedSyncForgiven "k14-failed-sync-forgiven" EverySec failed_sync_forgiven;
     TickForgotten "tick-forgotten" EverySec tick_forgotten;
     ExpiryNotLogged "expiry-not-logged" Always expiry_not_logged;
     LogCutFirst "log-cut-first" Always log_cut_first;

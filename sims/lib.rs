@@ -15,14 +15,19 @@ const CANARY: &str = "no-dir-sync-after-rename";
 
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
+    #[cfg_attr(not(feature = "origins"), expect(unused_mut, reason = "origins are added"))]
+    let mut sims = vec![
+        sim::<append_log::AppendLog>(),
+        sim::<aof::Aof<aof::Always>>(),
+        sim::<aof::Aof<aof::EverySec>>(),
+        sim::<aof::Aof<aof::No>>(),
+        sim::<toy::ToySim<0>>(),
+    ];
+    // They break promises: a run of them is not expected to pass.
+    #[cfg(feature = "origins")]
+    sims.extend(aof::origin::sims());
     Registry {
-        sims: vec![
-            sim::<append_log::AppendLog>(),
-            sim::<aof::Aof<aof::Always>>(),
-            sim::<aof::Aof<aof::EverySec>>(),
-            sim::<aof::Aof<aof::No>>(),
-            sim::<toy::ToySim<0>>(),
-        ],
+        sims,
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),
     }

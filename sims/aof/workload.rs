@@ -116,7 +116,28 @@ fn step() -> impl Strategy<Value = Step<AofOp>> {
     prop_oneof![14 => op.prop_map(Step::Op), 1 => Just(Step::Reopen)]
 }
 
-/// Workloads of up to so many steps.
+/// A command on a key that has just expired.
+fn burst() -> impl Strategy<Value = Vec<Step<AofOp>>> {
+    let pair = prop_oneof![
+        key("n").prop_map(|key| [AofOp::Incr(key.clone(), 5), AofOp::Incr(key, 2)]),
+        key("s").prop_map(|key| {
+            [AofOp::Set(key.clone(), b"old".to_vec(), None), AofOp::Append(key, b"new".to_vec())]
+        }),
+        key("l").prop_map(|key| {
+            let push = |item: &[u8]| AofOp::Push(Side::Right, key.clone(), vec![item.to_vec()]);
+            [push(b"old"), push(b"new")]
+        }),
+    ];
+    (pair, any::<bool>()).prop_map(|([first, second], saved)| {
+        let expire = first.key().map(|key| AofOp::Expire(key.clone(), STEP + STEP / 2));
+        let save = saved.then_some(AofOp::Save);
+        let steps = [Some(first), expire, save, Some(AofOp::Wait(2 * STEP)), Some(second)];
+        steps.into_iter().flatten().map(Step::Op).collect()
+    })
+}
+
+/// Workloads of up to so many steps, and a burst more.
 pub(super) fn workload(steps: usize) -> BoxedStrategy<Vec<Step<AofOp>>> {
-    vec(step(), 1..=steps.max(1)).boxed()
+    let some = prop_oneof![24 => step().prop_map(|step| vec![step]), 1 => burst()];
+    vec(some, 1..=steps.max(1)).prop_map(|some| some.concat()).boxed()
 }

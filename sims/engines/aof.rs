@@ -78,6 +78,9 @@ mod scan;
 mod snapshot;
 mod value;
 
+#[cfg(test)]
+mod crash_images;
+
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};

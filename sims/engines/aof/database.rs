@@ -47,8 +47,6 @@ pub struct Database {
     last_sync: Option<Instant>,
     size_at_last_rewrite: u64,
     rewrites_total: u64,
-    /// The last snapshot of this process.
-    saved: Option<Name>,
     bugs: Bugs,
 }
 
@@ -87,7 +85,6 @@ impl Database {
             last_sync: None,
             size_at_last_rewrite: 0,
             rewrites_total: 0,
-            saved: None,
             bugs,
         };
         match in_order {
@@ -243,7 +240,6 @@ impl Database {
         }
         self.log = log;
         self.log()?.covered = Some((name, end));
-        self.saved = Some(name);
         Ok(())
     }
 
@@ -290,7 +286,7 @@ impl Database {
     fn replace(&mut self) -> Result<RewriteStats, AofError> {
         let bugs = self.bugs;
         let now = if self.keyspace.has_deadlines() { unix_millis() } else { 0 };
-        let follows = self.saved.filter(|_| bugs.rewrite_follows_snapshot);
+        let follows = if bugs.rewrite_follows_snapshot { self.snapshot_there()? } else { None };
         let keyspace = std::mem::take(&mut self.keyspace);
         let mut keys = 0;
         let installed = self.install(follows, &mut |put| {
@@ -309,6 +305,15 @@ impl Database {
         let bytes = self.log()?.len;
         self.size_at_last_rewrite = bytes;
         Ok(RewriteStats { keys, bytes })
+    }
+
+    /// The planted K2b: the snapshot that happens to be there.
+    fn snapshot_there(&self) -> Result<Option<Name>, AofError> {
+        let name = |bytes: Vec<u8>| {
+            let crc = crc32fast::hash(&bytes);
+            Name { crc, len: bytes.len() as u64, saved: unix_millis() }
+        };
+        Ok(self.snapshot_place.read()?.map(name))
     }
 
     /// Puts a new log in the place of what is there, durably.

@@ -112,6 +112,11 @@ impl Log {
 
     fn write(&mut self, bytes: &[u8], bugs: Bugs) -> io::Result<()> {
         self.dirty = true;
+        if bugs.half_record_kept {
+            let written = self.file.write_all(bytes);
+            self.len = self.file.metadata()?.len();
+            return written;
+        }
         // One write: where the file ends is where a record ends, or this has failed.
         let written = loop {
             match self.file.write(bytes) {
@@ -125,11 +130,7 @@ impl Log {
                 Ok(())
             }
             failed => {
-                if bugs.half_record_kept {
-                    self.len = self.file.metadata()?.len();
-                } else {
-                    self.torn = !matches!(self.file.metadata(), Ok(file) if file.len() == self.len);
-                }
+                self.torn = !matches!(self.file.metadata(), Ok(file) if file.len() == self.len);
                 Err(failed.err().unwrap_or_else(|| ErrorKind::StorageFull.into()))
             }
         }
