@@ -3,7 +3,7 @@
 
 mod model;
 mod op;
-#[cfg(feature = "origins")]
+#[cfg(feature = "kevy")]
 pub mod origin;
 mod workload;
 

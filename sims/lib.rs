@@ -15,7 +15,7 @@ const CANARY: &str = "no-dir-sync-after-rename";
 
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
-    #[cfg_attr(not(feature = "origins"), expect(unused_mut, reason = "origins are added"))]
+    #[cfg_attr(not(feature = "kevy"), expect(unused_mut, reason = "origins are added"))]
     let mut sims = vec![
         sim::<append_log::AppendLog>(),
         sim::<aof::Aof<aof::Always>>(),
@@ -24,7 +24,7 @@ pub fn registry() -> Registry {
         sim::<toy::ToySim<0>>(),
     ];
     // They break promises: a run of them is not expected to pass.
-    #[cfg(feature = "origins")]
+    #[cfg(feature = "kevy")]
     sims.extend(aof::origin::sims());
     Registry {
         sims,

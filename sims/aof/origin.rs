@@ -98,8 +98,12 @@ pub fn dispatch(store: &mut Store, args: &[Vec<u8>]) -> Result<(), Error> {
         }
         (b"ZREM", _) => drop(store.zrem(&args[1], &rest()).map_err(failed)?),
         (b"DEL", _) => drop(store.del(&args[1..])),
-        (b"PEXPIRE", _) => drop(store.expire(&args[1], millis(2)?)),
-        (b"PERSIST", _) => drop(store.persist(&args[1])),
+        (b"PEXPIRE", _) => {
+            store.expire(&args[1], millis(2)?);
+        }
+        (b"PERSIST", _) => {
+            store.persist(&args[1]);
+        }
         (b"FLUSHALL", _) => store.flush(),
         _ => return Err(format!("unknown command {}", String::from_utf8_lossy(&name)).into()),
     }

@@ -105,7 +105,7 @@ pub enum Fsync {
 #[derive(Debug, thiserror::Error)]
 pub enum AofError {
     /// The file system said no. All that earlier calls promised still holds.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Io {
         /// What could not be done, and to which file.
         what: String,
