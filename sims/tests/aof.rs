@@ -241,12 +241,16 @@ fn files_that_are_none_of_ours_are_refused_by_what_they_are() {
 fn a_directory_or_a_link_in_a_files_place_is_refused() {
     let dir = dir();
     fs::create_dir(dir.path().join(LOG)).expect("creates");
-    expect_test::expect!["cannot read DIR/append.aof"].assert_eq(&refusal(&dir));
+    expect_test::expect!["cannot read DIR/append.aof: Is a directory (os error 21)"]
+        .assert_eq(&refusal(&dir));
     fs::remove_dir(dir.path().join(LOG)).expect("removes");
     let elsewhere = filled();
     std::os::unix::fs::symlink(elsewhere.path().join(LOG), dir.path().join(LOG)).expect("links");
     expect_test::expect!["invalid format: DIR/append.aof is a symbolic link; the file is replaced by renaming, which would replace the link"].assert_eq(&refusal(&dir));
-    expect_test::expect!["cannot replace /nonexistent/dir/append.aof"].assert_eq(
+    expect_test::expect![
+        "cannot replace /nonexistent/dir/append.aof: No such file or directory (os error 2)"
+    ]
+    .assert_eq(
         &Database::open(Path::new("/nonexistent/dir"), Fsync::No).expect_err("fails").to_string(),
     );
     let shown = rustix::process::geteuid().is_root();

@@ -163,6 +163,33 @@ fn the_list_names_sims_promises_and_profiles() {
                            (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+          aof-always   keyspace with append-only log and KEVYSNAP 2, each command synced
+                         - a command survives power loss
+                           (engines/aof.rs: "survives power loss")
+                         - save, snapshot, truncate, rewrite and sync survive power loss, with all before
+                           (engines/aof.rs: "that have returned `Ok`: all before survives power loss")
+                         - a crash leaves a prefix of the commands
+                           (engines/aof.rs: "What a crash leaves is always a prefix of the commands, in their order, each whole.")
+                         - a failed call takes nothing back
+                           (engines/aof.rs: "A failed call takes nothing back: all that earlier calls promised still holds")
+          aof-everysec the same, synced once a second
+                         - a command survives the process at once, power loss after 1.11 s of ticks of 0.1 s
+                           (engines/aof.rs: "survives the process; within a second and the time to the next tick, power loss")
+                         - save, snapshot, truncate, rewrite and sync survive power loss, with all before
+                           (engines/aof.rs: "that have returned `Ok`: all before survives power loss")
+                         - a crash leaves a prefix of the commands
+                           (engines/aof.rs: "What a crash leaves is always a prefix of the commands, in their order, each whole.")
+                         - a failed call takes nothing back
+                           (engines/aof.rs: "A failed call takes nothing back: all that earlier calls promised still holds")
+          aof-no       the same, synced when the kernel likes
+                         - a command survives the process
+                           (engines/aof.rs: "survives the process")
+                         - save, snapshot, truncate, rewrite and sync survive power loss, with all before
+                           (engines/aof.rs: "that have returned `Ok`: all before survives power loss")
+                         - a crash leaves a prefix of the commands
+                           (engines/aof.rs: "What a crash leaves is always a prefix of the commands, in their order, each whole.")
+                         - a failed call takes nothing back
+                           (engines/aof.rs: "A failed call takes nothing back: all that earlier calls promised still holds")
           toy          a small store with log, snapshots and a pointer; the host of the planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
@@ -201,9 +228,9 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, toy, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, toy, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix
         --json nosuch/x toy
@@ -211,7 +238,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, toy, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -289,7 +316,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, toy, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
             wrong seed
