@@ -257,7 +257,7 @@ fn a_directory_or_a_link_in_a_files_place_is_refused() {
     if !shown {
         use std::os::unix::fs::PermissionsExt;
         let path = elsewhere.path().join(LOG);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("sets");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("sets");
         assert!(refusal(&elsewhere).starts_with("cannot read DIR"));
     }
 }

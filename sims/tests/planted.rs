@@ -30,6 +30,11 @@ fn each_bug_of_the_keyspaces_origin_is_found() {
     each_is_found(&aof::planted());
 }
 
+#[test]
+fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
+    crashpoint::check_corpus::<aof::Aof<aof::FailedSyncForgiven>>(&sims::corpus());
+}
+
 fn each_is_found(entries: &[Entry]) {
     let mut missed = Vec::new();
     for entry in entries {

@@ -67,8 +67,10 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) fn start() -> Self {
-        Self { at: Time::START, step: 0, effect: 0, returned: false, effects: 0, flight: None }
+    /// Before all that a log tells: a recovery begins when its machine is up again.
+    pub(crate) fn start(log: &[u8]) -> Self {
+        let at = records(log).next().map_or(Time::START, |record| record.at);
+        Self { at, step: 0, effect: 0, returned: false, effects: 0, flight: None }
     }
 
     /// Goes on behind a record; says whether a crash there may leave something new.
@@ -133,7 +135,7 @@ pub(crate) fn walk<S: Sim>(
     allowance: u64,
 ) -> Result<(), Stop> {
     let steps = line.life.steps.len();
-    let mut point = Point::start();
+    let mut point = Point::start(log);
     let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
     let mut walk = Walk {
         line,
@@ -154,7 +156,7 @@ pub(crate) fn walk<S: Sim>(
 impl<S: Sim> Walk<'_, S> {
     fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
         let steps = self.line.life.steps.len();
-        let mut point = Point::start();
+        let mut point = Point::start(self.log);
         self.visit(explorer, &point)?;
         for record in records(self.log) {
             let before = point.clone();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::command::{self, Command};
 use super::keyspace::{Keyspace, Reply};
 use super::load::{Loaded, load};
-use super::log::{Log, dump};
+use super::log::{Log, Put, dump};
 use super::place::Place;
 use super::scan::{Header, scan};
 use super::snapshot::{self, Name};
@@ -29,9 +29,6 @@ pub struct RewriteStats {
     /// How many bytes it has.
     pub bytes: u64,
 }
-
-/// Takes the commands of one record after the other.
-type Put<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// An open store.
 #[derive(Debug)]

@@ -18,6 +18,9 @@ const KEPT: usize = 8 * 1024;
 /// How many members of a collection one command of a rewritten log has at most, as in Redis.
 const MEMBERS: usize = 64;
 
+/// Takes the commands of one record after the other.
+pub(super) type Put<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+
 /// An open log.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -55,7 +58,7 @@ impl Log {
     pub(super) fn write_aside(
         place: &Place,
         header: Header,
-        records: &mut dyn FnMut(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+        records: &mut dyn FnMut(Put<'_>) -> io::Result<()>,
     ) -> Result<Self, AofError> {
         let file = place.create_temp()?;
         let line = header.line();
