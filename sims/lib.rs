@@ -1,5 +1,6 @@
 //! The registry of sims: one line each.
 
+pub mod aof;
 pub mod append_log;
 pub mod engines;
 pub mod fjall_fold;
@@ -16,13 +17,21 @@ const CANARY: &str = "no-dir-sync-after-rename";
 
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
+    #[cfg_attr(not(feature = "kevy"), expect(unused_mut, reason = "origins are added"))]
+    let mut sims = vec![
+        sim::<append_log::AppendLog>(),
+        sim::<aof::Aof<aof::Always>>(),
+        sim::<aof::Aof<aof::EverySec>>(),
+        sim::<aof::Aof<aof::No>>(),
+        sim::<fjall_fold::FjallFoldSim>(),
+        sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
+        sim::<toy::ToySim<0>>(),
+    ];
+    // They break promises: a run of them is not expected to pass.
+    #[cfg(feature = "kevy")]
+    sims.extend(aof::origin::sims());
     Registry {
-        sims: vec![
-            sim::<append_log::AppendLog>(),
-            sim::<fjall_fold::FjallFoldSim>(),
-            sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
-            sim::<toy::ToySim<0>>(),
-        ],
+        sims,
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),
     }

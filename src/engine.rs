@@ -48,6 +48,8 @@ pub enum Ack {
     Now(Level),
     /// At this level once this much virtual time has passed.
     Within(Level, Duration),
+    /// At the first level now, and at the second once this much virtual time has passed.
+    Rising(Level, Level, Duration),
 }
 
 impl Ack {
@@ -74,6 +76,9 @@ impl fmt::Display for Ack {
         match self {
             Self::Now(level) => write!(f, "{level}"),
             Self::Within(level, duration) => write!(f, "{level} within {duration:?}"),
+            Self::Rising(now, later, duration) => {
+                write!(f, "{now}, {later} within {duration:?}")
+            }
         }
     }
 }

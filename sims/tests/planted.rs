@@ -4,8 +4,8 @@
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
-use sims::append_log;
 use sims::toy::{self, ToySim};
+use sims::{aof, append_log};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
@@ -23,6 +23,16 @@ fn each_bug_of_the_toy_is_found() {
 #[test]
 fn each_bug_of_the_append_logs_origin_is_found() {
     each_is_found(&append_log::planted());
+}
+
+#[test]
+fn each_bug_of_the_keyspaces_origin_is_found() {
+    each_is_found(&aof::planted());
+}
+
+#[test]
+fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
+    crashpoint::check_corpus::<aof::Aof<aof::FailedSyncForgiven>>(&sims::corpus());
 }
 
 fn each_is_found(entries: &[Entry]) {

@@ -122,7 +122,7 @@ fn reach<S: Sim>(
     pending: &mut Pending,
     judge: &mut Judge<S>,
 ) -> Result<Point, String> {
-    let mut found = Point::start();
+    let mut found = Point::start(log);
     let there = |point: &Point| {
         (point.step, point.effect, point.returned) == (crash.step, crash.effect, crash.returned)
     };
@@ -187,7 +187,7 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
             steps + 1
         );
     }
-    let mut point = Point::start();
+    let mut point = Point::start(log);
     let most = records(log)
         .filter_map(|record| {
             point.pass(&record, self::steps(crash, life));

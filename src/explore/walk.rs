@@ -15,6 +15,7 @@ use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
+use crate::oracle::model::Model;
 use crate::process::schedule::Turn;
 use crate::sim::Sim;
 use crate::time::Time;
@@ -35,6 +36,9 @@ pub(crate) const DOWN: Duration = Duration::from_secs(1);
 const NESTED_SHARE: u64 = 12;
 /// A process may die behind each of the first pages of a long write.
 const PARTIAL_WRITES: usize = 8;
+/// Nanoseconds in which a model's deadlines are taken not to pass: what calls take. Sleeps are
+/// longer.
+const INSTANT: u64 = 10_000_000;
 /// How many crash points are passed between two progress frames.
 const PROGRESS_EVERY: u64 = 64;
 
@@ -69,16 +73,10 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) fn start() -> Self {
-        Self {
-            at: Time::START,
-            step: 0,
-            effect: 0,
-            returned: false,
-            effects: 0,
-            flight: None,
-            turns: 0,
-        }
+    /// Before all that a log tells: a recovery begins when its machine is up again.
+    pub(crate) fn start(log: &[u8]) -> Self {
+        let at = records(log).next().map_or(Time::START, |record| record.at);
+        Self { at, step: 0, effect: 0, returned: false, effects: 0, flight: None, turns: 0 }
     }
 
     /// Goes on behind a record; says whether a crash there may leave something new.
@@ -123,8 +121,9 @@ impl Point {
 struct Walk<'a, S: Sim> {
     line: &'a Line,
     calls: Calls,
-    /// States that were judged, with the kind of crash and the bound they were judged by.
-    judged: BTreeSet<(Digest, CrashKind, (u64, usize))>,
+    /// States that were judged, with the kind of crash and the bound they were judged by, and where
+    /// the answer hangs on the time, when.
+    judged: BTreeSet<(Digest, CrashKind, (u64, usize), u64)>,
     /// Recoveries that may be spent on this log, and the points they are spread over.
     allowance: u64,
     points: u64,
@@ -150,7 +149,7 @@ pub(crate) fn walk<S: Sim>(
     allowance: u64,
 ) -> Result<(), Stop> {
     let steps = line.life.steps.len();
-    let mut point = Point::start();
+    let mut point = Point::start(log);
     let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
     let mut walk = Walk {
         line,
@@ -172,7 +171,7 @@ pub(crate) fn walk<S: Sim>(
 impl<S: Sim> Walk<'_, S> {
     fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
         let steps = self.line.life.steps.len();
-        let mut point = Point::start();
+        let mut point = Point::start(self.log);
         self.visit(explorer, &point)?;
         for record in records(self.log) {
             let before = point.clone();
@@ -317,7 +316,8 @@ impl<S: Sim> Walk<'_, S> {
     ) -> Result<(), Stop> {
         let crash = (crashed.kind, crashed.point.at);
         let bound = self.judge.bound(crash.0, crash.1);
-        if !self.judged.insert((digest, crash.0, bound)) {
+        let instant = if S::Model::TIMED { crash.1.0 / INSTANT } else { 0 };
+        if !self.judged.insert((digest, crash.0, bound, instant)) {
             return Ok(());
         }
         explorer.states.insert(digest);

@@ -73,15 +73,14 @@ impl Floors {
             clients.resize_with(client + 1, Both::default);
         }
         let Both { process, power } = &mut clients[client];
-        let level = match ack {
-            Ack::Now(level) | Ack::Within(level, _) => level,
-        };
         for (floor, needed) in [(process, Level::Flushed), (power, Level::Durable)] {
             floor.take_due(at);
             match ack {
-                _ if level < needed => {}
-                Ack::Now(_) => floor.raise(count),
-                Ack::Within(_, delay) => floor.raise_from(at + delay, count),
+                Ack::Now(level) | Ack::Rising(level, ..) if level >= needed => floor.raise(count),
+                Ack::Within(level, delay) | Ack::Rising(_, level, delay) if level >= needed => {
+                    floor.raise_from(at + delay, count);
+                }
+                Ack::Now(_) | Ack::Within(..) | Ack::Rising(..) => {}
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The table of scenarios that the design is held to, row by row.
 
-use crashpoint::engine::Level;
+use std::time::Duration;
+
+use crashpoint::engine::{Ack, Level};
 use crashpoint::oracle::{
     Answer, Class, CrashKind, Found, Harm, Observed, Order, Passed, Promises, ReadBack,
 };
@@ -103,6 +105,23 @@ fn a_deadline_inside_the_read_back_may_show_or_not() {
     assert_eq!(read("k=5 j=7", 100, 110), Err(Class::Resurrected));
     assert_eq!(read("k=6 j=7", 90, 110), Err(Class::PhantomValue));
     assert_eq!(read("k=5", 90, 110), Err(Class::LostWrite));
+}
+
+#[test]
+fn what_is_written_at_once_and_synced_later_survives_the_process_at_once() {
+    let rising = Ack::Rising(Level::Flushed, Level::Durable, Duration::from_millis(1120));
+    let mut run = Run::<Kv>::new();
+    run.at(0).ok("put a 1", DURABLE);
+    run.at(300).ok("put b 2", rising);
+    assert_eq!(run.at(310).process("a=1"), Err(Class::LostWrite));
+    assert_eq!(run.at(310).power("a=1"), PASSES);
+    assert_eq!(run.at(1420).power("a=1"), PASSES);
+    assert_eq!(run.at(1430).power("a=1"), Err(Class::LostWrite));
+    // An op that fails takes back what was promised for later, not what was promised at once.
+    let mut failed = run.clone();
+    failed.at(400).err("put c 3");
+    assert_eq!(failed.at(2000).power("a=1"), PASSES);
+    assert_eq!(failed.at(2000).process("a=1"), Err(Class::LostWrite));
 }
 
 #[test]

@@ -1,0 +1,405 @@
+//! What a log's bytes hold, and where its history ends.
+//!
+//! Two kinds of log are read. An *annotated* one begins with our [`Header`] and has a line in
+//! front of each record, with the record's length and checksum. A *plain* one is what Redis and
+//! the origin write: commands, and perhaps lines that begin with `#` and are skipped.
+//!
+//! No byte of a log of ours is written twice, so a crash leaves in place of each unsynced byte
+//! that byte or zero, and the file may end early. Zeros come by sectors: all of a sector if it was
+//! never written, or all from where the file ended when it last was, which is where a record
+//! starts. [`judge`] tells this from damage of any other kind.
+
+use super::command::{Word, parse_word};
+use super::resp::{self, Fault};
+use super::snapshot::Name;
+use super::{AofError, Bugs};
+
+/// The unit that a disk writes whole, in bytes.
+const SECTOR: usize = 512;
+/// The most bytes of an annotation line.
+const LINE: usize = 200;
+/// How many bytes the search for a record behind damage may check, per byte of the file.
+const SEARCH_FACTOR: usize = 64;
+const FORMAT: u32 = 1;
+
+/// The first line of an annotated log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// One more than that of the log which this one replaced.
+    pub(super) generation: u64,
+    /// The snapshot that the log goes on from; without one it stands alone.
+    pub(super) follows: Option<Name>,
+}
+
+impl Header {
+    /// The line.
+    pub(super) fn line(&self) -> Vec<u8> {
+        let follows = self.follows.map_or_else(|| "none".to_owned(), |name| name.to_string());
+        let text = format!("#aof {FORMAT} generation={} follows={follows}", self.generation);
+        format!("{text} {:08x}\r\n", crc32fast::hash(text.as_bytes())).into_bytes()
+    }
+
+    fn parse(line: &[u8]) -> Result<Self, AofError> {
+        let wrong = |what: &str| AofError::Corrupt(format!("log, first line: {what}"));
+        let text = std::str::from_utf8(line).map_err(|_| wrong("not text"))?;
+        let format = text.split(' ').nth(1).unwrap_or_default();
+        if let Ok(format) = format.parse::<u32>()
+            && format != FORMAT
+        {
+            return Err(AofError::Format(format!("log format {format}, not {FORMAT}")));
+        }
+        let (text, crc) = text.rsplit_once(' ').ok_or_else(|| wrong("no checksum"))?;
+        if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(text.as_bytes())) {
+            return Err(wrong("its checksum does not match"));
+        }
+        let field = |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name));
+        let generation = field("generation=").and_then(|number| number.parse().ok());
+        let generation = generation.ok_or_else(|| wrong("no generation"))?;
+        let follows = match field("follows=") {
+            Some("none") => None,
+            Some(name) => Some(Name::parse(name).ok_or_else(|| wrong("no name of a snapshot"))?),
+            None => return Err(wrong("it does not say what it follows")),
+        };
+        Ok(Self { generation, follows })
+    }
+}
+
+/// What the checksums of a log's lines begin with: a record counts in its own log and at its own
+/// place alone, so that neither an old log's blocks nor a value that looks like a log is taken
+/// for records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seal(u32);
+
+impl Seal {
+    /// The seal of the log that begins with this line.
+    pub(super) fn of(header: &[u8]) -> Self {
+        Self(crc32fast::hash(header))
+    }
+
+    fn crc(self, at: u64, kind: u8, bytes: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
+        hasher.update(&at.to_le_bytes());
+        hasher.update(&[kind]);
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+
+    /// A record of some commands, to stand at byte `at` of the log.
+    pub(super) fn record(self, at: u64, commands: &[u8]) -> Vec<u8> {
+        let crc = self.crc(at, b'r', commands);
+        let mut record = format!("#record {} {crc:08x}\r\n", commands.len()).into_bytes();
+        record.extend_from_slice(commands);
+        record
+    }
+
+    /// The line, to stand at byte `at`, that says: this snapshot holds all up to here.
+    pub(super) fn snapshot(self, at: u64, name: &Name) -> Vec<u8> {
+        let name = name.to_string();
+        let crc = self.crc(at, b's', name.as_bytes());
+        format!("#snapshot {name} {crc:08x}\r\n").into_bytes()
+    }
+}
+
+/// What stands at a place of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item<'a> {
+    /// One or more commands, which happen together.
+    Commands(&'a [u8]),
+    /// This snapshot holds all up to here.
+    Snapshot(Name),
+    /// Nothing that matters.
+    Comment,
+}
+
+/// What a log holds.
+#[derive(Debug, Default)]
+pub(super) struct Scan<'a> {
+    /// The first line of an annotated log, and its seal.
+    pub(super) header: Option<(Header, Seal)>,
+    /// The commands, and how many bytes of the file end with them.
+    pub(super) records: Vec<(&'a [u8], usize)>,
+    /// Each snapshot that holds all up to some record, and which one that is.
+    pub(super) snapshots: Vec<(Name, usize)>,
+    /// How many bytes of the file are its history.
+    pub(super) end: usize,
+    /// Whether there are bytes behind the history.
+    pub(super) damaged: bool,
+}
+
+/// Why there is no item at a place.
+enum Missing {
+    /// The file ends inside it.
+    Incomplete,
+    /// It is none; so many bytes were looked at.
+    Malformed { seen: usize },
+    /// It is in order, but not of this format.
+    Foreign(AofError),
+}
+
+/// Reads a log.
+///
+/// # Errors
+/// `Format` if the bytes are not a log, `Corrupt` if they are damaged in a way that no crash
+/// explains.
+pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, AofError> {
+    let mut scan = Scan::default();
+    if data.starts_with(b"#aof ") {
+        let (line, len) = line(data)
+            .ok_or_else(|| AofError::Corrupt("log, first line: it does not end".into()))?;
+        scan.header = Some((Header::parse(line)?, Seal::of(&data[..len])));
+        scan.end = len;
+    } else {
+        refuse_other(data)?;
+    }
+    let seal = scan.header.map(|(_, seal)| seal);
+    while scan.end < data.len() {
+        match item(data, scan.end, seal, bugs) {
+            Ok((found, len)) => {
+                scan.end += len;
+                scan.take(found);
+            }
+            Err(missing) if bugs.text_executed => {
+                if !scan.take_text(data, &missing) {
+                    break;
+                }
+            }
+            Err(missing) => {
+                end_of_history(data, scan.end, seal, missing, bugs)?;
+                scan.damaged = true;
+                break;
+            }
+        }
+    }
+    if scan.header.is_none() {
+        scan.roll_back_open_transaction();
+    }
+    Ok(scan)
+}
+
+impl<'a> Scan<'a> {
+    fn take(&mut self, item: Item<'a>) {
+        match item {
+            Item::Commands(commands) => self.records.push((commands, self.end)),
+            Item::Snapshot(name) => self.snapshots.push((name, self.records.len())),
+            Item::Comment => {}
+        }
+    }
+
+    /// The planted K3: a line of text is a command.
+    fn take_text(&mut self, data: &'a [u8], missing: &Missing) -> bool {
+        if matches!(missing, Missing::Incomplete) {
+            self.damaged = true;
+            return false;
+        }
+        let Some((text, len)) = line(&data[self.end..]) else {
+            self.damaged = true;
+            return false;
+        };
+        let first = text.trim_ascii_start();
+        self.end += len;
+        if first.eq_ignore_ascii_case(b"FLUSHALL") {
+            self.records.push((b"*1\r\n$8\r\nFLUSHALL\r\n", self.end));
+        }
+        true
+    }
+
+    /// A plain log may end inside a transaction: then that never was.
+    fn roll_back_open_transaction(&mut self) {
+        let mut open = None;
+        for (number, (commands, _)) in self.records.iter().enumerate() {
+            match resp::parse(commands) {
+                Ok((args, _)) if args[0].eq_ignore_ascii_case(b"MULTI") => open = Some(number),
+                Ok((args, _)) if args[0].eq_ignore_ascii_case(b"EXEC") => open = None,
+                _ => {}
+            }
+        }
+        if let Some(number) = open {
+            self.records.truncate(number);
+            self.end = number.checked_sub(1).map_or(0, |last| self.records[last].1);
+            self.damaged = true;
+        }
+    }
+}
+
+/// The commands of a record.
+pub(super) fn words(
+    mut commands: &[u8],
+    now: &mut dyn FnMut() -> u64,
+) -> Result<Vec<Word>, AofError> {
+    let mut words = Vec::new();
+    while !commands.is_empty() {
+        let (args, len) = resp::parse(commands)
+            .map_err(|_| AofError::Format("a record holds something else than commands".into()))?;
+        words.push(parse_word(&args, now)?);
+        commands = &commands[len..];
+    }
+    Ok(words)
+}
+
+/// The line that some bytes start with, without its end, and its length with it. Lines are short.
+fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let end = bytes.iter().take(LINE).position(|byte| *byte == b'\n')?;
+    Some((bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]), end + 1))
+}
+
+/// Refuses what cannot be the beginning of a plain log, not even of one that a crash tore.
+fn refuse_other(data: &[u8]) -> Result<(), AofError> {
+    let what = match data.first() {
+        None | Some(b'*' | b'#' | 0) => return Ok(()),
+        _ if data.starts_with(b"KEVYSNAP") => "a snapshot",
+        _ if data.starts_with(b"REDIS") => {
+            "a log with an RDB preamble: write it with `aof-use-rdb-preamble no`"
+        }
+        _ => "something else",
+    };
+    Err(AofError::Format(format!("not a log of commands, but {what}")))
+}
+
+/// Reads the item at a place of a log.
+fn item(
+    data: &[u8],
+    at: usize,
+    seal: Option<Seal>,
+    bugs: Bugs,
+) -> Result<(Item<'_>, usize), Missing> {
+    let bytes = &data[at..];
+    match (seal, bytes[0]) {
+        (Some(seal), _) => annotated(bytes, at, seal, bugs),
+        (None, b'#') => {
+            let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Missing::Incomplete)?;
+            if bytes.starts_with(b"#record ") || bytes.starts_with(b"#snapshot ") {
+                // Ours, without its first line: what it follows is not known.
+                let what = format!("log, byte {at}: an annotation without the log's first line");
+                return Err(Missing::Foreign(AofError::Corrupt(what)));
+            }
+            Ok((Item::Comment, end + 1))
+        }
+        (None, _) => match resp::parse(bytes) {
+            Ok((_, len)) => Ok((Item::Commands(&bytes[..len]), len)),
+            Err(Fault::Incomplete) => Err(Missing::Incomplete),
+            Err(Fault::Malformed { seen }) => Err(Missing::Malformed { seen }),
+        },
+    }
+}
+
+/// Reads a record or another line of an annotated log.
+fn annotated(
+    bytes: &[u8],
+    at: usize,
+    seal: Seal,
+    bugs: Bugs,
+) -> Result<(Item<'_>, usize), Missing> {
+    let Some((text, len)) = line(bytes) else {
+        return Err(match bytes.len() < LINE && !bytes.contains(&0) {
+            true => Missing::Incomplete,
+            false => Missing::Malformed { seen: bytes.len().min(LINE) },
+        });
+    };
+    let malformed = || Missing::Malformed { seen: len };
+    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
+    let mut words = text.split(' ');
+    let (kind, what, crc) = (words.next(), words.next(), words.next());
+    let crc = crc.filter(|crc| crc.len() == 8 && words.next().is_none());
+    let crc = crc.and_then(|crc| u32::from_str_radix(crc, 16).ok()).ok_or_else(malformed)?;
+    let what = what.ok_or_else(malformed)?;
+    match kind {
+        Some("#snapshot") if seal.crc(at as u64, b's', what.as_bytes()) == crc => {
+            Ok((Item::Snapshot(Name::parse(what).ok_or_else(malformed)?), len))
+        }
+        Some("#record") => {
+            let size: usize = what.parse().map_err(|_| malformed())?;
+            let commands = bytes[len..].get(..size).ok_or(Missing::Incomplete)?;
+            if seal.crc(at as u64, b'r', commands) != crc && !bugs.torn_record_filled {
+                return Err(Missing::Malformed { seen: len + size });
+            }
+            Ok((Item::Commands(commands), len + size))
+        }
+        _ => Err(malformed()),
+    }
+}
+
+/// What the bytes are at which nothing could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// The file ends inside the record.
+    TornTail,
+    /// A sector is zero where the record, or a part of it, was.
+    LostPage,
+    /// No crash leaves this, but no record follows it, so nothing is known to be missing.
+    Garbage,
+    /// No crash leaves this, and records follow it.
+    Corrupt,
+}
+
+/// Says whether the history may end at `at`.
+fn end_of_history(
+    data: &[u8],
+    at: usize,
+    seal: Option<Seal>,
+    missing: Missing,
+    bugs: Bugs,
+) -> Result<(), AofError> {
+    let seen = match missing {
+        Missing::Foreign(error) => return Err(error),
+        Missing::Incomplete => None,
+        Missing::Malformed { seen } => Some(seen),
+    };
+    match judge(data, at, seen, seal) {
+        Damage::Corrupt if !bugs.damage_ends_log => {
+            let what = "no record, which no crash explains, and records behind it";
+            Err(AofError::Corrupt(format!("log, byte {at}: {what}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells what the bytes at `at` are. `seen` says how many of them were looked at, or `None` if the
+/// record goes on past the end of the file.
+pub(super) fn judge(data: &[u8], at: usize, seen: Option<usize>, seal: Option<Seal>) -> Damage {
+    match seen {
+        // In a plain log what can be read further on may be part of the torn command's value.
+        None if seal.is_none() || !has_record_after(data, at, seal) => Damage::TornTail,
+        None => Damage::Corrupt,
+        Some(seen) if has_lost_sector(data, at, at + seen) => Damage::LostPage,
+        Some(_) if has_record_after(data, at, seal) => Damage::Corrupt,
+        Some(_) => Damage::Garbage,
+    }
+}
+
+/// Whether some sector that has bytes in `start..stop` is all zeros from its first byte on, or from
+/// `start` on where that is later.
+fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
+    (start / SECTOR..=(stop.max(start + 1) - 1) / SECTOR).any(|sector| {
+        let from = start.max(sector * SECTOR);
+        let to = data.len().min((sector + 1) * SECTOR);
+        data[from..to].iter().all(|byte| *byte == 0)
+    })
+}
+
+/// Whether a record can be read anywhere behind `at`: in an annotated log one with its checksum, in
+/// a plain one a command that this store knows.
+fn has_record_after(data: &[u8], at: usize, seal: Option<Seal>) -> bool {
+    let first = if seal.is_some() { b'#' } else { b'*' };
+    let mut budget = data.len().saturating_mul(SEARCH_FACTOR);
+    let places = (at + 1..data.len()).filter(|place| data[*place] == first);
+    for place in places {
+        let seen = match item(data, place, seal, Bugs::default()) {
+            Ok((Item::Commands(commands), len)) if seal.is_none() => {
+                if words(commands, &mut || 0).is_ok() {
+                    return true;
+                }
+                len
+            }
+            Ok(_) | Err(Missing::Foreign(_)) => return true,
+            Err(Missing::Incomplete) => 1,
+            Err(Missing::Malformed { seen }) => seen,
+        };
+        // Hostile bytes can make every place look like a long record. To say "damaged" without
+        // having looked at all of them is the answer that loses nothing.
+        if seen > budget {
+            return true;
+        }
+        budget -= seen;
+    }
+    false
+}
