@@ -2,4 +2,5 @@
 //! that does not know whether it is simulated.
 
 pub mod append_log;
+pub mod checkpoint;
 pub mod toy;
