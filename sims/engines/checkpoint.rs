@@ -12,7 +12,8 @@
 //!
 //! ```text
 //! NNNNNN.fbat  segment  "FBAT" header_len:u32be header frame* [footer]
-//!              header   MessagePack map: version (1), flags, created_ns, segment_id
+//!              header   MessagePack map: version (1), flags, created_ns, segment_id;
+//!                       of a merged segment also merges_from
 //!              frame    len:u32be crc32:u32be body         the CRC covers the body
 //!              body     MessagePack map: event (header, payload, hash_chain), entity, scope
 //!              footer   the segment's index entries, see `footer.rs`
@@ -44,8 +45,9 @@
 //! reports the next fsync as good. A checkpoint is only written once all that it covers is durable,
 //! so a last segment that a checkpoint covers to the byte needs no settling.
 //!
-//! Compaction writes one segment aside, gives it the name of the first, syncs the directory, then
-//! removes the others. If it is interrupted there, events are on disk twice; the first one counts.
+//! Compaction writes one segment aside, gives it the name of the last one, syncs the directory, then
+//! removes the others. Its header says which they are: those that are still there, or come back
+//! after a crash, do not count. Numbers are never used again.
 //!
 //! # Limits of the format
 //!
@@ -53,7 +55,7 @@
 //!   a torn write: it and what follows is dropped.
 //! - A file system that exposes stale blocks after a crash may leave frames of another file there.
 //! - The checkpoint is compared with the segments at the end of each, not frame by frame.
-//! - Opened by the origin in the midst of an interrupted compaction, events count twice there.
+//! - The origin does not know `merges_from`: after an interrupted compaction it counts events twice.
 //!
 //! One store at a time in a directory.
 

@@ -16,7 +16,7 @@ const CHUNK: usize = 1024 * 1024;
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// How many segments are no longer there.
+    /// How many segments are no longer needed.
     pub segments_removed: usize,
     /// How many bytes of segments are fewer now.
     pub bytes_reclaimed: u64,
@@ -32,7 +32,7 @@ impl Store {
     pub fn compact(&mut self) -> Result<Compacted, StoreError> {
         self.finish()?;
         self.settle()?;
-        let [merged, rest @ ..] = &self.segments[..] else { return Ok(Compacted::default()) };
+        let [rest @ .., merged] = &self.segments[..] else { return Ok(Compacted::default()) };
         let (merged, rest) = (*merged, rest.to_vec());
         if rest.is_empty() {
             return Ok(Compacted::default());
@@ -66,22 +66,28 @@ impl Store {
         }
         let named = self.place.sync();
         self.trust(named)?;
-        // One that stays, or comes back, holds nothing that the merged segment does not.
-        let removed = |id: &u64| remove(&self.place.segment(*id)).is_ok();
-        let (gone, left): (Vec<u64>, Vec<u64>) = rest.iter().partition(|id| removed(id));
-        self.segments = std::iter::once(merged).chain(left).collect();
+        // Only now. One that stays, or comes back, is dead.
+        let place = &self.place;
+        self.dead.extend(&rest);
+        self.dead.retain(|id| remove(&place.segment(*id)).is_err());
+        self.segments = vec![merged];
         self.saved = false;
         self.save_if_wanted();
         let after = std::fs::metadata(&path)?.len();
         let bytes_reclaimed = before.saturating_sub(after);
-        Ok(Compacted { segments_removed: gone.len(), bytes_reclaimed })
+        Ok(Compacted { segments_removed: rest.len(), bytes_reclaimed })
+    }
+
+    fn merged_header(&self, id: u64) -> Result<Vec<u8>, StoreError> {
+        let now = super::store::now_us().saturating_mul(1000);
+        segment::header(id, now, self.segments.first().copied())
     }
 
     /// Writes all events to a file, as the segment `id`; says where each one is.
     fn merge(&self, id: u64, file: &File) -> Result<Vec<At>, StoreError> {
         let mut out = BufWriter::with_capacity(CHUNK, file);
         let mut entries = self.index.entries.clone();
-        let header = segment::header(id, super::store::now_us().saturating_mul(1000))?;
+        let header = self.merged_header(id)?;
         out.write_all(&header)?;
         let mut offset = header.len() as u64;
         let mut source: (u64, Vec<u8>) = (0, Vec::new());
@@ -100,7 +106,7 @@ impl Store {
         Ok(entries.iter().map(|entry| entry.at).collect())
     }
 
-    /// The planted B4a: the first segment makes way for the merged one before that is written.
+    /// The planted B4a: the segment makes way for the merged one before that is written.
     fn merge_in_place(&mut self, id: u64) -> Result<Vec<At>, StoreError> {
         let (path, moved) = (self.place.segment(id), self.place.moved_away(id));
         let _ = remove(&moved);
@@ -119,7 +125,7 @@ impl Store {
 
     /// The planted B4e: whole segments are copied, torn tails and all. The live index looks right.
     fn merge_raw(&self, id: u64, file: &File) -> Result<Option<Vec<At>>, StoreError> {
-        let mut out = segment::header(id, super::store::now_us().saturating_mul(1000))?;
+        let mut out = self.merged_header(id)?;
         let mut entries = self.index.entries.clone();
         for segment in &self.segments {
             let data = std::fs::read(self.place.segment(*segment))?;

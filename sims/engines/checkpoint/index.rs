@@ -104,7 +104,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Adds an entry that stands behind all others; not if its event is there already, as it is
-    /// twice on disk after an interrupted compaction.
+    /// twice on disk after an interrupted compaction of the origin.
     pub(super) fn insert(&mut self, mut entry: Entry, entity: &str, scope: &str) -> bool {
         if self.by_id.contains_key(&entry.id) {
             return false;

@@ -21,6 +21,8 @@ const FRONT: u64 = 4096;
 pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) segments: Vec<u64>,
+    /// What an interrupted compaction did not remove.
+    pub(super) dead: Vec<u64>,
     /// The last segment, unless it is known to be durable and finished.
     pub(super) unsettled: Option<Unsettled>,
     /// Why the checkpoint was not used, if it was not.
@@ -44,9 +46,9 @@ pub(super) struct Unsettled {
 /// # Errors
 /// `Io`, or `Corrupt` for damage that no crash explains.
 pub(super) fn recover(place: &Place, config: &Config) -> Result<Recovered, StoreError> {
-    let segments = place.segments()?;
+    let (segments, dead) = living(place, place.segments()?)?;
     let ignored = match from_checkpoint(place, config, &segments) {
-        Ok(recovered) => return Ok(recovered),
+        Ok(recovered) => return Ok(Recovered { dead, ..recovered }),
         Err(ignored) => ignored,
     };
     match &ignored {
@@ -56,7 +58,26 @@ pub(super) fn recover(place: &Place, config: &Config) -> Result<Recovered, Store
     let mut index = Index::default();
     replay(place, config, &segments, None, &mut index)?;
     let unsettled = segments.last().map(|id| Unsettled { id: *id, len: None });
-    Ok(Recovered { index, segments, unsettled, ignored: Some(ignored), current: false })
+    Ok(Recovered { index, segments, dead, unsettled, ignored: Some(ignored), current: false })
+}
+
+/// The segments that count, and those whose events are in a merged one behind them.
+fn living(place: &Place, segments: Vec<u64>) -> io::Result<(Vec<u64>, Vec<u64>)> {
+    let mut from = u64::MAX;
+    let (mut living, mut dead) = (Vec::new(), Vec::new());
+    for id in segments.into_iter().rev() {
+        if id >= from {
+            dead.push(id);
+            continue;
+        }
+        let file = File::open(place.segment(id))?;
+        let mut front = vec![0; file.metadata()?.len().min(FRONT) as usize];
+        file.read_exact_at(&mut front, 0)?;
+        from = segment::merges_from(&front).unwrap_or(u64::MAX);
+        living.push(id);
+    }
+    living.reverse();
+    Ok((living, dead))
 }
 
 fn from_checkpoint(place: &Place, config: &Config, segments: &[u64]) -> Result<Recovered, Ignored> {
@@ -79,7 +100,8 @@ fn from_checkpoint(place: &Place, config: &Config, segments: &[u64]) -> Result<R
     let last = segments.last().filter(|_| !durable);
     let unsettled = last.map(|id| Unsettled { id: *id, len: None });
     let current = durable && covered == index.entries.len();
-    Ok(Recovered { index, segments: segments.to_vec(), unsettled, ignored: None, current })
+    let segments = segments.to_vec();
+    Ok(Recovered { index, segments, dead: Vec::new(), unsettled, ignored: None, current })
 }
 
 /// Adds to the index what the segments hold behind the watermark, or all that they hold.
@@ -224,12 +246,13 @@ impl Check<'_> {
         let mut unknown = false;
         let mut batch: Option<Batch> = None;
         let mut sink = |entry: Entry, _: &str, _: &str| {
-            // An interrupted compaction leaves events twice: the first one counts.
+            // An interrupted compaction of the origin leaves events twice: the first one counts.
             unknown |= self.index.get(entry.id).is_none_or(|known| known.at > entry.at);
         };
         let segment = Segment { id, data, last: true, bugs: self.config.bugs };
         let scanned = segment.scan(from, &mut batch, &mut sink);
-        let whole = |end: End| end.frames == data.len() as u64;
+        let finished = |end: End| end.finished && until == Some(len);
+        let whole = |end: End| end.frames == data.len() as u64 || finished(end);
         // A watermark in the midst of the footer, or of a frame, is that of another file.
         let fits = until.is_none_or(|until| until <= stop || until == len);
         let whole = scanned.is_ok_and(whole) || until.is_none();

@@ -29,17 +29,32 @@ struct Header {
     flags: u16,
     created_ns: i64,
     segment_id: u64,
+    /// Not the origin's, which reads past it: the segment holds all that those from this one up to
+    /// it held. They are dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merges_from: Option<u64>,
 }
 
 /// The header of a new segment, with magic and length.
-pub(super) fn header(segment: u64, created_ns: i64) -> Result<Vec<u8>, StoreError> {
-    let header = Header { version: VERSION, flags: 0, created_ns, segment_id: segment };
+pub(super) fn header(
+    segment: u64,
+    created_ns: i64,
+    merges_from: Option<u64>,
+) -> Result<Vec<u8>, StoreError> {
+    let header =
+        Header { version: VERSION, flags: 0, created_ns, segment_id: segment, merges_from };
     let header = rmp_serde::to_vec_named(&header)
         .map_err(|error| StoreError::InvalidEvent(error.to_string()))?;
     let mut out = MAGIC.to_vec();
     out.extend_from_slice(&(header.len() as u32).to_be_bytes());
     out.extend_from_slice(&header);
     Ok(out)
+}
+
+/// The first of the segments that this one, of which `data` is the front, was merged from.
+pub(super) fn merges_from(data: &[u8]) -> Option<u64> {
+    let header: Header = rmp_serde::from_slice(data.strip_prefix(&MAGIC)?.get(4..)?).ok()?;
+    header.merges_from
 }
 
 /// A batch that has begun: its items so far, and how many are missing.
@@ -94,6 +109,10 @@ impl Segment<'_> {
             Some((header, PREFIX + len))
         });
         match parsed {
+            // Before the header is asked: zeros may be a number in it.
+            _ if self.last && !self.bugs.headerless_is_an_error && self.is_torn_header(len) => {
+                Ok(None)
+            }
             Some((header, _)) if header.version != VERSION => {
                 self.corrupt(0, format!("unsupported version {}", header.version))
             }
@@ -101,9 +120,6 @@ impl Segment<'_> {
                 self.corrupt(0, format!("the header is that of segment {}", header.segment_id))
             }
             Some((_, len)) => Ok(Some(len)),
-            None if self.last && !self.bugs.headerless_is_an_error && self.is_torn_header(len) => {
-                Ok(None)
-            }
             None => self.corrupt(0, "no header"),
         }
     }

@@ -26,6 +26,8 @@ pub struct Store {
     pub(super) index: Index,
     /// The numbers of the segments, in order.
     pub(super) segments: Vec<u64>,
+    /// Segments that a merged one has made needless, still there.
+    pub(super) dead: Vec<u64>,
     active: Option<Active>,
     unsettled: Option<Unsettled>,
     ignored: Option<Ignored>,
@@ -64,12 +66,14 @@ impl Store {
     pub fn open(dir: &Path, config: Config) -> Result<Self, StoreError> {
         let place = Place::make(dir, config.bugs)?;
         place.sweep();
-        let Recovered { index, segments, unsettled, ignored, current } = recover(&place, &config)?;
+        let recovered = recover(&place, &config)?;
+        let Recovered { index, segments, dead, unsettled, ignored, current } = recovered;
         Ok(Self {
             place,
             config,
             index,
             segments,
+            dead,
             active: None,
             unsettled,
             ignored,
@@ -400,7 +404,7 @@ impl Store {
             Some(active) => active,
             None => {
                 let id = self.segments.last().map_or(1, |last| last + 1);
-                let header = segment::header(id, now_us().saturating_mul(1000))?;
+                let header = segment::header(id, now_us().saturating_mul(1000), None)?;
                 let file =
                     File::options().append(true).create_new(true).open(self.place.segment(id))?;
                 self.segments.push(id);
