@@ -144,8 +144,8 @@ impl Operation for StoreOp {
             _ => {
                 let column = words.first().map_or(1, |word| word.column);
                 let message = "expected `append ID ENTITY PAYLOAD`, `batch` with several of these, \
-                               `sync`, `checkpoint`, `compact`, `every N`, `spoil PART N`, `cut N`, \
-                               `keep` or `put-back`";
+                               `sync`, `checkpoint`, `compact`, `every N`, `spoil PART N`, \
+                               `cut N`, `keep` or `put-back`";
                 Err(TextError::new(column, message))
             }
         }

@@ -45,9 +45,9 @@
 //! reports the next fsync as good. A checkpoint is only written once all that it covers is durable,
 //! so a last segment that a checkpoint covers to the byte needs no settling.
 //!
-//! Compaction writes one segment aside, gives it the name of the last one, syncs the directory, then
-//! removes the others. Its header says which they are: those that are still there, or come back
-//! after a crash, do not count. Numbers are never used again.
+//! Compaction writes one segment aside, gives it the name of the last one, syncs the directory,
+//! then removes the others. Its header says which they are: those that are still there, or come
+//! back after a crash, do not count. Their numbers are never used again.
 //!
 //! # Limits of the format
 //!
@@ -55,7 +55,8 @@
 //!   a torn write: it and what follows is dropped.
 //! - A file system that exposes stale blocks after a crash may leave frames of another file there.
 //! - The checkpoint is compared with the segments at the end of each, not frame by frame.
-//! - The origin does not know `merges_from`: after an interrupted compaction it counts events twice.
+//! - The origin does not know `merges_from`: after an interrupted compaction it counts events
+//!   twice.
 //!
 //! One store at a time in a directory.
 

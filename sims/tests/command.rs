@@ -163,6 +163,17 @@ fn the_list_names_sims_promises_and_profiles() {
                            (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+          checkpoint   event store over segments (FBAT), batches, compaction, index checkpoint (FBATCK v2)
+                         - an append survives the process, with all before it
+                           (engines/checkpoint.rs: "survives the process, with all before it")
+                         - a batch, sync, compact and close survive power loss, with all before them
+                           (engines/checkpoint.rs: "survives power loss, with all before it")
+                         - a crash leaves a prefix of the events, and of a batch all or nothing
+                           (engines/checkpoint.rs: "What a crash leaves is always a prefix of the events in the order in which they were appended, and of a batch all or nothing.")
+                         - the checkpoint changes no answer
+                           (engines/checkpoint.rs: "with it, without it, with a stale, torn or foreign one, the store answers the same")
+                         - a failed call takes nothing back
+                           (engines/checkpoint.rs: "The file system said no. All that earlier calls promised still holds; what this call was to do is done or not.")
           toy          a small store with log, snapshots and a pointer; the host of the planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
@@ -201,9 +212,9 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, checkpoint, toy, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, checkpoint, toy, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix
         --json nosuch/x toy
@@ -211,7 +222,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, checkpoint, toy, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -289,7 +300,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, checkpoint, toy, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
             wrong seed
