@@ -337,10 +337,9 @@ impl Store {
 
     /// Writes a checkpoint where one is wanted; one that cannot be written does no harm.
     pub(super) fn save_if_wanted(&mut self) {
-        if self.config.checkpoint && !self.saved {
-            if let Err(error) = self.save() {
-                log::warn!("no checkpoint was written: {error}");
-            }
+        let wanted = self.config.checkpoint && !self.saved;
+        if let Some(Err(error)) = wanted.then(|| self.save()) {
+            log::warn!("no checkpoint was written: {error}");
         }
     }
 
@@ -448,10 +447,9 @@ impl Store {
         self.alive()?;
         let path = self.place.segment(id);
         let bugs = self.config.bugs;
-        if bugs.torn_bytes_copied || bugs.batch_stays_open || bugs.page_cache_trusted {
-            if self.only_sync(id)? {
-                return Ok(());
-            }
+        let left_alone = bugs.torn_bytes_copied || bugs.batch_stays_open || bugs.page_cache_trusted;
+        if left_alone && self.only_sync(id)? {
+            return Ok(());
         }
         self.reader = None;
         let mut data = std::fs::read(&path)?;

@@ -28,7 +28,7 @@ pub(crate) fn numbered(number: u128) -> NewEvent {
     let payload = format!("event {number}");
     let entity = format!("entity {}", number % 3);
     // A scope at the end of a frame that looks like the end of a footer.
-    let scope = if number % 2 == 0 { "SIDX" } else { "scope" };
+    let scope = if number.is_multiple_of(2) { "SIDX" } else { "scope" };
     NewEvent::new(&entity, scope, payload.as_str()).expect("encodes").with_id(number + 1)
 }
 
