@@ -406,14 +406,15 @@ impl<P: Planted> Engine for StoreEngine<P> {
     fn scan(&mut self) -> Result<State, Error> {
         let mut state = State::new();
         let ids: Vec<u128> = self.store.entries().map(|(entry, ..)| entry.id).collect();
-        let mut entities = std::collections::BTreeSet::new();
+        let mut heads: BTreeMap<String, (u32, [u8; 32])> = BTreeMap::new();
         for id in ids {
             let event = self.store.get(id)?;
             state.set(item(id), value(&event)?);
-            entities.insert(event.entity);
-        }
-        for entity in entities {
-            self.store.verify(&entity)?;
+            let head = heads.entry(event.entity).or_default();
+            if *head != (event.entry.clock, event.entry.prev_hash) {
+                return Err(format!("event {id} does not follow its entity's last").into());
+            }
+            *head = (event.entry.clock + 1, event.entry.event_hash);
         }
         Ok(state)
     }

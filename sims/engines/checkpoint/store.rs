@@ -538,3 +538,41 @@ pub(super) fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Bugs;
+    use super::*;
+
+    /// Two events, a part of a third as a full disk leaves it, and two more.
+    fn with_half_a_frame(bugs: Bugs) -> Result<usize, StoreError> {
+        let dir = tempfile::tempdir()?;
+        let config = Config { checkpoint: false, footers: false, bugs, ..Config::default() };
+        let mut store = Store::open(dir.path(), config)?;
+        let event = NewEvent::new("entity", "scope", "payload")?;
+        store.append(&event)?;
+        store.append(&event)?;
+        let mut half = Vec::new();
+        event.encode(&mut half, now_us(), None, 2)?;
+        if let Some(active) = store.active.as_mut() {
+            active.file.write_all(&half[..half.len() / 2])?;
+            active.torn = true;
+        }
+        for _ in 0..2 {
+            let id = store.append(&event)?.id;
+            store.get(id)?;
+        }
+        store.sync()?;
+        drop(store);
+        let mut store = Store::open(dir.path(), config)?;
+        store.verify("entity")?;
+        Ok(store.len())
+    }
+
+    #[test]
+    fn nothing_follows_what_a_failed_write_left() {
+        assert!(matches!(with_half_a_frame(Bugs::default()), Ok(4)));
+        let kept = Bugs { half_frame_kept: true, ..Bugs::default() };
+        assert!(matches!(with_half_a_frame(kept), Err(StoreError::Corrupt { .. })));
+    }
+}
