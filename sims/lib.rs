@@ -2,6 +2,7 @@
 
 pub mod aof;
 pub mod append_log;
+pub mod checkpoint;
 pub mod engines;
 pub mod fjall_fold;
 pub mod toy;
@@ -23,6 +24,7 @@ pub fn registry() -> Registry {
         sim::<aof::Aof<aof::Always>>(),
         sim::<aof::Aof<aof::EverySec>>(),
         sim::<aof::Aof<aof::No>>(),
+        sim::<checkpoint::Checkpoint>(),
         sim::<fjall_fold::FjallFoldSim>(),
         sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
         sim::<toy::ToySim<0>>(),

@@ -5,7 +5,7 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
 use sims::toy::{self, ToySim};
-use sims::{aof, append_log};
+use sims::{aof, append_log, checkpoint};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
@@ -33,6 +33,11 @@ fn each_bug_of_the_keyspaces_origin_is_found() {
 #[test]
 fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
     crashpoint::check_corpus::<aof::Aof<aof::FailedSyncForgiven>>(&sims::corpus());
+}
+
+#[test]
+fn each_bug_of_the_event_stores_origin_is_found() {
+    each_is_found(&checkpoint::planted());
 }
 
 fn each_is_found(entries: &[Entry]) {
