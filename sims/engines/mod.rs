@@ -2,4 +2,5 @@
 //! that does not know whether it is simulated.
 
 pub mod append_log;
+pub mod document_log;
 pub mod toy;
