@@ -1,6 +1,7 @@
 //! The registry of sims: one line each.
 
 pub mod append_log;
+pub mod document_log;
 pub mod engines;
 pub mod toy;
 
@@ -15,7 +16,11 @@ const CANARY: &str = "no-dir-sync-after-rename";
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
     Registry {
-        sims: vec![sim::<append_log::AppendLog>(), sim::<toy::ToySim<0>>()],
+        sims: vec![
+            sim::<append_log::AppendLog>(),
+            sim::<document_log::DocumentLog>(),
+            sim::<toy::ToySim<0>>(),
+        ],
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),
     }

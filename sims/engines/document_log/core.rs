@@ -60,9 +60,8 @@ impl Core {
             Err(error) => return Err(error.into()),
         };
         let mut generation = Generation::new(0, file, bugs.appends_to_any(), Tail::default());
-        let found = load(&place, &generation, u64::MAX, bugs, &mut |_, _| {
-            Ok(ControlFlow::Continue(()))
-        })?;
+        let found =
+            load(&place, &generation, u64::MAX, bugs, &mut |_, _| Ok(ControlFlow::Continue(())))?;
         *generation.tail() = Tail { written: found.end, lines: found.lines, ..Tail::default() };
         if bugs.skips_lines() {
             renewal::end_torn_line(&generation, bugs)?;

@@ -170,7 +170,10 @@ impl<S: Storage> Documents<S> {
     }
 
     fn shared(&self) -> Vec<(String, Arc<Mutex<Places>>)> {
-        lock(&self.collections).iter().map(|(name, places)| (name.clone(), places.clone())).collect()
+        lock(&self.collections)
+            .iter()
+            .map(|(name, places)| (name.clone(), places.clone()))
+            .collect()
     }
 
     fn read(&self, collection: &str, key: &str, at: &Pointer) -> Result<Value, LogError> {

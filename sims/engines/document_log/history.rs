@@ -64,9 +64,7 @@ impl Base {
             None => return Err(damaged()),
         }
         let sum = u64::from_str_radix(&entry.key, 16).ok();
-        let read = || {
-            Some(Self { sum: sum?, lines: number("lines")?, bytes: number("bytes")? })
-        };
+        let read = || Some(Self { sum: sum?, lines: number("lines")?, bytes: number("bytes")? });
         read().ok_or_else(damaged)
     }
 }

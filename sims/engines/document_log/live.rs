@@ -36,6 +36,10 @@ impl Live {
     /// documents are held against comes before them.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
         let schemas = self.schemas.values();
-        schemas.chain(self.indexes.values()).chain(&self.others).chain(self.documents.values()).copied()
+        schemas
+            .chain(self.indexes.values())
+            .chain(&self.others)
+            .chain(self.documents.values())
+            .copied()
     }
 }

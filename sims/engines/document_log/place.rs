@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::LogError;
 
@@ -109,15 +109,13 @@ impl Place {
         remove(&self.snapshot_aside())
     }
 
-    /// Keeps the snapshot under the second in which it was written. It keeps its own name too
-    /// until the next one takes that, and two of one second get two names.
+    /// Keeps the snapshot under the second in which the next one takes its name. It keeps its own
+    /// name too until then, and two of one second get two names.
     fn back_up(&self) -> io::Result<()> {
-        let taken = match fs::metadata(&self.snapshot) {
-            Ok(found) => found.modified()?,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let second = taken.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if !fs::exists(&self.snapshot)? {
+            return Ok(());
+        }
+        let second = now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let folder = self.dir.join(BACKUPS);
         fs::create_dir_all(&folder)?;
         for count in 0_u32.. {
@@ -146,6 +144,11 @@ impl Place {
         let too_many = backups.len().saturating_sub(BACKUPS_KEPT);
         backups.iter().take(too_many).try_for_each(|(_, name)| remove(&folder.join(name)))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "backups are named by the second")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Second and count in the name of a backup of this log; the smaller, the older.

@@ -16,10 +16,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use super::Bugs;
 use super::entry::LogEntry;
 use super::history::Base;
 use super::lines::Extent;
-use super::Bugs;
 
 /// What a snapshot begins with.
 const MAGIC: &[u8; 8] = b"MOLTSNAP";
