@@ -5,6 +5,7 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, find};
 use sims::append_log;
+use sims::document_log;
 use sims::toy::{self, ToySim};
 
 /// How many workloads of a seed may be spent on one bug.
@@ -23,6 +24,11 @@ fn each_bug_of_the_toy_is_found() {
 #[test]
 fn each_bug_of_the_append_logs_origin_is_found() {
     each_is_found(&append_log::planted());
+}
+
+#[test]
+fn each_bug_of_the_document_logs_origin_is_found() {
+    each_is_found(&document_log::planted());
 }
 
 fn each_is_found(entries: &[Entry]) {

@@ -59,14 +59,14 @@ impl Core {
             Err(_) if bugs.unreadable_is_empty => None,
             Err(error) => return Err(error.into()),
         };
-        let mut generation = Generation::new(0, file, bugs.appends_to_any(), Tail::default());
+        let generation = Generation::new(0, file, bugs.appends_to_any(), Tail::default());
         let found =
             load(&place, &generation, u64::MAX, bugs, &mut |_, _| Ok(ControlFlow::Continue(())))?;
         *generation.tail() = Tail { written: found.end, lines: found.lines, ..Tail::default() };
         if bugs.skips_lines() {
             renewal::end_torn_line(&generation, bugs)?;
         }
-        generation.own &= generation.file.is_some();
+        generation.set_own(generation.own() && generation.file.is_some());
         let generation = Arc::new(generation);
         let base_lines = found.base_lines;
         let state = State { generation, base_lines, poison: None, snapshot_error: None };
@@ -132,7 +132,7 @@ impl Core {
         if queue.is_empty() {
             return Ok(false);
         }
-        let Some(mut file) = generation.file.as_ref().filter(|_| generation.own && !torn) else {
+        let Some(mut file) = generation.file.as_ref().filter(|_| generation.own() && !torn) else {
             self.renew(writing, None)?;
             return Ok(true);
         };
@@ -195,8 +195,9 @@ impl Core {
         let installed = new.install(&self.place, self.bugs);
         if let Err(error) = installed {
             // It may be either file that has the log's name.
-            if !self.bugs.old_file_kept {
-                self.poison(&error);
+            match self.bugs.old_file_kept {
+                true => old.set_own(true),
+                false => self.poison(&error),
             }
             return Err(error.into());
         }
@@ -275,7 +276,7 @@ impl State {
 }
 
 fn open_file(path: &Path, bugs: Bugs) -> std::io::Result<File> {
-    match bugs.appends_to_any() {
+    match bugs.appends_to_any() || bugs.old_file_kept {
         true => File::options().read(true).append(true).open(path),
         false => File::open(path),
     }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogError;
@@ -43,7 +44,7 @@ pub(super) struct Generation {
     /// `None` while there is no file.
     pub(super) file: Option<File>,
     /// Whether this process wrote the file, so that it may go on.
-    pub(super) own: bool,
+    own: AtomicBool,
     tail: Mutex<Tail>,
 }
 
@@ -62,7 +63,15 @@ pub(super) struct Tail {
 
 impl Generation {
     pub(super) fn new(number: u64, file: Option<File>, own: bool, tail: Tail) -> Self {
-        Self { number, file, own, tail: Mutex::new(tail) }
+        Self { number, file, own: AtomicBool::new(own), tail: Mutex::new(tail) }
+    }
+
+    pub(super) fn own(&self) -> bool {
+        self.own.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_own(&self, own: bool) {
+        self.own.store(own, Ordering::Relaxed);
     }
 
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {

@@ -1,6 +1,6 @@
 //! Where a log lives: its name, its directory, and the names beside it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -118,31 +118,37 @@ impl Place {
         let second = now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let folder = self.dir.join(BACKUPS);
         fs::create_dir_all(&folder)?;
-        for count in 0_u32.. {
+        let mut backups = self.backups(&folder)?;
+        // Above all of the second, those forgotten included: the order of names is that of time.
+        let of_second = backups.iter().rev().find(|((other, _), _)| *other == second);
+        let first = of_second.map_or(0, |((_, count), _)| count + 1);
+        for count in first.. {
             let more = if count == 0 { String::new() } else { format!("-{count}") };
             let name = with(&self.name, &format!(".snapshot.bin.{second}{more}.bak"));
-            match fs::hard_link(&self.snapshot, folder.join(name)) {
+            match fs::hard_link(&self.snapshot, folder.join(&name)) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
-                Ok(()) => break,
+                Ok(()) => {
+                    backups.push(((second, count), name));
+                    break;
+                }
             }
         }
-        self.forget_old_backups(&folder)?;
+        let too_many = backups.len().saturating_sub(BACKUPS_KEPT);
+        backups.iter().take(too_many).try_for_each(|(_, name)| remove(&folder.join(name)))?;
         File::open(&folder)?.sync_all()
     }
 
-    fn forget_old_backups(&self, folder: &Path) -> io::Result<()> {
+    /// The backups of this log, the oldest first, each with its second and count.
+    fn backups(&self, folder: &Path) -> io::Result<Vec<((u64, u32), OsString)>> {
         let prefix = with(&self.name, ".snapshot.bin.");
         let mut backups = Vec::new();
         for entry in fs::read_dir(folder)? {
             let name = entry?.file_name();
-            if let Some(age) = age(&name, &prefix) {
-                backups.push((age, name));
-            }
+            backups.extend(age(&name, &prefix).map(|age| (age, name)));
         }
         backups.sort();
-        let too_many = backups.len().saturating_sub(BACKUPS_KEPT);
-        backups.iter().take(too_many).try_for_each(|(_, name)| remove(&folder.join(name)))
+        Ok(backups)
     }
 }
 
@@ -152,7 +158,7 @@ fn now() -> SystemTime {
 }
 
 /// Second and count in the name of a backup of this log; the smaller, the older.
-fn age(name: &OsString, prefix: &OsString) -> Option<(u64, u32)> {
+fn age(name: &OsStr, prefix: &OsStr) -> Option<(u64, u32)> {
     let rest = name.to_str()?.strip_prefix(prefix.to_str()?)?.strip_suffix(".bak")?;
     match rest.split_once('-') {
         None => Some((rest.parse().ok()?, 0)),

@@ -128,7 +128,7 @@ impl Renewed {
             self.file.sync_all()?;
         }
         // What an interrupted call of an earlier process left.
-        if !old.own {
+        if !old.own() {
             place.remove(self.aside.other())?;
             place.remove_snapshot_aside()?;
         }
