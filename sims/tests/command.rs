@@ -163,6 +163,15 @@ fn the_list_names_sims_promises_and_profiles() {
                            (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+          document-log log of JSON documents with snapshots, durable writes
+                         - a write survives power loss, with all before it
+                           (engines/document_log.rs: "survives power loss, with all before it")
+                         - compact and sync survive power loss, with all before them
+                           (engines/document_log.rs: "survives power loss, with all before it")
+                         - a crash leaves a prefix of the writes; a batch is atomic
+                           (engines/document_log.rs: "What a crash leaves is always a prefix of the writes; of a batch all or nothing.")
+                         - a failed call takes nothing back
+                           (engines/document_log.rs: "The file system said no. All that earlier calls promised still holds.")
           toy          a small store with log, snapshots and a pointer; the host of the planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
@@ -201,9 +210,9 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, document-log, toy, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, document-log, toy, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix
         --json nosuch/x toy
@@ -211,7 +220,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, document-log, toy, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -289,7 +298,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, document-log, toy, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
             wrong seed
