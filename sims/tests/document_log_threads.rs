@@ -141,7 +141,7 @@ fn check_queue_is_read(storage: &AsyncStorage) {
     let wanted = LogEntry::insert("c", "k", json!("queued"));
     let place = storage.write_entry(&wanted).expect("queues");
     assert_eq!(storage.read_at(&place).expect("reads"), wanted);
-    assert_eq!(storage.read_log().expect("reads"), [wanted.clone()]);
+    assert_eq!(storage.read_log().expect("reads"), std::slice::from_ref(&wanted));
     storage.flush().expect("writes");
     assert_eq!(storage.counts().queued, 0);
     assert_eq!(storage.read_at(&place).expect("reads"), wanted);
