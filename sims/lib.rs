@@ -3,6 +3,7 @@
 pub mod aof;
 pub mod append_log;
 pub mod checkpoint;
+pub mod document_log;
 pub mod engines;
 pub mod fjall_fold;
 pub mod toy;
@@ -25,6 +26,7 @@ pub fn registry() -> Registry {
         sim::<aof::Aof<aof::EverySec>>(),
         sim::<aof::Aof<aof::No>>(),
         sim::<checkpoint::Checkpoint>(),
+        sim::<document_log::DocumentLog>(),
         sim::<fjall_fold::FjallFoldSim>(),
         sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
         sim::<toy::ToySim<0>>(),

@@ -4,6 +4,7 @@
 pub mod aof;
 pub mod append_log;
 pub mod checkpoint;
+pub mod document_log;
 pub mod fjall_fold;
 pub mod snapshot_store;
 pub mod toy;

@@ -5,6 +5,7 @@ use crashpoint::seed::Seed;
 use crashpoint::{Finding, find, sim};
 use sims::append_log::AppendLog;
 use sims::checkpoint::Checkpoint;
+use sims::document_log::DocumentLog;
 use sims::toy::ToySim;
 
 /// How many seeds are tried: a few in the default run; `DETERMINISM_SEEDS=50` for all.
@@ -12,8 +13,8 @@ fn seeds() -> u64 {
     std::env::var_os("DETERMINISM_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(2)
 }
 
-fn entries() -> [Entry; 3] {
-    [sim::<AppendLog>(), sim::<Checkpoint>(), sim::<ToySim<0>>()]
+fn entries() -> [Entry; 4] {
+    [sim::<AppendLog>(), sim::<Checkpoint>(), sim::<DocumentLog>(), sim::<ToySim<0>>()]
 }
 
 /// Each call starts a template of its own, so that each is another process.

@@ -1,0 +1,185 @@
+//! Where a log lives: its name, its directory, and the names beside it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::LogError;
+
+/// The folder beside a log in which older snapshots are kept.
+const BACKUPS: &str = "backup";
+
+/// How many of them are kept.
+const BACKUPS_KEPT: usize = 4;
+
+/// A log's names.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) snapshot: PathBuf,
+    dir: PathBuf,
+    name: OsString,
+}
+
+/// The names under which a new log is written before it takes the log's name. Each has one writer
+/// at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// By a compaction, while the log is written to.
+    Compaction,
+    /// By whoever replaces a log that nothing may be appended to.
+    Renewal,
+}
+
+impl Aside {
+    /// The other name.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Compaction => Self::Renewal,
+            Self::Renewal => Self::Compaction,
+        }
+    }
+}
+
+impl Place {
+    /// The names that go with a log's path.
+    ///
+    /// # Errors
+    /// `Invalid` if the path has no parent or no file name.
+    pub(super) fn of(path: &Path) -> Result<Self, LogError> {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(LogError::Invalid(format!("a log needs a name: {}", path.display())));
+        };
+        // A bare file name has the empty path as its parent, which no call accepts.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let name = name.to_owned();
+        let snapshot = dir.join(with(&name, ".snapshot.bin"));
+        Ok(Self { path: path.to_owned(), snapshot, dir: dir.to_owned(), name })
+    }
+
+    fn aside(&self, aside: Aside) -> PathBuf {
+        self.dir.join(with(
+            &self.name,
+            match aside {
+                Aside::Compaction => ".tmp",
+                Aside::Renewal => ".new.tmp",
+            },
+        ))
+    }
+
+    fn snapshot_aside(&self) -> PathBuf {
+        self.dir.join(with(&self.name, ".snapshot.bin.tmp"))
+    }
+
+    /// Makes a new file beside the log, in the place of what an interrupted call left there.
+    pub(super) fn create(&self, aside: Aside) -> io::Result<File> {
+        create(&self.aside(aside))
+    }
+
+    /// Removes what was written beside the log.
+    pub(super) fn remove(&self, aside: Aside) -> io::Result<()> {
+        remove(&self.aside(aside))
+    }
+
+    /// Gives a new file the log's name.
+    pub(super) fn install(&self, aside: Aside) -> io::Result<()> {
+        fs::rename(self.aside(aside), &self.path)
+    }
+
+    /// Makes names durable.
+    pub(super) fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    /// Makes a new file to write a snapshot to.
+    pub(super) fn create_snapshot(&self) -> io::Result<File> {
+        create(&self.snapshot_aside())
+    }
+
+    /// Gives a new file the snapshot's name, and the one that had it a name among the backups.
+    pub(super) fn install_snapshot(&self) -> io::Result<()> {
+        self.back_up()?;
+        fs::rename(self.snapshot_aside(), &self.snapshot)
+    }
+
+    /// Removes what an interrupted snapshot left.
+    pub(super) fn remove_snapshot_aside(&self) -> io::Result<()> {
+        remove(&self.snapshot_aside())
+    }
+
+    /// Keeps the snapshot under the second in which the next one takes its name. It keeps its own
+    /// name too until then, and two of one second get two names.
+    fn back_up(&self) -> io::Result<()> {
+        if !fs::exists(&self.snapshot)? {
+            return Ok(());
+        }
+        let second = now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let folder = self.dir.join(BACKUPS);
+        fs::create_dir_all(&folder)?;
+        let mut backups = self.backups(&folder)?;
+        // Above all of the second, those forgotten included: the order of names is that of time.
+        let of_second = backups.iter().rev().find(|((other, _), _)| *other == second);
+        let first = of_second.map_or(0, |((_, count), _)| count + 1);
+        for count in first.. {
+            let more = if count == 0 { String::new() } else { format!("-{count}") };
+            let name = with(&self.name, &format!(".snapshot.bin.{second}{more}.bak"));
+            match fs::hard_link(&self.snapshot, folder.join(&name)) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    backups.push(((second, count), name));
+                    break;
+                }
+            }
+        }
+        let too_many = backups.len().saturating_sub(BACKUPS_KEPT);
+        backups.iter().take(too_many).try_for_each(|(_, name)| remove(&folder.join(name)))?;
+        File::open(&folder)?.sync_all()
+    }
+
+    /// The backups of this log, the oldest first, each with its second and count.
+    fn backups(&self, folder: &Path) -> io::Result<Vec<((u64, u32), OsString)>> {
+        let prefix = with(&self.name, ".snapshot.bin.");
+        let mut backups = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            backups.extend(age(&name, &prefix).map(|age| (age, name)));
+        }
+        backups.sort();
+        Ok(backups)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "backups are named by the second")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Second and count in the name of a backup of this log; the smaller, the older.
+fn age(name: &OsStr, prefix: &OsStr) -> Option<(u64, u32)> {
+    let rest = name.to_str()?.strip_prefix(prefix.to_str()?)?.strip_suffix(".bak")?;
+    match rest.split_once('-') {
+        None => Some((rest.parse().ok()?, 0)),
+        Some((second, count)) => Some((second.parse().ok()?, count.parse().ok()?)),
+    }
+}
+
+fn with(name: &OsString, more: &str) -> OsString {
+    let mut name = name.clone();
+    name.push(more);
+    name
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    remove(path)?;
+    File::options().read(true).append(true).create_new(true).open(path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
