@@ -17,7 +17,12 @@ const CANARY: &str = "no-dir-sync-after-rename";
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
     Registry {
-        sims: vec![sim::<append_log::AppendLog>(), sim::<toy::ToySim<0>>()],
+        sims: vec![
+            sim::<append_log::AppendLog>(),
+            sim::<fjall_fold::FjallFoldSim>(),
+            sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
+            sim::<toy::ToySim<0>>(),
+        ],
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
+use crashpoint::engine::{Ack, Engine, Error, Level, Operation, Refused};
 use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
 use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
@@ -164,24 +164,21 @@ impl<const BUG: usize> Engine for ToyEngine<BUG> {
     }
 
     fn apply(&mut self, op: &ToyOp) -> Result<Ack, Error> {
-        match op {
-            ToyOp::One(Op::Put { key, value }) => self.0.put(key, value)?,
-            ToyOp::One(Op::Delete { key }) => self.0.delete(key)?,
-            ToyOp::One(Op::Add { key, n }) => self.0.add(key, *n)?,
-            ToyOp::Batch(ops) => {
-                self.0.batch(ops)?;
-                return Ok(Ack::DURABLE);
-            }
-            ToyOp::Sync => {
-                self.0.sync()?;
-                return Ok(Ack::DURABLE);
-            }
-            ToyOp::Checkpoint => {
-                self.0.checkpoint()?;
-                return Ok(Ack::DURABLE);
-            }
+        let poisoned = self.0.is_poisoned();
+        let done = match op {
+            ToyOp::One(Op::Put { key, value }) => self.0.put(key, value),
+            ToyOp::One(Op::Delete { key }) => self.0.delete(key),
+            ToyOp::One(Op::Add { key, n }) => self.0.add(key, *n),
+            ToyOp::Batch(ops) => self.0.batch(ops),
+            ToyOp::Sync => self.0.sync(),
+            ToyOp::Checkpoint => self.0.checkpoint(),
+        };
+        match done {
+            Ok(()) if matches!(op, ToyOp::One(_)) => Ok(Ack::FLUSHED),
+            Ok(()) => Ok(Ack::DURABLE),
+            Err(error) if poisoned => Err(Refused::because(error).into()),
+            Err(error) => Err(error.into()),
         }
-        Ok(Ack::FLUSHED)
     }
 
     fn scan(&mut self) -> Result<State, Error> {
@@ -229,6 +226,10 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
                     "survives power loss, with all before it",
                 ),
                 source("what open shows survives power loss", "what it shows survives power loss"),
+                source(
+                    "what is refused after an error has no effect",
+                    "the store refuses every change until it is opened again",
+                ),
                 source(
                     "a crash leaves a prefix; a batch is atomic",
                     "A crash leaves a prefix of the calls; of a batch all or nothing.",

@@ -20,6 +20,10 @@
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
 //! `returned` that it had returned.
 //! What the crash keeps is the text form of a [`crate::disk::fate`].
+//!
+//! An engine with threads is scheduled from the seed, unless a life has lines `turns 17>2 21>1`:
+//! then by the rule that a thread goes on as long as it can, but for these decisions (see
+//! [`crate::process::schedule`]); `turns none` is the rule alone.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,6 +31,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::oracle::CrashKind;
 use crate::oracle::{Class, Signature};
+use crate::process::schedule::Turn;
 use crate::seed::Seed;
 use crate::text::{TextError, Word, quote, words};
 
@@ -68,6 +73,8 @@ pub struct Life {
     pub steps: Vec<Step>,
     /// The crash that ends it.
     pub crash: Option<Crash>,
+    /// Which threads were given the turn out of order; `None` leaves it to the seed.
+    pub turns: Option<Vec<Turn>>,
 }
 
 /// One step.
@@ -137,8 +144,8 @@ const MOST_CRASHES: usize = 100;
 const MOST_BYTES: usize = 64 << 20;
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 9] =
-    ["sim", "profile", "seed", "expect", "known", "fault", "crash", "reopen", "sleep"];
+pub const RESERVED: [&str; 10] =
+    ["sim", "profile", "seed", "expect", "known", "fault", "turns", "crash", "reopen", "sleep"];
 
 impl Case {
     /// An empty case for a sim.
@@ -214,6 +221,10 @@ impl Reader {
         match keyword.as_str() {
             "fault" if in_header => self.faults.push(Fault::parse(rest)?),
             "crash" => self.crash(Crash::parse(rest)?)?,
+            "turns" => {
+                let turns = parse_turns(first, rest)?;
+                self.life().0.turns.get_or_insert_default().extend(turns);
+            }
             "reopen" => {
                 none(rest)?;
                 self.step(Step::Reopen);
@@ -357,6 +368,27 @@ impl Expect {
     }
 }
 
+/// Reads `none`, or a list such as `17>2 21>1`.
+fn parse_turns(keyword: &Word, rest: &[Word]) -> Result<Vec<Turn>, TextError> {
+    if let [word] = rest
+        && word.bytes == b"none"
+    {
+        return Ok(Vec::new());
+    }
+    if rest.is_empty() {
+        return Err(TextError::new(keyword.column, "`turns` needs `none` or DECISION>THREAD"));
+    }
+    let turn = |word: &Word| {
+        let text = word.text();
+        let numbers = text.split_once('>').and_then(|(decision, thread)| {
+            Some(Turn { decision: decision.parse().ok()?, thread: thread.parse().ok()? })
+        });
+        let message = "expected a decision and a thread, such as 17>2";
+        numbers.ok_or_else(|| TextError::new(word.column, message))
+    };
+    rest.iter().map(turn).collect()
+}
+
 /// Reads `50ms`, `1.5s`, `10us`, `0s`.
 fn parse_duration(word: &Word) -> Result<Duration, TextError> {
     let text = word.text();
@@ -439,6 +471,19 @@ impl Crash {
     }
 }
 
+/// The words behind `turns`, so many on a line that it stays readable.
+fn turn_lines(turns: &[Turn]) -> Vec<String> {
+    const ON_A_LINE: usize = 10;
+    if turns.is_empty() {
+        return vec!["none".to_owned()];
+    }
+    let word = |turn: &Turn| format!("{}>{}", turn.decision, turn.thread);
+    turns
+        .chunks(ON_A_LINE)
+        .map(|chunk| chunk.iter().map(word).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
 fn join(words: &[Word]) -> String {
     words.iter().map(|word| quote(&word.bytes)).collect::<Vec<_>>().join(" ")
 }
@@ -504,6 +549,9 @@ impl fmt::Display for Case {
             writeln!(f, "{fault}")?;
         }
         for life in &self.lives {
+            for line in life.turns.as_deref().map(turn_lines).unwrap_or_default() {
+                writeln!(f, "turns {line}")?;
+            }
             for step in &life.steps {
                 writeln!(f, "{step}")?;
             }

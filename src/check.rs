@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::client::{Client, Problem};
 use crate::digest::Digest;
 use crate::disk::profile::Profile;
-use crate::explore::protocol::{Budget, Failure};
+use crate::explore::protocol::{Budget, Failure, Tally};
 use crate::oracle::Class;
 use crate::pair::{Check, Pair, Run};
 use crate::registry::{Entry, sim};
@@ -145,6 +145,8 @@ pub struct Finding {
     pub class: Option<Class>,
     /// Its report.
     pub report: String,
+    /// The case that replays it, as text.
+    pub case: String,
     /// Distinct crash states that were judged until then.
     pub states: u64,
     /// Digest of the recorded runs.
@@ -176,10 +178,43 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
     Finding {
         class: first.and_then(|failure| failure.class.parse().ok()),
         report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
+        case: first.map(|failure| failure.case.clone()).unwrap_or_default(),
         states: verdict.tally.states,
         run: verdict.tally.run,
         digest: verdict.tally.digest,
     }
+}
+
+/// Explores one workload of up to so many steps on one profile, and says what that cost: what a
+/// bench measures.
+///
+/// # Panics
+/// With what the machine does not allow, and if a promise was broken.
+#[doc(hidden)]
+#[track_caller]
+pub fn measure(entry: &Entry, profile: &str, seed: Seed, steps: usize, budget: Budget) -> Tally {
+    let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
+    let request = run::request_of(&part, seed, steps);
+    let ask = || Client::start()?.ask(entry, &request, &mut |_| {});
+    match ask() {
+        Ok(answer) if answer.failures.is_empty() => answer.tally,
+        Ok(answer) => panic!("{}: {}", entry.name, answer.failures[0].class),
+        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
+    }
+}
+
+/// Replays the text of a case, which must come out as it expects.
+///
+/// # Errors
+/// How it came out instead, or what is wrong in it.
+pub fn check_case(entry: &Entry, text: &str) -> Result<(), String> {
+    let replay = || {
+        let saved = run::parse_case(Path::new("the case"), text.to_owned())?;
+        let mut client = Client::start()?;
+        let answer = run::replay(&mut client, entry, &saved, ReplayOptions::default())?;
+        Ok::<_, Problem>(run::as_expected(&saved.case, &answer))
+    };
+    replay().unwrap_or_else(|problem| Err(problem.to_string()))
 }
 
 /// Replays every case of a sim in a corpus folder: each must come out as it expects.

@@ -12,6 +12,24 @@ use crate::text::{TextError, Word};
 /// What an adapter's calls fail with: any error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// An error that says more: the op failed, and it had no effect and never will have.
+///
+/// After any other error nobody knows whether the op happened, so both are followed, and a store
+/// that goes on failing doubles what is followed with each op. An adapter that returns this one
+/// states a promise: what shows a refused op after a crash is a violation. It is for ops that the
+/// engine turns down before it touches anything, such as every op after an error that it cannot
+/// go on from.
+#[derive(Debug, thiserror::Error)]
+#[error("refused: {0}")]
+pub struct Refused(#[source] Error);
+
+impl Refused {
+    /// The op was refused, and this is what the engine said.
+    pub fn because(said: impl Into<Error>) -> Self {
+        Self(said.into())
+    }
+}
+
 /// How much an engine promised for an op, and for all before it, when the op returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
@@ -84,7 +102,7 @@ pub trait Engine: Sized + 'static {
     /// Applies one op; says what the engine promised when it returned.
     ///
     /// # Errors
-    /// What the engine says: the op may then have happened or not.
+    /// What the engine says: the op may then have happened or not, unless it is [`Refused`].
     fn apply(&mut self, op: &Self::Op) -> Result<Ack, Error>;
 
     /// All items of the store.

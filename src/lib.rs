@@ -55,7 +55,10 @@ pub mod time;
 mod verbs;
 
 #[cfg(simulated)]
-pub use check::{Finding, check, check_corpus, check_pair, check_store, find};
+#[doc(hidden)]
+pub use check::measure;
+#[cfg(simulated)]
+pub use check::{Finding, check, check_case, check_corpus, check_pair, check_store, find};
 #[cfg(not(simulated))]
 pub use elsewhere::{Acks, check, check_corpus, check_pair, check_store};
 #[cfg(simulated)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::effect::Effect;
 use crate::engine::{Ack, Level};
+use crate::process::schedule::Turn;
 use crate::time::Time;
 
 /// One record of the log.
@@ -59,6 +60,8 @@ pub struct Call<'a> {
     pub unrecorded: u64,
     /// A fault was injected here.
     pub fault: bool,
+    /// The thread that made it; 1 is the first.
+    pub thread: u32,
     /// Return addresses, innermost first, as 8-byte little-endian numbers; empty unless the run
     /// records them. Not part of the trace digest.
     #[serde(with = "serde_bytes")]
@@ -76,6 +79,8 @@ pub enum Mark<'a> {
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
     Returned(u32, Result<Ack, &'a str>),
+    /// Step `.0` of the workload was refused, with this text: it had no effect.
+    Refused(u32, &'a str),
     /// The first of two functions acknowledged something, at this level.
     Acked(Level, &'a str),
     /// What a read-back showed: the `postcard` form of a list of items and values.
@@ -91,6 +96,10 @@ pub enum Mark<'a> {
     NotSimulated(&'a str),
     /// The engine came to no end: which budget it used up, in words.
     Hung(&'a str),
+    /// Another thread runs than the rule of the schedule says.
+    Turn(Turn),
+    /// So many threads of the engine outlived its close; they never run again.
+    Leaked(u32),
     /// The engine read a clock at some time before: what it did may hang on when it ran.
     SawClock,
     /// The script of this child was carried out to its end.
@@ -169,6 +178,7 @@ impl Space<'_> {
         self.write_number(call.bytes)?;
         self.write_number(call.unrecorded)?;
         self.try_push(call.fault.into())?;
+        self.write_number(call.thread.into())?;
         self.write_bytes(call.stack)?;
         Ok(self.used)
     }
@@ -262,6 +272,7 @@ mod tests {
             bytes: 1 << 63,
             unrecorded: 128,
             fault: true,
+            thread: 300,
             stack: &[1; 16],
         };
         let small = Call { fd: -1, result: i64::MIN, other: b"", fault: false, ..call };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Refused};
 use crate::oracle::Model;
 use crate::registry::generate;
 use crate::run::SIZES;
@@ -36,11 +36,11 @@ fn workload<S: Sim>(dir: &Path, steps: &[Step<crate::sim::OpOf<S>>]) -> Result<(
     let mut engine = open::<S>(dir)?;
     for (index, step) in steps.iter().enumerate() {
         match step {
-            Step::Op(op) => {
-                let done = engine.apply(op);
-                done.map_err(|error| format!("step {}: {error}", index + 1))?;
-                model.apply(op, Time::START);
-            }
+            Step::Op(op) => match engine.apply(op) {
+                Ok(_) => model.apply(op, Time::START),
+                Err(error) if error.is::<Refused>() => {}
+                Err(error) => return Err(format!("step {}: {error}", index + 1)),
+            },
             Step::Reopen => {
                 engine.close().map_err(|error| error.to_string())?;
                 engine = open::<S>(dir)?;

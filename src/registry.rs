@@ -108,6 +108,6 @@ pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
 
 /// Adds the steps of a life to a case.
 pub fn with_steps(mut case: Case, steps: Vec<crate::case::Step>) -> Case {
-    case.lives = vec![Life { steps, crash: None }];
+    case.lives = vec![Life { steps, ..Life::default() }];
     case
 }

@@ -96,11 +96,15 @@ pub(crate) fn request(part: &Part, seed: Seed, number: u64) -> Request {
 
 /// The request for the workload of a seed, as a report names it.
 pub(crate) fn request_for(part: &Part, seed: Seed) -> Request {
-    let size = SIZES[(seed.0 % SIZES.len() as u64) as usize];
+    request_of(part, seed, SIZES[(seed.0 % SIZES.len() as u64) as usize])
+}
+
+/// The request for a workload of up to so many steps.
+pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
     let steps = (part.entry.generate)(seed, size);
     let mut case = Case::new(part.entry.name, &part.profile, seed);
     case.faults = (part.entry.faults)(seed, steps.len());
-    case.lives = vec![Life { steps, crash: None }];
+    case.lives = vec![Life { steps, ..Life::default() }];
     let afterlife = match part.entry.afterlife {
         true => (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE),
         false => Vec::new(),
@@ -300,7 +304,16 @@ pub(crate) fn read_case(path: &Path) -> Result<Saved, Problem> {
             .count();
         wrong(format!("line {line}: not UTF-8"))
     })?;
-    let (case, lines) = Case::parse_with_lines(&text).map_err(|error| wrong(error.to_string()))?;
+    parse_case(path, text)
+}
+
+/// Reads the text of a case; errors name it by `path`.
+///
+/// # Errors
+/// The line and column of what is wrong in it.
+pub(crate) fn parse_case(path: &Path, text: String) -> Result<Saved, Problem> {
+    let wrong = |error| Problem::Environment(format!("{}: {error}", path.display()));
+    let (case, lines) = Case::parse_with_lines(&text).map_err(wrong)?;
     Ok(Saved { path: path.to_owned(), case, text, lines })
 }
 

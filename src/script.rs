@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::engine::{Ack, Engine, Error};
+use crate::engine::{Ack, Engine, Error, Refused};
 use crate::log::{Mark, Phase};
 use crate::pair;
+use crate::process;
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
 use crate::sim::Step;
@@ -24,6 +26,8 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) items: &'a BTreeSet<Vec<u8>>,
     /// What was acknowledged, outside of the steps' own promises, in the lives before.
     pub(crate) acked: &'a [String],
+    /// Threads of the engine may outlive a close.
+    pub(crate) threads_may_stay: bool,
     /// How often a failing open or read-back is tried again: faults were injected, and they pass.
     pub(crate) retries: u32,
 }
@@ -66,7 +70,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         engine = reopen(engine, script)?;
         read_back(&mut engine, script)?;
     }
-    let mut failed_before = false;
+    let mut errors = Errors::default();
     for (index, step) in script.steps.iter().enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         world::step(number);
@@ -84,25 +88,50 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             }
         };
         mark_returned(number, &result);
-        // An engine that refuses to go on after an error has to be opened again: twice in a row
-        // is taken for that.
-        let failed = result.is_err();
-        if failed && failed_before {
+        if errors.ask_for_reopening(&result) {
             engine = reopen(engine, script)?;
             read_back(&mut engine, script)?;
         }
-        failed_before = failed && !failed_before;
     }
     world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
     read_back(&mut engine, script)?;
     engine = reopen(engine, script)?;
     read_back(&mut engine, script)?;
-    close(engine);
+    close(engine, script.threads_may_stay);
     Some(())
 }
 
+/// The errors since the store was last opened.
+#[derive(Default)]
+struct Errors {
+    /// How many there were that leave it open whether the op happened.
+    open_ended: u32,
+    /// Whether the last step failed.
+    last: bool,
+}
+
+impl Errors {
+    /// With each op that may have happened or not, twice as many histories are possible, until a
+    /// reopening shows which it is.
+    const MOST: u32 = 3;
+
+    /// Counts how a step returned. An engine that refuses to go on after an error has to be opened
+    /// again: two errors in a row are taken for that.
+    fn ask_for_reopening(&mut self, result: &Result<Ack, Error>) -> bool {
+        let failed = result.is_err();
+        self.open_ended += u32::from(result.as_ref().is_err_and(|error| !error.is::<Refused>()));
+        let ask = failed && (self.last || self.open_ended >= Self::MOST);
+        if ask {
+            *self = Self::default();
+        } else {
+            self.last = failed;
+        }
+        ask
+    }
+}
+
 fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
-    close(engine);
+    close(engine, script.threads_may_stay);
     open::<E>(script.retries)
 }
 
@@ -118,11 +147,20 @@ fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
     None
 }
 
+/// How long a closed engine's threads have to come to their ends.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Closes the store. An error is noted; whatever it means for what was written is the judge's.
-fn close<E: Engine>(mut engine: Held<E>) {
+fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
     if let Some(engine) = engine.0.take() {
         let result = seam::engine(|| engine.close());
+        if !threads_may_stay {
+            let left = process::settle(world::now() + GRACE);
+            if left > 0 {
+                world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
+            }
+        }
         mark_end(Phase::Close, &result);
     }
 }
@@ -205,6 +243,9 @@ pub(crate) fn decode(bytes: &[u8]) -> State {
 fn mark_returned(number: u32, result: &Result<Ack, Error>) {
     match result {
         Ok(ack) => world::mark(Mark::Returned(number, Ok(*ack))),
+        Err(error) if error.is::<Refused>() => {
+            world::mark(Mark::Refused(number, &chain(&**error)));
+        }
         Err(error) => world::mark(Mark::Returned(number, Err(&chain(&**error)))),
     }
 }

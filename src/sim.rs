@@ -38,6 +38,10 @@ pub trait Sim: 'static {
     /// that uses more counts as hung.
     const CPU: Duration = Duration::from_secs(10);
 
+    /// Whether threads may outlive a close of the store, as those of a pool in a `static` do.
+    /// Otherwise one that does is a violation, and never runs again.
+    const THREADS_MAY_STAY: bool = false;
+
     /// Whether ops may follow a recovery.
     const AFTERLIFE: bool = true;
 

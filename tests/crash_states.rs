@@ -142,6 +142,20 @@ fn fsync_of_a_directory_reaches_nothing_in_its_new_subdirectories() {
 }
 
 #[test]
+fn a_synchronous_write_covers_its_own_blocks_and_the_size_and_no_other_block_on_posix() {
+    for how in ["write-dsync", "write-sync"] {
+        let program = |at: &str| {
+            format!("write f 0 8192 o; sync; body; write f 0 4096 n; {how} f {at} 4096 n")
+        };
+        ends_in(POSIX, &program("4096"), "f=n*8192\nf=o*4096 n*4096");
+        ends_in(POSIX, &program("0"), "f=n*4096 o*4096");
+        ends_in(POSIX, &program("8192"), "f=n*4096 o*4096 n*4096\nf=o*8192 n*4096");
+        // There a file loses only the last of its changes, and the write was the last.
+        ends_in(TAIL, &program("4096"), "f=n*8192");
+    }
+}
+
+#[test]
 fn sync_file_range_promises_nothing() {
     for profile in Profile::all() {
         let program = "write f 0 4096 o; body; write f 0 4096 n; sync-range f 0 0";

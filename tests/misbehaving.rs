@@ -1,11 +1,15 @@
 //! Stores that misbehave in every way that a process can, in the run or only when they recover:
 //! each is told apart and named, and the process that tests them lives on.
 
+#[path = "wild/calls.rs"]
+mod calls;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crashpoint::Store;
@@ -182,8 +186,12 @@ acts! {
     Waits "waits" |_dir| wait_for_nobody();
     Deadlocks "deadlocks" |_dir| lock_twice();
     Eats "eats" |_dir| eat();
-    Threads "threads" |_dir| start_thread();
+    Leaves "leaves-a-thread" |_dir| leave_a_thread();
+    SpinsBeside "spins-beside" |_dir| spin_beside();
     Spawns "spawns" |_dir| spawn();
+    Forks "forks" |_dir| Ok(calls::fork()?);
+    Maps "maps" |dir| Ok(calls::map(&File::create(dir.join("map"))?)?);
+    MapsByNumber "maps-by-number" |dir| Ok(calls::map_by_number(&File::create(dir.join("map"))?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
 }
 
@@ -203,9 +211,24 @@ fn descend(dir: &Path, depth: usize) -> usize {
     std::hint::black_box(frame)[0] + 1
 }
 
-fn start_thread() -> Result<(), Error> {
-    let started = std::thread::Builder::new().spawn(|| ())?;
-    started.join().map_err(|_| "it panicked".into())
+/// Starts a thread that sleeps for ever, and forgets it.
+fn leave_a_thread() -> Result<(), Error> {
+    let sleep = || loop {
+        std::thread::sleep(Duration::from_secs(3600))
+    };
+    std::thread::Builder::new().spawn(sleep)?;
+    Ok(())
+}
+
+/// Spins on a thread of its own, without a call, until another thread does what it never does.
+fn spin_beside() -> Result<(), Error> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    Ok(())
 }
 
 fn spawn() -> Result<(), Error> {
@@ -387,11 +410,51 @@ fn a_lock_taken_twice_is_a_deadlock() {
     check_act::<Deadlocks>(&expect![[r#"
         FAIL deadlocks on posix: does not come to an end
         class    hung  (hung:step)
-        in step 1: asleep on a futex that nobody will wake: a deadlock
+        in step 1: is in a deadlock: thread 1 waits for a futex
 
         FAIL deadlocks on posix: does not come to an end
         class    hung  (hung:open)
-        while opening: asleep on a futex that nobody will wake: a deadlock
+        while opening: is in a deadlock: thread 1 waits for a futex
+    "#]]);
+}
+
+#[test]
+fn a_file_lock_that_nobody_gives_up_is_a_deadlock() {
+    check_act::<Locks>(&expect![[r#"
+        FAIL locks on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 1: is in a deadlock: thread 1 waits for a lock on a file
+
+        FAIL locks on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: is in a deadlock: thread 1 waits for a lock on a file
+    "#]]);
+}
+
+#[test]
+fn a_thread_that_outlives_its_store_is_leaked() {
+    check_act::<Leaves>(&expect![[r#"
+        FAIL leaves-a-thread on posix: left threads or descriptors behind
+        class    leaked  (leaked)
+        3 threads of the engine did not end with its close
+
+        FAIL leaves-a-thread on posix: left threads or descriptors behind
+        class    leaked  (leaked)
+        1 thread of the engine did not end with its close
+    "#]]);
+}
+
+#[test]
+fn a_thread_that_spins_without_a_call_is_hung() {
+    check_act::<SpinsBeside>(&expect![[r#"
+        FAIL spins-beside on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 1: used up its CPU time without an end
+
+        FAIL spins-beside on posix: does not come to an end
+        class    hung  (hung:open)
+        while opening: used up its CPU time without an end
+        at tests/misbehaving.rs:N
     "#]]);
 }
 
@@ -410,20 +473,25 @@ fn refused_memory_is_told_from_other_aborts() {
 
 #[test]
 fn a_call_that_is_not_simulated_is_named() {
-    check_act::<Threads>(&expect![[r#"
-        crashpoint cannot test threads: threads called pthread_create, which is not simulated
-
-        crashpoint cannot test threads: threads called pthread_create, which is not simulated
-    "#]]);
     check_act::<Spawns>(&expect![[r#"
         crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
 
         crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
     "#]]);
-    check_act::<Locks>(&expect![[r#"
-        crashpoint cannot test locks: locks called flock that waits for a lock, which is not simulated
+    check_act::<Forks>(&expect![[r#"
+        crashpoint cannot test forks: forks called fork, which is not simulated
 
-        crashpoint cannot test locks: locks called flock that waits for a lock, which is not simulated
+        crashpoint cannot test forks: forks called fork, which is not simulated
+    "#]]);
+    check_act::<Maps>(&expect![[r#"
+        crashpoint cannot test maps: maps called mmap, which is not simulated
+
+        crashpoint cannot test maps: maps called mmap, which is not simulated
+    "#]]);
+    check_act::<MapsByNumber>(&expect![[r#"
+        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
+
+        crashpoint cannot test maps-by-number: maps-by-number called mmap64, which is not simulated
     "#]]);
 }
 

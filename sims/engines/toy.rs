@@ -151,6 +151,12 @@ impl Toy {
         self.begin_generation()
     }
 
+    /// Whether an earlier error makes it refuse every change until it is opened again.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.log.is_none()
+    }
+
     /// A key's value.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {

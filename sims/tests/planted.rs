@@ -3,7 +3,7 @@
 
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
-use crashpoint::{Finding, find};
+use crashpoint::{Finding, check_case, find};
 use sims::append_log;
 use sims::toy::{self, ToySim};
 
@@ -30,6 +30,10 @@ fn each_is_found(entries: &[Entry]) {
     for entry in entries {
         let findings: Vec<Finding> =
             (0..seeds()).map(|seed| find(entry, "posix", Seed(seed), WORKLOADS)).collect();
+        for finding in findings.iter().filter(|finding| finding.class.is_some()) {
+            let replayed = check_case(entry, &finding.case);
+            assert_eq!(replayed, Ok(()), "{}:\n{}", entry.name, finding.case);
+        }
         missed.extend(findings.iter().filter(|f| f.class.is_none()).map(|_| entry.name));
         println!("{}", row(entry.name, &findings));
     }

@@ -53,6 +53,19 @@ pub enum Sync {
         /// How long it is, in bytes; 0 means to the end.
         length: u64,
     },
+    /// A write through `O_DSYNC` or `O_SYNC`, or with `RWF_DSYNC` or `RWF_SYNC`: the pages that it
+    /// touched, and of the rest of the file what `fdatasync` or `fsync` makes durable beside data.
+    /// What other pages of the file wait for, they wait for still.
+    Written {
+        /// The file.
+        ino: Ino,
+        /// Where the write began, in bytes.
+        offset: u64,
+        /// How many bytes it wrote.
+        length: u64,
+        /// As `fdatasync`, not as `fsync`.
+        data_only: bool,
+    },
     /// `sync`, `syncfs`: everything.
     All,
 }

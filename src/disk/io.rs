@@ -1,6 +1,6 @@
 //! Bytes: reading, writing, seeking, and changing sizes.
 
-use super::effect::{Allocation, Effect, Ino, Kind};
+use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
 use super::live::Disk;
 use super::open::{Handle, Open};
@@ -73,15 +73,24 @@ impl Disk {
     }
 
     /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset behind
-    /// what was written. With `O_DSYNC` or `O_SYNC` a [`Sync`](super::effect::Sync) follows.
+    /// what was written. With `O_DSYNC` or `O_SYNC` a [`Sync::Written`] follows.
     /// Writing nothing changes nothing. Less is written than asked for only at [`SIZE_MAX`].
     ///
     /// # Errors
     /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on.
     pub fn write(&mut self, h: Handle, bytes: &[u8]) -> Result<usize, Errno> {
+        self.write_as(h, bytes, 0)
+    }
+
+    /// [`Disk::write`], with these flags beside those that it was opened with: `O_DSYNC` or
+    /// `O_SYNC`, as pwritev2(2) can ask for.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    pub fn write_as(&mut self, h: Handle, bytes: &[u8], flags: i32) -> Result<usize, Errno> {
         let open = self.opens.get(h)?;
         open.must_write()?;
-        let (start, done) = self.copy_in(h, open.offset, bytes)?;
+        let (start, done) = self.copy_in(h, open.offset, bytes, flags)?;
         if done > 0 {
             self.opens.get_mut(h)?.offset = start + done as u64;
         }
@@ -94,18 +103,38 @@ impl Disk {
     /// # Errors
     /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end beyond what it can be.
     pub fn write_at(&mut self, h: Handle, bytes: &[u8], offset: i64) -> Result<usize, Errno> {
+        self.write_at_as(h, bytes, offset, 0)
+    }
+
+    /// [`Disk::write_at`], with flags as [`Disk::write_as`] has them.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    pub fn write_at_as(
+        &mut self,
+        h: Handle,
+        bytes: &[u8],
+        offset: i64,
+        flags: i32,
+    ) -> Result<usize, Errno> {
         if offset < 0 {
             return Err(Errno::EINVAL);
         }
         self.opens.get(h)?.must_write()?;
         let offset = offset_of(offset, bytes.len())?;
-        Ok(self.copy_in(h, offset, bytes)?.1)
+        Ok(self.copy_in(h, offset, bytes, flags)?.1)
     }
 
     /// Returns where the bytes went and how many of them.
-    fn copy_in(&mut self, h: Handle, at: u64, bytes: &[u8]) -> Result<(u64, usize), Errno> {
+    fn copy_in(
+        &mut self,
+        h: Handle,
+        at: u64,
+        bytes: &[u8],
+        flags: i32,
+    ) -> Result<(u64, usize), Errno> {
         let open = self.opens.get(h)?;
-        let (ino, flags) = (open.ino, open.flags);
+        let (ino, flags) = (open.ino, open.flags | flags);
         if bytes.is_empty() {
             return Ok((at, 0));
         }
@@ -116,7 +145,12 @@ impl Disk {
         let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
         self.change(&Effect::Write { ino, offset, bytes });
-        self.sync_written(ino, flags);
+        // O_SYNC includes the bit of O_DSYNC.
+        if flags & libc::O_DSYNC != 0 {
+            let data_only = flags & libc::O_SYNC != libc::O_SYNC;
+            let length = bytes.len() as u64;
+            self.change(&Effect::Sync(Sync::Written { ino, offset, length, data_only }));
+        }
         Ok((offset, bytes.len()))
     }
 

@@ -42,6 +42,8 @@ impl Pending {
             Sync::All => return self.unsynced.keys().copied().collect(),
             Sync::Inode(ino) => (ino, profile.fsync_file),
             Sync::Data(ino) => (ino, profile.fdatasync_file),
+            Sync::Written { ino, data_only: true, .. } => (ino, profile.fdatasync_file),
+            Sync::Written { ino, data_only: false, .. } => (ino, profile.fsync_file),
             Sync::Pages { ino, .. } => (ino, profile.sync_range),
         };
         let rule = match self.live.node(ino).map(Node::kind) {
@@ -261,7 +263,8 @@ impl Pending {
     /// are metadata: a later sync makes them durable.
     pub(super) fn sync_failed(&mut self, sync: Sync) {
         let files: Vec<Ino> = match sync {
-            Sync::Inode(ino) | Sync::Data(ino) | Sync::Pages { ino, .. } => vec![ino],
+            Sync::Inode(ino) | Sync::Data(ino) => vec![ino],
+            Sync::Pages { ino, .. } | Sync::Written { ino, .. } => vec![ino],
             Sync::All => {
                 let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
                 data.map(|(ino, _)| *ino).collect()
@@ -345,11 +348,11 @@ impl Pending {
 /// The blocks that a sync call is about.
 fn blocks_of(sync: Sync) -> Blocks {
     match sync {
-        Sync::Pages { offset, length, .. } if length > 0 => {
+        Sync::Pages { offset, length, .. } | Sync::Written { offset, length, .. } if length > 0 => {
             let last = offset.saturating_add(length - 1);
             offset / PAGE as u64..=last / PAGE as u64
         }
         Sync::Pages { offset, .. } => offset / PAGE as u64..=u64::MAX,
-        _ => ALL_BLOCKS,
+        Sync::Inode(_) | Sync::Data(_) | Sync::Written { .. } | Sync::All => ALL_BLOCKS,
     }
 }

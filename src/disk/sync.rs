@@ -74,14 +74,4 @@ impl Disk {
         open.must_be_usable()?;
         Ok(open.ino)
     }
-
-    /// What follows a write through a handle with these flags.
-    pub(super) fn sync_written(&mut self, ino: Ino, flags: i32) {
-        // O_SYNC includes the bit of O_DSYNC.
-        if flags & libc::O_SYNC == libc::O_SYNC {
-            self.change(&Effect::Sync(Sync::Inode(ino)));
-        } else if flags & libc::O_DSYNC != 0 {
-            self.change(&Effect::Sync(Sync::Data(ino)));
-        }
-    }
 }

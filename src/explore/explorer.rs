@@ -16,6 +16,7 @@ use crate::oracle::model::Model;
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
+use crate::process::schedule::{Plan, Turn};
 use crate::process::template::Reply;
 use crate::process::world::{Setup, World};
 use crate::process::{probe, traps};
@@ -127,6 +128,8 @@ pub(crate) struct Child<'a, Op> {
     pub(crate) uptime: Duration,
     pub(crate) faults: &'a [Fault],
     pub(crate) stacks: bool,
+    /// How its threads are scheduled, if that is not left to the seed.
+    pub(crate) turns: Option<&'a [Turn]>,
     pub(crate) script: Script<'a, Op>,
 }
 
@@ -244,8 +247,16 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = self.items.clone();
         let faults = self.case.faults.clone();
+        let turns = self.case.lives[0].turns.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
-        let script = Script { recovery: false, steps: &steps, items: &items, acked: &[], retries };
+        let script = Script {
+            recovery: false,
+            steps: &steps,
+            items: &items,
+            acked: &[],
+            retries,
+            threads_may_stay: S::THREADS_MAY_STAY,
+        };
         let tree = Tree::new();
         let child = Child {
             tree: &tree,
@@ -253,6 +264,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             uptime: UPTIME,
             faults: &faults,
             stacks,
+            turns: turns.as_deref(),
             script,
         };
         self.run_child(&child)
@@ -297,8 +309,16 @@ impl<'r, S: Sim> Explorer<'r, S> {
             CrashKind::Power => BOOTED,
         };
         let acked = &after.acked;
-        let script = Script { recovery: true, steps: &steps, items: &items, acked, retries: 0 };
-        let child = Child { tree, start, uptime, faults: &[], stacks, script };
+        let script = Script {
+            recovery: true,
+            steps: &steps,
+            items: &items,
+            acked,
+            retries: 0,
+            threads_may_stay: S::THREADS_MAY_STAY,
+        };
+        let turns = life.turns.as_deref();
+        let child = Child { tree, start, uptime, faults: &[], stacks, turns, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -307,12 +327,17 @@ impl<'r, S: Sim> Explorer<'r, S> {
         self.region.reset();
         let started = now();
         let seed = self.case.seed.derive("entropy", 0).0;
+        let schedule = match child.turns {
+            Some(turns) => Plan::Listed(turns.to_vec()),
+            None => Plan::Drawn(self.case.seed.derive("schedule", child.script.recovery.into()).0),
+        };
         let body = |region: &'static Region| {
             let setup = Setup {
                 start: child.start,
                 uptime: child.uptime,
                 epoch: EPOCH,
                 seed,
+                schedule: schedule.clone(),
                 faults: child.faults.to_vec(),
                 stacks: child.stacks,
                 ..Setup::new(child.tree.clone(), region)
@@ -387,7 +412,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
             let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
             return self.violated(failure);
         }
-        let line = Line { lives: Vec::new(), life, depth: 0 };
+        let turns = recorded.outcome.turns.clone();
+        let line = Line { lives: Vec::new(), life, depth: 0, turns };
         let pending = Pending::new(Tree::new(), &self.profile);
         let allowance = self.request.budget.recoveries;
         walk::walk(self, &line, &recorded.log, pending, judge, allowance)

@@ -58,11 +58,16 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         down: DOWN,
         fate: crashed.left.words(pending),
     };
-    Life { steps, crash: Some(crash) }
+    let turns = line.turns.as_ref().map(|turns| turns[..point.turns.min(turns.len())].to_vec());
+    Life { steps, crash: Some(crash), turns }
 }
 
-/// The call that was under way at a point, or the next one that changes something.
+/// The call that was under way at a point, or the next one that changes something. Behind a step
+/// that returned there is none: what comes next is of a step that the case leaves out.
 pub(crate) fn within<'c>(calls: &'c Calls, point: &Point) -> Option<&'c str> {
+    if point.returned && point.flight.is_none() {
+        return None;
+    }
     calls.name(point.flight.unwrap_or(point.effects))
 }
 
@@ -72,7 +77,8 @@ pub(crate) fn without_crash<S: Sim>(
     violation: &Violation,
     outcome: &Outcome,
 ) -> Failure {
-    let case = Case { lives: vec![explorer.case.lives[0].clone()], ..explorer.case.clone() };
+    let life = Life { turns: outcome.turns.clone(), ..explorer.case.lives[0].clone() };
+    let case = Case { lives: vec![life], ..explorer.case.clone() };
     failure(case, violation, outcome)
 }
 
@@ -88,8 +94,11 @@ pub(crate) fn after_crash<S: Sim>(
 ) -> Failure {
     let mut lives = line.lives.clone();
     lives.push(life);
+    let turns = outcome.turns.clone();
     if afterlife {
-        lives.push(explorer.afterlife.clone());
+        lives.push(Life { turns, ..explorer.afterlife.clone() });
+    } else if turns.is_some() {
+        lives.push(Life { turns, ..Life::default() });
     }
     failure(Case { lives, ..explorer.case.clone() }, violation, outcome)
 }
@@ -133,7 +142,11 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String 
         (Some(call), None) => format!(", before {call}"),
         (None, _) => String::new(),
     };
-    format!("{kind} {life}in {step}, {} changes into it{call}, at {}", point.effect, point.at)
+    if point.returned && point.flight.is_none() {
+        return format!("{kind} {life}when {step} had returned, at {}", point.at);
+    }
+    let changes = if point.effect == 1 { "change" } else { "changes" };
+    format!("{kind} {life}in {step}, {} {changes} into it{call}, at {}", point.effect, point.at)
 }
 
 /// What became of the pending pieces: the rows of those that were lost or torn, and how many were

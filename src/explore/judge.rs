@@ -139,7 +139,7 @@ impl<S: Sim> Judge<S> {
             self.moment(&Moment { at, ..moment.clone() })?;
         }
         if let Some(why) = &outcome.hung {
-            return self.ended(Class::Hung, format!("does not end within {why}"), None);
+            return self.ended(Class::Hung, why.clone(), None);
         }
         self.ending(&outcome.ending, outcome.place.as_deref())?;
         match self.excused.take() {
@@ -212,6 +212,7 @@ impl<S: Sim> Judge<S> {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
                 self.oracle.returned(self.before + step, result, at);
             }
+            What::Refused(step) => self.oracle.refused(self.before + step, at),
             What::Acked(level, what) => {
                 Rc::make_mut(&mut self.acked).push((*level, what.clone()));
             }
@@ -226,6 +227,12 @@ impl<S: Sim> Judge<S> {
                 let read = ReadBack { state: state.clone(), failed: Vec::new(), inconsistent };
                 let seen = Observed { from, to: at, found: Found::Read(read) };
                 return self.observed(seen);
+            }
+            What::Leaked(threads) => {
+                let s = if *threads == 1 { "" } else { "s" };
+                let message =
+                    format!("{threads} thread{s} of the engine did not end with its close");
+                return Err(Violation::new(Class::Leaked, message));
             }
             What::Done => {}
         }

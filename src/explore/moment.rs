@@ -5,6 +5,7 @@ use crate::engine::{Ack, Level};
 use crate::log::{Call, Event, Mark, Phase, Record, records};
 use crate::oracle::Harm;
 use crate::process::ending::Ending;
+use crate::process::schedule::Turn;
 use crate::script;
 use crate::state::State;
 use crate::time::Time;
@@ -32,12 +33,16 @@ pub(crate) enum What {
     Issued(u32),
     /// A step returned.
     Returned(u32, Result<Ack, String>),
+    /// A step was refused.
+    Refused(u32),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
     /// What a read-back showed.
     Observed(State),
     /// The parts of a read-back disagreed.
     Inconsistent(String),
+    /// So many threads outlived the engine.
+    Leaked(u32),
     /// An error was injected.
     Harmed(Harm),
     /// The script was carried out to its end.
@@ -64,6 +69,8 @@ pub(crate) struct Outcome {
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
     pub(crate) outside: Vec<String>,
+    /// How its threads were scheduled, if it had more than one.
+    pub(crate) turns: Option<Vec<Turn>>,
 }
 
 /// The moment that a mark stands for, if it is one that is judged.
@@ -76,11 +83,17 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::End(Phase::ReadBack, result) => What::Read(owned(result)),
         Mark::Issued(step) => What::Issued(step),
         Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
+        Mark::Refused(step, _) => What::Refused(step),
         Mark::Acked(level, what) => What::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
         Mark::Done => What::Done,
-        Mark::Outside(_) | Mark::NotSimulated(_) | Mark::Hung(_) | Mark::SawClock => return None,
+        Mark::Leaked(threads) => What::Leaked(threads),
+        Mark::Outside(_)
+        | Mark::NotSimulated(_)
+        | Mark::Hung(_)
+        | Mark::Turn(_)
+        | Mark::SawClock => return None,
     };
     Some(Moment { at, what })
 }
@@ -105,6 +118,7 @@ impl Outcome {
             refused: None,
             hung: None,
             outside: Vec::new(),
+            turns: None,
         };
         let mut digester = Digester::default();
         for record in records(log) {
@@ -113,7 +127,12 @@ impl Outcome {
             digest(&record, &mut digester);
             match record.event {
                 Event::Effect(_) => outcome.effects += 1,
-                Event::Call(call) => outcome.moments.extend(harm(record.at, &call)),
+                Event::Call(call) => {
+                    if call.thread > 1 {
+                        outcome.turns.get_or_insert_default();
+                    }
+                    outcome.moments.extend(harm(record.at, &call));
+                }
                 Event::Mark(mark) => outcome.note(record.at, &mark),
             }
         }
@@ -133,6 +152,7 @@ impl Outcome {
                 self.refused.get_or_insert_with(|| (*call).to_owned());
             }
             Mark::SawClock => self.timed = true,
+            Mark::Turn(turn) => self.turns.get_or_insert_default().push(*turn),
             Mark::Hung(why) => self.hung = Some((*why).to_owned()),
             Mark::Outside(path) => {
                 self.outside.push(String::from_utf8_lossy(path).into_owned());

@@ -52,6 +52,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
             lives: lives[..depth].to_vec(),
             life: life.clone(),
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
+            turns: None,
         };
         let calls = Calls::index(&run.log, &mut explorer.sites);
         let line_number = explorer.lines.lives.get(depth).and_then(|lines| lines.crash);
@@ -125,12 +126,13 @@ fn reach<S: Sim>(
     let there = |point: &Point| {
         (point.step, point.effect, point.returned) == (crash.step, crash.effect, crash.returned)
     };
+    let steps = steps(crash, life);
     let mut records = records(log);
     while !there(&found) {
         let Some(record) = records.next() else {
             return Err(never(crash, life, log));
         };
-        found.pass(&record, life.steps.len());
+        found.pass(&record, steps);
         match record.event {
             Event::Effect(effect) => pending.apply(&effect, record.at),
             Event::Mark(mark) => {
@@ -148,7 +150,8 @@ fn reach<S: Sim>(
         }
     }
     let now = failure::within(calls, &found);
-    if crash.within.is_some() && crash.within.as_deref() != now {
+    let behind_it = crash.returned && now.is_none();
+    if crash.within.is_some() && crash.within.as_deref() != now && !behind_it {
         let then = crash.within.as_deref().unwrap_or_default();
         let now = now.unwrap_or("the end");
         return Err(format!(
@@ -167,6 +170,13 @@ fn on_line(line: Option<usize>, why: &str) -> Stop {
     })
 }
 
+/// How many steps the run had that a crash point is counted in. What returns last is followed by
+/// the closing, unless there were more steps, which a case leaves out.
+fn steps(crash: &Crash, life: &Life) -> usize {
+    let last = crash.step as usize == life.steps.len();
+    life.steps.len() + usize::from(crash.returned && last)
+}
+
 /// Why a run does not come to a crash point: it has fewer steps, or the step changes less.
 fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
     let Crash { step, effect, .. } = *crash;
@@ -180,7 +190,7 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
     let mut point = Point::start();
     let most = records(log)
         .filter_map(|record| {
-            point.pass(&record, steps);
+            point.pass(&record, self::steps(crash, life));
             (point.step == step).then_some(point.effect)
         })
         .max();

@@ -56,11 +56,14 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Issued(step) => format!("step {step}"),
         Mark::Returned(step, Ok(ack)) => format!("step {step} returned: {ack}"),
         Mark::Returned(step, Err(error)) => format!("step {step} failed: {error}"),
+        Mark::Refused(step, error) => format!("step {step} had no effect: {error}"),
         Mark::Acked(level, what) => format!("acknowledged as {level}: {what}"),
         Mark::Inconsistent(how) => format!("inconsistent: {how}"),
         Mark::Outside(path) => format!("outside the mount: {}", quote(path)),
         Mark::NotSimulated(call) => format!("not simulated: {call}"),
         Mark::Hung(why) => format!("hung: {why}"),
+        Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),
+        Mark::Leaked(threads) => format!("threads that outlived the engine: {threads}"),
         Mark::Observed(_) | Mark::SawClock | Mark::Done => return None,
     })
 }

@@ -15,6 +15,7 @@ use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
+use crate::process::schedule::Turn;
 use crate::sim::Sim;
 use crate::time::Time;
 
@@ -44,6 +45,8 @@ pub(crate) struct Line {
     pub(crate) life: Life,
     /// How many crashes came before.
     pub(crate) depth: u32,
+    /// How its threads were scheduled, if it has more than one.
+    pub(crate) turns: Option<Vec<Turn>>,
 }
 
 /// A crash point: a position in a log, and the words for it.
@@ -60,11 +63,21 @@ pub(crate) struct Point {
     pub(crate) effects: u64,
     /// The change whose call has not returned.
     pub(crate) flight: Option<u64>,
+    /// How many turns were given out of order.
+    pub(crate) turns: usize,
 }
 
 impl Point {
     pub(crate) fn start() -> Self {
-        Self { at: Time::START, step: 0, effect: 0, returned: false, effects: 0, flight: None }
+        Self {
+            at: Time::START,
+            step: 0,
+            effect: 0,
+            returned: false,
+            effects: 0,
+            flight: None,
+            turns: 0,
+        }
     }
 
     /// Goes on behind a record; says whether a crash there may leave something new.
@@ -82,19 +95,24 @@ impl Point {
                 false
             }
             Event::Mark(mark) => {
+                let issued = matches!(mark, Mark::Issued(_));
+                let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
                 let begins = match mark {
                     Mark::Issued(step) => Some(step),
                     // What follows the last step is one more.
-                    Mark::Returned(step, _) if step as usize == steps => Some(step + 1),
+                    Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps => {
+                        Some(step + 1)
+                    }
                     _ => None,
                 };
-                self.returned |= matches!(mark, Mark::Returned(..));
+                self.returned |= returned;
+                self.turns += usize::from(matches!(mark, Mark::Turn(_)));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
                     self.returned = false;
                 }
-                matches!(mark, Mark::Issued(_) | Mark::Returned(..))
+                issued || returned
             }
         }
     }
@@ -390,7 +408,9 @@ impl<S: Sim> Walk<'_, S> {
         explorer.tally.nested += 1;
         let mut lives = self.line.lives.clone();
         lives.push(failure::life(self.line, &self.calls, crashed, &self.pending));
-        let line = Line { lives, life: explorer.afterlife.clone(), depth: self.line.depth + 1 };
+        let turns = recovered.outcome.turns.clone();
+        let depth = self.line.depth + 1;
+        let line = Line { lives, life: explorer.afterlife.clone(), depth, turns };
         let before = explorer.tally.recoveries;
         let allowance = explorer.nested_left().min(explorer.request.budget.nested / 4).max(1);
         walk(explorer, &line, &recovered.log, pending, judge, allowance)?;

@@ -114,7 +114,8 @@ impl<M: Model> Oracle<M> {
         let index = self.counts[client];
         self.counts[client] += 1;
         let (place, op) = (self.issued.len(), Arc::new(op.clone()));
-        let issued = Issued { step, client, index, op, at, result: None };
+        let nodes = self.graph.nodes.len();
+        let issued = Issued { step, client, index, op, at, nodes, result: None };
         Arc::make_mut(&mut self.issued).push(issued);
         self.in_flight.push(place);
         if self.lost_track {
@@ -149,6 +150,21 @@ impl<M: Model> Oracle<M> {
             Err(()) => self.failed(place, at),
         }
         self.overflow();
+    }
+
+    /// Step `step` was refused: it returned an error, and had no effect. As after any error, what
+    /// was promised for later is void.
+    pub fn refused(&mut self, step: u32, at: Time) {
+        let of_step = |place: &usize| self.issued[*place].step == step;
+        let Some(slot) = self.in_flight.iter().position(of_step) else { return };
+        let place = self.in_flight.remove(slot);
+        Arc::make_mut(&mut self.issued)[place].result = Some((Err(()), at));
+        Arc::make_mut(&mut self.floors).settle(at);
+        let graph = Arc::make_mut(&mut self.graph);
+        graph.rule_out(place, self.issued[place].nodes);
+        let left = self.candidates.drain(..).filter(|candidate| graph.kept[candidate.id]);
+        let left = left.collect();
+        self.skip(place, left);
     }
 
     /// The store was closed in good order.
@@ -353,6 +369,12 @@ impl<M: Model> Oracle<M> {
         let (with, without): (Vec<_>, _) = self.candidates.drain(..).partition(with);
         self.candidates = with;
         drop(graph);
+        self.skip(place, without);
+    }
+
+    /// These candidates go on behind an op as if it had not been issued.
+    fn skip(&mut self, place: usize, without: Vec<Candidate<M>>) {
+        let Issued { client, index, .. } = self.issued[place];
         for Candidate { id, replica } in without {
             let mut node = self.graph.child(id);
             node.issued = Some(place);

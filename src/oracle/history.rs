@@ -33,6 +33,8 @@ pub(super) struct Issued<Op> {
     pub(super) op: Arc<Op>,
     /// When it was issued.
     pub(super) at: Time,
+    /// How many histories there were before.
+    pub(super) nodes: NodeId,
     /// How it returned, and when; `None` while it is in flight.
     pub(super) result: Option<(Result<Ack, ()>, Time)>,
 }
@@ -172,6 +174,20 @@ impl<M: Model> Graph<M> {
         }
         self.index.retain(|(_, id)| kept[*id]);
         self.kept = kept;
+    }
+
+    /// Rules out each history in which an op happened, whole or in part; none of them is older
+    /// than `first`. Until it is settled none is the same as one in which it did not happen.
+    pub(super) fn rule_out(&mut self, place: usize, first: NodeId) {
+        for id in first..self.nodes.len() {
+            let node = &self.nodes[id];
+            let here = node.issued == Some(place) && node.applied.is_some();
+            let above = node.parent.is_some_and(|parent| parent >= first && !self.kept[parent]);
+            if here || above {
+                self.kept[id] = false;
+                self.index.remove(&(node.digest, id));
+            }
+        }
     }
 
     /// The model of a node, replayed from the nearest one that was kept.

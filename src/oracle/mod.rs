@@ -10,6 +10,7 @@
 //!    the parts that the model lists ([`Model::partial`]). The same parts may be the last op of
 //!    any prefix that the crash leaves: what may be torn when it fails may be torn when it is
 //!    lost.
+//!    An op that was refused ([`Refused`](crate::engine::Refused)) did not happen.
 //! 2. `Flushed` survives a process crash, `Durable` every crash, `Buffered` none; an
 //!    acknowledgement covers what came before it too. `Within` counts once its time has passed,
 //!    unless the process ended or an op failed before.

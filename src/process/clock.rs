@@ -70,6 +70,12 @@ impl Clock {
         }
     }
 
+    /// The moment of the run at which a clock shows `shown`, or now if that is past; `None` if
+    /// there is no such clock.
+    pub(crate) fn when(&self, clock: clockid_t, shown: Duration) -> Option<Time> {
+        Some(self.now + shown.saturating_sub(self.show(clock)?))
+    }
+
     /// The real-time clock at a moment of the run.
     pub(crate) fn real(&self, at: Time) -> Duration {
         self.epoch + at.since(Time::START)

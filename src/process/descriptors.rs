@@ -81,6 +81,11 @@ impl<T> Descriptors<T> {
         self.slots.get_mut(slot(fd)?)?.as_mut()
     }
 
+    /// Frees all numbers; returns what they were.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Descriptor<T>> + use<T> {
+        std::mem::take(&mut self.slots).into_iter().flatten()
+    }
+
     /// Frees a number; returns what it was.
     pub(crate) fn remove(&mut self, fd: c_int) -> Option<Descriptor<T>> {
         self.slots.get_mut(slot(fd)?)?.take()

@@ -13,7 +13,7 @@ use super::kernel::next;
 use super::note::{End, Note};
 use super::region::Region;
 use super::signals::{self, AltStack, NOTED, leave, leave_now, say_panicked};
-use super::{stderr, watch};
+use super::{dispatch, stderr, watch};
 
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
@@ -107,6 +107,7 @@ fn be(
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
         watch::hold();
+        dispatch::arm();
         live(note, || body(region))
     };
     // SAFETY: the process ends before anything that the thread borrows does.

@@ -4,10 +4,12 @@
     reason = "the C library's symbols, and what the kernel is asked for directly"
 )]
 
+mod baton;
 mod channel;
 mod clock;
 mod cpu;
 mod descriptors;
+mod dispatch;
 mod doors;
 pub mod ending;
 mod entropy;
@@ -20,6 +22,7 @@ mod note;
 pub mod place;
 pub mod probe;
 pub mod region;
+pub mod schedule;
 pub mod seam;
 mod server;
 mod signals;
@@ -30,5 +33,6 @@ pub mod traps;
 pub mod watch;
 pub mod world;
 
+pub use baton::settle;
 pub use item::item;
 pub use signals::{AltStack, PanicNote, last_panic, last_words};

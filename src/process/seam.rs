@@ -38,6 +38,12 @@ pub(crate) fn harness() -> Back {
     cross(Side::Harness)
 }
 
+/// Takes the calling thread to the engine's side for good: it is the engine's, and its
+/// thread-locals are destroyed there too.
+pub(crate) fn become_engine() {
+    SIDE.set(Side::Engine);
+}
+
 fn cross(side: Side) -> Back {
     Back(SIDE.replace(side))
 }

@@ -4,6 +4,7 @@
 //! note that it writes into.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::io;
@@ -240,6 +241,27 @@ impl AltStack {
         }
         Ok(stack)
     }
+}
+
+impl AltStack {
+    /// Leaves the stack to the calling thread, which [`AltStack::drop_kept`] takes it from.
+    pub(super) fn keep(self) {
+        KEPT.set(self.base);
+        mem::forget(self);
+    }
+
+    /// Takes a kept stack from the calling thread.
+    pub(super) fn drop_kept() {
+        let base = KEPT.replace(ptr::null_mut());
+        if !base.is_null() {
+            drop(Self { base });
+        }
+    }
+}
+
+thread_local! {
+    /// The stack that was left to this thread.
+    static KEPT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }
 
 impl Drop for AltStack {

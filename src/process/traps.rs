@@ -11,6 +11,7 @@ use libc::{sock_filter, sock_fprog};
 use crate::log::Mark;
 
 use super::descriptors::FIRST;
+use super::dispatch;
 use super::world::{self, exit};
 
 pub use super::probe::{Failure, self_test};
@@ -70,6 +71,7 @@ pub(super) fn descriptor_call(number: c_long) -> Option<&'static str> {
 pub fn install() -> Result<(), Refused> {
     let refused = |what| move |source| Refused { what, source };
     handle().map_err(refused("sigaction"))?;
+    dispatch::prepare();
     let filter = filter();
     let program = sock_fprog {
         len: u16::try_from(filter.len()).expect("the filter is short"),
@@ -128,7 +130,9 @@ fn handle() -> io::Result<()> {
     // SAFETY: all zeros are a valid action, which is then completed.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // On the thread's own stack, and again inside itself: a call that is handed over may be any
+    // door, and another thread may run before it returns.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
     // SAFETY: the handler has the signature that `SA_SIGINFO` asks for.
     checked(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, ptr::null_mut()) })
 }
@@ -146,9 +150,16 @@ struct Trap {
 }
 
 /// Runs in a signal handler: it must not allocate, for the call may have come out of `malloc`.
-extern "C" fn on_trap(_: c_int, trap: *const Trap, _: *mut c_void) {
+extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
+    /// `SYS_USER_DISPATCH`: nobody trapped the call, it is only handed over.
+    const HANDED_OVER: c_int = 2;
     // SAFETY: the kernel gives the handler a valid `siginfo_t`, and `SIGSYS` fills this part.
-    let number = unsafe { (*trap).number };
+    let (number, code) = unsafe { ((*trap).number, (*trap).code) };
+    if code == HANDED_OVER {
+        // SAFETY: the kernel gives the handler the registers of the call.
+        unsafe { dispatch::serve(context) };
+        return;
+    }
     let name = descriptor_call(number.into()).unwrap_or("raw system call");
     let hook = world::try_enter(|world| {
         world.mark(Mark::NotSimulated(name));

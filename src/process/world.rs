@@ -1,8 +1,9 @@
 //! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
 //! all that the engine does with them.
 //!
-//! There is one world per process. Doors reach it through `enter`, which is the place where a
-//! schedule will decide whose turn it is. The harness installs it before the engine runs.
+//! There is one world per process. Doors reach it through `enter`, or, if the call is one that
+//! others may see, through `serve`, which is a scheduling point on both sides. The harness installs
+//! it before the engine runs.
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -16,6 +17,7 @@ use crate::fault::Fault;
 use crate::log::{Call, Event, Mark, Record};
 use crate::time::Time;
 
+use super::baton;
 use super::clock::{CALL, Clock};
 use super::descriptors::{Descriptor, Descriptors};
 use super::doors::Streams;
@@ -23,6 +25,7 @@ use super::entropy::Entropy;
 use super::faults::{Faults, WriteFault};
 use super::kernel::{errno, set_errno};
 use super::lock::Lock;
+use super::schedule::{Plan, Schedule};
 use super::seam;
 use super::traps::EXIT_LEAKED;
 
@@ -89,6 +92,8 @@ pub struct Setup {
     pub epoch: Duration,
     /// What entropy comes from.
     pub seed: u64,
+    /// What decides whose turn it is.
+    pub schedule: Plan,
     /// Which calls fail.
     pub faults: Vec<Fault>,
     /// Whether each call is logged with its return addresses.
@@ -112,6 +117,7 @@ impl Setup {
             uptime: Duration::from_secs(100_000),
             epoch: Duration::from_secs(1_700_000_000),
             seed: 0,
+            schedule: Plan::Listed(Vec::new()),
             faults: Vec::new(),
             stacks: false,
             cpus: 1,
@@ -181,6 +187,7 @@ pub struct World {
     pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
+    pub(crate) schedule: Schedule,
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
@@ -213,6 +220,16 @@ pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let before = errno();
     let served = WORLD.take().as_deref_mut().map(serve);
     set_errno(before);
+    served
+}
+
+/// As [`enter`], for a call that other threads may see: another one may run before it and behind
+/// it.
+#[inline]
+pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    baton::point();
+    let served = enter(serve);
+    baton::point();
     served
 }
 
@@ -264,6 +281,7 @@ impl World {
         let world = Box::new(Self::new(setup));
         let before = WORLD.take().replace(world);
         drop(before);
+        baton::found();
     }
 
     /// Removes the world: from here on the doors lead to the kernel.
@@ -282,6 +300,7 @@ impl World {
             streams: Streams::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.epoch),
             entropy: Entropy::new(setup.seed),
+            schedule: Schedule::new(setup.schedule),
             directory: None,
             umask: 0o022,
             cpus: setup.cpus,
@@ -306,12 +325,40 @@ impl World {
         called: &Called<'_>,
         act: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
-        self.count(called.door, CALL);
+        self.begin(called.door);
+        let outcome = act(self);
+        self.end(called, outcome)
+    }
+
+    /// A call begins: time passes.
+    pub(crate) fn begin(&mut self, door: &'static str) {
+        self.count(door, CALL);
         self.disk.set_time(self.clock.now());
         (self.bytes, self.fault) = (0, false);
-        let outcome = act(self);
+    }
+
+    /// A call ends: the log gets a record.
+    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
         self.record(called, outcome);
         outcome
+    }
+
+    /// Nobody can run before this time.
+    pub(crate) fn pass_time(&mut self, until: Time) {
+        self.clock.advance(until.since(self.clock.now()));
+        self.check_time();
+    }
+
+    /// No thread but the calling one runs from now on, and what was left open is closed. Says how
+    /// many threads there were.
+    pub(super) fn leave_threads_behind(&mut self) -> usize {
+        let frozen = self.schedule.freeze_others();
+        if frozen > 0 {
+            for descriptor in self.descriptors.take_all() {
+                self.close(descriptor.what);
+            }
+        }
+        frozen
     }
 
     /// Carries out a call that is too frequent for a record of its own and changes no disk: what
@@ -337,15 +384,20 @@ impl World {
         self.calls += 1;
         self.last = door;
         if self.calls > self.budget.calls {
-            self.hang(&format!("{} calls", self.budget.calls));
+            self.hang(&format!("does not end within {} calls", self.budget.calls));
         }
+        self.check_time();
+    }
+
+    #[inline]
+    fn check_time(&mut self) {
         if self.clock.running() > self.budget.time {
-            self.hang(&format!("{:?} of virtual time", self.budget.time));
+            self.hang(&format!("does not end within {:?} of virtual time", self.budget.time));
         }
     }
 
     #[cold]
-    fn hang(&mut self, what: &str) -> ! {
+    pub(super) fn hang(&mut self, what: &str) -> ! {
         self.mark(Mark::Hung(what));
         (self.hooks.hung)(what)
     }
@@ -369,6 +421,7 @@ impl World {
             bytes: self.bytes,
             unrecorded,
             fault: self.fault,
+            thread: self.schedule.current(),
             stack,
         };
         self.append(Event::Call(call));
@@ -457,6 +510,17 @@ impl World {
 
     /// Writes, unless a fault was planned here.
     pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> Outcome {
+        self.write_as(to, bytes, at, 0)
+    }
+
+    /// Writes with `O_DSYNC` or `O_SYNC` beside the flags that the file was opened with.
+    pub(crate) fn write_as(
+        &mut self,
+        to: Handle,
+        bytes: &[u8],
+        at: Option<i64>,
+        flags: i32,
+    ) -> Outcome {
         let bytes = match self.faults.on_write() {
             None => bytes,
             Some(WriteFault::Fails(error)) => {
@@ -471,8 +535,8 @@ impl World {
         };
         self.bytes = hash(bytes);
         let written = match at {
-            Some(offset) => self.disk.write_at(to, bytes, offset)?,
-            None => self.disk.write(to, bytes)?,
+            Some(offset) => self.disk.write_at_as(to, bytes, offset, flags)?,
+            None => self.disk.write_as(to, bytes, flags)?,
         };
         Ok(length(written))
     }
@@ -497,7 +561,7 @@ impl World {
     }
 }
 
-const LOG_FULL: &str = "the log is full";
+const LOG_FULL: &str = "does not end before its log is full";
 
 /// The device that the entropy stream can also be read from.
 pub(crate) const RANDOM: &[u8] = b"/dev/urandom";

@@ -126,6 +126,13 @@ impl Rig {
             ["fsync", path] => self.effect(&Effect::Sync(Sync::Inode(self.find(path)))),
             ["fdatasync", path] => self.effect(&Effect::Sync(Sync::Data(self.find(path)))),
             ["fsync-fails", path] => self.effect(&Effect::SyncFailed(Sync::Inode(self.find(path)))),
+            [how @ ("write-dsync" | "write-sync"), path, offset, length, fill] => {
+                let (offset, length) = (number(offset), number(length));
+                self.write(path, offset, length, fill);
+                let (ino, data_only) = (self.find(path), how == "write-dsync");
+                let written = Sync::Written { ino, offset, length, data_only };
+                self.effect(&Effect::Sync(written));
+            }
             [how @ ("sync-range" | "sync-range-fails"), path, offset, length] => {
                 let (offset, length) = (number(offset), number(length));
                 let pages = Sync::Pages { ino: self.find(path), offset, length };

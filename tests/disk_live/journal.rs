@@ -85,6 +85,10 @@ fn sync_text(sync: Sync) -> String {
         Sync::Inode(ino) => format!("inode {}", ino.0),
         Sync::Data(ino) => format!("data {}", ino.0),
         Sync::Pages { ino, offset, length } => format!("pages {} {offset}+{length}", ino.0),
+        Sync::Written { ino, offset, length, data_only } => {
+            let how = if data_only { "data" } else { "all" };
+            format!("written {} {offset}+{length} {how}", ino.0)
+        }
         Sync::All => "all".to_owned(),
     }
 }
@@ -155,10 +159,10 @@ fn a_synchronous_write_is_followed_by_a_sync() {
     told.take();
     let data = open(&mut disk, "f", WRITE | libc::O_DSYNC);
     disk.write(data, b"abc").expect("it is writable");
-    assert_eq!(told.take(), ["write 2 0+3", "sync data 2"]);
+    assert_eq!(told.take(), ["write 2 0+3", "sync written 2 0+3 data"]);
     let all = open(&mut disk, "f", WRITE | libc::O_SYNC);
     disk.write_at(all, b"abc", 3).expect("it is writable");
-    assert_eq!(told.take(), ["write 2 3+3", "sync inode 2"]);
+    assert_eq!(told.take(), ["write 2 3+3", "sync written 2 3+3 all"]);
     assert_eq!(disk.write(all, b""), Ok(0));
     assert!(told.take().is_empty());
 }

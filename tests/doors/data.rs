@@ -170,6 +170,8 @@ fn syncs_are_effects() {
         rustix::fs::syncfs(&file)?;
         let mut durable = both().custom_flags(libc::O_DSYNC).open(at("a"))?;
         durable.write_all(b"x")?;
+        let parts = [io::IoSlice::new(b"y"), io::IoSlice::new(b"z")];
+        rustix::io::pwritev2(&file, &parts, 5, rustix::io::ReadWriteFlags::SYNC)?;
         Ok(())
     });
     let ino = ran.ino("a");
@@ -179,8 +181,15 @@ fn syncs_are_effects() {
         .filter_map(|effect| if let Effect::Sync(sync) = effect { Some(sync) } else { None })
         .collect();
     let root = crashpoint::disk::Ino::ROOT;
-    let expected =
-        [Sync::Inode(ino), Sync::Data(ino), Sync::Inode(root), Sync::All, Sync::Data(ino)];
+    let written = |offset, length, data_only| Sync::Written { ino, offset, length, data_only };
+    let expected = [
+        Sync::Inode(ino),
+        Sync::Data(ino),
+        Sync::Inode(root),
+        Sync::All,
+        written(0, 1, true),
+        written(5, 2, false),
+    ];
     assert_eq!(syncs, expected);
 }
 

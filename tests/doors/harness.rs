@@ -120,8 +120,11 @@ pub(crate) fn run_in<R: Send>(
     let sink: &'static Memory = Box::leak(Box::default());
     let mut setup = Setup::new(Tree::new(), sink);
     change(&mut setup);
-    World::install(setup);
-    let ran = thread::scope(|scope| scope.spawn(|| seam::engine(script)).join());
+    let live = move || {
+        World::install(setup);
+        seam::engine(script)
+    };
+    let ran = thread::scope(|scope| scope.spawn(live).join());
     let (tree, notes) = (world::tree(), world::notes());
     let (now, saw_clock) = (world::now(), world::saw_clock());
     World::remove();

@@ -1,6 +1,6 @@
 //! What is not on the simulated disk: it goes to the host untouched.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
@@ -84,4 +84,13 @@ fn last_words_are_heard() {
         },
     );
     assert_eq!(*HEARD.lock().expect("nobody panicked"), b"engine: last words\n");
+}
+
+#[test]
+fn the_folder_that_the_mount_is_in_can_be_synced() {
+    let ran = run(|| {
+        let parent = at("").parent().expect("the mount has one").to_path_buf();
+        File::open(parent)?.sync_all()
+    });
+    assert!(ran.calls().is_empty());
 }

@@ -193,7 +193,10 @@ fn a_run_over_its_budget_of_calls_is_hung() {
     let within = Budget { calls: 20, ..Budget::default() };
     assert_eq!(end_of(within, look_20_times), (Some(0), vec![]));
     let over = Budget { calls: 19, ..Budget::default() };
-    assert_eq!(end_of(over, look_20_times), (Some(EXIT_HUNG), vec!["19 calls".to_owned()]));
+    assert_eq!(
+        end_of(over, look_20_times),
+        (Some(EXIT_HUNG), vec!["does not end within 19 calls".to_owned()])
+    );
 }
 
 #[test]
@@ -203,8 +206,19 @@ fn a_run_over_its_budget_of_time_is_hung() {
         std::thread::sleep(Duration::from_secs(6));
         look_20_times();
     };
-    let words = vec!["5s of virtual time".to_owned()];
+    let words = vec!["does not end within 5s of virtual time".to_owned()];
     assert_eq!(end_of(over, sleep), (Some(EXIT_HUNG), words));
+}
+
+#[test]
+fn waiting_for_a_lock_that_nobody_can_give_up_is_a_deadlock() {
+    let script = || {
+        let (one, two) = (File::create(at("a")).expect("new"), File::open(at("a")).expect("there"));
+        one.lock().expect("it is free");
+        drop(two.lock());
+    };
+    let words = vec!["is in a deadlock: thread 1 waits for a lock on a file".to_owned()];
+    assert_eq!(end_of(Budget::default(), script), (Some(EXIT_HUNG), words));
 }
 
 #[test]

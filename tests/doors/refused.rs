@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::thread;
 
 use crashpoint::log::{Event, Mark};
 use crashpoint::process::world::Note;
 
+use crate::calls;
 use crate::harness::{Ran, at, errno, run};
 
 fn refused(ran: &Ran<()>) -> Vec<String> {
@@ -24,15 +24,6 @@ fn refused(ran: &Ran<()>) -> Vec<String> {
 }
 
 #[test]
-fn a_second_thread_of_the_engine_is_refused() {
-    let ran = run(|| {
-        assert_eq!(errno(thread::Builder::new().spawn(|| ())), Some(libc::EAGAIN));
-        Ok(())
-    });
-    assert_eq!(refused(&ran), ["pthread_create"]);
-}
-
-#[test]
 fn another_process_is_refused() {
     let ran = run(|| {
         assert!(Command::new("true").status().is_err());
@@ -43,14 +34,25 @@ fn another_process_is_refused() {
 }
 
 #[test]
-fn waiting_for_a_lock_that_nobody_can_give_up_is_refused() {
+fn a_fork_is_refused() {
     let ran = run(|| {
-        let (one, two) = (File::create(at("a"))?, File::open(at("a"))?);
-        one.lock()?;
-        assert_eq!(errno(two.lock()), Some(libc::EDEADLK));
+        assert_eq!(errno(calls::fork()), Some(libc::ENOSYS));
         Ok(())
     });
-    assert_eq!(refused(&ran), ["flock that waits for a lock"]);
+    assert_eq!(refused(&ran), ["fork"]);
+}
+
+#[test]
+fn mapping_a_file_of_the_disk_is_refused_and_mapping_another_is_not() {
+    let host = File::open("/proc/self/exe").expect("this program");
+    let ran = run(|| {
+        calls::map(&host)?;
+        let file = File::create(at("a"))?;
+        assert_eq!(errno(calls::map(&file)), Some(libc::ENODEV));
+        assert_eq!(errno(calls::map_by_number(&file)), Some(libc::ENODEV));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["mmap", "mmap64"]);
 }
 
 #[test]

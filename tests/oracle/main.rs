@@ -6,6 +6,7 @@ mod clients;
 mod laws;
 mod models;
 mod orders;
+mod refused;
 mod run;
 mod scenarios;
 mod timed;

@@ -99,6 +99,18 @@ impl<M: Model<Op = Op>> Run<M> {
         self
     }
 
+    /// An op that is refused.
+    pub(crate) fn refused(&mut self, line: &str) -> &mut Self {
+        let step = self.issue(line);
+        self.refuses(step);
+        self
+    }
+
+    pub(crate) fn refuses(&mut self, step: u32) {
+        self.oracle.refused(step, self.now);
+        self.tick();
+    }
+
     pub(crate) fn crash(&self, kind: CrashKind) -> Crash {
         Crash { kind, at: self.now, creating: false }
     }

@@ -6,7 +6,9 @@ use libc::{off_t, pid_t};
 
 use crate::disk::lock::{ByteRange, LockKind, LockOwner};
 use crate::disk::{Errno, Handle};
+use crate::process::baton;
 use crate::process::descriptors::{FIRST, is_simulated};
+use crate::process::schedule::On;
 use crate::process::world::{self, Called, Outcome, World};
 
 use super::entropy::IDENTITY;
@@ -43,19 +45,22 @@ pub(super) unsafe fn control(
         | libc::F_OFD_SETLK
         | libc::F_SETLKW
         | libc::F_OFD_SETLKW => {
-            let outcome = on_descriptor(door, fd, [bits(command), 0], |world, file| {
-                // SAFETY: fcntl(2) takes a lock with these commands, or null.
-                let lock = unsafe { (argument as *mut libc::flock).as_mut() };
-                world.lock_range(door, file, command, lock.ok_or(Errno::EFAULT)?)
-            })?;
-            Some(answer(outcome))
+            let waits = matches!(command, libc::F_SETLKW | libc::F_OFD_SETLKW);
+            let attempt = || {
+                on_descriptor(door, fd, [bits(command), 0], |world, file| {
+                    // SAFETY: fcntl(2) takes a lock with these commands, or null.
+                    let lock = unsafe { (argument as *mut libc::flock).as_mut() };
+                    world.lock_range(file, command, lock.ok_or(Errno::EFAULT)?)
+                })
+            };
+            Some(answer(until_free(waits.then_some(Errno::EAGAIN), attempt)?))
         }
         _ => {
             // The other commands take no argument: what is in its register is anything.
             let sets = matches!(command, libc::F_SETFD | libc::F_SETFL);
             let number = if sets { number } else { 0 };
             let called = Called::on(door, fd, [bits(command), bits(number)]);
-            let outcome = world::enter(|world| {
+            let outcome = world::serve(|world| {
                 world.call(&called, |world| world.flags(fd, command, number))
             })?;
             Some(answer(outcome))
@@ -84,13 +89,7 @@ impl World {
         }
     }
 
-    fn lock_range(
-        &mut self,
-        door: &'static str,
-        file: Handle,
-        command: c_int,
-        lock: &mut libc::flock,
-    ) -> Outcome {
+    fn lock_range(&mut self, file: Handle, command: c_int, lock: &mut libc::flock) -> Outcome {
         let range = self.disk.byte_range(file, lock.l_whence.into(), lock.l_start, lock.l_len)?;
         let kind = match c_int::from(lock.l_type) {
             libc::F_RDLCK => Some(LockKind::Shared),
@@ -111,13 +110,7 @@ impl World {
             libc::F_GETLK | libc::F_OFD_GETLK => {
                 self.test_range(file, owner, kind.ok_or(Errno::EINVAL)?, range, lock)
             }
-            libc::F_SETLK | libc::F_OFD_SETLK => {
-                self.disk.lock_range(file, owner, kind, range).map(|()| 0)
-            }
-            _ => {
-                let locked = self.disk.lock_range(file, owner, kind, range);
-                self.or_wait(door, locked, Errno::EAGAIN)
-            }
+            _ => self.disk.lock_range(file, owner, kind, range).map(|()| 0),
         }
     }
 
@@ -149,27 +142,31 @@ impl World {
         };
         Ok(0)
     }
+}
 
-    /// What becomes of a lock that has to be waited for: with one thread nobody could ever give
-    /// it up.
-    fn or_wait(
-        &mut self,
-        door: &'static str,
-        locked: Result<(), Errno>,
-        conflict: Errno,
-    ) -> Outcome {
-        if locked == Err(conflict) {
-            self.not_simulated(&format!("{door} that waits for a lock"));
-            return Err(Errno::EDEADLK);
+/// Tries for a lock until nobody else has it, which is what the error `conflict` says; who does
+/// not wait gives none. A lock that was changed may be free for others.
+fn until_free(
+    conflict: Option<Errno>,
+    mut attempt: impl FnMut() -> Option<Outcome>,
+) -> Option<Outcome> {
+    loop {
+        let outcome = attempt()?;
+        match outcome {
+            Err(errno) if Some(errno) == conflict => drop(baton::wait(On::FileLock, None)),
+            _ => {
+                world::enter(|world| world.schedule.wake_all(On::FileLock));
+                return Some(outcome);
+            }
         }
-        locked.map(|()| 0)
     }
 }
 
 fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [bits(operation), 0], |world, file| {
-        let locked = world.disk.flock(file, operation);
-        world.or_wait(door, locked, Errno::EDEADLK)
+    let outcome = until_free(Some(Errno::EDEADLK), || {
+        on_descriptor(door, fd, [bits(operation), 0], |world, file| {
+            world.disk.flock(file, operation).map(|()| 0)
+        })
     })?;
     Some(answer(outcome))
 }

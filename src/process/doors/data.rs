@@ -97,7 +97,7 @@ unsafe fn read_into(
     at: Option<off_t>,
 ) -> Option<isize> {
     let arguments = numbers(at, length);
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: as the caller says.
             let to = unsafe { room(to, length) }?;
@@ -185,7 +185,7 @@ unsafe fn scatter(
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         world.call(&called, |world| {
             let mut whole = vec![0; length.min(1 << 30)];
             let read = world.read(fd, &mut whole, at)?;
@@ -318,21 +318,19 @@ unsafe fn write_gathered(
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
-    then: impl FnOnce(&mut World, Handle) -> Result<(), Errno>,
+    flags: c_int,
 ) -> Option<isize> {
     if !is_simulated(fd) {
         return None;
     }
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         // SAFETY: as the caller says.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);
         let called = Called::on(door, fd, numbers(at, length));
         world.call(&called, |world| {
             let file = world.file(fd)?;
-            let written = world.write(file, &bytes?, at)?;
-            then(world, file)?;
-            Ok(written)
+            world.write_as(file, &bytes?, at, flags)
         })
     })?;
     Some(answer(outcome))
@@ -349,7 +347,7 @@ unsafe fn write_parts(
         listen(fd, &unsafe { gather(parts, count) }.unwrap_or_default());
     }
     // SAFETY: the same.
-    unsafe { write_gathered(door, fd, (parts, count), None, |_, _| Ok(())) }
+    unsafe { write_gathered(door, fd, (parts, count), None, 0) }
 }
 
 unsafe fn write_parts_at(
@@ -360,7 +358,7 @@ unsafe fn write_parts_at(
     offset: off_t,
 ) -> Option<isize> {
     // SAFETY: pwritev(2) takes a list of `count` buffers.
-    unsafe { write_gathered(door, fd, (parts, count), Some(offset), |_, _| Ok(())) }
+    unsafe { write_gathered(door, fd, (parts, count), Some(offset), 0) }
 }
 
 unsafe fn write_parts_with(
@@ -376,17 +374,13 @@ unsafe fn write_parts_with(
         return Some(answer(Err(Errno::EOPNOTSUPP)));
     }
     let at = (offset != -1).then_some(offset);
-    let then = |world: &mut World, file: Handle| {
-        if flags & libc::RWF_SYNC != 0 {
-            world.disk.fsync(file)
-        } else if flags & libc::RWF_DSYNC != 0 {
-            world.disk.fdatasync(file)
-        } else {
-            Ok(())
-        }
+    let sync = match flags {
+        _ if flags & libc::RWF_SYNC != 0 => libc::O_SYNC,
+        _ if flags & libc::RWF_DSYNC != 0 => libc::O_DSYNC,
+        _ => 0,
     };
     // SAFETY: pwritev2(2) takes a list of `count` buffers.
-    unsafe { write_gathered(door, fd, (parts, count), at, then) }
+    unsafe { write_gathered(door, fd, (parts, count), at, sync) }
 }
 
 fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {

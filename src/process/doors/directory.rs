@@ -107,7 +107,7 @@ fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
         return None;
     }
     let mut opened = None;
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let file = world.file(fd)?;
             if world.disk.stat(file)?.kind != Kind::Directory {

@@ -6,6 +6,7 @@ use libc::pid_t;
 
 use crate::digest::hash;
 use crate::disk::Errno;
+use crate::process::baton;
 use crate::process::world::{self, Called, Outcome, length};
 
 use super::{answer, bits, doors, room};
@@ -17,7 +18,7 @@ doors! {
     fn arc4random_buf(to: *mut c_void, length: usize) -> () = random_bytes;
     fn arc4random_uniform(bound: u32) -> u32 = random_below;
     fn getpid() -> pid_t = identity;
-    fn gettid() -> pid_t = identity;
+    fn gettid() -> pid_t = thread_identity;
 }
 
 /// The number of the engine's process and of its first thread, in every run.
@@ -84,4 +85,10 @@ fn identity(door: &'static str) -> Option<pid_t> {
         world.call_unrecorded(door, std::time::Duration::ZERO, [bits(IDENTITY), 0, 0]);
         IDENTITY
     })
+}
+
+/// The first thread has the number of the process, as on Linux; no number is used twice.
+fn thread_identity(door: &'static str) -> Option<pid_t> {
+    let thread = pid_t::try_from(baton::own()).unwrap_or(1).max(1);
+    identity(door).map(|identity| identity + thread - 1)
 }

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_uint};
 use libc::{gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
 
 use crate::disk::{Errno, Ino};
+use crate::process::baton;
 use crate::process::clock;
 use crate::process::descriptors::is_simulated;
 use crate::process::world::{self, Called, MOUNT, Outcome, RANDOM, World};
@@ -139,6 +140,13 @@ unsafe fn on_paths(
 ) -> Option<Outcome> {
     // SAFETY: as the caller says.
     let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
+    // As in `on_path`.
+    let ours = world::enter(|world| {
+        world.place(from, old_path).is_some() || world.place(to, new_path).is_some()
+    })?;
+    if ours {
+        baton::point();
+    }
     let served = world::enter(|world| {
         let (one, other) = match (world.place(from, old_path), world.place(to, new_path)) {
             (None, None) => return None,
@@ -150,6 +158,9 @@ unsafe fn on_paths(
         let called = Called::at(door, &name, [flags, 0]).with(&other_name);
         Some(world.call(&called, |world| act(world, one, other)))
     })?;
+    if ours {
+        baton::point();
+    }
     if served.is_none() {
         // SAFETY: as the caller says.
         unsafe { note_outside(new) };
@@ -238,7 +249,7 @@ unsafe fn link_descriptor(
 ) -> Option<c_int> {
     // SAFETY: as the caller says.
     let new = unsafe { bytes(new) }?;
-    let outcome = world::enter(|world| {
+    let outcome = world::serve(|world| {
         let (base, path) = match world.place(to, new) {
             Some(place) => place?,
             None => return Err(Errno::EXDEV),

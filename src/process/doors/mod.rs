@@ -9,7 +9,9 @@ mod control;
 mod data;
 mod directory;
 mod entropy;
+mod futex;
 mod link;
+mod locks;
 mod machine;
 mod open;
 mod path;
@@ -17,6 +19,7 @@ mod refuse;
 mod size;
 mod stat;
 mod syscall;
+mod threads;
 mod time;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -28,6 +31,7 @@ use super::kernel::set_errno;
 use super::world::{self, Called, Outcome, World};
 
 pub(crate) use directory::Streams;
+pub(super) use syscall::raw;
 
 /// Defines the symbols of a file and the handler that serves each.
 macro_rules! doors {
@@ -66,6 +70,7 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
         directory::SYMBOLS,
         entropy::SYMBOLS,
         link::SYMBOLS,
+        locks::SYMBOLS,
         machine::SYMBOLS,
         open::SYMBOLS,
         path::SYMBOLS,
@@ -73,6 +78,7 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
         size::SYMBOLS,
         stat::SYMBOLS,
         syscall::SYMBOLS,
+        threads::SYMBOLS,
         time::SYMBOLS,
     ];
     files.into_iter().flatten().copied()
@@ -135,7 +141,7 @@ fn on_descriptor(
     if !is_simulated(fd) {
         return None;
     }
-    world::enter(|world| {
+    world::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             let file = world.file(fd)?;
             act(world, file)
@@ -156,7 +162,9 @@ unsafe fn on_path(
 ) -> Option<Outcome> {
     // SAFETY: as the caller says.
     let path = unsafe { bytes(path) }?;
-    world::enter(|world| match world.place(dirfd, path)? {
+    // Calls on the host are no scheduling points: how many there are may depend on the machine.
+    world::enter(|world| world.place(dirfd, path).is_some()).filter(|&is| is)?;
+    world::serve(|world| match world.place(dirfd, path)? {
         Ok((base, path)) => {
             let name = world.name(base, path);
             let called = Called::at(door, &name, arguments);

@@ -39,10 +39,6 @@ doors! {
     fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int = execute_found;
     fn system(command: *const c_char) -> c_int = shell;
     fn popen(command: *const c_char, kind: *const c_char) -> *mut FILE = pipe_to_shell;
-    fn pthread_create(
-        thread: *mut libc::pthread_t, attributes: *const libc::pthread_attr_t,
-        start: Option<unsafe extern "C" fn(*mut c_void) -> *mut c_void>, argument: *mut c_void
-    ) -> c_int = thread;
     fn kill(pid: pid_t, signal: c_int) -> c_int = signal;
     fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE = stream;
     fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE = stream;
@@ -154,17 +150,6 @@ fn shell(door: &'static str, _: *const c_char) -> Option<c_int> {
 
 fn pipe_to_shell(door: &'static str, _: *const c_char, _: *const c_char) -> Option<*mut FILE> {
     refused_pointer(door, libc::ENOSYS, ptr::null_mut())
-}
-
-/// Refused until threads are scheduled: a second one would make the run depend on the machine.
-fn thread(
-    door: &'static str,
-    _: *mut libc::pthread_t,
-    _: *const libc::pthread_attr_t,
-    _: Option<unsafe extern "C" fn(*mut c_void) -> *mut c_void>,
-    _: *mut c_void,
-) -> Option<c_int> {
-    Some(refusal(door, libc::EAGAIN)?.0)
 }
 
 /// Passes a signal on, to this process if the engine means itself: the number that it knows
@@ -322,9 +307,7 @@ fn wait_for_host(
     };
     match timeout {
         // Nobody is there to make the descriptors ready, so that time runs out.
-        Some(timeout) if ready == 0 => {
-            Some(answer(world::enter(|world| world.sleep(door, timeout))?))
-        }
+        Some(timeout) if ready == 0 => Some(answer(super::time::pause(door, timeout)?)),
         None if ready == 0 => refused(door, libc::EINTR),
         _ => Some(ready),
     }
@@ -370,7 +353,7 @@ unsafe fn select(
     let timeout = unsafe { timeout.as_ref() }.copied()?;
     let nanos = timeout.tv_usec.checked_mul(1000)?;
     let duration = clock::duration(timespec { tv_sec: timeout.tv_sec, tv_nsec: nanos })?;
-    Some(answer(world::enter(|world| world.sleep(door, duration))?))
+    Some(answer(super::time::pause(door, duration)?))
 }
 
 /// Regular files cannot be watched (epoll_ctl(2)); the kernel says the same of its own.

@@ -4,6 +4,8 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::off_t;
 
+use crate::process::descriptors::is_simulated;
+use crate::process::seam;
 use crate::process::world::{self, Called};
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};
@@ -65,7 +67,25 @@ fn reserve(door: &'static str, fd: c_int, offset: off_t, length: off_t) -> Optio
     Some(error_number(outcome))
 }
 
+/// A store whose folder is the mount itself may sync the folder's parent, for its name. That is
+/// the host's `/proc`, whose folders cannot be synced; the mount's own name is always durable.
+fn is_beside_mount(fd: c_int) -> bool {
+    let _harness = seam::harness();
+    // SAFETY: all zeros are a valid value, and the kernel fills the structure in.
+    let kind = unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        if libc::fstatfs(fd, &raw mut stat) != 0 {
+            return false;
+        }
+        stat.f_type
+    };
+    kind == libc::PROC_SUPER_MAGIC
+}
+
 fn sync(door: &'static str, fd: c_int) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return is_beside_mount(fd).then_some(0);
+    }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, false, |disk| disk.fsync(file))
     })?;
@@ -73,6 +93,9 @@ fn sync(door: &'static str, fd: c_int) -> Option<c_int> {
 }
 
 fn sync_data(door: &'static str, fd: c_int) -> Option<c_int> {
+    if !is_simulated(fd) {
+        return is_beside_mount(fd).then_some(0);
+    }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, true, |disk| disk.fdatasync(file))
     })?;
@@ -102,7 +125,7 @@ fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
 
 /// Syncs the simulated disk; the host's disks have nothing that a run depends on.
 fn sync_all(door: &'static str) -> Option<()> {
-    world::enter(|world| {
+    world::serve(|world| {
         let _ = world.call(&Called::on(door, -1, [0; 2]), |world| {
             world.disk.sync_all();
             Ok(0)

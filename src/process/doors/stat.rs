@@ -174,7 +174,7 @@ fn look_at(
     if !is_simulated(fd) {
         return None;
     }
-    world::enter(|world| {
+    world::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let found = world.found(fd)?;
             tell(world, &found)

@@ -1,4 +1,5 @@
-//! The door `syscall`: system calls by number, led to the doors of their names.
+//! System calls by number: the door `syscall`, and what syscall user dispatch hands over. Each is
+//! led to the door of its name.
 
 use std::ffi::{c_int, c_long, c_uint};
 
@@ -6,9 +7,12 @@ use libc::timespec;
 
 use crate::disk::Errno;
 use crate::process::descriptors::is_simulated;
+use crate::process::kernel::{errno, next, set_errno};
+use crate::process::seam::{self, Side};
 use crate::process::traps::descriptor_call;
 use crate::process::world;
 
+use super::futex::{Arguments, futex};
 use super::{answer, doors};
 
 // The function is variadic; on this machine's calling convention it may be defined with as many
@@ -18,6 +22,9 @@ doors! {
         number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize
     ) -> c_long = by_number;
 }
+
+/// A system call's six arguments.
+type Six = [usize; 6];
 
 #[expect(clippy::too_many_arguments, reason = "a system call has six")]
 unsafe fn by_number(
@@ -30,40 +37,237 @@ unsafe fn by_number(
     e: usize,
     f: usize,
 ) -> Option<c_long> {
-    let _ = f;
-    // A descriptor and most flags are 32 bits, whatever is in the upper half of the register.
-    let (fd, int) = (a as c_int, c as c_int);
-    // SAFETY: each system call has the contract of the function of its name. On the engine's side
-    // these are our own doors.
+    // SAFETY: the caller keeps the contract of the call that it names.
+    unsafe { serve(number, [a, b, c, d, e, f]) }
+}
+
+/// Serves a system call that did not come through the C library: number and arguments, answered
+/// as the kernel does, with an error as a negative number.
+///
+/// # Safety
+/// The contract of the call.
+pub(in crate::process) unsafe fn raw([number, rest @ ..]: [i64; 7]) -> i64 {
+    let before = errno();
+    let arguments = rest.map(|argument| argument.cast_unsigned() as usize);
+    let [a, b, c, d, e, f] = arguments;
+    let ours = seam::side() == Side::Engine;
+    // SAFETY: as the caller says.
+    let served = if ours { unsafe { serve(number, arguments) } } else { None };
+    let result = served.unwrap_or_else(|| {
+        let pass = next!(
+            syscall(c_long, usize, usize, usize, usize, usize, usize) -> c_long
+        );
+        // SAFETY: as the caller says.
+        unsafe { pass(number, a, b, c, d, e, f) }
+    });
+    let answer = if result == -1 { -i64::from(errno()) } else { result };
+    set_errno(before);
+    answer
+}
+
+/// # Safety
+/// The contract of the call.
+unsafe fn serve(number: c_long, arguments: Six) -> Option<c_long> {
+    // SAFETY: as the caller says.
     unsafe {
-        let served = match number {
-            libc::SYS_futex => return None,
-            libc::SYS_getrandom => libc::getrandom(a as _, b, c as c_uint) as c_long,
-            libc::SYS_fcntl => c_long::from(libc::fcntl(fd, b as c_int, c)),
-            libc::SYS_statx => {
-                c_long::from(libc::statx(fd, b as _, int, d as c_uint, e as *mut libc::statx))
-            }
-            libc::SYS_renameat2 => {
-                c_long::from(libc::renameat2(fd, b as _, c as c_int, d as _, e as c_uint))
-            }
-            libc::SYS_openat => c_long::from(libc::openat(fd, b as _, int, d as c_uint)),
-            libc::SYS_clock_gettime => c_long::from(libc::clock_gettime(fd, b as *mut timespec)),
-            libc::SYS_gettid => c_long::from(libc::gettid()),
-            libc::SYS_getpid => c_long::from(libc::getpid()),
-            libc::SYS_copy_file_range => {
-                libc::copy_file_range(fd, b as _, int, d as _, e, f as c_uint) as c_long
-            }
-            libc::SYS_io_uring_setup => return refuse("io_uring_setup"),
-            libc::SYS_clone | libc::SYS_clone3 => return refuse("clone by number"),
-            libc::SYS_fork | libc::SYS_vfork => return refuse("fork by number"),
-            _ if is_simulated(fd) => return refuse(descriptor_call(number)?),
-            _ => return None,
-        };
-        Some(served)
+        if let Some(served) = waits(number, arguments) {
+            return served;
+        }
+        let served = on_descriptors(number, arguments)
+            .or_else(|| on_paths(number, arguments))
+            .or_else(|| on_two_paths(number, arguments))
+            .or_else(|| of_the_process(number, arguments));
+        served.or_else(|| refused(number, arguments[0] as c_int))
+    }
+}
+
+/// Calls that are not passed on when no door serves them.
+fn refused(number: c_long, fd: c_int) -> Option<c_long> {
+    match number {
+        libc::SYS_io_uring_setup => refuse("io_uring_setup"),
+        libc::SYS_clone | libc::SYS_clone3 => refuse("clone by number"),
+        libc::SYS_fork | libc::SYS_vfork => refuse("fork by number"),
+        _ if is_simulated(fd) => refuse(descriptor_call(number)?),
+        _ => None,
     }
 }
 
 fn refuse(call: &str) -> Option<c_long> {
     world::enter(|world| world.not_simulated(call))?;
     Some(answer(Err(Errno::ENOSYS)))
+}
+
+/// Calls that may not be made by way of a function: `None` if this is none of them.
+///
+/// # Safety
+/// The contract of the call.
+unsafe fn waits(number: c_long, [a, b, c, d, e, f]: Six) -> Option<Option<c_long>> {
+    match number {
+        libc::SYS_futex => {
+            let (word, other) = (a as *mut u32, e as *mut u32);
+            let (operation, value, third) = (b as c_int, c as u32, f as u32);
+            let time = d as *const timespec;
+            // SAFETY: as the caller says.
+            Some(unsafe { futex(Arguments { word, operation, value, time, other, third }) })
+        }
+        libc::SYS_futex_waitv => Some(refuse("futex_waitv")),
+        _ => None,
+    }
+}
+
+/// Leads a call to the function of its name. A descriptor and most flags are 32 bits, whatever is
+/// in the upper half of the register.
+macro_rules! lead {
+    ($number:expr, $($name:ident => $call:expr,)*) => {
+        match $number {
+            $(libc::$name => Some($call as c_long),)*
+            _ => None,
+        }
+    };
+}
+
+/// # Safety
+/// The contract of the call. On the engine's side the functions are our own doors.
+unsafe fn on_descriptors(number: c_long, [a, b, c, d, e, f]: Six) -> Option<c_long> {
+    let (fd, int) = (a as c_int, c as c_int);
+    // SAFETY: as the caller says.
+    unsafe {
+        lead!(number,
+            SYS_read => libc::read(fd, b as _, c),
+            SYS_write => libc::write(fd, b as _, c),
+            SYS_pread64 => libc::pread64(fd, b as _, c, d as _),
+            SYS_pwrite64 => libc::pwrite64(fd, b as _, c, d as _),
+            SYS_readv => libc::readv(fd, b as _, int),
+            SYS_writev => libc::writev(fd, b as _, int),
+            SYS_preadv => libc::preadv64(fd, b as _, int, d as _),
+            SYS_pwritev => libc::pwritev64(fd, b as _, int, d as _),
+            SYS_preadv2 => libc::preadv64v2(fd, b as _, int, d as _, f as c_int),
+            SYS_pwritev2 => libc::pwritev64v2(fd, b as _, int, d as _, f as c_int),
+            SYS_lseek => libc::lseek64(fd, b as _, int),
+            SYS_close => libc::close(fd),
+            SYS_fstat => libc::fstat64(fd, b as _),
+            SYS_fstatfs => libc::fstatfs64(fd, b as _),
+            SYS_ftruncate => libc::ftruncate64(fd, b as _),
+            SYS_fallocate => libc::fallocate64(fd, b as c_int, c as _, d as _),
+            SYS_fsync => libc::fsync(fd),
+            SYS_fdatasync => libc::fdatasync(fd),
+            SYS_syncfs => libc::syncfs(fd),
+            SYS_sync_file_range => libc::sync_file_range(fd, b as _, c as _, d as c_uint),
+            SYS_dup => libc::dup(fd),
+            SYS_dup2 => libc::dup2(fd, b as c_int),
+            SYS_dup3 => libc::dup3(fd, b as c_int, int),
+            SYS_fcntl => libc::fcntl(fd, b as c_int, c),
+            SYS_flock => libc::flock(fd, b as c_int),
+            SYS_ioctl => libc::ioctl(fd, b as _, c),
+            SYS_fchmod => libc::fchmod(fd, b as _),
+            SYS_fchown => libc::fchown(fd, b as _, c as _),
+            SYS_fchdir => libc::fchdir(fd),
+            SYS_sendfile => libc::sendfile64(fd, b as c_int, c as _, d),
+            SYS_splice => libc::splice(fd, b as _, int, d as _, e, f as c_uint),
+            SYS_copy_file_range => {
+                libc::copy_file_range(fd, b as _, int, d as _, e, f as c_uint)
+            },
+            SYS_mmap => libc::mmap64(a as _, b, int, d as c_int, e as c_int, f as _) as isize,
+        )
+    }
+}
+
+/// # Safety
+/// As [`on_descriptors`].
+unsafe fn on_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long> {
+    let (fd, int) = (a as c_int, c as c_int);
+    // SAFETY: as the caller says.
+    unsafe {
+        lead!(number,
+            SYS_open => libc::open64(a as _, b as c_int, c as c_uint),
+            SYS_openat => libc::openat64(fd, b as _, int, d as c_uint),
+            SYS_creat => libc::creat64(a as _, b as _),
+            SYS_stat => libc::stat64(a as _, b as _),
+            SYS_lstat => libc::lstat64(a as _, b as _),
+            SYS_newfstatat => libc::fstatat64(fd, b as _, c as _, d as c_int),
+            SYS_statx => libc::statx(fd, b as _, int, d as c_uint, e as *mut libc::statx),
+            SYS_statfs => libc::statfs64(a as _, b as _),
+            SYS_access => libc::access(a as _, b as c_int),
+            SYS_faccessat => libc::faccessat(fd, b as _, int, 0),
+            SYS_faccessat2 => libc::faccessat(fd, b as _, int, d as c_int),
+            SYS_truncate => libc::truncate64(a as _, b as _),
+            SYS_mkdir => libc::mkdir(a as _, b as _),
+            SYS_mkdirat => libc::mkdirat(fd, b as _, c as _),
+            SYS_rmdir => libc::rmdir(a as _),
+            SYS_unlink => libc::unlink(a as _),
+            SYS_unlinkat => libc::unlinkat(fd, b as _, int),
+            SYS_readlink => libc::readlink(a as _, b as _, c),
+            SYS_readlinkat => libc::readlinkat(fd, b as _, c as _, d),
+            SYS_chmod => libc::chmod(a as _, b as _),
+            SYS_fchmodat => libc::fchmodat(fd, b as _, c as _, 0),
+            SYS_chown => libc::chown(a as _, b as _, c as _),
+            SYS_lchown => libc::lchown(a as _, b as _, c as _),
+            SYS_fchownat => libc::fchownat(fd, b as _, c as _, d as _, e as c_int),
+            SYS_utimensat => libc::utimensat(fd, b as _, c as _, d as c_int),
+            SYS_chdir => libc::chdir(a as _),
+        )
+    }
+}
+
+/// # Safety
+/// As [`on_descriptors`].
+unsafe fn on_two_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long> {
+    let (from, to) = (a as c_int, c as c_int);
+    // SAFETY: as the caller says.
+    unsafe {
+        lead!(number,
+            SYS_rename => libc::rename(a as _, b as _),
+            SYS_renameat => libc::renameat(from, b as _, to, d as _),
+            SYS_renameat2 => libc::renameat2(from, b as _, to, d as _, e as c_uint),
+            SYS_link => libc::link(a as _, b as _),
+            SYS_linkat => libc::linkat(from, b as _, to, d as _, e as c_int),
+            SYS_symlink => libc::symlink(a as _, b as _),
+            SYS_symlinkat => libc::symlinkat(a as _, b as c_int, c as _),
+        )
+    }
+}
+
+/// # Safety
+/// As [`on_descriptors`].
+unsafe fn of_the_process(number: c_long, [a, b, c, d, _, _]: Six) -> Option<c_long> {
+    let clock = a as c_int;
+    // SAFETY: as the caller says.
+    unsafe {
+        lead!(number,
+            SYS_getrandom => libc::getrandom(a as _, b, c as c_uint),
+            SYS_getpid => libc::getpid(),
+            SYS_gettid => libc::gettid(),
+            SYS_umask => libc::umask(a as _),
+            SYS_sync => { libc::sync(); 0 },
+            SYS_clock_gettime => libc::clock_gettime(clock, b as *mut timespec),
+            SYS_clock_getres => libc::clock_getres(clock, b as *mut timespec),
+            SYS_gettimeofday => libc::gettimeofday(a as _, b as _),
+            SYS_time => libc::time(a as _),
+            SYS_nanosleep => libc::nanosleep(a as _, b as _),
+            SYS_clock_nanosleep => {
+                match libc::clock_nanosleep(clock, b as c_int, c as _, d as _) {
+                    0 => 0,
+                    error => answer::<c_int>(Err(Errno(error))),
+                }
+            },
+            SYS_sched_yield => libc::sched_yield(),
+            SYS_sched_getaffinity => affinity(a, b, c),
+            SYS_sysinfo => libc::sysinfo(a as _),
+            SYS_poll => libc::poll(a as _, b as _, c as c_int),
+            SYS_ppoll => libc::ppoll(a as _, b as _, c as _, d as _),
+            SYS_epoll_wait => libc::epoll_wait(clock, b as _, c as c_int, d as c_int),
+        )
+    }
+}
+
+/// The kernel returns how many bytes of the mask it wrote, the C library 0.
+///
+/// # Safety
+/// As sched_getaffinity(2).
+unsafe fn affinity(process: usize, size: usize, mask: usize) -> c_long {
+    // SAFETY: as the caller says.
+    match unsafe { libc::sched_getaffinity(process as _, size, mask as _) } {
+        0 => size.min(8) as c_long,
+        error => error.into(),
+    }
 }

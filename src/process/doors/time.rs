@@ -6,8 +6,10 @@ use std::time::Duration;
 use libc::{clockid_t, time_t, timespec, timeval, useconds_t};
 
 use crate::disk::Errno;
-use crate::process::clock::{self, READING};
-use crate::process::world::{self, Called, Outcome, World};
+use crate::process::baton;
+use crate::process::clock;
+use crate::process::schedule::On;
+use crate::process::world::{self, Called, Outcome};
 
 use super::{answer, bits, doors};
 
@@ -24,7 +26,6 @@ doors! {
     ) -> c_int = sleep_on;
     fn usleep(microseconds: useconds_t) -> c_int = sleep_microseconds;
     fn sleep(seconds: c_uint) -> c_uint = sleep_seconds;
-    fn sched_yield() -> c_int = let_others_run;
 }
 
 /// Reads a clock in the world; `None` outside of it, an error if there is no such clock.
@@ -95,15 +96,15 @@ fn read_processor_time(door: &'static str) -> Option<i64> {
     Some(i64::try_from(shown.as_micros()).unwrap_or(i64::MAX))
 }
 
-impl World {
-    /// Sleeps: nobody else runs meanwhile, so time jumps.
-    pub(super) fn sleep(&mut self, door: &'static str, duration: Duration) -> Outcome {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.call(&Called::on(door, -1, [nanos, 0]), |world| {
-            world.clock.advance(duration);
-            Ok(0)
-        })
-    }
+/// Sleeps in virtual time, while others run.
+pub(super) fn pause(door: &'static str, duration: Duration) -> Option<Outcome> {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let until = world::enter(|world| {
+        world.begin(door);
+        world.clock.now() + duration
+    })?;
+    baton::wait(On::Time, Some(until));
+    world::enter(|world| world.end(&Called::on(door, -1, [nanos, 0]), Ok(0)))
 }
 
 unsafe fn sleep_for(
@@ -113,10 +114,10 @@ unsafe fn sleep_for(
 ) -> Option<c_int> {
     // SAFETY: nanosleep(2) takes a time.
     let duration = unsafe { request.as_ref() }.copied().and_then(clock::duration);
-    let outcome = world::enter(|world| match duration {
-        Some(duration) => world.sleep(door, duration),
+    let outcome = match duration {
+        Some(duration) => pause(door, duration)?,
         None => Err(Errno::EINVAL),
-    })?;
+    };
     Some(answer(outcome))
 }
 
@@ -129,27 +130,23 @@ unsafe fn sleep_on(
 ) -> Option<c_int> {
     // SAFETY: clock_nanosleep(2) takes a time.
     let until = unsafe { request.as_ref() }.copied().and_then(clock::duration);
-    let outcome = world::enter(|world| {
-        let shown = world.clock.show(clock);
-        let (Some(until), Some(shown)) = (until, shown) else { return Err(Errno::EINVAL) };
-        let absolute = flags & libc::TIMER_ABSTIME != 0;
-        world.sleep(door, if absolute { until.saturating_sub(shown) } else { until })
-    })?;
+    let shown = world::enter(|world| world.clock.show(clock))?;
+    let outcome = match (until, shown) {
+        (Some(until), Some(shown)) if flags & libc::TIMER_ABSTIME != 0 => {
+            pause(door, until.saturating_sub(shown))?
+        }
+        (Some(duration), Some(_)) => pause(door, duration)?,
+        _ => Err(Errno::EINVAL),
+    };
     Some(super::error_number(outcome))
 }
 
 fn sleep_microseconds(door: &'static str, microseconds: useconds_t) -> Option<c_int> {
     let duration = Duration::from_micros(microseconds.into());
-    Some(answer(world::enter(|world| world.sleep(door, duration))?))
+    Some(answer(pause(door, duration)?))
 }
 
 fn sleep_seconds(door: &'static str, seconds: c_uint) -> Option<c_uint> {
     let duration = Duration::from_secs(seconds.into());
-    world::enter(|world| world.sleep(door, duration)).map(|_| 0)
-}
-
-/// Costs time, so that a loop which yields until a deadline ends.
-fn let_others_run(door: &'static str) -> Option<c_int> {
-    world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
-    Some(0)
+    pause(door, duration).map(|_| 0)
 }

@@ -1,0 +1,101 @@
+//! What many crash states of a large store take, against the store itself.
+
+use std::fs;
+
+use crashpoint::disk::effect::{Effect, Ino, Kind, Sync};
+use crashpoint::disk::fate::{Fate, Keep};
+use crashpoint::disk::keep::CrashState;
+use crashpoint::disk::pending::Pending;
+use crashpoint::disk::piece::GroupId;
+use crashpoint::disk::profile::Profile;
+use crashpoint::disk::tree::Tree;
+use crashpoint::time::Time;
+
+/// Bytes of the store.
+const STORE: u64 = 64 << 20;
+const STATES: u64 = 10_000;
+/// Blocks that are overwritten and not synced: the end of a journal, or pages anywhere.
+const PENDING: u64 = 16;
+const BLOCK: u64 = 4096;
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let number = line.split_whitespace().nth(1).expect("a number");
+    number.parse::<u64>().expect("a number") * 1024
+}
+
+/// A synced store of one file, then overwritten in blocks that are `apart` bytes from each other.
+fn store(apart: u64) -> Pending {
+    let mut disk = Pending::new(Tree::new(), &Profile::POSIX);
+    let ino = Ino(2);
+    let mut apply = |effect: Effect<'_>| disk.apply(&effect, Time::START);
+    apply(Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" });
+    apply(Effect::Entry { dir: Ino::ROOT, name: b"store", ino: Some(ino) });
+    let bytes: Vec<u8> = (0..STORE).map(|at| (at * 31 >> 7) as u8).collect();
+    apply(Effect::Write { ino, offset: 0, bytes: &bytes });
+    apply(Effect::Sync(Sync::All));
+    for number in 0..PENDING {
+        apply(Effect::Write {
+            ino,
+            offset: number * apart,
+            bytes: &[number as u8; BLOCK as usize],
+        });
+    }
+    disk
+}
+
+/// Keeps the blocks whose bits are set.
+fn fate(apart: u64, bits: u64) -> Fate {
+    let mut fate = Fate::of(Keep::Nothing);
+    for number in (0..PENDING).filter(|number| bits >> number & 1 == 1) {
+        fate.exceptions.insert(GroupId::Block(Ino(2), number * apart / BLOCK), 1);
+    }
+    fate
+}
+
+pub(crate) fn table() {
+    println!("{STATES} crash states of a store of {} MiB, {PENDING} blocks pending", STORE >> 20);
+    for (how, apart) in [("side by side", BLOCK), ("scattered", STORE / PENDING)] {
+        visited(how, apart);
+        held(how, apart);
+    }
+    println!();
+}
+
+/// As a walk does it: one after the other.
+fn visited(how: &str, apart: u64) {
+    let empty = resident();
+    let disk = store(apart);
+    let one = resident() - empty;
+    let mut most = 0;
+    for bits in 0..STATES {
+        let state = disk.keep(&fate(apart, bits));
+        most = most.max(resident() - empty);
+        drop(state);
+    }
+    row(how, "one after the other", one, most);
+}
+
+fn held(how: &str, apart: u64) {
+    let empty = resident();
+    let disk = store(apart);
+    let one = resident() - empty;
+    let states: Vec<CrashState> = (0..STATES).map(|bits| disk.keep(&fate(apart, bits))).collect();
+    let all = resident() - empty;
+    let mut digests: Vec<_> = states.iter().map(|state| state.digest).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len() as u64, STATES, "each state is another");
+    row(how, "all held at once", one, all);
+}
+
+fn row(how: &str, when: &str, one: u64, most: u64) {
+    let of_store = |bytes: u64| bytes as f64 / STORE as f64;
+    println!(
+        "  {how:<13} {when:<20} the disk {:.2} of the store, with its states {:.2}",
+        of_store(one),
+        of_store(most)
+    );
+}

@@ -1,0 +1,443 @@
+//! Doors of the C library's locks: mutexes, condition variables, rwlocks, semaphores, barriers,
+//! spin locks and `pthread_once`. Inside the C library they would wait in the kernel, out of the
+//! schedule's reach.
+//!
+//! What is held, and by whom, stays where the C library keeps it: a door tries, and if that fails
+//! it waits in the schedule and tries again. Condition variables and barriers hold nothing, and are
+//! the schedule's alone.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use libc::{
+    clockid_t, pthread_barrier_t, pthread_barrierattr_t, pthread_cond_t, pthread_condattr_t,
+    pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_spinlock_t, sem_t, timespec,
+};
+
+use crate::disk::Errno;
+use crate::process::baton;
+use crate::process::kernel::{errno, next};
+use crate::process::schedule::{On, Woken};
+use crate::process::seam;
+use crate::process::world;
+use crate::time::Time;
+
+use super::threads::moment;
+use super::{answer, doors};
+
+doors! {
+    fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int = lock;
+    fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec) -> c_int
+        = lock_until;
+    fn pthread_mutex_clocklock(
+        mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec
+    ) -> c_int = lock_on;
+    fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int = unlock;
+    fn pthread_cond_init(cond: *mut pthread_cond_t, attributes: *const pthread_condattr_t)
+        -> c_int = begin_condition;
+    fn pthread_cond_destroy(cond: *mut pthread_cond_t) -> c_int = end_condition;
+    fn pthread_cond_wait(cond: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int
+        = await_condition;
+    fn pthread_cond_timedwait(
+        cond: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, until: *const timespec
+    ) -> c_int = await_condition_until;
+    fn pthread_cond_clockwait(
+        cond: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, clock: clockid_t,
+        until: *const timespec
+    ) -> c_int = await_condition_on;
+    fn pthread_cond_signal(cond: *mut pthread_cond_t) -> c_int = signal;
+    fn pthread_cond_broadcast(cond: *mut pthread_cond_t) -> c_int = broadcast;
+    fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int = lock_shared;
+    fn pthread_rwlock_timedrdlock(lock: *mut pthread_rwlock_t, until: *const timespec) -> c_int
+        = lock_shared_until;
+    fn pthread_rwlock_clockrdlock(
+        lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec
+    ) -> c_int = lock_shared_on;
+    fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int = lock_alone;
+    fn pthread_rwlock_timedwrlock(lock: *mut pthread_rwlock_t, until: *const timespec) -> c_int
+        = lock_alone_until;
+    fn pthread_rwlock_clockwrlock(
+        lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec
+    ) -> c_int = lock_alone_on;
+    fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int = unlock_shared;
+    fn pthread_spin_lock(lock: *mut pthread_spinlock_t) -> c_int = spin;
+    fn pthread_spin_unlock(lock: *mut pthread_spinlock_t) -> c_int = stop_spinning;
+    fn sem_wait(semaphore: *mut sem_t) -> c_int = take;
+    fn sem_timedwait(semaphore: *mut sem_t, until: *const timespec) -> c_int = take_until;
+    fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, until: *const timespec) -> c_int
+        = take_on;
+    fn sem_post(semaphore: *mut sem_t) -> c_int = post;
+    fn pthread_barrier_init(
+        barrier: *mut pthread_barrier_t, attributes: *const pthread_barrierattr_t, count: c_uint
+    ) -> c_int = begin_barrier;
+    fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int = meet;
+    fn pthread_once(control: *mut pthread_once_t, routine: extern "C-unwind" fn()) -> c_int = once;
+}
+
+/// What threads wait for, by name.
+const MUTEX: &str = "a mutex";
+const RWLOCK: &str = "an rwlock";
+const SPIN: &str = "a spin lock";
+const SEMAPHORE: &str = "a semaphore";
+const ONCE: &str = "a pthread_once";
+
+/// When to give up waiting: never, at a moment of the run, or the time was no time.
+type Until = Result<Option<Time>, Errno>;
+
+fn until(clock: clockid_t, until: *const timespec) -> Until {
+    moment(clock, until).map(Some).ok_or(Errno::EINVAL)
+}
+
+/// Tries until it is not busy; `None` for a thread that no schedule knows.
+fn acquire<T>(
+    object: *mut T,
+    name: &'static str,
+    until: Until,
+    attempt: impl Fn() -> c_int,
+) -> Option<c_int> {
+    if baton::own() == 0 {
+        return None;
+    }
+    baton::point();
+    let _harness = seam::harness();
+    loop {
+        let result = attempt();
+        if result != libc::EBUSY {
+            return Some(result);
+        }
+        match until {
+            Err(errno) => return Some(errno.0),
+            Ok(until) if baton::wait(On::Object(object.addr(), name), until) == Woken::TimedOut => {
+                return Some(libc::ETIMEDOUT);
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Gives something up, and wakes who waits for it; `None` if nobody can.
+fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -> Option<c_int> {
+    if baton::own() == 0 || !baton::several() {
+        return None;
+    }
+    let result = {
+        let _harness = seam::harness();
+        give_up()
+    };
+    if result == 0 {
+        world::enter(|world| world.schedule.wake_all(On::Object(object.addr(), name)));
+        baton::point();
+    }
+    Some(result)
+}
+
+/// A lock of a mutex that is never waited for.
+fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
+    /// `PTHREAD_MUTEX_ERRORCHECK`, and the bits of the kind that say so.
+    const CHECKS: c_int = libc::PTHREAD_MUTEX_ERRORCHECK;
+    const KINDS: c_int = 3;
+    let attempt = next!(pthread_mutex_trylock(*mut pthread_mutex_t) -> c_int);
+    // SAFETY: the callers' functions take an initialised mutex. Its third number is the owner and
+    // its fifth the kind (`struct __pthread_mutex_s` on this machine).
+    unsafe {
+        let result = attempt(mutex);
+        let numbers = mutex.cast::<c_int>();
+        let (owner, kind) = (numbers.add(2).read_volatile(), numbers.add(4).read_volatile());
+        if result == libc::EBUSY && kind & KINDS == CHECKS && owner == libc::gettid() {
+            return libc::EDEADLK;
+        }
+        result
+    }
+}
+
+fn lock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+    acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))
+}
+
+fn lock_until(
+    _: &'static str,
+    mutex: *mut pthread_mutex_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    acquire(mutex, MUTEX, until(libc::CLOCK_REALTIME, time), || try_lock(mutex))
+}
+
+fn lock_on(
+    _: &'static str,
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    acquire(mutex, MUTEX, until(clock, time), || try_lock(mutex))
+}
+
+fn unlock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+    let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
+    // SAFETY: pthread_mutex_unlock(3) takes an initialised mutex.
+    release(mutex, MUTEX, || unsafe { give_up(mutex) })
+}
+
+/// Remembers the clock that timed waits are on.
+fn begin_condition(
+    _: &'static str,
+    cond: *mut pthread_cond_t,
+    attributes: *const pthread_condattr_t,
+) -> Option<c_int> {
+    let mut clock = libc::CLOCK_REALTIME;
+    if !attributes.is_null() {
+        // SAFETY: pthread_cond_init(3) takes null or initialised attributes.
+        unsafe { libc::pthread_condattr_getclock(attributes, &raw mut clock) };
+    }
+    world::enter(|world| match clock {
+        libc::CLOCK_REALTIME => world.schedule.clocks.remove(&cond.addr()),
+        clock => world.schedule.clocks.insert(cond.addr(), clock),
+    });
+    None
+}
+
+fn end_condition(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+    world::enter(|world| world.schedule.clocks.remove(&cond.addr()));
+    None
+}
+
+/// Gives the mutex up, waits, and takes it again.
+fn on_condition(
+    cond: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    until: Until,
+) -> Option<c_int> {
+    if baton::own() == 0 {
+        return None;
+    }
+    let until = match until {
+        Ok(until) => until,
+        Err(errno) => return Some(errno.0),
+    };
+    let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
+    {
+        let _harness = seam::harness();
+        // SAFETY: pthread_cond_wait(3) takes a mutex that the caller holds.
+        let result = unsafe { give_up(mutex) };
+        if result != 0 {
+            return Some(result);
+        }
+    }
+    world::enter(|world| world.schedule.wake_all(On::Object(mutex.addr(), MUTEX)));
+    let woken = baton::wait(On::Condition(cond.addr()), until);
+    let locked = acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))?;
+    Some(match (locked, woken) {
+        (0, Woken::TimedOut) => libc::ETIMEDOUT,
+        (result, _) => result,
+    })
+}
+
+fn await_condition(
+    _: &'static str,
+    cond: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+) -> Option<c_int> {
+    on_condition(cond, mutex, Ok(None))
+}
+
+fn await_condition_until(
+    _: &'static str,
+    cond: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    let clock = world::enter(|world| world.schedule.clocks.get(&cond.addr()).copied())?;
+    on_condition(cond, mutex, until(clock.unwrap_or(libc::CLOCK_REALTIME), time))
+}
+
+fn await_condition_on(
+    _: &'static str,
+    cond: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    on_condition(cond, mutex, until(clock, time))
+}
+
+fn notify(cond: *mut pthread_cond_t, most: usize) -> Option<c_int> {
+    if baton::own() == 0 {
+        return None;
+    }
+    baton::point();
+    world::enter(|world| {
+        world.schedule.wake(most, |on| *on == On::Condition(cond.addr()));
+    });
+    baton::point();
+    Some(0)
+}
+
+fn signal(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+    notify(cond, 1)
+}
+
+fn broadcast(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+    notify(cond, usize::MAX)
+}
+
+fn share(lock: *mut pthread_rwlock_t, until: Until) -> Option<c_int> {
+    let attempt = next!(pthread_rwlock_tryrdlock(*mut pthread_rwlock_t) -> c_int);
+    // SAFETY: the callers' functions take an initialised lock.
+    acquire(lock, RWLOCK, until, || unsafe { attempt(lock) })
+}
+
+fn exclude(lock: *mut pthread_rwlock_t, until: Until) -> Option<c_int> {
+    let attempt = next!(pthread_rwlock_trywrlock(*mut pthread_rwlock_t) -> c_int);
+    // SAFETY: the callers' functions take an initialised lock.
+    acquire(lock, RWLOCK, until, || unsafe { attempt(lock) })
+}
+
+fn lock_shared(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+    share(lock, Ok(None))
+}
+
+fn lock_shared_until(
+    _: &'static str,
+    lock: *mut pthread_rwlock_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    share(lock, until(libc::CLOCK_REALTIME, time))
+}
+
+fn lock_shared_on(
+    _: &'static str,
+    lock: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    share(lock, until(clock, time))
+}
+
+fn lock_alone(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+    exclude(lock, Ok(None))
+}
+
+fn lock_alone_until(
+    _: &'static str,
+    lock: *mut pthread_rwlock_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    exclude(lock, until(libc::CLOCK_REALTIME, time))
+}
+
+fn lock_alone_on(
+    _: &'static str,
+    lock: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    exclude(lock, until(clock, time))
+}
+
+fn unlock_shared(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+    let give_up = next!(pthread_rwlock_unlock(*mut pthread_rwlock_t) -> c_int);
+    // SAFETY: pthread_rwlock_unlock(3) takes an initialised lock.
+    release(lock, RWLOCK, || unsafe { give_up(lock) })
+}
+
+fn spin(_: &'static str, lock: *mut pthread_spinlock_t) -> Option<c_int> {
+    let attempt = next!(pthread_spin_trylock(*mut pthread_spinlock_t) -> c_int);
+    // SAFETY: pthread_spin_lock(3) takes an initialised lock.
+    acquire(lock, SPIN, Ok(None), || unsafe { attempt(lock) })
+}
+
+fn stop_spinning(_: &'static str, lock: *mut pthread_spinlock_t) -> Option<c_int> {
+    let give_up = next!(pthread_spin_unlock(*mut pthread_spinlock_t) -> c_int);
+    // SAFETY: pthread_spin_unlock(3) takes an initialised lock.
+    release(lock, SPIN, || unsafe { give_up(lock) })
+}
+
+/// Semaphores answer as system calls do.
+fn decrement(semaphore: *mut sem_t, until: Until) -> Option<c_int> {
+    let attempt = next!(sem_trywait(*mut sem_t) -> c_int);
+    let attempt = || {
+        // SAFETY: the callers' functions take an initialised semaphore.
+        match unsafe { attempt(semaphore) } {
+            0 => 0,
+            _ if errno() == libc::EAGAIN => libc::EBUSY,
+            _ => errno(),
+        }
+    };
+    let result = acquire(semaphore, SEMAPHORE, until, attempt)?;
+    Some(answer(if result == 0 { Ok(0) } else { Err(Errno(result)) }))
+}
+
+fn take(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
+    decrement(semaphore, Ok(None))
+}
+
+fn take_until(_: &'static str, semaphore: *mut sem_t, time: *const timespec) -> Option<c_int> {
+    decrement(semaphore, until(libc::CLOCK_REALTIME, time))
+}
+
+fn take_on(
+    _: &'static str,
+    semaphore: *mut sem_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> Option<c_int> {
+    decrement(semaphore, until(clock, time))
+}
+
+fn post(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
+    let give_up = next!(sem_post(*mut sem_t) -> c_int);
+    // SAFETY: sem_post(3) takes an initialised semaphore.
+    release(semaphore, SEMAPHORE, || unsafe { give_up(semaphore) })
+}
+
+/// Remembers how many meet at a barrier.
+fn begin_barrier(
+    _: &'static str,
+    barrier: *mut pthread_barrier_t,
+    _: *const pthread_barrierattr_t,
+    count: c_uint,
+) -> Option<c_int> {
+    world::enter(|world| world.schedule.barriers.insert(barrier.addr(), count));
+    None
+}
+
+fn meet(_: &'static str, barrier: *mut pthread_barrier_t) -> Option<c_int> {
+    let count = world::enter(|world| world.schedule.barriers.get(&barrier.addr()).copied())??;
+    baton::point();
+    let on = On::Barrier(barrier.addr());
+    let others = world::enter(|world| world.schedule.waiting(on))?;
+    if others + 1 < count as usize {
+        baton::wait(on, None);
+        return Some(0);
+    }
+    world::enter(|world| world.schedule.wake_all(on));
+    baton::point();
+    Some(libc::PTHREAD_BARRIER_SERIAL_THREAD)
+}
+
+/// While one thread is inside, others wait here and not in the C library.
+fn once(
+    _: &'static str,
+    control: *mut pthread_once_t,
+    routine: extern "C-unwind" fn(),
+) -> Option<c_int> {
+    /// What the C library leaves when the routine has run.
+    const DONE: c_int = 2;
+    let own = baton::own();
+    // SAFETY: pthread_once(3) takes an initialised control, which is a number.
+    if own == 0 || unsafe { control.cast::<c_int>().read_volatile() } == DONE {
+        return None;
+    }
+    let at = control.addr();
+    while world::enter(|world| world.schedule.once.contains_key(&at))? {
+        baton::wait(On::Object(at, ONCE), None);
+    }
+    world::enter(|world| world.schedule.once.insert(at, own));
+    let run = next!(pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
+    // SAFETY: as the caller says. The routine runs on the engine's side; no other thread of the
+    // engine comes here meanwhile, so that nobody waits inside the C library.
+    let result = unsafe { run(control.cast(), routine) };
+    world::enter(|world| {
+        world.schedule.once.remove(&at);
+        world.schedule.wake_all(On::Object(at, ONCE));
+    });
+    Some(result)
+}

@@ -1,0 +1,128 @@
+//! Doors that start threads, wait for their ends, and let others run.
+
+use std::ffi::{c_int, c_void};
+use std::time::Duration;
+
+use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
+
+use crate::disk::Errno;
+use crate::process::baton::{self, Start};
+use crate::process::clock::{self, READING};
+use crate::process::world;
+use crate::time::Time;
+
+use super::doors;
+use super::refuse::refused;
+
+doors! {
+    fn pthread_create(
+        thread: *mut pthread_t, attributes: *const pthread_attr_t, start: Option<Start>,
+        argument: *mut c_void
+    ) -> c_int = create;
+    fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int = join;
+    fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int = join_now;
+    fn pthread_timedjoin_np(thread: pthread_t, result: *mut *mut c_void, until: *const timespec)
+        -> c_int = join_until;
+    fn pthread_clockjoin_np(
+        thread: pthread_t, result: *mut *mut c_void, clock: clockid_t, until: *const timespec
+    ) -> c_int = join_on;
+    fn pthread_detach(thread: pthread_t) -> c_int = detach;
+    fn pthread_cancel(thread: pthread_t) -> c_int = signal;
+    fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int = signal_with;
+    fn thrd_create(thread: *mut pthread_t, start: *const c_void, argument: *mut c_void) -> c_int
+        = create_plain;
+    fn sched_yield() -> c_int = let_others_run;
+}
+
+unsafe fn create(
+    _: &'static str,
+    thread: *mut pthread_t,
+    attributes: *const pthread_attr_t,
+    start: Option<Start>,
+    argument: *mut c_void,
+) -> Option<c_int> {
+    if baton::own() == 0 {
+        return None;
+    }
+    world::enter(|world| world.call_unrecorded("pthread_create", Duration::ZERO, [0; 3]));
+    // SAFETY: pthread_create(3) takes a place, attributes or null, and a function for the thread.
+    let result = unsafe { baton::create(thread, attributes, start?, argument) };
+    baton::point();
+    Some(result)
+}
+
+/// The moment of the run at which a clock shows a time; `None` if it is none.
+pub(super) fn moment(clock: clockid_t, until: *const timespec) -> Option<Time> {
+    // SAFETY: the callers' functions take a time, or null.
+    let until = unsafe { until.as_ref() }.copied().and_then(clock::duration)?;
+    world::enter(|world| world.clock.when(clock, until))?
+}
+
+fn join(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+    baton::point();
+    baton::join_thread(thread, result, None)
+}
+
+fn join_now(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+    let joined = baton::join_thread(thread, result, Some(Time::START))?;
+    Some(if joined == libc::ETIMEDOUT { libc::EBUSY } else { joined })
+}
+
+fn join_until(
+    door: &'static str,
+    thread: pthread_t,
+    result: *mut *mut c_void,
+    until: *const timespec,
+) -> Option<c_int> {
+    join_on(door, thread, result, libc::CLOCK_REALTIME, until)
+}
+
+fn join_on(
+    _: &'static str,
+    thread: pthread_t,
+    result: *mut *mut c_void,
+    clock: clockid_t,
+    until: *const timespec,
+) -> Option<c_int> {
+    if baton::own() == 0 {
+        return None;
+    }
+    if until.is_null() {
+        return baton::join_thread(thread, result, None);
+    }
+    let Some(until) = moment(clock, until) else { return Some(libc::EINVAL) };
+    baton::join_thread(thread, result, Some(until))
+}
+
+fn detach(_: &'static str, thread: pthread_t) -> Option<c_int> {
+    baton::detach_thread(thread)
+}
+
+fn signal(door: &'static str, _: pthread_t) -> Option<c_int> {
+    refused::<c_int>(door, libc::ENOSYS).map(|_| libc::ENOSYS)
+}
+
+fn signal_with(door: &'static str, thread: pthread_t, number: c_int) -> Option<c_int> {
+    if number == 0 {
+        return None;
+    }
+    signal(door, thread)
+}
+
+fn create_plain(
+    door: &'static str,
+    _: *mut pthread_t,
+    _: *const c_void,
+    _: *mut c_void,
+) -> Option<c_int> {
+    /// `thrd_error`.
+    const ERROR: c_int = 2;
+    refused::<c_int>(door, Errno::EAGAIN.0).map(|_| ERROR)
+}
+
+/// Costs time, so that a loop which yields until a deadline ends.
+fn let_others_run(door: &'static str) -> Option<c_int> {
+    world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
+    baton::give_way();
+    Some(0)
+}

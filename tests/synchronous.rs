@@ -1,0 +1,65 @@
+//! What a write through `O_DSYNC` makes durable: what it wrote, and nothing else of the file.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crashpoint::engine::Error;
+
+const BLOCK: usize = 4096;
+
+/// Two records, a block each: the first through a plain descriptor, the second through one that
+/// writes synchronously.
+fn write_both(dir: &Path) -> Result<(), Error> {
+    let mut new = File::create(dir.join("records"))?;
+    new.write_all(&[b'-'; 2 * BLOCK])?;
+    new.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    let mut options = OpenOptions::new();
+    let plain = options.write(true).open(dir.join("records"))?;
+    let synchronous = options.custom_flags(libc::O_DSYNC).open(dir.join("records"))?;
+    plain.write_all_at(&[b'1'; BLOCK], 0)?;
+    synchronous.write_all_at(&[b'2'; BLOCK], BLOCK as u64)?;
+    Ok(())
+}
+
+fn acknowledge_the_second(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
+    write_both(dir)?;
+    acks.durable("2");
+    Ok(())
+}
+
+/// The planted bug: the last write of a commit is synchronous, so the commit is taken for durable.
+fn acknowledge_both(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
+    write_both(dir)?;
+    acks.durable("1");
+    acks.durable("2");
+    Ok(())
+}
+
+fn look(dir: &Path, acked: &[String]) -> Result<(), Error> {
+    for record in acked {
+        let bytes = std::fs::read(dir.join("records"))?;
+        let number: usize = record.parse()?;
+        let found = bytes.chunks(BLOCK).nth(number - 1).unwrap_or_default();
+        if found != [record.as_bytes()[0]; BLOCK] {
+            return Err(format!("record {record} is lost").into());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_synchronous_write_wrote_is_durable() {
+    crashpoint::check_pair(acknowledge_the_second, look);
+}
+
+#[test]
+fn what_was_written_before_a_synchronous_write_elsewhere_in_the_file_is_not() {
+    let failed = std::panic::catch_unwind(|| crashpoint::check_pair(acknowledge_both, look));
+    let payload = failed.expect_err("the first record is not synced");
+    let report = payload.downcast_ref::<String>().expect("a report");
+    assert!(report.contains("record 1 is lost"), "{report}");
+    assert!(report.contains("on posix"), "{report}");
+}

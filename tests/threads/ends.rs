@@ -1,0 +1,151 @@
+//! How threads end: joined, detached, left over, with thread-locals that have work to do.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use crate::rig::{at, noisy_allocations, same_in_every_process, scenes};
+
+/// Writes a file when it is dropped.
+struct Farewell(&'static str);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        fs::write(at(self.0), b"bye").expect("the disk works");
+    }
+}
+
+thread_local! {
+    static FAREWELL: RefCell<Option<Farewell>> = const { RefCell::new(None) };
+}
+
+scenes! {
+    Scoped {
+        let mut sums = [0u64; 3];
+        thread::scope(|scope| {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                scope.spawn(move || {
+                    let name = at(&format!("f{index}"));
+                    fs::write(&name, vec![1; 10 * (index + 1)]).expect("the disk works");
+                    *sum = fs::metadata(&name).expect("it is there").len();
+                });
+            }
+        });
+        format!("{sums:?}")
+    }
+    WithFarewell {
+        let worker = thread::spawn(|| {
+            FAREWELL.with(|farewell| *farewell.borrow_mut() = Some(Farewell("local")));
+            7
+        });
+        let result = worker.join().expect("it does not panic");
+        format!("{result} {}", fs::read_to_string(at("local")).expect("written before the join"))
+    }
+    Detached {
+        drop(thread::spawn(|| {
+            FAREWELL.with(|farewell| *farewell.borrow_mut() = Some(Farewell("detached")));
+        }));
+        while fs::metadata(at("detached")).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Where later things lie hangs on when its stack was given back.
+        let boxed = Box::new([0u8; 100]);
+        let stack = thread::spawn(|| {
+            let local = 0u8;
+            (&raw const local).addr()
+        });
+        let stack = stack.join().expect("it does not panic");
+        format!("{:x} {stack:x}", (&raw const *boxed).addr())
+    }
+    LeakedSleeper {
+        let sleeper = thread::spawn(|| {
+            thread::sleep(Duration::from_secs(3600));
+            fs::write(at("late"), b"late").expect("the disk works");
+        });
+        thread::yield_now();
+        drop(sleeper);
+        "left".to_owned()
+    }
+    JoinedLate {
+        let workers: Vec<_> = (0..4)
+            .map(|index| thread::spawn(move || fs::write(at(&format!("{index}")), b"x").is_ok()))
+            .collect();
+        thread::sleep(Duration::from_secs(1));
+        let all = workers.into_iter().all(|worker| worker.join().expect("it does not panic"));
+        let handle = thread::spawn(|| thread::current().id());
+        format!("{all} {:?}", handle.join().expect("it does not panic"))
+    }
+    Panics {
+        let worker = thread::spawn(|| {
+            let _farewell = Farewell("unwound");
+            panic!("on purpose");
+        });
+        format!("{} {}", worker.join().is_err(), fs::metadata(at("unwound")).is_ok())
+    }
+    Many {
+        for round in 0..40 {
+            let workers: Vec<_> = (0..5).map(|n| thread::spawn(move || n * round)).collect();
+            for worker in workers {
+                worker.join().expect("it does not panic");
+            }
+        }
+        let mut file = fs::File::create(at("end")).expect("the disk works");
+        file.write_all(b"end").expect("the disk works");
+        noisy_allocations().to_string()
+    }
+}
+
+#[test]
+fn scoped_threads_write_and_end() {
+    for left in same_in_every_process::<Scoped>(0..6) {
+        assert_eq!(left.said, "[10, 20, 30]");
+        assert!(left.calls.iter().any(|call| call.starts_with("4 ")), "{:?}", left.calls);
+    }
+}
+
+#[test]
+fn destructors_of_thread_locals_run_under_the_schedule_before_a_join_returns() {
+    for left in same_in_every_process::<WithFarewell>(0..6) {
+        assert_eq!(left.said, "7 bye");
+        assert!(left.calls.contains(&"2 write local 3".to_owned()), "{:?}", left.calls);
+    }
+}
+
+#[test]
+fn a_detached_thread_is_gone_before_anybody_else_runs_so_that_addresses_stay_the_same() {
+    for left in same_in_every_process::<Detached>(0..6) {
+        assert!(left.said.len() > 10, "{}", left.said);
+        assert_eq!(left.leaked, 0);
+    }
+}
+
+#[test]
+fn a_sleeper_that_is_left_over_is_counted_and_never_runs_again() {
+    for left in same_in_every_process::<LeakedSleeper>(0..6) {
+        assert_eq!((left.said.as_str(), left.leaked), ("left", 1));
+        assert!(!left.calls.iter().any(|call| call.contains("late")), "{:?}", left.calls);
+    }
+}
+
+#[test]
+fn threads_may_be_joined_long_after_their_end_and_ids_are_not_used_again() {
+    for left in same_in_every_process::<JoinedLate>(0..4) {
+        assert!(left.said.starts_with("true ThreadId("), "{}", left.said);
+    }
+}
+
+#[test]
+fn a_panic_on_a_thread_unwinds_it_and_is_its_join_error() {
+    for left in same_in_every_process::<Panics>(0..4) {
+        assert_eq!(left.said, "true true");
+    }
+}
+
+#[test]
+fn an_allocator_that_takes_a_lock_and_looks_at_the_clock_stops_nobody() {
+    for left in same_in_every_process::<Many>(0..4) {
+        assert!(left.said.parse::<u64>().expect("a number") > 200, "{}", left.said);
+    }
+}

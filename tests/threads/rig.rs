@@ -1,0 +1,193 @@
+//! Runs a scene in a process of its own, on the engine's side of a world, and keeps what it left.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crashpoint::disk::tree::Tree;
+use crashpoint::log::{Event, Mark, Record, records};
+use crashpoint::process::ending::Ending;
+use crashpoint::process::leaf::{self, Limits};
+use crashpoint::process::region::Region;
+use crashpoint::process::schedule::{Plan, Turn};
+use crashpoint::process::template::{Reply, Template};
+use crashpoint::process::world::{self, MOUNT, Setup, World};
+use crashpoint::process::{seam, traps};
+use serde::{Deserialize, Serialize};
+
+/// What a scene left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Left {
+    /// What it said at its end; empty if it came to none.
+    pub(crate) said: String,
+    pub(crate) ending: Ending,
+    /// Why it was hung, in words.
+    pub(crate) hung: Option<String>,
+    /// Each call: thread, door, path and result.
+    pub(crate) calls: Vec<String>,
+    /// Calls that are not simulated.
+    pub(crate) refused: Vec<String>,
+    /// How it was scheduled.
+    pub(crate) turns: Vec<(u64, u32)>,
+    /// How many threads were left when it had ended.
+    pub(crate) leaked: u32,
+    /// All of its records with their times, as a digest.
+    pub(crate) digest: u64,
+}
+
+/// How a scene is scheduled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum By {
+    Seed(u64),
+    Turns(Vec<(u64, u32)>),
+}
+
+/// Runs a scene in a fresh template.
+pub(crate) fn left<S: IsScene>(by: By) -> Left {
+    let mut template = Template::start().expect("the template starts");
+    in_template::<S>(&mut template, by)
+}
+
+/// Runs a scene in this template.
+pub(crate) fn in_template<S: IsScene>(template: &mut Template, by: By) -> Left {
+    let mut frames = Vec::new();
+    let request = serde_json::to_vec(&by).expect("it serialises");
+    template.call(explore::<S>, &request, &mut |frame| frames.push(frame.to_vec())).expect("ends");
+    serde_json::from_slice(&frames.concat()).expect("what was left")
+}
+
+/// A scene as a type, so that another process finds it.
+pub(crate) trait IsScene {
+    fn play() -> String;
+}
+
+/// Defines scenes.
+macro_rules! scenes {
+    ($($name:ident $body:block)*) => {
+        $(
+            struct $name;
+            impl $crate::rig::IsScene for $name {
+                fn play() -> String $body
+            }
+        )*
+    };
+}
+pub(crate) use scenes;
+
+fn explore<S: IsScene>(request: &[u8], reply: &mut Reply<'_>) {
+    traps::install().expect("this kernel has seccomp");
+    let by: By = serde_json::from_slice(request).expect("a plan");
+    let region = Region::new().expect("memory");
+    let limits = Limits { cpu: Duration::from_secs(2), ..Limits::default() };
+    let ending = leaf::run(&region, &limits, |region| {
+        let turn = |(decision, thread)| Turn { decision, thread };
+        let schedule = match by {
+            By::Seed(seed) => Plan::Drawn(seed),
+            By::Turns(turns) => Plan::Listed(turns.into_iter().map(turn).collect()),
+        };
+        World::install(Setup { schedule, ..Setup::new(Tree::new(), region) });
+        // Engine code allocates on both sides of everything; so does this allocator.
+        NOISY.store(true, Ordering::Relaxed);
+        let said = seam::engine(S::play);
+        let threads = crashpoint::process::settle(world::now() + Duration::from_secs(1));
+        NOISY.store(false, Ordering::Relaxed);
+        world::mark(Mark::Leaked(u32::try_from(threads).unwrap_or(u32::MAX)));
+        world::mark(Mark::Observed(said.as_bytes()));
+    });
+    let left = read(region.bytes(), ending);
+    reply.send(&serde_json::to_vec(&left).expect("it serialises"));
+}
+
+fn read(log: &[u8], ending: Ending) -> Left {
+    let mut left = Left {
+        said: String::new(),
+        ending,
+        hung: None,
+        calls: Vec::new(),
+        refused: Vec::new(),
+        turns: Vec::new(),
+        leaked: 0,
+        digest: 0,
+    };
+    for Record { at, event } in records(log) {
+        match event {
+            Event::Call(call) => {
+                let path = String::from_utf8_lossy(call.path);
+                left.calls.push(format!("{} {} {path} {}", call.thread, call.door, call.result));
+            }
+            Event::Mark(Mark::Observed(said)) => {
+                left.said = String::from_utf8_lossy(said).into_owned();
+            }
+            Event::Mark(Mark::Hung(why)) => left.hung = Some(why.to_owned()),
+            Event::Mark(Mark::NotSimulated(call)) => left.refused.push(call.to_owned()),
+            Event::Mark(Mark::Turn(turn)) => left.turns.push((turn.decision, turn.thread)),
+            Event::Mark(Mark::Leaked(threads)) => left.leaked = threads,
+            _ => {}
+        }
+        let line = format!("{at:?} {event:?}");
+        left.digest = line.bytes().fold(left.digest, |digest, byte| {
+            (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(9)
+        });
+    }
+    left
+}
+
+/// The path of a file on the simulated disk.
+pub(crate) fn at(name: &str) -> String {
+    format!("{MOUNT}/{name}")
+}
+
+/// Runs a scene with these seeds, each three times in processes of its own and once from the list
+/// of its turns: all four must be the same to the last record.
+pub(crate) fn same_in_every_process<S: IsScene>(seeds: std::ops::Range<u64>) -> Vec<Left> {
+    let mut template = Template::start().expect("the template starts");
+    let mut all = Vec::new();
+    for seed in seeds {
+        let first = in_template::<S>(&mut template, By::Seed(seed));
+        for again in [in_template::<S>(&mut template, By::Seed(seed)), left::<S>(By::Seed(seed))] {
+            assert_eq!(again, first, "seed {seed}");
+        }
+        // The list itself takes memory, so that addresses may differ, and nothing else.
+        let listed = in_template::<S>(&mut template, By::Turns(first.turns.clone()));
+        let order = |left: &Left| (left.calls.clone(), left.turns.clone(), left.hung.clone());
+        assert_eq!(order(&listed), order(&first), "the turns of seed {seed}");
+        all.push(first);
+    }
+    all
+}
+
+/// An allocator as engines bring them along: it takes a lock, and looks at the clock.
+struct Noisy;
+
+static NOISY: AtomicBool = AtomicBool::new(false);
+static INSIDE: Mutex<()> = Mutex::new(());
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: memory is the system's; the rest allocates nothing.
+#[expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+unsafe impl GlobalAlloc for Noisy {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if NOISY.load(Ordering::Relaxed) {
+            let _inside = INSIDE.lock();
+            #[expect(clippy::disallowed_methods, reason = "the call is what is tested")]
+            let now = Instant::now();
+            ALLOCATIONS.fetch_add(u64::from(now.elapsed() < Duration::MAX), Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of this very function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Noisy = Noisy;
+
+/// How often the allocator did what it does.
+pub(crate) fn noisy_allocations() -> u64 {
+    ALLOCATIONS.load(Ordering::Relaxed)
+}

@@ -1,0 +1,68 @@
+//! What seeds do: they reach the orders in which a bug shows, and each order replays.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::rig::{By, at, in_template, scenes};
+use crashpoint::process::template::Template;
+
+scenes! {
+    Order {
+        let workers: Vec<_> = (0..3)
+            .map(|index| {
+                thread::spawn(move || {
+                    for step in 0..2 {
+                        let name = format!("{index}{step}");
+                        fs::write(at(&name), b"x").expect("the disk works");
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().expect("it does not panic");
+        }
+        String::new()
+    }
+    AcknowledgedBeforeTheSync {
+        let told = Arc::new(AtomicBool::new(false));
+        let other = Arc::clone(&told);
+        let writer = thread::spawn(move || {
+            let file = fs::File::create(at("f")).expect("the disk works");
+            other.store(true, Ordering::Release);
+            file.sync_all().expect("the disk works");
+            fs::write(at("synced"), b"").expect("the disk works");
+        });
+        while !told.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let early = fs::metadata(at("synced")).is_err();
+        writer.join().expect("it does not panic");
+        early.to_string()
+    }
+}
+
+#[test]
+fn seeds_reach_most_orders_of_three_writers() {
+    let mut template = Template::start().expect("the template starts");
+    let orders: BTreeSet<Vec<String>> = (0..200)
+        .map(|seed| {
+            let left = in_template::<Order>(&mut template, By::Seed(seed));
+            left.calls.into_iter().filter(|call| call.contains("open")).collect()
+        })
+        .collect();
+    // Six files in all, two a thread in order: 90 orders.
+    assert!(orders.len() > 30, "{}", orders.len());
+}
+
+#[test]
+fn the_gap_between_an_acknowledgement_and_its_sync_is_seen_by_some_seed() {
+    let mut template = Template::start().expect("the template starts");
+    let early = |seed| {
+        in_template::<AcknowledgedBeforeTheSync>(&mut template, By::Seed(seed)).said == "true"
+    };
+    let found = (0..40).map(early).filter(|&early| early).count();
+    assert!((1..40).contains(&found), "{found} of 40");
+}

@@ -1,0 +1,231 @@
+//! Threads and locks as C code uses them.
+#![expect(unsafe_code, reason = "the C library's functions are unsafe to call")]
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A thread that the C library started.
+pub(crate) struct Thread(libc::pthread_t);
+
+extern "C" fn run(body: *mut c_void) -> *mut c_void {
+    // SAFETY: `start` made the box, and gave it away.
+    let body = unsafe { Box::from_raw(body.cast::<Box<dyn FnOnce() + Send>>()) };
+    body();
+    ptr::null_mut()
+}
+
+impl Thread {
+    pub(crate) fn start(body: impl FnOnce() + Send + 'static) -> Self {
+        let body: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(body));
+        let mut thread = 0;
+        // SAFETY: the thread takes the box.
+        let result = unsafe {
+            libc::pthread_create(&mut thread, ptr::null(), run, Box::into_raw(body).cast())
+        };
+        assert_eq!(result, 0);
+        Self(thread)
+    }
+
+    pub(crate) fn join(self) {
+        // SAFETY: it was started joinable, and is joined once.
+        assert_eq!(unsafe { libc::pthread_join(self.0, ptr::null_mut()) }, 0);
+    }
+}
+
+/// A count behind a mutex, with a condition variable for it.
+pub(crate) struct Mutexed {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    cond: UnsafeCell<libc::pthread_cond_t>,
+    count: AtomicU32,
+}
+
+// SAFETY: the C library's objects may be used from any thread.
+unsafe impl Sync for Mutexed {}
+
+impl Mutexed {
+    pub(crate) const fn new() -> Self {
+        Self {
+            mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            cond: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
+            count: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn with<R>(&self, body: impl FnOnce(&AtomicU32) -> R) -> R {
+        // SAFETY: the mutex is initialised.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(self.mutex.get()) }, 0);
+        let result = body(&self.count);
+        // SAFETY: it is held.
+        assert_eq!(unsafe { libc::pthread_mutex_unlock(self.mutex.get()) }, 0);
+        result
+    }
+
+    pub(crate) fn add_and_signal(&self) {
+        self.with(add_one);
+        // SAFETY: it is initialised.
+        assert_eq!(unsafe { libc::pthread_cond_signal(self.cond.get()) }, 0);
+    }
+
+    pub(crate) fn wait_for(&self, wanted: u32) {
+        self.with(|count| {
+            while count.load(Ordering::Relaxed) < wanted {
+                // SAFETY: the mutex is held.
+                let result = unsafe { libc::pthread_cond_wait(self.cond.get(), self.mutex.get()) };
+                assert_eq!(result, 0);
+            }
+        });
+    }
+
+    /// Whether the time was up before the count was reached.
+    pub(crate) fn wait_for_millis(&self, wanted: u32, millis: i64) -> bool {
+        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: fills a structure in.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut until) };
+        until.tv_nsec += millis * 1_000_000;
+        until.tv_sec += until.tv_nsec / 1_000_000_000;
+        until.tv_nsec %= 1_000_000_000;
+        self.with(|count| {
+            while count.load(Ordering::Relaxed) < wanted {
+                // SAFETY: the mutex is held.
+                let result = unsafe {
+                    libc::pthread_cond_timedwait(self.cond.get(), self.mutex.get(), &until)
+                };
+                if result == libc::ETIMEDOUT {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+}
+
+/// Adds one in two steps, as a plain number would be.
+pub(crate) fn add_one(count: &AtomicU32) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// A lock for readers and writers.
+pub(crate) struct ReadWrite(UnsafeCell<libc::pthread_rwlock_t>);
+
+// SAFETY: the C library's lock may be used from any thread.
+unsafe impl Sync for ReadWrite {}
+
+impl ReadWrite {
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER))
+    }
+
+    pub(crate) fn read(&self, body: impl FnOnce()) {
+        // SAFETY: it is initialised.
+        assert_eq!(unsafe { libc::pthread_rwlock_rdlock(self.0.get()) }, 0);
+        body();
+        // SAFETY: it is held.
+        assert_eq!(unsafe { libc::pthread_rwlock_unlock(self.0.get()) }, 0);
+    }
+
+    pub(crate) fn write(&self, body: impl FnOnce()) {
+        // SAFETY: it is initialised.
+        assert_eq!(unsafe { libc::pthread_rwlock_wrlock(self.0.get()) }, 0);
+        body();
+        // SAFETY: it is held.
+        assert_eq!(unsafe { libc::pthread_rwlock_unlock(self.0.get()) }, 0);
+    }
+}
+
+unsafe extern "C" {
+    fn pthread_once(control: *mut c_int, routine: extern "C" fn()) -> c_int;
+}
+
+/// Runs a function once in the life of the process.
+pub(crate) fn once(routine: fn()) {
+    struct Control(UnsafeCell<c_int>);
+    // SAFETY: the C library's control may be used from any thread.
+    unsafe impl Sync for Control {}
+    static CONTROL: Control = Control(UnsafeCell::new(0));
+    static ROUTINE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+    extern "C" fn call() {
+        if let Some(routine) = ROUTINE.get() {
+            routine();
+        }
+    }
+    let _ = ROUTINE.set(routine);
+    // SAFETY: the control is there for ever.
+    assert_eq!(unsafe { pthread_once(CONTROL.0.get(), call) }, 0);
+}
+
+/// A semaphore, a barrier and a spin lock.
+pub(crate) struct Meeting {
+    semaphore: UnsafeCell<MaybeUninit<libc::sem_t>>,
+    barrier: UnsafeCell<MaybeUninit<libc::pthread_barrier_t>>,
+    spin: UnsafeCell<libc::pthread_spinlock_t>,
+}
+
+// SAFETY: the C library's objects may be used from any thread.
+unsafe impl Sync for Meeting {}
+
+impl Meeting {
+    pub(crate) const fn new() -> Self {
+        Self {
+            semaphore: UnsafeCell::new(MaybeUninit::uninit()),
+            barrier: UnsafeCell::new(MaybeUninit::uninit()),
+            spin: UnsafeCell::new(0),
+        }
+    }
+
+    pub(crate) fn begin(&self, count: u32) {
+        // SAFETY: nobody uses them yet.
+        unsafe {
+            assert_eq!(libc::sem_init(self.semaphore.get().cast(), 0, 0), 0);
+            let barrier = self.barrier.get().cast();
+            assert_eq!(libc::pthread_barrier_init(barrier, ptr::null(), count), 0);
+            assert_eq!(libc::pthread_spin_init(self.spin.get(), 0), 0);
+        }
+    }
+
+    pub(crate) fn take(&self) {
+        // SAFETY: `begin` initialised it.
+        assert_eq!(unsafe { libc::sem_wait(self.semaphore.get().cast()) }, 0);
+    }
+
+    pub(crate) fn post(&self) {
+        // SAFETY: `begin` initialised it.
+        assert_eq!(unsafe { libc::sem_post(self.semaphore.get().cast()) }, 0);
+    }
+
+    pub(crate) fn meet(&self) {
+        // SAFETY: `begin` initialised it.
+        let result = unsafe { libc::pthread_barrier_wait(self.barrier.get().cast()) };
+        assert!(result == 0 || result == libc::PTHREAD_BARRIER_SERIAL_THREAD);
+    }
+
+    pub(crate) fn spin(&self, body: impl FnOnce()) {
+        // SAFETY: `begin` initialised it.
+        assert_eq!(unsafe { libc::pthread_spin_lock(self.spin.get()) }, 0);
+        body();
+        // SAFETY: it is held.
+        assert_eq!(unsafe { libc::pthread_spin_unlock(self.spin.get()) }, 0);
+    }
+}
+
+/// Locks a plain mutex that the caller holds.
+pub(crate) fn lock_twice() {
+    let mutex = UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER);
+    // SAFETY: it is initialised.
+    unsafe {
+        libc::pthread_mutex_lock(mutex.get());
+        libc::pthread_mutex_lock(mutex.get());
+    }
+}
+
+/// What a mutex that checks says to a second lock.
+pub(crate) fn lock_twice_checked() -> c_int {
+    let mutex = UnsafeCell::new(libc::PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP);
+    // SAFETY: it is initialised.
+    unsafe {
+        libc::pthread_mutex_lock(mutex.get());
+        libc::pthread_mutex_lock(mutex.get())
+    }
+}
