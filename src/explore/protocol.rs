@@ -58,6 +58,14 @@ pub struct Budget {
     pub recheck: u64,
 }
 
+impl Budget {
+    /// What `run` spends on a workload of so many recoveries.
+    pub(crate) fn of_run(recoveries: u64) -> Self {
+        let exhaustive = recoveries * 16 / 75;
+        Self { recoveries, exhaustive, nested: recoveries / 4, stop: false, recheck: 2 }
+    }
+}
+
 impl Default for Budget {
     /// What `cargo test` spends on one workload.
     fn default() -> Self {
