@@ -22,6 +22,7 @@ pub fn registry() -> Registry {
             sim::<fjall_fold::FjallFoldSim>(),
             sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
             sim::<toy::ToySim<0>>(),
+            sim::<toy_threads::ThreadsSim<0>>(),
         ],
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
         corpus: corpus(),

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::client::{Client, Problem};
 use crate::disk::profile::Profile;
+use crate::litmus;
 use crate::registry::Entry;
 use crate::run::{self, ReplayOptions};
 use crate::seed::Seed;
@@ -75,6 +76,8 @@ enum Verb {
     Run(RunArgs),
     /// Replay a case file, or the workload of a sim and a seed
     Replay(ReplayArgs),
+    /// Show every state that a crash may leave of a few calls
+    Litmus(LitmusArgs),
     /// List sims, promises and profiles
     List,
 }
@@ -121,6 +124,23 @@ pub struct ReplayArgs {
     pub debug: bool,
 }
 
+/// The arguments of `litmus`.
+#[derive(Args, Clone, Debug)]
+pub struct LitmusArgs {
+    /// The program: `setup` and `body`, one call a line
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only this profile
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Let one pending write be torn
+    #[arg(long)]
+    pub tear: bool,
+    /// Print one JSON object per profile
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The exit codes, as the help shows them; [`Exit`] in words.
 const EXITS: &str = "\
 Exit codes:
@@ -165,6 +185,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         None => run(registry, &cli.run, &mut out),
         Some(Verb::Run(args)) => run(registry, &args, &mut out),
         Some(Verb::Replay(args)) => replay(registry, &args, &mut out),
+        Some(Verb::Litmus(args)) => litmus(&args, &mut out),
         Some(Verb::List) => {
             verbs::list(registry, &mut out);
             Ok(Exit::Clean)
@@ -199,6 +220,14 @@ fn known_profile(name: &str) -> Result<(), String> {
     let names: Vec<&str> = Profile::all().iter().map(|profile| profile.name).collect();
     let (name, names) = (quote(name.as_bytes()), names.join(", "));
     Err(format!("there is no profile `{name}`; there are: {names}"))
+}
+
+fn litmus(args: &LitmusArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
+    if let Some(profile) = &args.profile {
+        known_profile(profile).map_err(Problem::Environment)?;
+    }
+    litmus::command::litmus(args, out)?;
+    Ok(Exit::Clean)
 }
 
 fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {

@@ -24,6 +24,8 @@ pub mod engine;
 pub mod explore;
 pub mod fault;
 #[cfg(simulated)]
+pub mod litmus;
+#[cfg(simulated)]
 pub mod log;
 pub mod oracle;
 #[cfg(simulated)]

@@ -144,15 +144,16 @@ impl Out {
     fn redraw(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix:>12} [{elapsed_precise}] {msg}");
+            let style = ProgressStyle::with_template("{prefix:>12} [{elapsed_precise}] {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix("Running");
             bar
         });
+        // What a narrow terminal cuts off is the end.
         bar.set_message(format!(
-            "{what}  {done}/{all} workloads  {} states  {} violations",
+            "{done}/{all}  {} states  {} violations  {what}",
             grouped(tally.states),
-            tally.violations
+            grouped(tally.violations)
         ));
         bar.tick();
     }
@@ -163,6 +164,30 @@ impl Out {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The columns of a page.
+const COLUMNS: usize = 80;
+
+/// Text in lines of a page's width where its words allow it; the first begins with `first`, the
+/// others with `rest`.
+pub(crate) fn wrapped(first: &str, rest: &str, text: &str) -> Vec<String> {
+    let length = |text: &str| text.chars().count();
+    let mut lines = vec![first.to_owned()];
+    let mut fresh = true;
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| length(line));
+        if !fresh && line + 1 + length(word) > COLUMNS {
+            lines.push(rest.to_owned());
+            fresh = true;
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(if fresh { "" } else { " " });
+            line.push_str(word);
+        }
+        fresh = false;
+    }
+    lines
 }
 
 /// A number with commas between thousands.
@@ -181,6 +206,16 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_the_width_of_a_page_and_a_long_word_stays_whole() {
+        let words = "four ".repeat(30);
+        let lines = wrapped("  - ", "    ", words.trim_end());
+        assert!(lines.iter().all(|line| line.len() <= COLUMNS), "{lines:?}");
+        assert_eq!(lines.len(), 2);
+        let long = "x".repeat(100);
+        assert_eq!(wrapped("a ", "", &format!("b {long} c")), ["a b", &long, "c"]);
+    }
 
     #[test]
     fn thousands_are_grouped() {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::case::Case;
 use crate::explore::protocol::{Failure, ItemRow, PieceRow};
+use crate::out::wrapped;
 
 /// How a failure can be seen again.
 pub(crate) struct Commands {
@@ -65,9 +66,12 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
     }
     line(text, format!("  class    {}  ({})", failure.class, failure.signature));
     line(text, format!("  digest   {}", failure.digest));
+    if !failure.verdict.is_empty() {
+        line(text, format!("  verdict  {}", failure.verdict));
+    }
     line(text, String::new());
     for part in failure.message.lines() {
-        line(text, format!("  {part}"));
+        wrapped("  ", "  ", part).into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());
 }

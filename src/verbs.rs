@@ -11,7 +11,7 @@ use crate::cli::{Exit, Registry, ReplayArgs, RunArgs};
 use crate::client::{Answer, Client, Problem};
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Tally};
-use crate::out::{Tone, grouped};
+use crate::out::{Tone, grouped, wrapped};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
 use crate::run::{self, Part, ReplayOptions, Saved, Verdict};
@@ -88,7 +88,7 @@ pub(crate) fn run(
 fn profiles(args: &RunArgs) -> Vec<String> {
     match &args.profile {
         Some(profile) => vec![profile.clone()],
-        None => Profile::all().iter().map(|profile| profile.name.to_owned()).collect(),
+        None => Profile::usual().iter().map(|profile| profile.name.to_owned()).collect(),
     }
 }
 
@@ -148,12 +148,22 @@ fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
         (true, true) => (Tone::Odd, "KNOWN"),
         (true, false) => (Tone::Good, "PASS"),
     };
+    let what = format!("{} on {}", part.entry.name, part.profile);
     let share = format!(
         "exhaustive at {} of {} crash points",
         grouped(tally.exhaustive_points),
         grouped(tally.points)
     );
-    out.status(tone, word, &format!("{} on {}: {share}", part.entry.name, part.profile));
+    match verdict.failures.len() {
+        0 => out.status(tone, word, &format!("{what}: {share}")),
+        kinds => {
+            let signatures = if kinds == 1 { "signature" } else { "signatures" };
+            let violations = grouped(tally.violations);
+            let text = format!("{what}: {violations} violations, {kinds} {signatures}");
+            out.status(tone, word, &text);
+            out.line(&format!("{:>12} {share}", ""));
+        }
+    }
 }
 
 /// Saves the case of a failure; returns where.
@@ -173,6 +183,7 @@ fn find_canary(
     let Some(entry) = registry.canary else { return Ok(None) };
     let mut part = part(entry, "posix".to_owned());
     part.budget.stop = true;
+    part.budget.verdict = 0;
     let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
         out.progress("the canary", done, part.workloads, tally);
     })?;
@@ -187,14 +198,15 @@ fn find_canary(
 
 fn table(rows: &[Row], out: &mut Out) {
     out.line("");
+    let width = rows.iter().map(|row| row.sim.len()).max().unwrap_or(0).max(12);
     out.line(&format!(
-        "{:<12} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
+        "{:<width$} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
         "sim", "profile", "points", "states", "recover", "violations", "known", "shadowed"
     ));
     for row in rows {
         let tally = &row.tally;
         out.line(&format!(
-            "{:<12} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
+            "{:<width$} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
             row.sim,
             row.profile,
             grouped(tally.points),
@@ -294,7 +306,7 @@ pub(crate) fn mute_syncs(
             out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
             for row in rows {
                 let verdict = muted_verdict(&row, &part.profile);
-                out.line(&format!("  {:<46} {:<10} {verdict}", row.site, row.what));
+                out.line(&format!("  {verdict:<38} {:<9} {}", row.what, row.site));
                 json.write(&json!({
                     "event": "muted", "sim": part.entry.name, "profile": part.profile,
                     "site": row.site, "syncs": row.what, "verdict": verdict,
@@ -401,8 +413,11 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
     for entry in &registry.sims {
         out.line(&format!("  {:<12} {}", entry.name, entry.about));
         for (promise, source) in (entry.promises)() {
-            out.line(&format!("  {:<12}   - {promise}", ""));
-            out.line(&format!("  {:<12}     ({source})", ""));
+            let rest = " ".repeat(19);
+            let first = format!("{}- ", &rest[2..]);
+            wrapped(&first, &rest, &promise).iter().for_each(|line| out.line(line));
+            let source = format!("({source})");
+            wrapped(&rest, &rest, &source).iter().for_each(|line| out.line(line));
         }
     }
     out.line("");
@@ -414,6 +429,8 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
     }
     out.line("Profiles");
     for profile in Profile::all() {
-        out.line(&format!("  {:<12} {}", profile.name, profile.promise));
+        let rest = " ".repeat(20);
+        let first = format!("  {:<17} ", profile.name);
+        wrapped(&first, &rest, profile.promise).iter().for_each(|line| out.line(line));
     }
 }

@@ -220,11 +220,16 @@ fn leave_a_thread() -> Result<(), Error> {
     Ok(())
 }
 
+#[inline(never)]
+fn spin_until(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {}
+}
+
 /// Spins on a thread of its own, without a call, until another thread does what it never does.
 fn spin_beside() -> Result<(), Error> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+        scope.spawn(|| spin_until(&stop));
         std::thread::yield_now();
         std::thread::sleep(Duration::from_secs(1));
     });
@@ -450,6 +455,7 @@ fn a_thread_that_spins_without_a_call_is_hung() {
         FAIL spins-beside on posix: does not come to an end
         class    hung  (hung:step)
         in step 1: used up its CPU time without an end
+        at tests/misbehaving.rs:N
 
         FAIL spins-beside on posix: does not come to an end
         class    hung  (hung:open)

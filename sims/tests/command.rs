@@ -101,6 +101,7 @@ fn help_shows_verbs_and_flags() {
         Commands:
           run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
           replay  Replay a case file, or the workload of a sim and a seed
+          litmus  Show every state that a crash may leave of a few calls
           list    List sims, promises and profiles
           help    Print this message or the help of the given subcommand(s)
 
@@ -155,32 +156,94 @@ fn the_list_names_sims_promises_and_profiles() {
     expect![[r#"
         Sims
           append-log   append-only snapshot log (PGSS v2), cursor checkpoints, compaction
-                         - a checkpoint or flush survives the process, with all before it
-                           (engines/append_log.rs: "survives the process, with all before it")
+                         - a checkpoint or flush survives the process, with all before
+                           it
+                           (engines/append_log.rs: "survives the process, with all
+                           before it")
                          - compact and sync survive power loss, with all before them
-                           (engines/append_log.rs: "survives power loss, with all before it")
+                           (engines/append_log.rs: "survives power loss, with all before
+                           it")
                          - a crash leaves a prefix of what was written
-                           (engines/append_log.rs: "What a crash leaves is always a prefix of the records in the order in which they were written.")
+                           (engines/append_log.rs: "What a crash leaves is always a
+                           prefix of the records in the order in which they were
+                           written.")
                          - a failed call takes nothing back
-                           (engines/append_log.rs: "The file system said no. All that earlier calls promised still holds.")
+                           (engines/append_log.rs: "The file system said no. All that
+                           earlier calls promised still holds.")
+          fjall-fold   a fold on fjall 3.1, batches not synced, read by another thread
+                         - a batch survives the process, with all before it
+                           (engines/fjall_fold.rs: "survives the process, with all
+                           before it")
+                         - a crash leaves no cursor that is ahead of the data; folding
+                           again converges
+                           (engines/fjall_fold.rs: "Without it the cursor that a crash
+                           leaves is never ahead of the data, and folding again from
+                           that cursor ends where the stream is; data may be ahead of
+                           the cursor, and is then folded once more.")
+                         - a crash without a sync loses data, never the store
+                           (fjall 3.1.13, Database::persist: "Persisting only affects
+                           durability, NOT consistency! Even without flushing data is
+                           crash-safe.")
+                         - after a failed write, opening again finds all that was
+                           promised
+                           (fjall 3.1.13, Error::Poisoned: "At this point, it's best to
+                           let the application crash and try to recover.")
+          fjall-fold-sync a fold on fjall 3.1, each batch synced, read by another thread
+                         - a batch survives power loss, with all before it
+                           (engines/fjall_fold.rs: "survives power loss, with all before
+                           it")
+                         - data and cursor are one: a crash leaves a prefix of the
+                           batches
+                           (engines/fjall_fold.rs: "With `sync` a crash leaves a prefix
+                           of the batches.")
+                         - after a failed write, opening again finds all that was
+                           promised
+                           (fjall 3.1.13, Error::Poisoned: "At this point, it's best to
+                           let the application crash and try to recover.")
           toy          a small store with log, snapshots and a pointer; the host of the planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
-                         - batch, sync and checkpoint survive power loss, with all before them
+                         - batch, sync and checkpoint survive power loss, with all
+                           before them
                            (engines/toy.rs: "survives power loss, with all before it")
                          - what open shows survives power loss
                            (engines/toy.rs: "what it shows survives power loss")
+                         - what is refused after an error has no effect
+                           (engines/toy.rs: "the store refuses every change until it is
+                           opened again")
                          - a crash leaves a prefix; a batch is atomic
-                           (engines/toy.rs: "A crash leaves a prefix of the calls; of a batch all or nothing.")
+                           (engines/toy.rs: "A crash leaves a prefix of the calls; of a
+                           batch all or nothing.")
 
         Canary: a sim with a bug, which each run must find
           no-dir-sync-after-rename
                        P3: LevelDB 195, Redis 10737, RocksDB 10573
 
         Profiles
-          posix        each block, size and directory entry is lost or kept on its own; fsync covers a file's content or a directory's entries, no more
-          tail-prefix  a file loses only the last of its unsynced changes, the namespace only the last of its own; fsync of a file covers its name
-    "#]].assert_eq(&ran.out);
+          posix             each block, size and directory entry is lost or kept on its
+                            own; fsync covers a file's content or a directory's entries,
+                            no more
+          tail-prefix       a file loses only the last of its unsynced changes, the
+                            namespace only the last of its own; fsync of a file covers
+                            its name
+          ext4              names and sizes change in order, data of new blocks follows
+                            later: a new size may come back over zeros, a renamed file
+                            empty; fsync covers all names so far
+          ext4-writeback    as ext4, but what a truncation cut off inside a block may
+                            come back when the file grows again
+          ext4-dioread-lock as ext4, but a size over new blocks waits for their data;
+                            within the last block it does not
+          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites go
+                            at any time
+          ext4-journal      everything changes in order, block by block
+          xfs               names and truncations change in order, a size never grows
+                            before its data; a renamed file may be empty; fsync covers
+                            the file's name
+          btrfs             a write is whole or not there, a file loses only its last
+                            ones; fsync covers the file and its names, and nothing that
+                            was done to others before
+    "#]]
+    .assert_eq(&ran.out);
 }
 
 #[test]
@@ -201,17 +264,17 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
         --profile nosuch
-          error: there is no profile `nosuch`; there are: posix, tail-prefix
+          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
         --json nosuch/x toy
           error: --json nosuch/x: No such file or directory (os error 2)
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -289,9 +352,9 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, toy, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
             unknown profile
-              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class

@@ -4,11 +4,11 @@
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
-use sims::append_log;
+use sims::{append_log, fjall_fold, toy_threads};
 use sims::toy::{self, ToySim};
 
 /// How many workloads of a seed may be spent on one bug.
-const WORKLOADS: u64 = 36;
+const WORKLOADS: u64 = 108;
 
 /// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table.
 fn seeds() -> u64 {
@@ -23,6 +23,25 @@ fn each_bug_of_the_toy_is_found() {
 #[test]
 fn each_bug_of_the_append_logs_origin_is_found() {
     each_is_found(&append_log::planted());
+}
+
+#[test]
+fn each_bug_of_threads_is_found() {
+    each_is_found(&toy_threads::planted());
+}
+
+#[test]
+fn what_the_fold_adds_to_fjall_is_missed_when_it_is_not_there() {
+    for entry in fjall_fold::planted() {
+        let findings: Vec<Finding> =
+            (0..seeds()).map(|seed| find(&entry, "posix", Seed(seed), WORKLOADS)).collect();
+        println!("{}", row(entry.name, &findings));
+        for finding in findings {
+            assert!(finding.class.is_some(), "{}", entry.name);
+            // That is fjall's own, with or without what the fold adds.
+            assert!(!finding.report.contains("ChecksumMismatch"), "{}", finding.report);
+        }
+    }
 }
 
 fn each_is_found(entries: &[Entry]) {

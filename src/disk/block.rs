@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::content::{PAGE, Page, SharedPage};
+use super::profile::Home;
 
 /// A version in this many is kept whole, so that building any costs at most as many differences.
 const WHOLE_EVERY: usize = 32;
@@ -55,7 +56,28 @@ fn equal_back(a: &[u8], b: &[u8]) -> usize {
 struct Version {
     seq: u64,
     difference: Difference,
-    undecided: bool,
+    /// Where its piece queues.
+    home: Home,
+}
+
+/// Below which sequence numbers the pieces of a file are kept, by where they queue: in the group of
+/// the block, of the file, or of the log.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) own: u64,
+    pub(super) inode: u64,
+    pub(super) log: u64,
+}
+
+impl Limits {
+    fn keep(self, version: &Version) -> bool {
+        let limit = match version.home {
+            Home::Own => self.own,
+            Home::Inode => self.inode,
+            Home::Log => self.log,
+        };
+        version.seq < limit
+    }
 }
 
 /// The pending versions of a block, the oldest first. Each is the page as the cache held it, so
@@ -65,8 +87,8 @@ pub(super) struct Block {
     versions: Vec<Version>,
     /// How many differences follow the last whole version.
     since_whole: usize,
-    /// How many versions are undecided for ever.
-    undecided: usize,
+    /// The piece that last made a hole of the block.
+    hole: Option<u64>,
 }
 
 impl Block {
@@ -75,8 +97,17 @@ impl Block {
     }
 
     /// Adds a version; `page` is the page after the change.
-    pub(super) fn push(&mut self, seq: u64, difference: Difference, page: Option<&SharedPage>) {
+    pub(super) fn push(
+        &mut self,
+        seq: u64,
+        home: Home,
+        difference: Difference,
+        page: Option<&SharedPage>,
+    ) {
         self.since_whole += 1;
+        if page.is_none() {
+            self.hole = Some(seq);
+        }
         let difference = match difference {
             difference @ Difference::Whole(_) => {
                 self.since_whole = 0;
@@ -88,7 +119,7 @@ impl Block {
             }
             difference => difference,
         };
-        self.versions.push(Version { seq, difference, undecided: false });
+        self.versions.push(Version { seq, difference, home });
     }
 
     /// Whether this piece made a version.
@@ -96,22 +127,36 @@ impl Block {
         self.versions.binary_search_by_key(&seq, |version| version.seq).is_ok()
     }
 
-    /// Marks the version that this piece made as undecided for ever: it left its group.
-    pub(super) fn set_undecided(&mut self, seq: u64) {
+    /// Marks the version that this piece made as undecided for ever: it left its group for that
+    /// of the block, with a number of its own.
+    pub(super) fn set_undecided(&mut self, seq: u64, new: u64) {
         if let Ok(at) = self.versions.binary_search_by_key(&seq, |version| version.seq) {
-            self.versions[at].undecided = true;
-            self.undecided += 1;
+            self.versions[at].home = Home::Own;
+            self.versions[at].seq = new;
         }
     }
 
-    /// How many versions there are up to the newest that is kept, where the undecided ones
-    /// below `undecided` and the others below `limit` are; 0 if none is.
-    pub(super) fn newest(&self, limit: u64, undecided: u64) -> usize {
-        if self.undecided == 0 {
-            return self.before(limit);
+    /// How many versions there are up to the newest that is kept; 0 if none is.
+    pub(super) fn newest(&self, limits: Limits) -> usize {
+        let end = self.before(limits.own.max(limits.inode).max(limits.log));
+        let newest = self.versions[..end].iter().rposition(|version| limits.keep(version));
+        newest.map_or(0, |newest| newest + 1)
+    }
+
+    /// The piece that put the block on the medium, if the medium did not have it before
+    /// (`mapped`) or has had it as a hole since: the first since it was last a hole.
+    pub(super) fn first(&self, mapped: bool) -> Option<(u64, Home)> {
+        let hole = self.hole.filter(|hole| self.has(*hole));
+        if mapped && hole.is_none() {
+            return None;
         }
-        let kept = |v: &Version| v.seq < if v.undecided { undecided } else { limit };
-        self.versions.iter().rposition(kept).map_or(0, |newest| newest + 1)
+        let first = hole.map_or(0, |hole| self.before(hole + 1));
+        self.versions.get(first).map(|version| (version.seq, version.home))
+    }
+
+    /// Whether the medium has the block as far as the log goes that processes see.
+    pub(super) fn is_hole(&self, mapped: bool) -> bool {
+        !mapped || self.hole.is_some_and(|hole| self.has(hole))
     }
 
     /// How many versions the pieces below `limit` made.
@@ -155,8 +200,7 @@ impl Block {
 
     /// Forgets the first `count` versions: they are part of the durable page now.
     pub(super) fn forget(&mut self, count: usize) {
-        let gone = self.versions.drain(..count).filter(|version| version.undecided).count();
-        self.undecided -= gone;
+        self.versions.drain(..count);
     }
 
     /// How many pages are held for whole versions.

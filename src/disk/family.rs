@@ -3,8 +3,8 @@
 //! None of these chooses anything by itself: they are complete lists, or take their draws from
 //! the caller.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 
 use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
@@ -35,7 +35,7 @@ pub fn only_one(pending: &Pending) -> impl Iterator<Item = Fate> {
 /// effect is the one that the crash interrupts: what was written before it had time to reach
 /// the disk whole.
 pub fn tears(pending: &Pending, effect: u64, base: Keep) -> impl Iterator<Item = Fate> {
-    let tearable = tearable(pending, effect).into_iter();
+    let tearable = tearable(pending, effect..=effect).into_iter();
     let nearest = tearable.filter(|torn| torn.cut == 0 || torn.cut + 1 == torn.piece);
     nearest.flat_map(move |torn| torn.fates(&Fate::of(base)).collect::<Vec<_>>())
 }
@@ -51,7 +51,7 @@ pub fn random(
     for (id, group) in pending.groups() {
         fate = fate.with(id.clone(), draw(group.len() + 1));
     }
-    let mut tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect));
+    let mut tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect));
     if tearable.is_empty() || draw(2) == 0 {
         return fate;
     }
@@ -61,37 +61,72 @@ pub fn random(
     torn.unwrap_or(fate)
 }
 
-/// How many fates [`exhaustive`] goes through: the cuts of all groups times each other, each
-/// with every tear that it allows. `None` if they are more than `limit`.
+/// How many fates [`exhaustive`] goes through. `None` if they are more than `limit`. Costs no
+/// more than `limit` of them.
 pub fn count(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
+    if !pending.is_constrained() {
+        return count_free(pending, in_flight, limit);
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+    let count = exhaustive(pending, in_flight).take(most).count() as u64;
+    (count <= limit).then_some(count)
+}
+
+/// The same where no piece needs another: the cuts of all groups times each other, each with
+/// every tear that it allows.
+fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
     let mut cuts = 1u64;
     for (_, group) in pending.groups() {
         cuts = cuts.checked_mul(group.len() as u64 + 1).filter(|cuts| *cuts <= limit)?;
     }
     let mut all = cuts;
-    for torn in in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect)) {
+    for torn in in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect)) {
         let others = cuts / (pending.group(&torn.group)?.len() as u64 + 1);
         all = all.checked_add(others.checked_mul(torn.kept.len() as u64)?)?;
     }
     Some(all).filter(|all| *all <= limit)
 }
 
-/// Every fate: each combination of cuts, each with no tear and with every one that it allows.
-/// Where pieces need others, several fates leave the same disk; [`Pending::fingerprint`] tells.
+/// Every fate: each combination of cuts that has all that it needs, each with no tear and with
+/// every one that it allows.
 pub fn exhaustive(pending: &Pending, in_flight: Option<u64>) -> Exhaustive {
-    let groups = pending.groups().map(|(id, group)| (id.clone(), 0, group.len())).collect();
-    let tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect));
-    Exhaustive { groups, tearable, torn: VecDeque::new(), done: false }
+    let tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect));
+    Exhaustive::new(pending, tearable)
 }
 
-/// The iterator of [`exhaustive`].
+/// The same, where any one pending block may be torn, not only what the crash interrupts: write
+/// back may be under way at any time.
+pub fn exhaustive_torn(pending: &Pending) -> Exhaustive {
+    Exhaustive::new(pending, tearable(pending, 0..=u64::MAX))
+}
+
+/// The iterator of [`exhaustive`]: depth first over the groups, those first that others need.
 pub struct Exhaustive {
-    /// Each group, its cut in the next fate and its length.
-    groups: Vec<(GroupId, usize, usize)>,
+    groups: Vec<Cuts>,
     tearable: Vec<Tearable>,
     /// The torn fates with the cuts of the fate that was last.
     torn: VecDeque<Fate>,
     done: bool,
+}
+
+/// The cuts of one group.
+struct Cuts {
+    id: GroupId,
+    /// The cut in the next fate.
+    cut: usize,
+    length: usize,
+    /// What its pieces need of groups before it, and what pieces of groups before it need of it.
+    edges: Vec<Edge>,
+}
+
+/// If group `of` keeps more than `above` pieces, then group `on` must keep `least` at least.
+#[derive(Clone, Copy)]
+struct Edge {
+    of: usize,
+    above: usize,
+    on: usize,
+    least: usize,
+    or_nothing: bool,
 }
 
 impl Iterator for Exhaustive {
@@ -105,29 +140,98 @@ impl Iterator for Exhaustive {
             return None;
         }
         let mut fate = Fate::nothing();
-        let cuts = self.groups.iter().filter(|(_, cut, _)| *cut > 0);
-        fate.exceptions = cuts.map(|(id, cut, _)| (id.clone(), *cut)).collect();
+        let cuts = self.groups.iter().filter(|group| group.cut > 0);
+        fate.exceptions = cuts.map(|group| (group.id.clone(), group.cut)).collect();
         for torn in &self.tearable {
             if fate.exceptions.get(&torn.group).copied().unwrap_or(0) == torn.cut {
                 self.torn.extend(torn.fates(&fate));
             }
         }
-        self.done = !self.advance();
+        self.done = match self.groups.last() {
+            Some(last) => !self.seek(self.groups.len() - 1, last.cut + 1),
+            None => true,
+        };
         Some(fate)
     }
 }
 
 impl Exhaustive {
-    /// Counts the cuts on by one; false at the end.
-    fn advance(&mut self) -> bool {
-        for (_, cut, length) in self.groups.iter_mut().rev() {
-            if *cut < *length {
-                *cut += 1;
+    fn new(pending: &Pending, tearable: Vec<Tearable>) -> Self {
+        let mut groups: Vec<Cuts> = pending
+            .groups()
+            .map(|(id, group)| Cuts { id: id.clone(), cut: 0, length: group.len(), edges: vec![] })
+            .collect();
+        if pending.is_constrained() {
+            groups.sort_by_key(|group| rank(&group.id));
+            link(pending, &mut groups);
+        }
+        Self { groups, tearable, torn: VecDeque::new(), done: false }
+    }
+
+    /// Finds the next cuts that have all that they need, where the group at `level` keeps `cut`
+    /// pieces or more, and those before it what they keep now; or goes back to those. False at
+    /// the end.
+    fn seek(&mut self, mut level: usize, mut cut: usize) -> bool {
+        loop {
+            let length = self.groups[level].length;
+            while cut <= length {
+                self.groups[level].cut = cut;
+                if self.holds(level) {
+                    break;
+                }
+                cut += 1;
+            }
+            if cut > length {
+                let Some(before) = level.checked_sub(1) else { return false };
+                (level, cut) = (before, self.groups[before].cut + 1);
+                continue;
+            }
+            level += 1;
+            if level == self.groups.len() {
                 return true;
             }
-            *cut = 0;
+            cut = 0;
         }
-        false
+    }
+
+    /// Whether the groups up to this one have what they need of each other.
+    fn holds(&self, level: usize) -> bool {
+        self.groups[level].edges.iter().all(|edge| {
+            let has = self.groups[edge.on].cut;
+            self.groups[edge.of].cut <= edge.above
+                || has >= edge.least
+                || (edge.or_nothing && has == 0)
+        })
+    }
+}
+
+/// Where a group stands: what is needed mostly comes before what needs it.
+fn rank(id: &GroupId) -> u8 {
+    match id {
+        GroupId::Log => 0,
+        GroupId::Inode(_) => 1,
+        GroupId::Entry(..) => 2,
+        GroupId::Block(..) => 3,
+        GroupId::Size(_) => 4,
+    }
+}
+
+/// Notes with the later of two groups what one of them needs of the other.
+fn link(pending: &Pending, groups: &mut [Cuts]) {
+    let index: BTreeMap<GroupId, usize> =
+        groups.iter().enumerate().map(|(at, group)| (group.id.clone(), at)).collect();
+    for of in 0..groups.len() {
+        let pieces = pending.group(&groups[of].id).map(Group::pieces).unwrap_or_default();
+        for (above, piece) in pieces.iter().enumerate() {
+            for need in piece.needs() {
+                let Some(&on) = index.get(&need.group) else { continue };
+                let least = pending.group(&need.group).map_or(0, |on| on.before(need.seq + 1));
+                if least > 0 {
+                    let edge = Edge { of, above, on, least, or_nothing: need.or_nothing };
+                    groups[of.max(on)].edges.push(edge);
+                }
+            }
+        }
     }
 }
 
@@ -151,13 +255,13 @@ impl Tearable {
     }
 }
 
-/// All tears of what an effect wrote, in the global order of its pieces.
-fn tearable(pending: &Pending, effect: u64) -> Vec<Tearable> {
+/// All tears of what some effects wrote, in the global order of its pieces.
+fn tearable(pending: &Pending, effects: RangeInclusive<u64>) -> Vec<Tearable> {
     let mut tearable = Vec::new();
-    let since = pending.pieces().rev().take_while(|(_, piece)| piece.effect >= effect);
+    let since = pending.pieces().rev().take_while(|(_, piece)| piece.effect >= *effects.start());
     let classes = pending.profile().tear.classes;
     for (id, piece) in since {
-        if piece.effect == effect && classes.contains(&piece.class) {
+        if effects.contains(&piece.effect) && classes.contains(&piece.class) {
             tearable.extend(tears_of(pending, id, piece.seq));
         }
     }
@@ -173,6 +277,10 @@ fn tears_of(pending: &Pending, id: &GroupId, seq: u64) -> Vec<Tearable> {
     let (mut from, mut to) = (PAGE as u16, 0);
     let mut tears = Vec::new();
     for cut in (first..=last).rev() {
+        // A version that the first in its block is missing from cannot be on the medium.
+        if !pending.profile().tear.classes.contains(&pieces[cut].class) {
+            break;
+        }
         // What differs is what all pieces behind the cut have written.
         let What::Data { start, end, .. } = pieces[cut].what else { break };
         (from, to) = (start.min(from), end.max(to));

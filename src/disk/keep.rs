@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::block::Limits;
 use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Change, GroupId, Piece, What, seq_digest};
+use super::piece::{Change, GroupId, Piece, Requirement, What, seq_digest};
 use super::tree::{Body, Node, Tree};
 use crate::digest::{Digest, Digester};
 use crate::time::Time;
@@ -108,6 +109,37 @@ impl Pending {
         losses
     }
 
+    /// Whether some pieces need others.
+    pub fn is_constrained(&self) -> bool {
+        !self.constrained.is_empty()
+    }
+
+    /// The fate that keeps the most of what another one keeps without needing anything that it
+    /// loses: where [`Pending::keep`] raises cuts, this lowers those that ask for more.
+    pub fn lowered(&self, fate: &Fate) -> Fate {
+        let mut cuts = self.asked_for(fate);
+        loop {
+            let mut lowered = false;
+            for id in &self.constrained {
+                let Some(group) = self.group(id) else { continue };
+                let cut = self.cut(&cuts, id);
+                let lacks = |need: &Requirement| {
+                    let has = self.cut(&cuts, &need.group);
+                    let least = self.group(&need.group).map_or(0, |g| g.before(need.seq + 1));
+                    has < least && !(need.or_nothing && has == 0)
+                };
+                let first = group.pieces()[..cut].iter().position(|p| p.needs().iter().any(lacks));
+                if let Some(first) = first {
+                    cuts.exceptions.insert(id.clone(), first);
+                    lowered = true;
+                }
+            }
+            if !lowered {
+                return Fate { exceptions: cuts.exceptions, ..fate.clone() };
+            }
+        }
+    }
+
     /// Whether the tear of a fate finds data behind the cut that the fate asks for.
     pub(super) fn tears_data(&self, fate: &Fate) -> bool {
         self.torn(&self.asked_for(fate)).is_some()
@@ -154,16 +186,23 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            for (other, seq) in group.pieces()[..end].iter().flat_map(Piece::needs) {
-                let Some(needed) = self.group(other).map(|group| group.before(seq + 1)) else {
+            for need in group.pieces()[..end].iter().flat_map(Piece::needs) {
+                let other = &need.group;
+                let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;
                 };
-                if self.cut(cuts, other) < needed {
+                let has = self.cut(cuts, other);
+                if has < needed && !(need.or_nothing && has == 0) {
                     cuts.exceptions.insert(other.clone(), needed);
                     cuts.raised = true;
                     // What stood behind the cut is kept whole now.
                     cuts.tear.take_if(|tear| tear.group == *other);
-                    open.extend(self.constrained.get(other));
+                    if has == 0 {
+                        // Those for whom nothing of it was enough ask for more now.
+                        open.extend(self.constrained.iter());
+                    } else {
+                        open.extend(self.constrained.get(other));
+                    }
                 }
             }
         }
@@ -228,10 +267,7 @@ impl Pending {
             for piece in pieces {
                 let changes = piece.changes().iter().map(|change| (piece.seq, change));
                 differences.changes.extend(changes);
-                if let Some((ino, old, new)) = piece.sizes() {
-                    let size = differences.sizes.entry(ino).or_insert(old);
-                    *size = if kept { new } else { *size };
-                }
+                differences.sizes.extend(piece.sizes().map(|(ino, ..)| ino));
                 self.touched(piece, &mut differences.blocks);
             }
         }
@@ -281,12 +317,28 @@ impl Pending {
 
     /// The page of a block after the newest version that is kept.
     fn kept_page(&self, cuts: &Cuts, ino: Ino, number: u64) -> Option<Arc<Page>> {
-        let own = GroupId::Block(ino, number);
-        let undecided = self.limit(cuts, &own);
-        let limit = self.limit(cuts, &self.home(self.profile.data, own, ino));
+        let limits = Limits {
+            own: self.limit(cuts, &GroupId::Block(ino, number)),
+            inode: self.limit(cuts, &GroupId::Inode(ino)),
+            log: self.limit(cuts, &GroupId::Log),
+        };
         let versions = self.blocks.get(&(ino, number));
-        let count = versions.map_or(0, |versions| versions.newest(limit, undecided));
+        let count = versions.map_or(0, |versions| versions.newest(limits));
         self.version(ino, number, count)
+    }
+
+    /// The newest size of a file that is kept.
+    fn kept_size(&self, cuts: &Cuts, ino: Ino) -> u64 {
+        let groups = [GroupId::Size(ino), GroupId::Inode(ino), GroupId::Log];
+        let newest = groups.iter().filter_map(|id| {
+            let (first, limit) = ((ino, id.home(), 0), (ino, id.home(), self.limit(cuts, id)));
+            let (&(.., seq), &size) = self.sizes.range(first..limit).next_back()?;
+            Some((seq, size))
+        });
+        let settled = self.sized.get(&ino).copied();
+        let newest = newest.max().filter(|(seq, _)| settled.is_none_or(|settled| settled < *seq));
+        let durable = || self.durable.node(ino).and_then(Node::content).map_or(0, Content::size);
+        newest.map_or_else(durable, |(_, size)| size)
     }
 }
 
@@ -295,8 +347,8 @@ impl Pending {
 struct Differences<'a> {
     /// Changes of entries with the sequence numbers of their pieces, in order.
     changes: Vec<(u64, &'a Change)>,
-    /// The sizes that files get.
-    sizes: BTreeMap<Ino, u64>,
+    /// The files that get another size.
+    sizes: BTreeSet<Ino>,
     /// The blocks that get another version.
     blocks: Vec<(Ino, u64)>,
 }
@@ -334,7 +386,8 @@ impl State<'_> {
             let page = self.pending.kept_page(cuts, ino, number);
             self.set_page(ino, number, page);
         }
-        for (ino, size) in differences.sizes {
+        for ino in differences.sizes {
+            let size = self.pending.kept_size(cuts, ino);
             self.set_size(ino, size);
         }
         if let Some((tear, piece)) = self.pending.torn(cuts) {

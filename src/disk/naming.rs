@@ -104,9 +104,10 @@ impl Names<'_> {
     pub fn piece(&self, piece: &Piece) -> String {
         let shown = |group: &GroupId| String::from_utf8_lossy(&self.group(group)).into_owned();
         match &piece.what {
-            What::Data { ino, block, start, end, grows } => {
+            What::Data { ino, block, more, start, end, grows } => {
                 let block = shown(&GroupId::Block(*ino, *block));
                 let size = grows.map_or(String::new(), |(old, new)| format!(", size {old}->{new}"));
+                let end = more * PAGE as u64 + u64::from(*end);
                 format!("{block} bytes {start}..{end}{size}")
             }
             What::Size { ino, old, new } => {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::block::{Block, Difference};
 use super::content::{Content, PAGE};
 use super::effect::{Allocation, Effect, Ino, Kind};
-use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
+use super::needs::Cause;
+use super::piece::{Change, Group, GroupId, Piece, Requirement, What, seq_digest};
 use super::profile::{Class, Home, On, Profile};
+use super::relax::Synced;
 use super::tree::{Name, Node, Tree};
 use crate::time::Time;
 
@@ -30,8 +32,19 @@ pub struct Pending {
     /// What the next sync of an inode has to write: the newest piece of each group. A piece
     /// that is pending but not reached from here is undecided for ever.
     pub(super) unsynced: BTreeMap<(Ino, Aspect), BTreeMap<GroupId, u64>>,
+    /// The sizes that pending pieces give files, by file, by where the pieces queue and by their
+    /// sequence numbers.
+    pub(super) sizes: BTreeMap<(Ino, Home, u64), u64>,
+    /// The piece that gave a file its durable size: older ones have no say any more.
+    pub(super) sized: BTreeMap<Ino, u64>,
+    /// How far the log went when an inode was last changed in any way.
+    pub(super) touched: BTreeMap<Ino, u64>,
     /// Entries that a piece outside their own group changed last: a directory's rename.
     pub(super) moved: BTreeMap<(Ino, Name), (GroupId, u64)>,
+    /// The two pieces of each rename that is not atomic: each names the other.
+    pub(super) halves: BTreeMap<u64, u64>,
+    /// Pending changes of names whose file was synced since.
+    pub(super) synced_names: BTreeMap<u64, Synced>,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
     /// How many pending changes of entries lead to an inode.
@@ -56,6 +69,8 @@ pub(super) enum Aspect {
     Size,
     Entries,
     Names,
+    /// The entry that named it first.
+    Birth,
 }
 
 /// One block's share of a write or of a range that becomes zeros.
@@ -79,7 +94,12 @@ impl Pending {
             order: BTreeMap::new(),
             blocks: BTreeMap::new(),
             unsynced: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            sized: BTreeMap::new(),
+            touched: BTreeMap::new(),
             moved: BTreeMap::new(),
+            halves: BTreeMap::new(),
+            synced_names: BTreeMap::new(),
             constrained: BTreeSet::new(),
             leads: BTreeMap::new(),
             graves: BTreeMap::new(),
@@ -145,6 +165,7 @@ impl Pending {
 
     /// Makes one change. Changes of inodes that do not exist are ignored, as by [`Tree::apply`].
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
+        self.touch(effect);
         match *effect {
             // An inode alone is nothing: it is found, or not, by its entries. So it is on the
             // medium at once, empty, with its mode and, for a symbolic link, its target.
@@ -172,6 +193,23 @@ impl Pending {
             Effect::SyncFailed(sync) => self.sync_failed(sync),
         }
         self.effects += 1;
+    }
+
+    /// Notes how far the log goes when an inode changes: a time of change is logged with it.
+    fn touch(&mut self, effect: &Effect<'_>) {
+        let (Effect::Write { ino, .. }
+        | Effect::Size { ino, .. }
+        | Effect::Allocate { ino, .. }
+        | Effect::Mode { ino, .. }
+        | Effect::Times { ino, .. }) = *effect
+        else {
+            return;
+        };
+        if let Some((_, seq)) =
+            self.newest(&GroupId::Log).filter(|_| self.profile.fsync_file.touched)
+        {
+            self.touched.insert(ino, seq);
+        }
     }
 
     /// The disk after the process died and the kernel went on: what was written stays, and
@@ -211,6 +249,11 @@ impl Pending {
         let mut size = content.size();
         let parts = written(content, offset, bytes);
         self.live.apply(&Effect::Write { ino, offset, bytes }, at);
+        if self.profile.whole_writes && parts.len() > 1 {
+            let end = offset + bytes.len() as u64;
+            self.push_whole(ino, parts, (end > size).then_some((size, end)));
+            return;
+        }
         for part in parts {
             let end = part.block * PAGE as u64 + u64::from(part.end);
             let grows = (end > size).then_some((size, end));
@@ -222,12 +265,21 @@ impl Pending {
     fn resize(&mut self, ino: Ino, size: u64, at: Time) {
         let Some(content) = self.content(ino) else { return };
         let old = content.size();
+        if old == size {
+            return self.live.apply(&Effect::Size { ino, size }, at);
+        }
         let parts = if size < old { zeroed(content, size, u64::MAX) } else { Vec::new() };
         self.live.apply(&Effect::Size { ino, size }, at);
-        let Some(seq) = self.push_size(ino, old, size, Class::Resize) else { return };
-        for part in parts {
-            if self.profile.joins_size() && part.class == Class::Hole {
-                self.push_version(ino, part.block, seq, None);
+        let joins = self.profile.joins(Class::Hole, Class::Resize);
+        // A size that waits for the zeros behind it comes after them.
+        let (first, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| {
+            part.class == Class::Zero && self.profile.asks(Class::Resize, On::Block)
+        });
+        let zeroed = first.into_iter().map(|part| self.push_data(ino, part, None)).last();
+        let seq = self.push_size(ino, (old, size), Class::Resize, zeroed);
+        for part in rest {
+            if joins && part.class == Class::Hole {
+                self.push_version(ino, part.block, (seq, self.profile.hole), None);
             } else {
                 self.push_data(ino, part, None);
             }
@@ -244,16 +296,26 @@ impl Pending {
         for part in parts {
             self.push_data(ino, part, None);
         }
-        if grows {
-            self.push_size(ino, old, end.max(old), Class::Resize);
+        if grows && end > old {
+            self.push_size(ino, (old, end), Class::Resize, None);
         }
     }
 
     fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
         if let Some(change) = self.change(dir, name, ino) {
+            let born = ino.filter(|ino| self.is_nameless(*ino));
             self.live.set_entry(dir, name, ino, at);
-            self.push_entries(vec![change], Vec::new());
+            let seq = self.push_entries(vec![change], Vec::new(), Class::Entry);
+            if let Some(born) = born {
+                let group = self.order[&seq].clone();
+                self.unsynced.entry((born, Aspect::Birth)).or_default().insert(group, seq);
+            }
         }
+    }
+
+    /// Whether nothing leads to an inode or ever did since the disk was mounted.
+    fn is_nameless(&self, ino: Ino) -> bool {
+        !self.leads.contains_key(&ino) && self.durable.node(ino).is_some_and(|node| node.links == 0)
     }
 
     fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), exchange: bool, at: Time) {
@@ -272,21 +334,26 @@ impl Pending {
         self.live.set_entry(to.0, to.1, Some(moved), at);
         let changes: Vec<Change> = changes.into_iter().flatten().collect();
         if one {
+            let replaces = replaced.is_some() && !exchange;
+            let class = if replaces { Class::Replace } else { Class::Entry };
             let needs = self.placed(to.0);
-            self.push_entries(changes, needs);
+            self.push_entries(changes, needs, class);
         } else {
-            changes.into_iter().for_each(|change| self.push_entries(vec![change], Vec::new()));
+            let push = |change| self.push_entries(vec![change], Vec::new(), Class::Entry);
+            if let [one, other] = changes.into_iter().map(push).collect::<Vec<u64>>()[..] {
+                self.halves.extend([(one, other), (other, one)]);
+            }
         }
     }
 
     /// The pieces that put a directory, and those above it, where they are. A directory that
     /// moves there needs them: with its old place gone it would else be lost, or lie in itself.
-    fn placed(&self, dir: Ino) -> Vec<(GroupId, u64)> {
+    fn placed(&self, dir: Ino) -> Vec<Requirement> {
         let mut needs = Vec::new();
         let mut at = dir;
         while let Some(directory) = self.live.node(at).and_then(Node::directory) {
             let names = self.unsynced.get(&(at, Aspect::Names)).into_iter().flatten();
-            needs.extend(names.map(|(id, &seq)| (id.clone(), seq)));
+            needs.extend(names.map(|(id, &seq)| Requirement::new(id.clone(), seq)));
             if directory.parent == at {
                 break;
             }
@@ -302,48 +369,107 @@ impl Pending {
         (old != new).then(|| Change { dir, name: name.into(), old, new })
     }
 
-    fn push_data(&mut self, ino: Ino, part: Part, grows: Option<(u64, u64)>) {
+    /// Adds a version of a block, and the size that the file grows to with it. Returns the piece
+    /// of the block.
+    fn push_data(&mut self, ino: Ino, part: Part, grows: Option<(u64, u64)>) -> (GroupId, u64) {
         let Part { block, start, end, class, difference } = part;
-        let joins = self.profile.joins_size();
+        let growth = if self.is_on_medium(ino, block) { Class::Grow } else { Class::Reach };
+        let joins = self.profile.joins(class, growth);
         let joined = if joins { grows } else { None };
-        let what = What::Data { ino, block, start, end, grows: joined };
-        let group = self.home(self.profile.data, GroupId::Block(ino, block), ino);
-        let needs = self.needs(&group, ino, class, None);
+        let what = What::Data { ino, block, more: 0, start, end, grows: joined };
+        let home = self.profile.home(class);
+        let group = self.home(home, GroupId::Block(ino, block), ino);
+        let cause = Cause { ino, block: Some(block), wrote: None, resized: None };
+        let needs = self.needs(&group, class, &cause);
         let seq = self.push(group.clone(), what, class, needs);
         if joined.is_some() {
             // Should a failed sync divide the piece, its size gets this number.
             self.next += 1;
         }
-        self.push_version(ino, block, seq, difference);
+        self.push_version(ino, block, (seq, home), difference);
         if let Some((old, new)) = grows.filter(|_| !joins) {
             let what = What::Size { ino, old, new };
-            let size_group = self.home(self.profile.size, GroupId::Size(ino), ino);
-            let needs = self.needs(&size_group, ino, Class::Grow, Some((group, seq)));
-            self.push(size_group, what, Class::Grow, needs);
+            let own = self.home(self.profile.home(growth), GroupId::Size(ino), ino);
+            let wrote = Some((group.clone(), seq));
+            let needs =
+                self.needs(&own, growth, &Cause { ino, block: Some(block), wrote, resized: None });
+            self.push(own, what, growth, needs);
         }
+        (group, seq)
+    }
+
+    /// Adds one piece for all blocks of a write.
+    fn push_whole(&mut self, ino: Ino, parts: Vec<Part>, grows: Option<(u64, u64)>) {
+        let [first, .., last] = parts.as_slice() else { return };
+        let (block, more) = (first.block, last.block - first.block);
+        let (start, end, class) = (first.start, last.end, first.class);
+        let what = What::Data { ino, block, more, start, end, grows };
+        let home = self.profile.home(class);
+        let group = self.home(home, GroupId::Inode(ino), ino);
+        let needs = self.needs(
+            &group,
+            class,
+            &Cause { ino, block: Some(block), wrote: None, resized: None },
+        );
+        let seq = self.push(group, what, class, needs);
+        // Should a failed sync divide the piece, its size and its other blocks get these numbers.
+        self.next += 1 + more;
+        for part in parts {
+            self.push_version(ino, part.block, (seq, home), part.difference);
+        }
+    }
+
+    /// Whether the medium has a block: whether new data in it replaces old data.
+    pub(super) fn is_on_medium(&self, ino: Ino, block: u64) -> bool {
+        let node = self.durable.node(ino).and_then(Node::content);
+        let mapped = node.is_some_and(|content| content.page(block).is_some());
+        !self.blocks.get(&(ino, block)).map_or(!mapped, |versions| versions.is_hole(mapped))
     }
 
     /// Adds a version of a block that the live tree shows already.
-    fn push_version(&mut self, ino: Ino, block: u64, seq: u64, difference: Option<Difference>) {
+    fn push_version(
+        &mut self,
+        ino: Ino,
+        block: u64,
+        (seq, home): (u64, Home),
+        difference: Option<Difference>,
+    ) {
         let page = self.live.node(ino).and_then(Node::content).and_then(|c| c.page(block));
         let difference = difference.unwrap_or_else(|| Difference::Whole(page.cloned()));
         let versions = Arc::make_mut(self.blocks.entry((ino, block)).or_default());
-        versions.push(seq, difference, page);
+        versions.push(seq, home, difference, page);
     }
 
-    fn push_size(&mut self, ino: Ino, old: u64, new: u64, class: Class) -> Option<u64> {
-        if old == new {
-            return None;
-        }
-        let group = self.home(self.profile.size, GroupId::Size(ino), ino);
-        let needs = self.needs(&group, ino, class, None);
-        Some(self.push(group, What::Size { ino, old, new }, class, needs))
+    fn push_size(
+        &mut self,
+        ino: Ino,
+        (old, new): (u64, u64),
+        class: Class,
+        wrote: Option<(GroupId, u64)>,
+    ) -> u64 {
+        let group = self.home(self.profile.home(class), GroupId::Size(ino), ino);
+        let needs = self.needs(
+            &group,
+            class,
+            &Cause { ino, block: None, wrote, resized: Some((old, new)) },
+        );
+        self.push(group, What::Size { ino, old, new }, class, needs)
     }
 
     /// Adds a piece of one or two entries to the group of the first.
-    fn push_entries(&mut self, changes: Vec<Change>, mut needs: Vec<(GroupId, u64)>) {
+    fn push_entries(
+        &mut self,
+        changes: Vec<Change>,
+        mut needs: Vec<Requirement>,
+        class: Class,
+    ) -> u64 {
         let group = self.entry_group(changes[0].dir, &changes[0].name);
-        needs.extend(self.needs(&group, changes[0].dir, Class::Entry, None));
+        let ino = changes[0].new.unwrap_or(changes[0].dir);
+        needs.extend(self.needs(
+            &group,
+            class,
+            &Cause { ino, block: None, wrote: None, resized: None },
+        ));
         needs.extend(self.emptied(&changes));
         let mut elsewhere = Vec::new();
         for change in &changes {
@@ -351,31 +477,34 @@ impl Pending {
             let own = self.entry_group(change.dir, &change.name);
             // The versions of one entry follow each other even where an atomic rename put one
             // of them into the group of another entry: else a directory had two parents.
-            needs.extend(self.moved.get(&entry).cloned());
+            let moved = self.moved.get(&entry).cloned();
+            needs.extend(moved.map(|(group, seq)| Requirement::new(group, seq)));
             if own != group {
-                needs.extend(self.newest(&own));
+                let newest = self.newest(&own);
+                needs.extend(newest.map(|(group, seq)| Requirement::new(group, seq)));
                 elsewhere.push(entry);
             }
             if let Some(ino) = change.new {
                 *self.leads.entry(ino).or_default() += 1;
             }
         }
-        needs.retain(|(other, _)| *other != group);
+        needs.retain(|need| need.group != group);
         let what = What::Entries(changes.into());
-        let seq = self.push(group.clone(), what, Class::Entry, needs);
+        let seq = self.push(group.clone(), what, class, needs);
         for entry in elsewhere {
             self.moved.insert(entry, (group.clone(), seq));
         }
+        seq
     }
 
     /// The pieces that emptied the directories which some changes remove. What was moved out of
     /// them would else be in two places, or in none.
-    fn emptied(&self, changes: &[Change]) -> Vec<(GroupId, u64)> {
+    fn emptied(&self, changes: &[Change]) -> Vec<Requirement> {
         let mut needs = Vec::new();
         for old in changes.iter().filter_map(|change| change.old) {
             if changes.iter().all(|change| change.new != Some(old)) {
                 let entries = self.unsynced.get(&(old, Aspect::Entries)).into_iter().flatten();
-                needs.extend(entries.map(|(id, &seq)| (id.clone(), seq)));
+                needs.extend(entries.map(|(id, &seq)| Requirement::new(id.clone(), seq)));
             }
         }
         needs
@@ -393,36 +522,12 @@ impl Pending {
         }
     }
 
-    fn newest(&self, group: &GroupId) -> Option<(GroupId, u64)> {
+    pub(super) fn newest(&self, group: &GroupId) -> Option<(GroupId, u64)> {
         let last = self.groups.get(group)?.pieces().last()?;
         Some((group.clone(), last.seq))
     }
 
-    /// What a new piece needs by the rules of the profile. `block` is what the same call wrote
-    /// last.
-    fn needs(
-        &self,
-        group: &GroupId,
-        ino: Ino,
-        class: Class,
-        block: Option<(GroupId, u64)>,
-    ) -> Vec<(GroupId, u64)> {
-        let mut needs = Vec::new();
-        for need in self.profile.needs.iter().filter(|need| need.of == class) {
-            match need.on {
-                On::Log => needs.extend(self.newest(&GroupId::Log)),
-                On::Size => {
-                    let sizes = self.unsynced.get(&(ino, Aspect::Size)).into_iter().flatten();
-                    needs.extend(sizes.map(|(group, &seq)| (group.clone(), seq)));
-                }
-                On::Block => needs.extend(block.clone()),
-            }
-        }
-        needs.retain(|(other, _)| other != group);
-        needs
-    }
-
-    fn push(&mut self, id: GroupId, what: What, class: Class, needs: Vec<(GroupId, u64)>) -> u64 {
+    fn push(&mut self, id: GroupId, what: What, class: Class, needs: Vec<Requirement>) -> u64 {
         let seq = self.next;
         self.next += 1;
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
@@ -431,6 +536,9 @@ impl Pending {
         }
         let needs = (!needs.is_empty()).then(|| needs.into());
         let piece = Piece { seq, effect: self.effects, what, class, needs, sum: 0 };
+        if let Some((ino, _, size)) = piece.sizes() {
+            self.sizes.insert((ino, id.home(), seq), size);
+        }
         for key in aspects(&piece) {
             self.unsynced.entry(key).or_default().insert(id.clone(), seq);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::PAGE;
 use super::effect::Ino;
-use super::profile::Class;
+use super::profile::{Class, Home};
 use super::tree::Name;
 use crate::digest::hash;
 
@@ -22,6 +22,17 @@ pub enum GroupId {
     Inode(Ino),
     /// What the file system orders as a whole.
     Log,
+}
+
+impl GroupId {
+    /// Which pieces share it.
+    pub(super) fn home(&self) -> Home {
+        match self {
+            Self::Block(..) | Self::Size(_) | Self::Entry(..) => Home::Own,
+            Self::Inode(_) => Home::Inode,
+            Self::Log => Home::Log,
+        }
+    }
 }
 
 /// What a directory entry led to and leads to.
@@ -46,9 +57,12 @@ pub enum What {
         ino: Ino,
         /// The number of the block: its offset divided by [`PAGE`].
         block: u64,
+        /// How many blocks behind it belong to the piece, where the profile makes one of all
+        /// that a call wrote.
+        more: u64,
         /// The first byte of the block that was written.
         start: u16,
-        /// The byte after the last that was written.
+        /// The byte after the last that was written, in the last block.
         end: u16,
         /// The size before and after, where the profile makes it part of the piece.
         grows: Option<(u64, u64)>,
@@ -66,6 +80,25 @@ pub enum What {
     Entries(Arc<[Change]>),
 }
 
+/// What must be kept with a piece: the pieces of another group up to a sequence number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The group.
+    pub group: GroupId,
+    /// The last piece of it that must be kept.
+    pub seq: u64,
+    /// Whether it is enough, too, that nothing of the group is kept.
+    pub or_nothing: bool,
+    /// Whether it is only a matter of the order in which write-back goes through a file.
+    pub in_turn: bool,
+}
+
+impl Requirement {
+    pub(super) fn new(group: GroupId, seq: u64) -> Self {
+        Self { group, seq, or_nothing: false, in_turn: false }
+    }
+}
+
 /// The unit of survival: a crash keeps it or loses it, or, if it is data, tears it.
 #[derive(Clone, Debug)]
 pub struct Piece {
@@ -77,16 +110,16 @@ pub struct Piece {
     pub what: What,
     /// Its kind, as profiles see it.
     pub class: Class,
-    /// What must be kept with it: the pieces of a group up to a sequence number.
-    pub(super) needs: Option<Arc<[(GroupId, u64)]>>,
+    /// What must be kept with it.
+    pub(super) needs: Option<Arc<[Requirement]>>,
     /// The sum of the digests of this piece and all before it in its group.
     pub(super) sum: u64,
 }
 
 impl Piece {
-    /// What must be kept with it: the pieces of other groups up to a sequence number. Groups
-    /// that are not pending any more have nothing left to ask for.
-    pub fn needs(&self) -> &[(GroupId, u64)] {
+    /// What must be kept with it. Groups that are not pending any more have nothing left to ask
+    /// for.
+    pub fn needs(&self) -> &[Requirement] {
         self.needs.as_deref().unwrap_or_default()
     }
 
@@ -120,7 +153,7 @@ impl Piece {
     /// what it zeroes hides all blocks from its new end on.
     pub(super) fn blocks(&self) -> Option<(Ino, u64, u64)> {
         match self.what {
-            What::Data { ino, block, .. } => Some((ino, block, block)),
+            What::Data { ino, block, more, .. } => Some((ino, block, block + more)),
             What::Size { ino, old, new } if new < old => Some((ino, new / PAGE as u64, u64::MAX)),
             _ => None,
         }

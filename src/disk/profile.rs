@@ -4,26 +4,40 @@ use std::ops::Range;
 
 use super::content::PAGE;
 
-/// What a file system promises, as data. A new file system is a new value of this type.
+/// What a file system promises, as data. A new file system is a new value of this type; see
+/// [`super::profiles`] for those that there are.
 ///
-/// The fields say which group each piece belongs to (a crash keeps a prefix of each group),
-/// which pieces need others, what each sync call makes durable, and how a block may tear.
+/// The fields say which group each class of piece belongs to (a crash keeps a prefix of each
+/// group), which pieces need others, what each sync call makes durable, and how a block may tear.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
     /// The name by which cases and commands call it.
     pub name: &'static str,
     /// What it promises, in one line.
     pub promise: &'static str,
-    /// The group of a block of data.
+    /// The group of data over a block that was written before ([`Class::Overwrite`],
+    /// [`Class::Zero`]).
     pub data: Home,
-    /// The group of a size change. Where it is the group of the data too, a block that extends
-    /// the file is one piece with its size, and so is a truncation with what it zeroes.
-    pub size: Home,
+    /// The group of the first data in a block ([`Class::Fill`], [`Class::Extend`]). Where it is
+    /// that of the size too, a block that extends the file is one piece with its size.
+    pub fresh: Home,
+    /// The group of a block that becomes a hole. Where it is that of [`Profile::resize`], a
+    /// truncation is one piece with the holes that it makes.
+    pub hole: Home,
+    /// The group of a size that grows within a block that is on the medium ([`Class::Grow`]).
+    pub grow: Home,
+    /// The group of a size that grows over a block that is not ([`Class::Reach`]).
+    pub reach: Home,
+    /// The group of a size that is set ([`Class::Resize`]).
+    pub resize: Home,
     /// The group of a change of a directory entry.
     pub entry: Home,
     /// Whether the two entries of a renamed file change as one piece. Those of a directory
     /// always do.
     pub atomic_rename: bool,
+    /// Whether the blocks that one call writes are one piece: copy-on-write file systems
+    /// publish what was written together at once.
+    pub whole_writes: bool,
     /// Which pieces are kept only together with others.
     pub needs: &'static [Need],
     /// What `fsync` of a file makes durable.
@@ -39,7 +53,7 @@ pub struct Profile {
 }
 
 /// Where a piece queues: pieces in one group are kept in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Home {
     /// With the other versions of the same block, size or entry only.
     Own,
@@ -62,16 +76,20 @@ pub enum Class {
     Zero,
     /// A written block becomes a hole.
     Hole,
-    /// The size grows because of a write.
+    /// The size grows because of a write, within a block that the medium has.
     Grow,
+    /// The size grows because of a write, over a block that the medium does not have yet.
+    Reach,
     /// The size is set, by `ftruncate` or `fallocate`.
     Resize,
     /// Directory entries.
     Entry,
+    /// Directory entries, by a rename that replaces a file.
+    Replace,
 }
 
 /// A requirement: a piece of one class is kept only if some of the pieces before it are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The pieces that require.
     pub of: Class,
@@ -88,8 +106,21 @@ pub enum On {
     /// The size of the same file, as it is so far.
     Size,
     /// The block that the same call wrote last before this piece: for a size that grows, the
-    /// block that made it grow.
+    /// block that made it grow; for a size that was cut, the block that was zeroed behind it.
     Block,
+    /// The first version of the same block since it was a hole: what put the block on the medium.
+    First,
+    /// The blocks of the same file before this one, as they are so far: write-back goes through
+    /// a file in the order of its pages.
+    Lower,
+    /// The same, but a block that the medium does not have may be missing altogether: it was
+    /// written, and counts as unwritten until it is converted.
+    LowerOrUnwritten,
+    /// The data between the end that the file has on the medium and its new one, and the block
+    /// that was the last if the file grows behind a part of one.
+    Tail,
+    /// All data of the file that a rename moves.
+    File,
 }
 
 /// What a successful sync makes durable: the newest pieces of these kinds and, with them, all
@@ -104,6 +135,17 @@ pub struct SyncRule {
     pub entries: bool,
     /// The entries, in any directory, that name the inode or did so before.
     pub names: bool,
+    /// The entry that named the inode first.
+    pub birth: bool,
+    /// The log up to the last call that changed the inode in any way: each leaves a time of
+    /// change there.
+    pub touched: bool,
+    /// The whole log.
+    pub log: bool,
+    /// Only these pieces, wherever they stand in their groups, and what they cannot be found
+    /// without: the older changes of the same entries, and the directories above. Everything
+    /// else stays as pending as it was.
+    pub alone: bool,
 }
 
 /// How the block behind a group's cut may survive in part.
@@ -121,70 +163,28 @@ pub struct TearRule {
     pub classes: &'static [Class],
 }
 
-/// What a sync call that promises nothing makes durable.
-const NOTHING: SyncRule = SyncRule { data: false, size: false, entries: false, names: false };
-/// The content of a file, not its name.
-const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
-
-/// All data that reaches the disk by being written in place.
-const WRITTEN: &[Class] = &[Class::Overwrite, Class::Fill, Class::Extend, Class::Zero];
-
 impl Profile {
-    /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
-    /// with the sync rules of fsync(2).
-    pub const POSIX: Self = Self {
-        name: "posix",
-        promise: "each block, size and directory entry is lost or kept on its own; \
-                  fsync covers a file's content or a directory's entries, no more",
-        data: Home::Own,
-        size: Home::Own,
-        entry: Home::Own,
-        atomic_rename: false,
-        needs: &[],
-        fsync_file: CONTENT,
-        fdatasync_file: CONTENT,
-        fsync_directory: SyncRule { entries: true, ..NOTHING },
-        sync_range: NOTHING,
-        tear: TearRule { sector: 512, prefix: true, suffix: true, subset: false, classes: WRITTEN },
-    };
-
-    /// The mildest file system that an engine may reckon with: what is lost of a file is the
-    /// end of what was done to it, and the names of all files change in order.
-    pub const TAIL_PREFIX: Self = Self {
-        name: "tail-prefix",
-        promise: "a file loses only the last of its unsynced changes, the namespace only the \
-                  last of its own; fsync of a file covers its name",
-        data: Home::Inode,
-        size: Home::Inode,
-        entry: Home::Log,
-        atomic_rename: true,
-        needs: &[],
-        fsync_file: SyncRule { names: true, ..CONTENT },
-        fdatasync_file: SyncRule { names: true, ..CONTENT },
-        fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
-        sync_range: NOTHING,
-        tear: TearRule {
-            sector: 512,
-            prefix: true,
-            suffix: false,
-            subset: false,
-            classes: WRITTEN,
-        },
-    };
-
-    /// Every profile, the weakest promise first.
-    pub fn all() -> &'static [Self] {
-        &[Self::POSIX, Self::TAIL_PREFIX]
+    /// The group of a class of pieces.
+    pub fn home(&self, class: Class) -> Home {
+        match class {
+            Class::Overwrite | Class::Zero => self.data,
+            Class::Fill | Class::Extend => self.fresh,
+            Class::Hole => self.hole,
+            Class::Grow => self.grow,
+            Class::Reach => self.reach,
+            Class::Resize => self.resize,
+            Class::Entry | Class::Replace => self.entry,
+        }
     }
 
-    /// The profile with this name.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::all().iter().find(|profile| profile.name == name).copied()
+    /// Whether pieces of two classes change as one: they share a group that keeps them in order.
+    pub(super) fn joins(&self, data: Class, size: Class) -> bool {
+        self.home(data) == self.home(size) && self.home(data) != Home::Own
     }
 
-    /// Whether data and size of a file share a group, so that they change as one.
-    pub(super) fn joins_size(&self) -> bool {
-        self.data == self.size && self.data != Home::Own
+    /// Whether a piece of one class needs others of this kind.
+    pub(super) fn asks(&self, of: Class, on: On) -> bool {
+        self.needs.contains(&Need { of, on })
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::{Aspect, Pending, aspects};
-use super::piece::{GroupId, Piece, What, seq_digest};
-use super::profile::{Class, Home, SyncRule};
+use super::piece::{Group, GroupId, Piece, What, seq_digest};
+use super::profile::{Class, SyncRule};
 use super::tree::{Body, Node};
 use crate::time::Time;
 
@@ -21,6 +21,11 @@ const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 impl Pending {
     /// Makes durable what a successful sync promises.
     pub(super) fn sync(&mut self, sync: Sync, at: Time) {
+        self.settle_synced(sync, at);
+        self.note_synced_names(sync);
+    }
+
+    fn settle_synced(&mut self, sync: Sync, at: Time) {
         let mut limits = BTreeMap::new();
         let blocks = blocks_of(sync);
         for key in self.synced(sync) {
@@ -31,37 +36,83 @@ impl Pending {
                 }
             }
         }
-        self.close_limits(&mut limits);
+        let rule = self.rule(sync);
+        if let (true, Some((ino, _))) = (rule.alone, self.synced(sync).first()) {
+            return self.settle_alone(*ino, limits, at);
+        }
+        if let Some((_, seq)) = self.newest(&GroupId::Log).filter(|_| rule.log) {
+            limits.insert(GroupId::Log, seq);
+        }
+        if let (true, Sync::Inode(ino) | Sync::Written { ino, data_only: false, .. }) =
+            (rule.touched, sync)
+            && let Some(touched) = self.touched.remove(&ino)
+        {
+            let limit = limits.entry(GroupId::Log).or_default();
+            *limit = touched.max(*limit);
+        }
+        self.close_limits(&mut limits, matches!(sync, Sync::Pages { .. } | Sync::Written { .. }));
         self.settle(limits, at);
     }
 
-    /// What a sync call is about, by the rules of the profile.
-    fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
+    /// Notes the changes of a file's names that are still pending after it was synced.
+    fn note_synced_names(&mut self, sync: Sync) {
+        let (Sync::Inode(ino) | Sync::Data(ino)) = sync else { return };
+        let Some(newest) = self.unsynced.get(&(ino, Aspect::Names)) else { return };
+        let names = |piece: &Piece| {
+            let mut named = piece.changes().iter().flat_map(|c| c.old.into_iter().chain(c.new));
+            named.any(|named| named == ino)
+        };
+        let groups = newest.keys().filter_map(|id| self.groups.get(id));
+        let pieces = groups.flat_map(|group| group.pieces()).filter(|piece| names(piece));
+        let seqs: Vec<u64> = pieces.map(|piece| piece.seq).collect();
+        for seq in seqs {
+            let synced = self.synced_names.entry(seq).or_default();
+            match sync {
+                Sync::Data(_) => synced.data = true,
+                _ => synced.whole = true,
+            }
+        }
+    }
+
+    /// What the profile says about a sync call. `sync` knows no rule: it is about everything.
+    fn rule(&self, sync: Sync) -> SyncRule {
         let profile = &self.profile;
         let (ino, of_file) = match sync {
-            Sync::All => return self.unsynced.keys().copied().collect(),
+            Sync::All => return SyncRule::default(),
             Sync::Inode(ino) => (ino, profile.fsync_file),
             Sync::Data(ino) => (ino, profile.fdatasync_file),
             Sync::Written { ino, data_only: true, .. } => (ino, profile.fdatasync_file),
             Sync::Written { ino, data_only: false, .. } => (ino, profile.fsync_file),
             Sync::Pages { ino, .. } => (ino, profile.sync_range),
         };
-        let rule = match self.live.node(ino).map(Node::kind) {
+        match self.live.node(ino).map(Node::kind) {
             Some(Kind::File) => of_file,
             Some(Kind::Directory) => profile.fsync_directory,
             Some(Kind::Symlink) | None => SyncRule::default(),
+        }
+    }
+
+    /// What a sync call is about, by the rules of the profile.
+    fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
+        let rule = self.rule(sync);
+        let ino = match sync {
+            Sync::All => return self.unsynced.keys().copied().collect(),
+            Sync::Inode(ino) | Sync::Data(ino) => ino,
+            Sync::Pages { ino, .. } | Sync::Written { ino, .. } => ino,
         };
         let wanted = [
             (rule.data, Aspect::Data),
             (rule.size, Aspect::Size),
             (rule.entries, Aspect::Entries),
             (rule.names, Aspect::Names),
+            (rule.birth, Aspect::Birth),
         ];
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
     }
 
-    /// Adds what the pieces up to the limits need.
-    fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>) {
+    /// Adds what the pieces up to the limits need. A sync of some pages alone (`ranged`) writes
+    /// them without those before them.
+    fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>, ranged: bool) {
         let mut open: Vec<GroupId> = limits.keys().cloned().collect();
         while let Some(id) = open.pop() {
             let (Some(group), Some(&limit)) = (self.group(&id), limits.get(&id)) else { continue };
@@ -69,10 +120,11 @@ impl Pending {
                 continue;
             }
             let settled = &group.pieces()[..group.before(limit + 1)];
-            for (other, seq) in settled.iter().flat_map(Piece::needs) {
-                if limits.get(other).is_none_or(|limit| limit < seq) {
-                    limits.insert(other.clone(), *seq);
-                    open.push(other.clone());
+            let needs = settled.iter().flat_map(Piece::needs);
+            for need in needs.filter(|need| !need.or_nothing && !(ranged && need.in_turn)) {
+                if limits.get(&need.group).is_none_or(|limit| *limit < need.seq) {
+                    limits.insert(need.group.clone(), need.seq);
+                    open.push(need.group.clone());
                 }
             }
         }
@@ -86,6 +138,95 @@ impl Pending {
             let cut = group.before(limit + 1);
             settled.extend(self.take(&id, cut));
         }
+        self.make_durable(settled, at);
+    }
+
+    /// Makes durable what a sync of one inode is about and nothing else of the log: its own
+    /// pieces, wherever they stand there, the older changes of the same entries, and what put
+    /// the directories above where they are.
+    fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
+        let reaches_log = limits.remove(&GroupId::Log).is_some();
+        let mut settled = Vec::new();
+        for (id, limit) in limits {
+            let cut = self.group(&id).map_or(0, |group| group.before(limit + 1));
+            settled.extend(self.take(&id, cut));
+        }
+        if reaches_log {
+            let log = self.group(&GroupId::Log).map(Group::pieces).unwrap_or_default();
+            let wanted = self.wanted_of_log(ino, log);
+            settled.extend(self.take_from_log(|piece| wanted.contains(&piece.seq)));
+        }
+        self.make_durable(settled, at);
+    }
+
+    /// Takes pieces out of the log, wherever they stand.
+    fn take_from_log(&mut self, wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
+        let Some(group) = self.groups.remove(&GroupId::Log) else { return Vec::new() };
+        let mut taken = Vec::new();
+        let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
+            if wanted(&piece) {
+                taken.push(piece);
+                return None;
+            }
+            Some(piece)
+        });
+        if rest.is_empty() {
+            self.constrained.remove(&GroupId::Log);
+        } else {
+            self.groups.insert(GroupId::Log, Arc::new(rest));
+        }
+        taken.iter().for_each(|piece| self.uncount(piece, &GroupId::Log));
+        self.renew_log();
+        taken
+    }
+
+    /// The pieces of the log without which an inode is not found as it is now.
+    fn wanted_of_log(&self, ino: Ino, log: &[Piece]) -> BTreeSet<u64> {
+        let rule = self.rule(Sync::Inode(ino));
+        let mut wanted = BTreeSet::new();
+        let mut entries = BTreeSet::new();
+        let mut named = BTreeSet::from([ino]);
+        // Directories that are removed: what was moved out of them would else be nowhere.
+        let mut emptied = BTreeSet::new();
+        loop {
+            let before = wanted.len();
+            for piece in log.iter().rev() {
+                let is_of = piece.file() == Some(ino)
+                    || piece.changes().iter().any(|change| {
+                        let names = change.old.into_iter().chain(change.new);
+                        names.into_iter().any(|ino| named.contains(&ino))
+                            || (rule.entries && change.dir == ino)
+                            || emptied.contains(&change.dir)
+                            || entries.contains(&(change.dir, change.name.clone()))
+                    });
+                if !is_of || !wanted.insert(piece.seq) {
+                    continue;
+                }
+                for change in piece.changes() {
+                    entries.insert((change.dir, change.name.clone()));
+                    named.insert(change.dir);
+                    let removed = change.old.filter(|old| self.live.node(*old).is_none());
+                    emptied.extend(removed);
+                }
+            }
+            if wanted.len() == before {
+                return wanted;
+            }
+        }
+    }
+
+    /// Notes anew which pieces of the log are the newest of each inode.
+    fn renew_log(&mut self) {
+        let Some(log) = self.groups.get(&GroupId::Log).cloned() else { return };
+        for piece in log.pieces() {
+            for key in aspects(piece) {
+                self.unsynced.entry(key).or_default().insert(GroupId::Log, piece.seq);
+            }
+        }
+    }
+
+    /// Moves pieces that are pending no more into the durable tree.
+    fn make_durable(&mut self, mut settled: Vec<Piece>, at: Time) {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
         let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
@@ -94,8 +235,11 @@ impl Pending {
             files.extend(piece.file());
             self.touched(piece, &mut touched);
             blocks.extend(touched.drain(..).map(|block| (block, piece.seq)));
-            if let Some((ino, _, size)) = piece.sizes() {
+            if let Some((ino, _, size)) = piece.sizes()
+                && self.sized.get(&ino).is_none_or(|sized| *sized < piece.seq)
+            {
                 self.change_durable(ino, |content| content.set_size(size));
+                self.sized.insert(ino, piece.seq);
             }
             for change in piece.changes() {
                 self.durable.set_entry(change.dir, &change.name, change.new, at);
@@ -103,7 +247,10 @@ impl Pending {
             }
         }
         blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
-        files.into_iter().for_each(|ino| self.note_ragged(ino));
+        for ino in files {
+            self.overrule_sizes(ino);
+            self.note_ragged(ino);
+        }
         named.into_iter().for_each(|ino| self.bury(ino));
     }
 
@@ -115,25 +262,41 @@ impl Pending {
             self.groups.remove(id);
             self.constrained.remove(id);
         }
-        for piece in &taken {
-            self.order.remove(&piece.seq);
-            let digest = seq_digest(piece.seq);
-            self.pending_sum = self.pending_sum.wrapping_sub(digest);
-            self.settled_sum = self.settled_sum.wrapping_add(digest);
-            for change in piece.changes() {
-                self.count_less(change.new);
-                let entry = (change.dir, change.name.clone());
-                if self.moved.get(&entry).is_some_and(|(_, seq)| *seq <= piece.seq) {
-                    self.moved.remove(&entry);
-                }
+        taken.iter().for_each(|piece| self.uncount(piece, id));
+        taken
+    }
+
+    /// Takes a piece out of all that counts pending pieces.
+    fn uncount(&mut self, piece: &Piece, id: &GroupId) {
+        self.order.remove(&piece.seq);
+        let digest = seq_digest(piece.seq);
+        self.pending_sum = self.pending_sum.wrapping_sub(digest);
+        self.settled_sum = self.settled_sum.wrapping_add(digest);
+        if let Some((ino, ..)) = piece.sizes() {
+            self.sizes.remove(&(ino, id.home(), piece.seq));
+        }
+        self.synced_names.remove(&piece.seq);
+        self.halves.remove(&piece.seq);
+        for change in piece.changes() {
+            self.count_less(change.new);
+            let entry = (change.dir, change.name.clone());
+            if self.moved.get(&entry).is_some_and(|(_, seq)| *seq <= piece.seq) {
+                self.moved.remove(&entry);
             }
-            for key in aspects(piece) {
-                if self.unsynced.get(&key).and_then(|newest| newest.get(id)) == Some(&piece.seq) {
-                    self.mark_clean(key, id);
-                }
+            let born = change.new.map(|ino| (ino, Aspect::Birth));
+            if let Some(born) = born.filter(|key| self.is_newest(*key, id, piece.seq)) {
+                self.mark_clean(born, id);
             }
         }
-        taken
+        for key in aspects(piece) {
+            if self.is_newest(key, id, piece.seq) {
+                self.mark_clean(key, id);
+            }
+        }
+    }
+
+    fn is_newest(&self, key: (Ino, Aspect), id: &GroupId, seq: u64) -> bool {
+        self.unsynced.get(&key).and_then(|newest| newest.get(id)) == Some(&seq)
     }
 
     fn mark_clean(&mut self, key: (Ino, Aspect), id: &GroupId) {
@@ -183,13 +346,23 @@ impl Pending {
         self.overrule(ino, number, seq);
     }
 
-    /// Drops the undecided versions of a block that was written anew, and durably so.
+    /// Drops the older versions of a block that is durable as a newer one: the log may have made a
+    /// hole of it, or a failed sync left them undecided.
     fn overrule(&mut self, ino: Ino, number: u64, seq: u64) {
         let id = GroupId::Block(ino, number);
-        if self.profile.data != Home::Own
-            && let Some(group) = self.groups.get(&id)
+        if let Some(cut) =
+            self.groups.get(&id).map(|group| group.before(seq)).filter(|cut| *cut > 0)
         {
-            let cut = group.before(seq);
+            self.take(&id, cut);
+        }
+    }
+
+    /// Drops the sizes of a file that are older than its durable one.
+    fn overrule_sizes(&mut self, ino: Ino) {
+        let (id, sized) = (GroupId::Size(ino), self.sized.get(&ino).copied().unwrap_or(0));
+        if let Some(cut) =
+            self.groups.get(&id).map(|group| group.before(sized)).filter(|cut| *cut > 0)
+        {
             self.take(&id, cut);
         }
     }
@@ -250,12 +423,24 @@ impl Pending {
         for id in ids {
             self.take(&id, usize::MAX);
         }
+        self.forget_logged(ino);
         let numbers: Vec<u64> =
             self.blocks.range((ino, 0)..=(ino, u64::MAX)).map(|(&(_, number), _)| number).collect();
         for number in numbers {
             self.blocks.remove(&(ino, number));
         }
         self.ragged.remove(&ino);
+        self.sized.remove(&ino);
+        self.touched.remove(&ino);
+    }
+
+    /// Takes what the log says about the content of an inode out of it.
+    fn forget_logged(&mut self, ino: Ino) {
+        let is_of = |piece: &Piece| piece.file() == Some(ino);
+        let logged = self.group(&GroupId::Log);
+        if logged.is_some_and(|log| log.pieces().iter().any(is_of)) {
+            self.take_from_log(is_of);
+        }
     }
 
     /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
@@ -297,8 +482,9 @@ impl Pending {
     fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
         let Some(group) = self.groups.remove(id) else { return };
         let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
-            let undecided = matches!(piece.what, What::Data { ino: of, block, .. }
-                if of == ino && blocks.contains(&block) && piece.class != Class::Hole);
+            let undecided = matches!(piece.what, What::Data { ino: of, block, more, .. }
+                if of == ino && *blocks.start() <= block + more && block <= *blocks.end()
+                    && piece.class != Class::Hole);
             if !undecided {
                 return Some(piece);
             }
@@ -323,25 +509,35 @@ impl Pending {
     fn divide(&mut self, piece: &Piece, id: &GroupId) -> Option<Piece> {
         let (ino, old, new) = piece.sizes()?;
         let seq = piece.seq + 1;
+        self.sizes.remove(&(ino, id.home(), piece.seq));
+        self.sizes.insert((ino, id.home(), seq), new);
         self.order.insert(seq, id.clone());
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
         let what = What::Size { ino, old, new };
         Some(Piece { seq, what, class: Class::Grow, ..piece.clone() })
     }
 
-    fn leave_undecided(&mut self, mut piece: Piece) {
-        let What::Data { ino, block, grows, .. } = &mut piece.what else { return };
-        *grows = None;
-        let key = (*ino, *block);
-        if let Some(versions) = self.blocks.get_mut(&key) {
-            Arc::make_mut(versions).set_undecided(piece.seq);
+    /// Gives each block of a piece a group of its own, which no sync reaches.
+    fn leave_undecided(&mut self, piece: Piece) {
+        let What::Data { ino, block, more, start, end, .. } = piece.what else { return };
+        for number in block..=block + more {
+            // The numbers behind that of its size were kept free for this.
+            let seq = if number == block { piece.seq } else { piece.seq + 1 + (number - block) };
+            if seq != piece.seq {
+                self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
+            }
+            if let Some(versions) = self.blocks.get_mut(&(ino, number)) {
+                Arc::make_mut(versions).set_undecided(piece.seq, seq);
+            }
+            let id = GroupId::Block(ino, number);
+            if piece.needs.is_some() {
+                self.constrained.insert(id.clone());
+            }
+            self.order.insert(seq, id.clone());
+            let what = What::Data { ino, block: number, more: 0, start, end, grows: None };
+            let piece = Piece { seq, what, ..piece.clone() };
+            Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
         }
-        let id = GroupId::Block(key.0, key.1);
-        if piece.needs.is_some() {
-            self.constrained.insert(id.clone());
-        }
-        self.order.insert(piece.seq, id.clone());
-        Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
     }
 }
 

@@ -51,12 +51,11 @@ impl Calls {
     pub(crate) fn call_site(&self, number: u64) -> Option<String> {
         let lines = &self.call(number)?.1;
         let (first, callers) = lines.split_first()?;
-        let file = |line: &str| line.rsplit_once(':').map(|(file, _)| file.to_owned());
         let mut site = first.clone();
+        let mut last = first;
         for caller in callers {
-            let same_file = file(caller) == file(first);
-            let short = caller.rsplit(':').next().filter(|_| same_file).unwrap_or(caller);
-            site.push_str(&format!(" < {short}"));
+            site.push_str(&format!(" < {}", beside(caller, last)));
+            last = caller;
         }
         Some(site)
     }
@@ -64,6 +63,20 @@ impl Calls {
     fn call(&self, number: u64) -> Option<&(String, Vec<String>)> {
         self.calls.get(*self.owners.get(number as usize)? as usize)
     }
+}
+
+/// What of `file:line` differs from the one before: the line alone if the file is the same, no
+/// folder if the folder is.
+fn beside<'a>(site: &'a str, last: &str) -> &'a str {
+    let file = |site: &str| site.rsplit_once(':').map(|(file, _)| file.to_owned());
+    let folder = |site: &str| site.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    if file(site).is_some() && file(site) == file(last) {
+        return site.rsplit(':').next().unwrap_or(site);
+    }
+    if folder(site).is_some() && folder(site) == folder(last) {
+        return site.rsplit('/').next().unwrap_or(site);
+    }
+    site
 }
 
 /// The name of a door as people know the call: without the 64 of the large-file forms.

@@ -89,6 +89,11 @@ fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
         let text = format!("{refused}: calls that slip past the doors are not noticed");
         send(reply, &Frame::Notice(text));
     }
+    let region = Region::with_capacity(0).map_err(|error| Stop::Refused(error.to_string()))?;
+    if !traps::raw_calls_arrive(&region) {
+        let text = "raw system calls pass the doors: an engine that makes them is not followed";
+        send(reply, &Frame::Notice(text.to_owned()));
+    }
     Ok(())
 }
 
@@ -425,6 +430,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
             self.send(&Frame::Site(site, what));
         }
         Ok(())
+    }
+
+    /// Whether a failure will be reported, and with a verdict.
+    pub(crate) fn wants_verdict(&self, failure: &Failure) -> bool {
+        let name = (failure.class.clone(), failure.signature.clone());
+        let is_new = !self.reported.contains(&name) && !self.request.known.contains(&name);
+        is_new && self.request.budget.verdict > 0
     }
 
     /// Counts a violation, reports the first of each signature.

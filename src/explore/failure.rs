@@ -125,6 +125,8 @@ fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure 
         pieces: Vec::new(),
         counts: [0; 3],
         digest: outcome.digest,
+        relaxations: Vec::new(),
+        verdict: String::new(),
     }
 }
 

@@ -59,13 +59,19 @@ impl Sampler {
             0 => Fate::prefix(draw(pieces + 1) as usize),
             1 => {
                 let (group, cut) = piece(pending, &mut draw);
-                Fate::all().with(group, cut)
+                pending.lowered(&Fate::all().with(group, cut))
             }
             2 => {
                 let (group, cut) = piece(pending, &mut draw);
                 Fate::nothing().with(group, cut + 1)
             }
-            _ => family::random(pending, in_flight, &mut |options| draw(options as u64) as usize),
+            _ => {
+                let mut draw = |options| draw(options as u64) as usize;
+                let fate = family::random(pending, in_flight, &mut draw);
+                // What is drawn for each group on its own asks for nearly everything between
+                // them, or leaves nearly nothing.
+                if pending.is_constrained() && draw(2) == 0 { pending.lowered(&fate) } else { fate }
+            }
         }
     }
 }

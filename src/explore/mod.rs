@@ -10,4 +10,5 @@ mod moment;
 pub mod protocol;
 mod replay;
 mod trace;
+mod verdict;
 mod walk;

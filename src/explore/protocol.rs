@@ -56,20 +56,24 @@ pub struct Budget {
     pub stop: bool,
     /// Recover the first so many crash states again, each alone, and compare the digests.
     pub recheck: u64,
+    /// For each violation that is reported: crash states that may be recovered on each profile at
+    /// the same crash point, to say where it happens and why. 0 asks for no verdict.
+    pub verdict: u64,
 }
 
 impl Budget {
     /// What `run` spends on a workload of so many recoveries.
     pub(crate) fn of_run(recoveries: u64) -> Self {
         let exhaustive = recoveries * 16 / 75;
-        Self { recoveries, exhaustive, nested: recoveries / 4, stop: false, recheck: 2 }
+        let nested = recoveries / 4;
+        Self { recoveries, exhaustive, nested, stop: false, recheck: 2, verdict: 64 }
     }
 }
 
 impl Default for Budget {
     /// What `cargo test` spends on one workload.
     fn default() -> Self {
-        Self { recoveries: 400, exhaustive: 64, nested: 120, stop: false, recheck: 0 }
+        Self { recoveries: 400, exhaustive: 64, nested: 120, stop: false, recheck: 0, verdict: 0 }
     }
 }
 
@@ -177,6 +181,14 @@ pub struct Failure {
     pub counts: [u64; 3],
     /// Digest of the recovery that showed it.
     pub digest: Digest,
+    /// By which surprises of the disk it comes about; empty if that was not asked, or if none was
+    /// needed.
+    #[serde(default)]
+    pub relaxations: Vec<String>,
+    /// On which profiles it is lost and on which it is kept, and what decides; empty if that was
+    /// not asked.
+    #[serde(default)]
+    pub verdict: String,
 }
 
 /// One item of a report.

@@ -27,6 +27,7 @@ use super::fates;
 use super::judge::Judge;
 use super::moment::{Outcome, harm, moment};
 use super::protocol::Failure;
+use super::verdict::{self, Scene};
 
 /// How long the machine is down after a crash.
 pub(crate) const DOWN: Duration = Duration::from_secs(1);
@@ -132,6 +133,8 @@ struct Walk<'a, S: Sim> {
     /// Digests of recoveries that had crashes placed in them.
     nested: BTreeSet<Digest>,
     judge: Judge<S>,
+    /// The disk that the log began with.
+    origin: Tree,
     pending: Pending,
     log: &'a [u8],
 }
@@ -158,6 +161,7 @@ pub(crate) fn walk<S: Sim>(
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
         judge,
+        origin: pending.live().clone(),
         pending,
         log,
     };
@@ -332,8 +336,9 @@ impl<S: Sim> Walk<'_, S> {
         }
         match violated {
             Err(violation) => {
-                let failure =
-                    self.failure(explorer, crashed, after_all.in_steps(), &violation, &outcome);
+                let in_steps = after_all.in_steps();
+                let failure = self.failure(explorer, crashed, in_steps, &violation, &outcome);
+                let failure = self.weighed(explorer, crashed, &then, &violation, failure)?;
                 explorer.violated(failure)
             }
             Ok(()) => {
@@ -347,6 +352,43 @@ impl<S: Sim> Walk<'_, S> {
                 Ok(())
             }
         }
+    }
+
+    /// A failure that is to be reported, with a verdict if one was asked for, and with the mildest
+    /// crash state that shows it.
+    fn weighed(
+        &self,
+        explorer: &mut Explorer<'_, S>,
+        crashed: &Crashed<'_>,
+        then: &After,
+        violation: &Violation,
+        failure: Failure,
+    ) -> Result<Failure, Stop> {
+        let Left::Fate(fate) = &crashed.left else { return Ok(failure) };
+        let muted = explorer.request.muted.is_some();
+        if muted || self.line.depth > 0 || !explorer.wants_verdict(&failure) {
+            return Ok(failure);
+        }
+        let scene = Scene {
+            log: self.log,
+            origin: &self.origin,
+            point: crashed.point,
+            judge: &self.judge,
+            then,
+            violation,
+        };
+        let verdict = verdict::weigh(explorer, &scene, &self.pending, fate)?;
+        let mut failure = failure;
+        if let Some(mildest) = verdict.mildest {
+            let left = Left::Fate(mildest.fate);
+            let crashed = Crashed { kind: crashed.kind, point: crashed.point, left };
+            let (violation, outcome) = (&mildest.violation, &mildest.outcome);
+            failure = self.failure(explorer, &crashed, mildest.in_steps, violation, outcome);
+            let names = mildest.relaxations.iter().map(|relaxation| relaxation.name().to_owned());
+            failure.relaxations = names.collect();
+        }
+        failure.verdict = verdict.text;
+        Ok(failure)
     }
 
     fn failure(

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rpds::VectorSync;
+
 use super::diff::Replica;
 use super::floor::Floors;
 use super::history::{Graph, Issued, Node, NodeId};
@@ -34,15 +36,14 @@ impl<M> Clone for Candidate<M> {
 ///
 /// It is fed the marks of the run in their order. At a crash point it is asked with
 /// [`Oracle::check`], which changes nothing. To go on after a recovery, clone it and call
-/// [`Oracle::recovered`]. A clone shares all history; the first of two clones that is fed again
-/// copies a few words per op.
+/// [`Oracle::recovered`]. A clone shares all history, also when one of the two is fed again.
 pub struct Oracle<M: Model> {
     pub(super) promises: Arc<Promises<M>>,
     pub(super) graph: Arc<Graph<M>>,
     /// The histories that contain all that returned. With several clients they are closed: if an
     /// op that is in flight may be added to one, the longer one is there too.
     pub(super) candidates: Vec<Candidate<M>>,
-    pub(super) issued: Arc<Vec<Issued<M::Op>>>,
+    pub(super) issued: VectorSync<Issued<M::Op>>,
     /// For each client, how many of its ops were issued.
     pub(super) counts: Vec<u32>,
     /// The ops that have not returned, as places in `issued`.
@@ -93,7 +94,7 @@ impl<M: Model> Oracle<M> {
             promises: Arc::new(promises),
             graph: Arc::new(graph),
             candidates: vec![Candidate { id: 0, replica }],
-            issued: Arc::default(),
+            issued: VectorSync::new_sync(),
             counts: Vec::new(),
             in_flight: Vec::new(),
             floors: Arc::default(),
@@ -116,7 +117,7 @@ impl<M: Model> Oracle<M> {
         let (place, op) = (self.issued.len(), Arc::new(op.clone()));
         let nodes = self.graph.nodes.len();
         let issued = Issued { step, client, index, op, at, nodes, result: None };
-        Arc::make_mut(&mut self.issued).push(issued);
+        self.issued.push_back_mut(issued);
         self.in_flight.push(place);
         if self.lost_track {
             return;
@@ -144,7 +145,7 @@ impl<M: Model> Oracle<M> {
         let of_step = |place: &usize| self.issued[*place].step == step;
         let Some(slot) = self.in_flight.iter().position(of_step) else { return };
         let place = self.in_flight.remove(slot);
-        Arc::make_mut(&mut self.issued)[place].result = Some((result, at));
+        self.settle_op(place, result, at);
         match result {
             Ok(ack) => self.succeeded(place, ack, at),
             Err(()) => self.failed(place, at),
@@ -158,13 +159,18 @@ impl<M: Model> Oracle<M> {
         let of_step = |place: &usize| self.issued[*place].step == step;
         let Some(slot) = self.in_flight.iter().position(of_step) else { return };
         let place = self.in_flight.remove(slot);
-        Arc::make_mut(&mut self.issued)[place].result = Some((Err(()), at));
+        self.settle_op(place, Err(()), at);
         Arc::make_mut(&mut self.floors).settle(at);
         let graph = Arc::make_mut(&mut self.graph);
         graph.rule_out(place, self.issued[place].nodes);
         let left = self.candidates.drain(..).filter(|candidate| graph.kept[candidate.id]);
         let left = left.collect();
         self.skip(place, left);
+    }
+
+    fn settle_op(&mut self, place: usize, result: Result<Ack, ()>, at: Time) {
+        let issued = Issued { result: Some((result, at)), ..self.issued[place].clone() };
+        self.issued.set_mut(place, issued);
     }
 
     /// The store was closed in good order.
@@ -300,7 +306,7 @@ impl<M: Model> Oracle<M> {
         let same = matches!(self.promises.order, Order::Prefix).then(|| self.find(&node, &replica));
         let graph = Arc::make_mut(&mut self.graph);
         match same.flatten() {
-            Some(same) => graph.beside.entry(same).or_default().extend(node.parent),
+            Some(same) => graph.add_parent(same, node.parent),
             None => {
                 let id = graph.push(node);
                 self.candidates.push(Candidate { id, replica });

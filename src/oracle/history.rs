@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rpds::{RedBlackTreeSetSync, VectorSync};
+
 use super::diff::{Change, Replica, differences};
 use super::model::Model;
 use crate::digest::Digest;
@@ -73,21 +75,35 @@ impl<M: Model> Node<M> {
 }
 
 /// All histories that a store may have had, and those that a recovery ruled out.
+///
+/// A clone shares all nodes, and the first change of it copies a few: one is made for each crash
+/// state, and must not cost more the longer the run was.
 pub(super) struct Graph<M: Model> {
-    pub(super) nodes: Vec<Arc<Node<M>>>,
+    pub(super) nodes: VectorSync<Arc<Node<M>>>,
     /// Whether the store may still have had it.
-    pub(super) kept: Vec<bool>,
+    pub(super) kept: VectorSync<bool>,
     /// Further parents of a node that was reached in several ways.
-    pub(super) beside: BTreeMap<NodeId, Vec<NodeId>>,
+    beside: BTreeMap<NodeId, Vec<NodeId>>,
     /// The nodes that are kept, by what they show.
-    index: BTreeSet<(Digest, NodeId)>,
+    index: RedBlackTreeSetSync<(Digest, NodeId)>,
+    /// The node up to which the graph is a chain: those that are kept and not younger are it and
+    /// what is above it, each the only child of the one before. So a recovery, which keeps all up
+    /// to some node of the chain, need not look at them.
+    trunk: NodeId,
+    /// How many nodes are kept that are younger than that.
+    beyond: usize,
 }
 
 /// By hand: a derived one would ask for `M::Op: Clone` in vain.
 impl<M: Model> Clone for Graph<M> {
     fn clone(&self) -> Self {
-        let (nodes, kept) = (self.nodes.clone(), self.kept.clone());
-        Self { nodes, kept, beside: self.beside.clone(), index: self.index.clone() }
+        Self {
+            nodes: self.nodes.clone(),
+            kept: self.kept.clone(),
+            beside: self.beside.clone(),
+            index: self.index.clone(),
+            ..*self
+        }
     }
 }
 
@@ -95,8 +111,14 @@ impl<M: Model> Graph<M> {
     /// The empty store alone.
     pub(super) fn new() -> Self {
         let start = Replica::new(M::default(), Time::START);
-        let (nodes, kept) = (Vec::new(), Vec::new());
-        let mut graph = Self { nodes, kept, beside: BTreeMap::new(), index: BTreeSet::new() };
+        let mut graph = Self {
+            nodes: VectorSync::new_sync(),
+            kept: VectorSync::new_sync(),
+            beside: BTreeMap::new(),
+            index: RedBlackTreeSetSync::new_sync(),
+            trunk: 0,
+            beyond: 0,
+        };
         graph.push(Node {
             parent: None,
             issued: None,
@@ -113,10 +135,35 @@ impl<M: Model> Graph<M> {
 
     pub(super) fn push(&mut self, node: Node<M>) -> NodeId {
         let id = self.nodes.len();
-        self.index.insert((node.digest, id));
-        self.nodes.push(Arc::new(node));
-        self.kept.push(true);
+        if self.beyond == 0 && node.parent.is_none_or(|parent| parent == self.trunk) {
+            self.trunk = id;
+        } else {
+            self.beyond += 1;
+        }
+        self.index.insert_mut((node.digest, id));
+        self.nodes.push_back_mut(Arc::new(node));
+        self.kept.push_back_mut(true);
         id
+    }
+
+    /// A node was reached in one more way.
+    pub(super) fn add_parent(&mut self, id: NodeId, parent: Option<NodeId>) {
+        self.beside.entry(id).or_default().extend(parent);
+        if id <= self.trunk && parent.is_some_and(|parent| parent > self.trunk) {
+            self.cut_trunk(0);
+        }
+    }
+
+    /// From here on the graph need not be a chain.
+    fn cut_trunk(&mut self, most: NodeId) {
+        let kept = |id: &NodeId| self.kept[*id];
+        self.trunk = (0..=self.trunk.min(most)).rev().find(kept).unwrap_or(0);
+        self.beyond = (self.trunk + 1..self.nodes.len()).filter(kept).count();
+    }
+
+    fn drop_node(&mut self, id: NodeId) {
+        self.kept.set_mut(id, false);
+        self.index.remove_mut(&(self.nodes[id].digest, id));
     }
 
     /// A node below `parent` that shows the same; the caller says what came to pass.
@@ -161,19 +208,31 @@ impl<M: Model> Graph<M> {
         path
     }
 
-    /// Keeps these nodes and all that they may have come from.
+    /// Keeps these nodes and all that they may have come from. Costs what is younger than the last
+    /// node of the chain that they come from.
     pub(super) fn keep(&mut self, ids: &[NodeId]) {
-        let mut kept = vec![false; self.nodes.len()];
+        let (mut last, mut younger) = (0, BTreeSet::new());
         let mut open = ids.to_vec();
         while let Some(id) = open.pop() {
-            if !kept[id] {
-                kept[id] = true;
+            if id <= self.trunk {
+                last = last.max(id);
+            } else if younger.insert(id) {
                 open.extend(self.nodes[id].parent);
                 open.extend(self.beside.get(&id).into_iter().flatten());
             }
         }
-        self.index.retain(|(_, id)| kept[*id]);
-        self.kept = kept;
+        for id in last + 1..self.nodes.len() {
+            if self.kept[id] && !younger.contains(&id) {
+                self.drop_node(id);
+            }
+        }
+        let mut end = last;
+        let mut follows = |id: &NodeId| {
+            let before = std::mem::replace(&mut end, *id);
+            self.nodes[*id].parent == Some(before)
+        };
+        let one_chain = younger.iter().all(&mut follows);
+        (self.trunk, self.beyond) = if one_chain { (end, 0) } else { (last, younger.len()) };
     }
 
     /// Rules out each history in which an op happened, whole or in part; none of them is older
@@ -184,10 +243,10 @@ impl<M: Model> Graph<M> {
             let here = node.issued == Some(place) && node.applied.is_some();
             let above = node.parent.is_some_and(|parent| parent >= first && !self.kept[parent]);
             if here || above {
-                self.kept[id] = false;
-                self.index.remove(&(node.digest, id));
+                self.drop_node(id);
             }
         }
+        self.cut_trunk(first.saturating_sub(1));
     }
 
     /// The model of a node, replayed from the nearest one that was kept.

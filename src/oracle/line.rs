@@ -1,5 +1,7 @@
 //! One history from the empty store on, as a sim's own order predicate sees it.
 
+use rpds::VectorSync;
+
 use super::history::{Graph, Issued, NodeId};
 use super::model::Model;
 use crate::state::State;
@@ -7,7 +9,7 @@ use crate::state::State;
 /// One history that the store may have had: ops in their order, and which of them must survive.
 pub struct Line<'a, M: Model> {
     pub(super) graph: &'a Graph<M>,
-    pub(super) issued: &'a [Issued<M::Op>],
+    pub(super) issued: &'a VectorSync<Issued<M::Op>>,
     pub(super) path: Vec<NodeId>,
     pub(super) low: Vec<u32>,
 }

@@ -140,6 +140,9 @@ impl World {
                 }
                 Next::At(time) => self.pass_time(time),
                 Next::Nobody => {
+                    if let Some(call) = self.schedule.awaits_host() {
+                        self.not_simulated(&format!("{call} that waits for the host"));
+                    }
                     let waits = self.schedule.waits();
                     self.hang(&format!("is in a deadlock: {waits}"));
                 }

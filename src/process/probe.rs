@@ -11,6 +11,8 @@ use crate::disk::tree::Tree;
 use crate::log::Record;
 
 use super::doors;
+use super::leaf::{self, Limits};
+use super::region::Region;
 use super::seam;
 use super::world::{self, MOUNT, Setup, Sink, World};
 
@@ -299,17 +301,55 @@ pub fn in_child(body: impl FnOnce()) -> Option<c_int> {
 /// Calls `fsync` as code does that asks the kernel by itself. For tests of the traps.
 #[doc(hidden)]
 pub fn past_the_doors(fd: c_int) -> i64 {
-    let result: i64;
     // SAFETY: the call takes a number, and changes no memory of this process.
+    unsafe { raw_call(libc::SYS_fsync, [fd as usize, 0, 0, 0, 0, 0]) }
+}
+
+/// Asks the kernel without the C library; an error comes back as a negative number.
+///
+/// # Safety
+/// The contract of the call.
+#[doc(hidden)]
+pub unsafe fn raw_call(number: i64, [a, b, c, d, e, f]: [usize; 6]) -> i64 {
+    let result: i64;
+    // SAFETY: as the caller says.
     unsafe {
         std::arch::asm!(
             "syscall",
-            inlateout("rax") libc::SYS_fsync => result,
-            in("rdi") i64::from(fd),
+            inlateout("rax") number => result,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") e,
+            in("r9") f,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
         );
     }
     result
+}
+
+/// Whether a raw system call, made on a second thread of a forked child, arrives at its door.
+/// The caller is an explorer that has set the traps.
+pub fn raw_calls_arrive(region: &Region) -> bool {
+    let (from, to) = (FILE.as_ptr() as usize, OTHER.as_ptr() as usize);
+    let rename = move || {
+        let here = libc::AT_FDCWD as usize;
+        // SAFETY: both paths are C strings that live for ever.
+        unsafe { raw_call(libc::SYS_renameat, [here, from, here, to, 0, 0]) }
+    };
+    let body = |_: &'static Region| {
+        World::install(Setup::new(Tree::new(), &Nowhere));
+        let renamed = seam::engine(|| {
+            drop(fs::File::create(Path::new(MOUNT).join("file")));
+            std::thread::Builder::new().spawn(rename).is_ok_and(|thread| thread.join().is_ok())
+                && fs::metadata(Path::new(MOUNT).join("other")).is_ok()
+        });
+        if !renamed {
+            world::exit(1);
+        }
+    };
+    leaf::run(region, &Limits::default(), body).is_finished()
 }

@@ -58,6 +58,8 @@ pub(crate) enum On {
     End(Id),
     /// A lock on a file.
     FileLock,
+    /// A descriptor of the host, in this call.
+    Host(&'static str),
     /// Time.
     Time,
     /// The end of all others.
@@ -73,6 +75,7 @@ impl fmt::Display for On {
             Self::Barrier(_) => f.write_str("a barrier"),
             Self::End(thread) => write!(f, "the end of thread {thread}"),
             Self::FileLock => f.write_str("a lock on a file"),
+            Self::Host(call) => write!(f, "the host in {call}"),
             Self::Time => f.write_str("time to pass"),
             Self::Settled => f.write_str("the end of all others"),
         }
@@ -356,6 +359,14 @@ impl Schedule {
     /// The departure from the rule that the last decision was, if it was one.
     pub(crate) fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
+    }
+
+    /// The call in which a thread waits for the host, if one does.
+    pub(crate) fn awaits_host(&self) -> Option<&'static str> {
+        self.threads.iter().find_map(|thread| match thread.state {
+            State::Waits { on: On::Host(call), .. } => Some(call),
+            _ => None,
+        })
     }
 
     /// What each thread waits for, in words; for a deadlock.

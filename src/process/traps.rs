@@ -14,7 +14,7 @@ use super::descriptors::FIRST;
 use super::dispatch;
 use super::world::{self, exit};
 
-pub use super::probe::{Failure, self_test};
+pub use super::probe::{Failure, raw_calls_arrive, self_test};
 
 /// The status that a process ends with when a system call went past the doors.
 pub const EXIT_LEAKED: c_int = 114;

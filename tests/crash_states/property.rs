@@ -7,8 +7,9 @@ use crashpoint::disk::content::{PAGE, SharedPage};
 use crashpoint::disk::effect::{Effect, Ino};
 use crashpoint::disk::family;
 use crashpoint::disk::fate::Fate;
+use crashpoint::disk::keep::Loss;
 use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::{Piece, What};
+use crashpoint::disk::piece::{Group, Piece, What};
 use crashpoint::disk::profile::{Home, Profile};
 use crashpoint::disk::tree::{Body, Directory, Node, Tree};
 use crashpoint::text::words;
@@ -201,9 +202,12 @@ fn what_is_kept_has_what_it_needs() {
             let losses = rig.pending.losses(&fate);
             let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
             for (_, piece) in rig.pending.pieces().filter(|(_, piece)| !is_lost(piece)) {
-                for (group, seq) in piece.needs() {
-                    let missing = losses.iter().any(|l| l.group == group && l.piece.seq <= *seq);
-                    prop_assert!(!missing, "{:?} lacks {:?} {}", piece, group, seq);
+                for need in piece.needs() {
+                    let lacks = |l: &Loss<'_>| l.group == &need.group && l.piece.seq <= need.seq;
+                    let all = rig.pending.group(&need.group).map_or(0, Group::len);
+                    let lost = losses.iter().filter(|loss| loss.group == &need.group).count();
+                    let none = need.or_nothing && lost == all;
+                    prop_assert!(none || !losses.iter().any(lacks), "{:?} lacks {:?}", piece, need);
                 }
             }
         }
@@ -322,8 +326,10 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
     for (_, piece) in pending.pieces().filter(|(_, piece)| !is_lost(piece.seq)) {
         let then = &snapshots[piece.effect as usize];
         match &piece.what {
-            What::Data { ino, block, grows, .. } => {
-                set_page(&mut tree, *ino, *block, page(then, *ino, *block));
+            What::Data { ino, block, more, grows, .. } => {
+                for block in *block..=block + more {
+                    set_page(&mut tree, *ino, block, page(then, *ino, block));
+                }
                 if let Some((_, size)) = grows {
                     set_size(&mut tree, *ino, *size);
                 }
@@ -332,7 +338,7 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
                 set_size(&mut tree, *ino, *new);
                 // Where size and data are one, the size takes what lies beyond with it.
                 for block in new.div_ceil(PAGE as u64)..old.div_ceil(PAGE as u64) {
-                    if pending.profile().size == Home::Inode {
+                    if pending.profile().hole != Home::Own {
                         set_page(&mut tree, *ino, block, None);
                     }
                 }

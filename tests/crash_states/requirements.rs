@@ -12,7 +12,9 @@ use crate::{POSIX, ends_in, leaves, lines};
 /// Sizes and entries in one log, blocks anywhere; a new block needs the log as it was then.
 pub(crate) const LOGGED: Profile = Profile {
     name: "logged",
-    size: Home::Log,
+    grow: Home::Log,
+    reach: Home::Log,
+    resize: Home::Log,
     entry: Home::Log,
     atomic_rename: true,
     needs: &[Need { of: Class::Extend, on: On::Log }, Need { of: Class::Fill, on: On::Log }],
@@ -39,8 +41,9 @@ fn what_a_kept_piece_needs_is_kept_with_it() {
 #[test]
 fn requirements_are_followed_to_their_end() {
     // A size needs its block, the block needs the log.
-    let needs = &[Need { of: Class::Grow, on: On::Block }, Need { of: Class::Extend, on: On::Log }];
-    let profile = Profile { size: Home::Own, needs, ..LOGGED };
+    let needs =
+        &[Need { of: Class::Reach, on: On::Block }, Need { of: Class::Extend, on: On::Log }];
+    let profile = Profile { grow: Home::Own, reach: Home::Own, resize: Home::Own, needs, ..LOGGED };
     let mut rig = Rig::new(&profile, "creat f");
     rig.run("creat g; append f 10 n");
     let size = GroupId::Size(rig.find("f"));
@@ -54,7 +57,11 @@ fn requirements_are_followed_to_their_end() {
 
 /// Sizes in the log and each after its block; an overwrite needs the log as it was then.
 const CHAINED: Profile = Profile {
-    needs: &[Need { of: Class::Grow, on: On::Block }, Need { of: Class::Overwrite, on: On::Log }],
+    needs: &[
+        Need { of: Class::Grow, on: On::Block },
+        Need { of: Class::Reach, on: On::Block },
+        Need { of: Class::Overwrite, on: On::Log },
+    ],
     ..LOGGED
 };
 

@@ -91,6 +91,22 @@ scenes! {
         drop(runtime);
         said
     }
+    TokioWithItsDrivers {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("builds");
+        let said = runtime.block_on(async {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || sender.send(write("elsewhere")));
+            let tick = tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>());
+            let task = tokio::spawn(async move { receiver.await.expect("it is sent") });
+            format!("{} {}", tick.await.is_err(), task.await.expect("it does not panic"))
+        });
+        drop(runtime);
+        said
+    }
     TokioOnSeveralThreads {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -156,5 +172,13 @@ fn tokios_threads_run_under_the_schedule() {
     for left in same_in_every_process::<TokioOnSeveralThreads>(0..6) {
         assert_eq!((left.said.as_str(), left.hung.as_deref()), ("8", None));
         assert_eq!(left.leaked, 0);
+    }
+}
+
+#[test]
+fn tokios_input_driver_waits_under_the_schedule() {
+    for left in same_in_every_process::<TokioWithItsDrivers>(0..8) {
+        assert_eq!((left.said.as_str(), left.hung.as_deref()), ("true 9", None));
+        assert_eq!((left.leaked, left.refused.len()), (0, 0));
     }
 }

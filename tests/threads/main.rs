@@ -6,6 +6,7 @@ mod c;
 mod ends;
 mod libraries;
 mod locks;
+mod raw;
 mod rig;
 mod schedules;
 mod waits;

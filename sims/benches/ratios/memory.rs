@@ -33,7 +33,7 @@ fn store(apart: u64) -> Pending {
     let mut apply = |effect: Effect<'_>| disk.apply(&effect, Time::START);
     apply(Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" });
     apply(Effect::Entry { dir: Ino::ROOT, name: b"store", ino: Some(ino) });
-    let bytes: Vec<u8> = (0..STORE).map(|at| (at * 31 >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..STORE).map(|at| ((at * 31) >> 7) as u8).collect();
     apply(Effect::Write { ino, offset: 0, bytes: &bytes });
     apply(Effect::Sync(Sync::All));
     for number in 0..PENDING {
@@ -58,44 +58,27 @@ fn fate(apart: u64, bits: u64) -> Fate {
 pub(crate) fn table() {
     println!("{STATES} crash states of a store of {} MiB, {PENDING} blocks pending", STORE >> 20);
     for (how, apart) in [("side by side", BLOCK), ("scattered", STORE / PENDING)] {
-        visited(how, apart);
-        held(how, apart);
+        let disk = store(apart);
+        let (before, mut most) = (resident(), 0);
+        for bits in 0..STATES {
+            let state = disk.keep(&fate(apart, bits));
+            most = most.max(resident().saturating_sub(before));
+            drop(state);
+        }
+        let before = resident();
+        let states: Vec<CrashState> =
+            (0..STATES).map(|bits| disk.keep(&fate(apart, bits))).collect();
+        let held = resident().saturating_sub(before);
+        let mut digests: Vec<_> = states.iter().map(|state| state.digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len() as u64, STATES, "each state is another");
+        println!(
+            "  {how:<13} beside the disk: one after the other {:.2} of the store, all held at once \
+             {:.2}",
+            most as f64 / STORE as f64,
+            held as f64 / STORE as f64
+        );
     }
     println!();
-}
-
-/// As a walk does it: one after the other.
-fn visited(how: &str, apart: u64) {
-    let empty = resident();
-    let disk = store(apart);
-    let one = resident() - empty;
-    let mut most = 0;
-    for bits in 0..STATES {
-        let state = disk.keep(&fate(apart, bits));
-        most = most.max(resident() - empty);
-        drop(state);
-    }
-    row(how, "one after the other", one, most);
-}
-
-fn held(how: &str, apart: u64) {
-    let empty = resident();
-    let disk = store(apart);
-    let one = resident() - empty;
-    let states: Vec<CrashState> = (0..STATES).map(|bits| disk.keep(&fate(apart, bits))).collect();
-    let all = resident() - empty;
-    let mut digests: Vec<_> = states.iter().map(|state| state.digest).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    assert_eq!(digests.len() as u64, STATES, "each state is another");
-    row(how, "all held at once", one, all);
-}
-
-fn row(how: &str, when: &str, one: u64, most: u64) {
-    let of_store = |bytes: u64| bytes as f64 / STORE as f64;
-    println!(
-        "  {how:<13} {when:<20} the disk {:.2} of the store, with its states {:.2}",
-        of_store(one),
-        of_store(most)
-    );
 }

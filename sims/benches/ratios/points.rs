@@ -53,6 +53,7 @@ pub(crate) fn table() {
             nested: 0,
             stop: true,
             recheck: 0,
+            verdict: 0,
         };
         let tallies: Vec<_> =
             (0..ROUNDS).map(|_| measure(&entry, "posix", seed, size, budget)).collect();

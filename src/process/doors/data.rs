@@ -249,10 +249,10 @@ unsafe fn read_parts_with(
     unsafe { scatter(door, fd, (parts, count), at) }
 }
 
-/// Refuses a read that would put the only thread of the world to sleep in the kernel, where no
-/// schedule could wake it.
+/// Waits where a read would put the thread to sleep in the kernel; refuses one that would sleep
+/// for ever.
 fn refuse_to_wait(door: &'static str, fd: c_int) -> Option<isize> {
-    super::refuse::unless_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
+    super::wait::until_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
 }
 
 /// Keeps what the engine says on the standard error output.
@@ -274,6 +274,7 @@ unsafe fn write(
     let bytes = unsafe { given(from, length) };
     if !is_simulated(fd) {
         listen(fd, bytes.unwrap_or_default());
+        super::wait::stir();
         return None;
     }
     let outcome =
@@ -342,6 +343,9 @@ unsafe fn write_parts(
     parts: *const iovec,
     count: c_int,
 ) -> Option<isize> {
+    if !is_simulated(fd) {
+        super::wait::stir();
+    }
     if fd == libc::STDERR_FILENO {
         // SAFETY: writev(2) takes a list of `count` buffers.
         listen(fd, &unsafe { gather(parts, count) }.unwrap_or_default());

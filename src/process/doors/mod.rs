@@ -21,6 +21,7 @@ mod stat;
 mod syscall;
 mod threads;
 mod time;
+mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -80,6 +81,7 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
         syscall::SYMBOLS,
         threads::SYMBOLS,
         time::SYMBOLS,
+        wait::SYMBOLS,
     ];
     files.into_iter().flatten().copied()
 }

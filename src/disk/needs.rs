@@ -1,0 +1,145 @@
+//! What a piece needs, by the rules of the profile: computed once, when the piece is made.
+
+use std::collections::BTreeMap;
+
+use super::content::{Content, PAGE};
+use super::effect::Ino;
+use super::pending::{Aspect, Pending};
+use super::piece::{GroupId, Requirement};
+use super::profile::{Class, On};
+use super::tree::Node;
+
+/// What a new piece is about.
+pub(super) struct Cause {
+    /// The inode that it changes; for an entry, the one that it leads to.
+    pub(super) ino: Ino,
+    /// The block, if it is one.
+    pub(super) block: Option<u64>,
+    /// What the same call wrote last before it.
+    pub(super) wrote: Option<(GroupId, u64)>,
+    /// The size before and after, if it is set.
+    pub(super) resized: Option<(u64, u64)>,
+}
+
+impl Pending {
+    /// What a new piece of a class needs.
+    pub(super) fn needs(&self, group: &GroupId, class: Class, cause: &Cause) -> Vec<Requirement> {
+        let mut needs = Vec::new();
+        for need in self.profile.needs.iter().filter(|need| need.of == class) {
+            match need.on {
+                On::Log => needs.extend(require(self.newest(&GroupId::Log))),
+                On::Size => needs.extend(self.newest_of(cause.ino, Aspect::Size)),
+                On::Block => needs.extend(self.wrote(class, cause)),
+                On::First => needs.extend(require(self.first(cause))),
+                On::Lower => needs.extend(in_turn(self.lower(cause))),
+                On::LowerOrUnwritten => needs.extend(in_turn(self.lower_or_unwritten(cause))),
+                On::Tail => needs.extend(self.tail(cause)),
+                On::File => needs.extend(self.newest_of(cause.ino, Aspect::Data)),
+            }
+        }
+        needs.retain(|need| need.group != *group);
+        needs
+    }
+
+    /// What the same call wrote. A block that was zeroed behind a new end and is not on the medium
+    /// yet may be missing altogether.
+    fn wrote(&self, class: Class, cause: &Cause) -> Option<Requirement> {
+        let mut need = require(cause.wrote.clone())?;
+        if let (Class::Resize, GroupId::Block(ino, block)) = (class, &need.group) {
+            let at = Cause { ino: *ino, block: Some(*block), wrote: None, resized: None };
+            need.or_nothing = matches!(self.first(&at), Some((GroupId::Block(..), _)));
+        }
+        Some(need)
+    }
+
+    fn newest_of(&self, ino: Ino, aspect: Aspect) -> impl Iterator<Item = Requirement> {
+        let newest = self.unsynced.get(&(ino, aspect)).into_iter().flatten();
+        newest.map(|(group, &seq)| Requirement::new(group.clone(), seq))
+    }
+
+    /// The piece that put a block on the medium, if that is pending.
+    fn first(&self, cause: &Cause) -> Option<(GroupId, u64)> {
+        let (ino, block) = (cause.ino, cause.block?);
+        let (seq, home) = self.blocks.get(&(ino, block))?.first(self.is_mapped(ino, block))?;
+        Some((self.home(home, GroupId::Block(ino, block), ino), seq))
+    }
+
+    /// Whether the medium has a page of this block.
+    fn is_mapped(&self, ino: Ino, block: u64) -> bool {
+        let content = self.durable.node(ino).and_then(Node::content);
+        content.is_some_and(|content| content.page(block).is_some())
+    }
+
+    /// The newest versions of the blocks of a file before one.
+    ///
+    /// A block before it that is new itself has needs of its own, so of those before that one
+    /// only what was written since is asked for: a long run of new blocks stays linear.
+    fn lower(&self, cause: &Cause) -> Vec<Requirement> {
+        let (ino, Some(block)) = (cause.ino, cause.block) else { return Vec::new() };
+        let Some(newest) = self.unsynced.get(&(ino, Aspect::Data)) else { return Vec::new() };
+        let mut needs = Vec::new();
+        let before = newest.range(GroupId::Block(ino, 0)..GroupId::Block(ino, block)).rev();
+        for (id, &seq) in before {
+            let GroupId::Block(_, number) = *id else { continue };
+            needs.push(Requirement::new(id.clone(), seq));
+            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
+            if let Some((_, first)) = self.first(&at) {
+                needs.extend(self.written_since(ino, number, first));
+                break;
+            }
+        }
+        needs
+    }
+
+    /// The newest versions of the blocks before one that were written since.
+    fn written_since(&self, ino: Ino, block: u64, since: u64) -> Vec<Requirement> {
+        let mut needs = BTreeMap::new();
+        for (&seq, id) in self.order.range(since..) {
+            if matches!(id, GroupId::Block(of, number) if *of == ino && *number < block) {
+                needs.insert(id, seq);
+            }
+        }
+        needs.into_iter().map(|(id, seq)| Requirement::new(id.clone(), seq)).collect()
+    }
+
+    /// The same for a size: since the size before it, which asks for what came before.
+    fn lower_or_unwritten(&self, cause: &Cause) -> Vec<Requirement> {
+        let (ino, Some(block)) = (cause.ino, cause.block) else { return Vec::new() };
+        let before = self.newest(&GroupId::Size(ino)).map_or(0, |(_, seq)| seq);
+        let mut needs = self.written_since(ino, block, before);
+        for need in &mut needs {
+            let GroupId::Block(_, number) = need.group else { continue };
+            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
+            need.or_nothing = self.first(&at).is_some();
+        }
+        needs
+    }
+
+    /// What is written out before a size is set: the blocks from the end of the file on the medium
+    /// to the new end, and the block that was the last if the file grows behind a part of one.
+    fn tail(&self, cause: &Cause) -> Vec<Requirement> {
+        let (ino, Some((old, new))) = (cause.ino, cause.resized) else { return Vec::new() };
+        let page = PAGE as u64;
+        let durable = self.durable.node(ino).and_then(Node::content).map_or(0, Content::size);
+        let lags = self.groups.contains_key(&GroupId::Size(ino)) && new > durable;
+        let first = if lags { durable / page } else { old / page };
+        let zeroes = new > old && !old.is_multiple_of(page) && self.is_on_medium(ino, old / page);
+        if !lags && !zeroes {
+            return Vec::new();
+        }
+        let within = |need: &Requirement| {
+            matches!(need.group, GroupId::Block(_, number)
+                if (first..new.div_ceil(page)).contains(&number))
+        };
+        self.newest_of(ino, Aspect::Data).filter(within).collect()
+    }
+}
+
+fn in_turn(mut needs: Vec<Requirement>) -> Vec<Requirement> {
+    needs.iter_mut().for_each(|need| need.in_turn = true);
+    needs
+}
+
+fn require(piece: Option<(GroupId, u64)>) -> Option<Requirement> {
+    piece.map(|(group, seq)| Requirement::new(group, seq))
+}

@@ -1,0 +1,275 @@
+//! The file systems that there are profiles of: values, to take as they are or to build on
+//! (`Profile { tear: TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }`).
+//!
+//! Each follows the rules of [`super`]; what real kernels were seen to leave is in
+//! `tests/litmus/`, and where that differs from what papers say, it won.
+
+use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+
+/// What a sync call that promises nothing makes durable.
+const NOTHING: SyncRule = SyncRule {
+    data: false,
+    size: false,
+    entries: false,
+    names: false,
+    birth: false,
+    touched: false,
+    log: false,
+    alone: false,
+};
+/// The content of a file, not its name.
+const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
+/// The content of a file, its names, and the log up to its last change.
+const LOGGED: SyncRule = SyncRule { names: true, touched: true, ..CONTENT };
+
+/// All data that reaches the disk by being written in place.
+const WRITTEN: &[Class] = &[Class::Overwrite, Class::Fill, Class::Extend, Class::Zero];
+/// Data over blocks that the medium has: a new block is found whole or not at all, since
+/// nothing leads to it before it is written.
+const IN_PLACE: &[Class] = &[Class::Overwrite, Class::Zero];
+
+const SECTORS: TearRule =
+    TearRule { sector: 512, prefix: true, suffix: true, subset: false, classes: WRITTEN };
+
+const fn need(of: Class, on: On) -> Need {
+    Need { of, on }
+}
+
+// A new block is found through a mapping that is logged when the block is written back: with all
+// that was logged before the write, and behind the pages before it.
+const FILL_LOG: Need = need(Class::Fill, On::Log);
+const FILL_LOWER: Need = need(Class::Fill, On::Lower);
+const EXTEND_LOG: Need = need(Class::Extend, On::Log);
+const EXTEND_LOWER: Need = need(Class::Extend, On::Lower);
+
+impl Profile {
+    /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
+    /// with the sync rules of fsync(2).
+    pub const POSIX: Self = Self {
+        name: "posix",
+        promise: "each block, size and directory entry is lost or kept on its own; \
+                  fsync covers a file's content or a directory's entries, no more",
+        data: Home::Own,
+        fresh: Home::Own,
+        hole: Home::Own,
+        grow: Home::Own,
+        reach: Home::Own,
+        resize: Home::Own,
+        entry: Home::Own,
+        atomic_rename: false,
+        whole_writes: false,
+        needs: &[],
+        fsync_file: CONTENT,
+        fdatasync_file: CONTENT,
+        fsync_directory: SyncRule { entries: true, ..NOTHING },
+        sync_range: NOTHING,
+        tear: SECTORS,
+    };
+
+    /// The mildest file system that an engine may reckon with: what is lost of a file is the
+    /// end of what was done to it, and the names of all files change in order.
+    pub const TAIL_PREFIX: Self = Self {
+        name: "tail-prefix",
+        promise: "a file loses only the last of its unsynced changes, the namespace only the \
+                  last of its own; fsync of a file covers its name",
+        data: Home::Inode,
+        fresh: Home::Inode,
+        hole: Home::Inode,
+        grow: Home::Inode,
+        reach: Home::Inode,
+        resize: Home::Inode,
+        entry: Home::Log,
+        atomic_rename: true,
+        fsync_file: SyncRule { names: true, ..CONTENT },
+        fdatasync_file: SyncRule { names: true, ..CONTENT },
+        fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
+        tear: TearRule { suffix: false, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// ext4 as it is mounted by default today (Linux 5.6 and later): `data=ordered`, delayed
+    /// allocation, `dioread_nolock`.
+    ///
+    /// A size within a block that the medium has is logged by the call that made it; one over
+    /// new blocks when these are written back, but before they count as written.
+    pub const EXT4: Self = Self {
+        name: "ext4",
+        promise: "names and sizes change in order, data of new blocks follows later: a new size \
+                  may come back over zeros, a renamed file empty; fsync covers all names so far",
+        data: Home::Own,
+        fresh: Home::Own,
+        hole: Home::Log,
+        grow: Home::Log,
+        reach: Home::Own,
+        resize: Home::Log,
+        entry: Home::Log,
+        atomic_rename: true,
+        needs: &[
+            FILL_LOG,
+            FILL_LOWER,
+            EXTEND_LOG,
+            EXTEND_LOWER,
+            need(Class::Reach, On::Log),
+            need(Class::Reach, On::LowerOrUnwritten),
+            need(Class::Resize, On::Block),
+        ],
+        fsync_file: LOGGED,
+        // A rename or a link leaves only a time of change on the inode (fs/ext4/fsync.c,
+        // `i_datasync_tid`); its creation counts.
+        fdatasync_file: SyncRule { birth: true, ..CONTENT },
+        // Anything but a regular file forces the whole journal (`ext4_force_commit`).
+        fsync_directory: SyncRule { entries: true, names: true, log: true, ..NOTHING },
+        tear: TearRule { classes: IN_PLACE, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// ext4 as it was mounted by default before Linux 5.6: `dioread_lock`. A new size over new
+    /// blocks waits for their data.
+    pub const EXT4_DIOREAD_LOCK: Self = Self {
+        name: "ext4-dioread-lock",
+        promise: "as ext4, but a size over new blocks waits for their data; within the last \
+                  block it does not",
+        needs: &[
+            FILL_LOG,
+            FILL_LOWER,
+            EXTEND_LOG,
+            EXTEND_LOWER,
+            need(Class::Reach, On::Log),
+            need(Class::Reach, On::First),
+            need(Class::Resize, On::Block),
+        ],
+        ..Self::EXT4
+    };
+
+    /// ext4 mounted with `nodelalloc`: blocks are allocated by the call that writes them.
+    pub const EXT4_NODELALLOC: Self = Self {
+        name: "ext4-nodelalloc",
+        promise: "names, sizes and new blocks change in order; overwrites go at any time",
+        fresh: Home::Log,
+        reach: Home::Log,
+        needs: &[
+            need(Class::Overwrite, On::First),
+            need(Class::Zero, On::First),
+            need(Class::Resize, On::Block),
+        ],
+        ..Self::EXT4
+    };
+
+    /// ext4 mounted with `data=writeback`: the journal waits for no data. What is new reads as
+    /// zeros all the same, since `dioread_nolock` still makes blocks unwritten at first.
+    pub const EXT4_WRITEBACK: Self = Self {
+        name: "ext4-writeback",
+        promise: "as ext4, but what a truncation cut off inside a block may come back when the \
+                  file grows again",
+        needs: &[
+            FILL_LOG,
+            FILL_LOWER,
+            EXTEND_LOG,
+            EXTEND_LOWER,
+            need(Class::Reach, On::Log),
+            need(Class::Reach, On::LowerOrUnwritten),
+        ],
+        ..Self::EXT4
+    };
+
+    /// ext4 mounted with `data=journal`: data goes through the journal too.
+    pub const EXT4_JOURNAL: Self = Self {
+        name: "ext4-journal",
+        promise: "everything changes in order, block by block",
+        data: Home::Log,
+        fresh: Home::Log,
+        reach: Home::Log,
+        needs: &[],
+        tear: TearRule { classes: &[], ..SECTORS },
+        ..Self::EXT4
+    };
+
+    /// xfs: a size that grows is logged when the data that made it grow has been written.
+    pub const XFS: Self = Self {
+        name: "xfs",
+        promise: "names and truncations change in order, a size never grows before its data; \
+                  a renamed file may be empty; fsync covers the file's name",
+        data: Home::Own,
+        fresh: Home::Own,
+        hole: Home::Log,
+        grow: Home::Own,
+        reach: Home::Own,
+        resize: Home::Log,
+        entry: Home::Log,
+        atomic_rename: true,
+        needs: &[
+            FILL_LOG,
+            FILL_LOWER,
+            EXTEND_LOG,
+            EXTEND_LOWER,
+            need(Class::Grow, On::Log),
+            need(Class::Grow, On::Lower),
+            need(Class::Grow, On::Block),
+            need(Class::Reach, On::Log),
+            need(Class::Reach, On::Block),
+            // `xfs_setattr_size` writes out what lies between the two sizes first.
+            need(Class::Resize, On::Tail),
+        ],
+        fsync_file: LOGGED,
+        // Only times are left out (`xfs_fsync_seq`, `XFS_ILOG_TIMESTAMP`).
+        fdatasync_file: SyncRule { names: true, ..CONTENT },
+        fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
+        tear: TearRule { classes: IN_PLACE, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// btrfs: copy-on-write. What one call wrote is found whole or not at all; a sync makes its
+    /// file durable alone, past everything that was done before it.
+    pub const BTRFS: Self = Self {
+        name: "btrfs",
+        promise: "a write is whole or not there, a file loses only its last ones; fsync covers \
+                  the file and its names, and nothing that was done to others before",
+        data: Home::Inode,
+        fresh: Home::Inode,
+        hole: Home::Log,
+        grow: Home::Inode,
+        reach: Home::Inode,
+        resize: Home::Log,
+        entry: Home::Log,
+        atomic_rename: true,
+        whole_writes: true,
+        needs: &[
+            need(Class::Overwrite, On::Log),
+            need(Class::Zero, On::Log),
+            FILL_LOG,
+            EXTEND_LOG,
+            need(Class::Replace, On::File),
+        ],
+        fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
+        fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
+        fsync_directory: SyncRule { entries: true, names: true, alone: true, ..NOTHING },
+        tear: TearRule { classes: &[], ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// Every profile, the weakest promise first.
+    pub fn all() -> &'static [Self] {
+        &[
+            Self::POSIX,
+            Self::TAIL_PREFIX,
+            Self::EXT4,
+            Self::EXT4_WRITEBACK,
+            Self::EXT4_DIOREAD_LOCK,
+            Self::EXT4_NODELALLOC,
+            Self::EXT4_JOURNAL,
+            Self::XFS,
+            Self::BTRFS,
+        ]
+    }
+
+    /// The profiles that sims run on unless others are asked for: the worst case, the mildest,
+    /// and the file system that most machines have.
+    pub fn usual() -> &'static [Self] {
+        &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
+    }
+
+    /// The profile with this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::all().iter().find(|profile| profile.name == name).copied()
+    }
+}

@@ -1,0 +1,282 @@
+//! Relaxations: by which surprise a crash state differs from what a disk that writes at once and
+//! in order would have left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Ino;
+use super::fate::Fate;
+use super::keep::Loss;
+use super::pending::Pending;
+use super::piece::{Piece, What};
+use super::profile::Class;
+
+/// One named way in which a disk may surprise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relaxation {
+    /// R1: what no sync covered is gone.
+    LostUnsyncedData,
+    /// R2: a size is there whose data is not.
+    SizeBeforeData,
+    /// R3: whole blocks below the size read as zeros.
+    ZeroTail,
+    /// R4: they read as something that was never written there.
+    GarbageTail,
+    /// R5: data is there and older data of another block is not.
+    DataReorder,
+    /// R6: a block is half old and half new.
+    TornBlock,
+    /// R7: a name is gone though its file was synced since.
+    DirentLostAfterFileFsync,
+    /// R8: a change of a directory is there and an older one is not.
+    DiropReorder,
+    /// R9: one half of a rename is there.
+    NonatomicRename,
+    /// R10: data in place is there and an older change of names or sizes is not.
+    OverwriteOvertakesMetadata,
+    /// R11: a rename is gone though the file was `fdatasync`ed since.
+    FdatasyncDropsRename,
+    /// R12: what was durable has changed.
+    BitRot,
+    /// R13: a change of names or sizes is there and older data is not: delayed allocation.
+    MetadataOvertakesData,
+}
+
+impl Relaxation {
+    /// Every relaxation, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::LostUnsyncedData,
+        Self::SizeBeforeData,
+        Self::ZeroTail,
+        Self::GarbageTail,
+        Self::DataReorder,
+        Self::TornBlock,
+        Self::DirentLostAfterFileFsync,
+        Self::DiropReorder,
+        Self::NonatomicRename,
+        Self::OverwriteOvertakesMetadata,
+        Self::FdatasyncDropsRename,
+        Self::BitRot,
+        Self::MetadataOvertakesData,
+    ];
+
+    /// Its name in reports and cases.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LostUnsyncedData => "lost-unsynced-data",
+            Self::SizeBeforeData => "size-before-data",
+            Self::ZeroTail => "zero-tail",
+            Self::GarbageTail => "garbage-tail",
+            Self::DataReorder => "data-reorder",
+            Self::TornBlock => "torn-block",
+            Self::DirentLostAfterFileFsync => "dirent-lost-after-file-fsync",
+            Self::DiropReorder => "dirop-reorder",
+            Self::NonatomicRename => "nonatomic-rename",
+            Self::OverwriteOvertakesMetadata => "overwrite-overtakes-metadata",
+            Self::FdatasyncDropsRename => "fdatasync-drops-rename",
+            Self::BitRot => "bit-rot",
+            Self::MetadataOvertakesData => "metadata-overtakes-data",
+        }
+    }
+}
+
+impl fmt::Display for Relaxation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What syncs have promised about names that are still pending.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Synced {
+    /// By `fsync` of the file.
+    pub(super) whole: bool,
+    /// By `fdatasync` of the file.
+    pub(super) data: bool,
+}
+
+impl Pending {
+    /// The relaxations that a fate uses. Costs the pending pieces.
+    pub fn relaxations(&self, fate: &Fate) -> BTreeSet<Relaxation> {
+        let losses = self.losses(fate);
+        let mut used = BTreeSet::new();
+        if losses.is_empty() {
+            return used;
+        }
+        let lost: BTreeMap<u64, &Loss<'_>> =
+            losses.iter().map(|loss| (loss.piece.seq, loss)).collect();
+        let kept: Vec<&Piece> = self
+            .pieces()
+            .map(|(_, piece)| piece)
+            .filter(|piece| !lost.contains_key(&piece.seq))
+            .collect();
+        let moot = Moot::of(&kept);
+        for loss in &losses {
+            if !loss.kept.is_empty() {
+                used.insert(Relaxation::TornBlock);
+            }
+            if !moot.is(loss.piece) {
+                used.insert(Relaxation::LostUnsyncedData);
+                self.overtaken(loss.piece, &kept, &mut used);
+                self.promised(loss.piece, &lost, &mut used);
+            }
+        }
+        self.unfilled(&kept, &lost, &mut used);
+        used
+    }
+
+    /// What is kept though a piece before it is lost.
+    fn overtaken(&self, lost: &Piece, kept: &[&Piece], used: &mut BTreeSet<Relaxation>) {
+        for piece in kept.iter().filter(|piece| piece.effect > lost.effect) {
+            used.extend(match (kind(lost), kind(piece)) {
+                (Kind::Data, Kind::Data) if block(lost) != block(piece) => {
+                    block(lost).and(block(piece)).map(|_| Relaxation::DataReorder)
+                }
+                (Kind::Data, Kind::Name) => Some(Relaxation::MetadataOvertakesData),
+                (Kind::Data, Kind::Size) if lost.file() != piece.file() => {
+                    Some(Relaxation::MetadataOvertakesData)
+                }
+                (Kind::Name | Kind::Size, Kind::Data) if in_place(piece) => {
+                    Some(Relaxation::OverwriteOvertakesMetadata)
+                }
+                (Kind::Name, Kind::Name) => Some(Relaxation::DiropReorder),
+                _ => None,
+            });
+        }
+        let zeroed = |piece: &&&Piece| piece.effect == lost.effect && piece.class == Class::Zero;
+        if lost.class == Class::Resize && kept.iter().any(|piece| zeroed(&piece)) {
+            used.insert(Relaxation::OverwriteOvertakesMetadata);
+        }
+    }
+
+    /// What a lost change of names breaks.
+    fn promised(
+        &self,
+        lost: &Piece,
+        all_lost: &BTreeMap<u64, &Loss<'_>>,
+        used: &mut BTreeSet<Relaxation>,
+    ) {
+        if let Some(other) = self.halves.get(&lost.seq)
+            && !all_lost.contains_key(other)
+        {
+            used.insert(Relaxation::NonatomicRename);
+        }
+        if let Some(synced) = self.synced_names.get(&lost.seq) {
+            let rename = lost.changes().len() > 1 || self.halves.contains_key(&lost.seq);
+            if synced.data && rename {
+                used.insert(Relaxation::FdatasyncDropsRename);
+            }
+            if synced.whole || !rename {
+                used.insert(Relaxation::DirentLostAfterFileFsync);
+            }
+        }
+    }
+
+    /// Sizes that are kept without the data that made them.
+    fn unfilled(
+        &self,
+        kept: &[&Piece],
+        lost: &BTreeMap<u64, &Loss<'_>>,
+        used: &mut BTreeSet<Relaxation>,
+    ) {
+        let sizes = kept.iter().filter(|piece| matches!(piece.class, Class::Grow | Class::Reach));
+        for size in sizes {
+            let Some(ino) = size.file() else { continue };
+            let newer = kept.iter().any(|piece| {
+                piece.seq > size.seq && piece.file() == Some(ino) && piece.class == Class::Resize
+            });
+            let data = lost.range(..size.seq).map(|(_, loss)| loss.piece);
+            let data = data.rev().find(|piece| {
+                piece.effect == size.effect
+                    && piece.file() == Some(ino)
+                    && matches!(piece.what, What::Data { .. })
+            });
+            let Some(data) = data.filter(|_| !newer) else { continue };
+            used.insert(Relaxation::SizeBeforeData);
+            if matches!(data.class, Class::Fill | Class::Extend) {
+                used.insert(Relaxation::ZeroTail);
+            }
+        }
+    }
+}
+
+/// Which lost pieces do not matter, because what is kept took their place.
+struct Moot {
+    /// The newest kept version of each block.
+    blocks: BTreeMap<(Ino, u64), u64>,
+    /// The newest kept size of each file.
+    sizes: BTreeMap<Ino, u64>,
+    /// The newest kept truncation of each file, and the first block that it took away.
+    cut: BTreeMap<Ino, Vec<(u64, u64)>>,
+}
+
+impl Moot {
+    fn of(kept: &[&Piece]) -> Self {
+        let mut moot =
+            Self { blocks: BTreeMap::new(), sizes: BTreeMap::new(), cut: BTreeMap::new() };
+        for piece in kept {
+            match piece.what {
+                What::Data { ino, block, more, .. } => {
+                    moot.blocks.extend((block..=block + more).map(|b| ((ino, b), piece.seq)));
+                }
+                What::Size { ino, old, new } => {
+                    moot.sizes.insert(ino, piece.seq);
+                    if new < old {
+                        let first = new.div_ceil(super::content::PAGE as u64);
+                        moot.cut.entry(ino).or_default().push((piece.seq, first));
+                    }
+                }
+                What::Entries(_) => {}
+            }
+            if let (What::Data { ino, .. }, Some(_)) = (&piece.what, piece.sizes()) {
+                moot.sizes.insert(*ino, piece.seq);
+            }
+        }
+        moot
+    }
+
+    fn is(&self, lost: &Piece) -> bool {
+        match lost.what {
+            What::Data { ino, block, more, .. } => (block..=block + more).all(|block| {
+                let newer = self.blocks.get(&(ino, block)).is_some_and(|seq| *seq > lost.seq);
+                let cuts = self.cut.get(&ino).into_iter().flatten();
+                newer || cuts.into_iter().any(|(seq, first)| *seq > lost.seq && block >= *first)
+            }),
+            What::Size { ino, .. } => self.sizes.get(&ino).is_some_and(|seq| *seq > lost.seq),
+            What::Entries(_) => false,
+        }
+    }
+}
+
+/// What kind of thing a piece changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Size,
+    Name,
+}
+
+fn kind(piece: &Piece) -> Kind {
+    match piece.what {
+        What::Data { .. } if piece.class == Class::Hole => Kind::Size,
+        What::Data { .. } => Kind::Data,
+        // Without it what was written is not found.
+        What::Size { .. } if matches!(piece.class, Class::Grow | Class::Reach) => Kind::Data,
+        What::Size { .. } => Kind::Size,
+        What::Entries(_) => Kind::Name,
+    }
+}
+
+fn block(piece: &Piece) -> Option<(Ino, u64)> {
+    match piece.what {
+        What::Data { ino, block, .. } => Some((ino, block)),
+        _ => None,
+    }
+}
+
+fn in_place(piece: &Piece) -> bool {
+    matches!(piece.class, Class::Overwrite | Class::Zero)
+}

@@ -1,0 +1,249 @@
+//! Litmus tests: a few calls, and every state that a crash may leave of them.
+//!
+//! A state is its sorted lines: `path=CONTENT` for a file, `path/` for a directory,
+//! `path->target` for a symbolic link, then `mark:NAME` for each mark that had been passed.
+//! CONTENT is a run-length text: `o*5000 .*96` is 5000 times the letter o, then 96 zero bytes.
+
+pub(crate) mod command;
+mod program;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+pub use program::{Line, LitmusError, Op, Program};
+
+use crate::disk::effect::{Effect, Ino};
+use crate::disk::family;
+use crate::disk::fate::Fate;
+use crate::disk::pending::Pending;
+use crate::disk::profile::Profile;
+use crate::disk::relax::Relaxation;
+use crate::disk::tree::{Body, Tree};
+use crate::disk::{Disk, Errno, Handle, Journal};
+use crate::text::TextError;
+use crate::time::Time;
+
+/// A program that leaves more fates than this at one moment is refused.
+const MOST_FATES: u64 = 1 << 22;
+
+/// One state that a crash may leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Its lines.
+    pub state: Vec<String>,
+    /// The fewest relaxations by which it comes about.
+    pub relaxations: BTreeSet<Relaxation>,
+}
+
+/// Every state that a crash at any moment of a program may leave, sorted by its lines; with
+/// `tear`, those too in which one pending write is torn.
+///
+/// # Errors
+/// The line of the op that fails, or that leaves too much pending to go through all of it.
+pub fn explore(
+    program: &Program,
+    profile: &Profile,
+    tear: bool,
+) -> Result<Vec<State>, LitmusError> {
+    let mut disk = Disk::new(Tree::new());
+    for line in &program.setup {
+        run(&mut disk, line)?;
+    }
+    let mut tree = disk.into_tree();
+    tree.drop_unreachable();
+    let watch = Watch {
+        pending: Pending::new(tree.clone(), profile),
+        tear,
+        marks: Vec::new(),
+        looked: BTreeSet::new(),
+        states: BTreeMap::new(),
+        overflow: false,
+    };
+    let watch = Shared(Arc::new(Mutex::new(watch)));
+    watch.with(Watch::look);
+    let mut disk = Disk::new(tree);
+    disk.set_journal(Box::new(watch.clone()));
+    for line in &program.body {
+        match &line.op {
+            Op::Mark(name) => watch.with(|watch| watch.mark(name)),
+            _ => run(&mut disk, line)?,
+        }
+        if watch.with(|watch| watch.overflow) {
+            let message = format!("more than {MOST_FATES} fates of what is pending here");
+            return Err(error(line, message));
+        }
+    }
+    let states = watch.with(|watch| std::mem::take(&mut watch.states));
+    let states = states.into_iter();
+    Ok(states.map(|(state, relaxations)| State { state, relaxations }).collect())
+}
+
+fn error(line: &Line, message: String) -> LitmusError {
+    LitmusError { line: line.number, error: TextError::new(line.column, message) }
+}
+
+/// Carries out one op.
+fn run(disk: &mut Disk, line: &Line) -> Result<(), LitmusError> {
+    call(disk, &line.op).map_err(|errno| error(line, format!("the call fails with {errno}")))
+}
+
+fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
+    const ROOT: Ino = Ino::ROOT;
+    const CREATE: i32 = libc::O_RDWR | libc::O_CREAT;
+    match op {
+        Op::Creat(path) => with(disk, path, CREATE | libc::O_EXCL, |_, _| Ok(())),
+        Op::OpenTrunc(path) => with(disk, path, CREATE | libc::O_TRUNC, |_, _| Ok(())),
+        // A descriptor keeps nothing durable, and closing it flushes nothing.
+        Op::Close(path) => with(disk, path, libc::O_RDONLY, |_, _| Ok(())),
+        Op::Write { path, offset, length, fill } => with(disk, path, CREATE, |disk, h| {
+            let bytes = vec![*fill; *length as usize];
+            disk.write_at(h, &bytes, offset.cast_signed()).map(drop)
+        }),
+        Op::Append { path, length, fill } => with(disk, path, CREATE, |disk, h| {
+            let end = disk.stat(h)?.size.cast_signed();
+            disk.write_at(h, &vec![*fill; *length as usize], end).map(drop)
+        }),
+        Op::Truncate { path, size } => {
+            with(disk, path, libc::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
+        }
+        Op::Fallocate { path, offset, length, keep_size } => with(disk, path, CREATE, |disk, h| {
+            let mode = if *keep_size { libc::FALLOC_FL_KEEP_SIZE } else { 0 };
+            disk.allocate(h, mode, offset.cast_signed(), length.cast_signed())
+        }),
+        Op::Mkdir(path) => disk.mkdir(ROOT, path, 0o755),
+        Op::Rmdir(path) => disk.rmdir(ROOT, path),
+        Op::Unlink(path) => disk.unlink(ROOT, path),
+        Op::Rename(old, new) => disk.rename(ROOT, old, ROOT, new, 0),
+        Op::Link(old, new) => disk.link(ROOT, old, ROOT, new, false),
+        Op::Symlink { target, path } => disk.symlink(target, ROOT, path),
+        Op::Fsync(path) => with(disk, path, libc::O_RDONLY, Disk::fsync),
+        Op::Fdatasync(path) => with(disk, path, libc::O_RDONLY, Disk::fdatasync),
+        Op::Sync => {
+            disk.sync_all();
+            Ok(())
+        }
+        Op::Mark(_) => Ok(()),
+    }
+}
+
+/// Opens a path, makes a call and closes it again.
+fn with(
+    disk: &mut Disk,
+    path: &[u8],
+    flags: i32,
+    call: impl FnOnce(&mut Disk, Handle) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let handle = disk.open(Ino::ROOT, path, flags, 0o644)?;
+    let done = call(disk, handle);
+    disk.close(handle)?;
+    done
+}
+
+/// Follows a disk and notes what a crash may leave after each change.
+struct Watch {
+    pending: Pending,
+    tear: bool,
+    marks: Vec<String>,
+    /// Fingerprints of the fates since the last mark.
+    looked: BTreeSet<u64>,
+    states: BTreeMap<Vec<String>, BTreeSet<Relaxation>>,
+    overflow: bool,
+}
+
+impl Watch {
+    fn mark(&mut self, name: &str) {
+        self.marks.push(format!("mark:{name}"));
+        self.looked.clear();
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let fates = if self.tear {
+            family::exhaustive_torn(&self.pending)
+        } else {
+            family::exhaustive(&self.pending, None)
+        };
+        for (count, fate) in fates.enumerate() {
+            if count as u64 > MOST_FATES {
+                self.overflow = true;
+                return;
+            }
+            self.note(&fate);
+        }
+    }
+
+    fn note(&mut self, fate: &Fate) {
+        if !self.looked.insert(self.pending.fingerprint(fate)) {
+            return;
+        }
+        let mut state = lines(&self.pending.keep(fate).tree);
+        state.extend(self.marks.iter().cloned());
+        let relaxations = self.pending.relaxations(fate);
+        let fewer = |before: &BTreeSet<Relaxation>| {
+            (relaxations.len(), &relaxations) < (before.len(), before)
+        };
+        if self.states.get(&state).is_none_or(fewer) {
+            self.states.insert(state, relaxations);
+        }
+    }
+}
+
+/// A [`Watch`] that the disk tells of its changes.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Watch>>);
+
+impl Shared {
+    fn with<T>(&self, look: impl FnOnce(&mut Watch) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Journal for Shared {
+    fn record(&mut self, at: Time, effect: &Effect<'_>) {
+        self.with(|watch| {
+            watch.pending.apply(effect, at);
+            watch.look();
+        });
+    }
+}
+
+/// The lines of a state: what a mount shows.
+pub fn lines(tree: &Tree) -> Vec<String> {
+    let mut lines = Vec::new();
+    describe(tree, Ino::ROOT, "", &mut lines);
+    lines.sort();
+    lines
+}
+
+fn describe(tree: &Tree, dir: Ino, above: &str, lines: &mut Vec<String>) {
+    let Some(directory) = tree.node(dir).and_then(|node| node.directory()) else { return };
+    for (name, &ino) in &directory.entries {
+        let path = format!("{above}{}", String::from_utf8_lossy(name));
+        match tree.node(ino).map(|node| &node.body) {
+            Some(Body::File(content)) => {
+                lines.push(format!("{path}={}", runs(&content.to_vec())));
+            }
+            Some(Body::Symlink(to)) => {
+                lines.push(format!("{path}->{}", String::from_utf8_lossy(to)));
+            }
+            Some(Body::Directory(_)) => {
+                lines.push(format!("{path}/"));
+                describe(tree, ino, &format!("{path}/"), lines);
+            }
+            None => {}
+        }
+    }
+}
+
+/// A run-length text of bytes.
+fn runs(bytes: &[u8]) -> String {
+    let letter = |byte: u8| match byte {
+        0 => '.',
+        letter if letter.is_ascii_alphanumeric() => char::from(letter),
+        _ => '?',
+    };
+    let runs = bytes.chunk_by(|a, b| a == b);
+    runs.map(|run| format!("{}*{}", letter(run[0]), run.len())).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,221 @@
+//! Doors that wait for descriptors. Those of the disk are always ready, as regular files are. What
+//! the host has (an eventfd, a pipe, an epoll of such) another thread of the engine may make ready:
+//! it is looked at again whenever one has written to the host. If nobody can, the call is not
+//! simulated.
+
+use std::ffi::{c_int, c_short};
+use std::time::Duration;
+
+use libc::{nfds_t, pollfd, sigset_t, timespec, timeval};
+
+use crate::disk::Errno;
+use crate::process::baton;
+use crate::process::clock;
+use crate::process::descriptors::is_simulated;
+use crate::process::kernel::next;
+use crate::process::schedule::{On, Woken};
+use crate::process::seam;
+use crate::process::world;
+use crate::time::Time;
+
+use super::refuse::refused;
+use super::{answer, doors};
+
+doors! {
+    fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = poll;
+    fn ppoll(
+        list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t
+    ) -> c_int = poll_until;
+    fn select(count: c_int, read: *mut libc::fd_set, write: *mut libc::fd_set,
+        other: *mut libc::fd_set, timeout: *mut timeval) -> c_int = select;
+    fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int
+        = watch_descriptor;
+    fn epoll_wait(epoll: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int)
+        -> c_int = await_events;
+    fn epoll_pwait(epoll: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int,
+        mask: *const sigset_t) -> c_int = await_events_masked;
+}
+
+/// A thread writes to the host, or closes what is the host's: who waits for a descriptor looks
+/// again. It does so after the call, since nobody else runs before.
+pub(super) fn stir() {
+    if baton::several() {
+        world::enter(|world| {
+            world.schedule.wake(usize::MAX, |on| matches!(on, On::Host(_)));
+        });
+    }
+}
+
+/// Looks until something is ready or the time is up; the look says how much is. `None` if nobody
+/// can make it ready.
+fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int) -> Option<c_int> {
+    loop {
+        let ready = look();
+        if ready != 0 {
+            return Some(ready);
+        }
+        if until.is_none() && !baton::several() {
+            return None;
+        }
+        if baton::wait(On::Host(door), until) == Woken::TimedOut {
+            return Some(0);
+        }
+    }
+}
+
+fn deadline(timeout: Option<Duration>) -> Option<Option<Time>> {
+    match timeout {
+        None => Some(None),
+        Some(timeout) => world::enter(|world| Some(world.clock.now() + timeout)),
+    }
+}
+
+/// Waits until a call on a descriptor of the host would not wait in the kernel, where no schedule
+/// could wake the thread. An error if nobody can make it ready.
+pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Option<Errno> {
+    world::enter(|_| ())?;
+    let mut one = pollfd { fd, events, revents: 0 };
+    let ready = || {
+        let _harness = seam::harness();
+        // SAFETY: the list has one entry; on the harness's side this is the kernel's. The other
+        // call takes no argument.
+        unsafe {
+            let waits = libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK == 0;
+            if waits { libc::poll(&raw mut one, 1, 0) } else { 1 }
+        }
+    };
+    if look(door, None, ready).is_some() {
+        return None;
+    }
+    world::enter(|world| world.not_simulated(&format!("{door} that waits for descriptor {fd}")))?;
+    Some(Errno::EAGAIN)
+}
+
+/// Waits for descriptors: a simulated one is always ready, as a regular file is; without any this
+/// is a sleep; and what the host would have to wake is refused.
+///
+/// # Safety
+/// `list` points to `count` entries.
+unsafe fn wait(
+    door: &'static str,
+    (list, count): (*mut pollfd, nfds_t),
+    timeout: Option<Duration>,
+) -> Option<c_int> {
+    let count = usize::try_from(count).ok()?;
+    let list: &mut [pollfd] = match count {
+        0 => &mut [],
+        // SAFETY: as the caller says.
+        _ => unsafe { std::slice::from_raw_parts_mut(list, count) },
+    };
+    if !list.iter().any(|entry| is_simulated(entry.fd)) {
+        return wait_for_host(door, list, timeout);
+    }
+    let mut ready = 0;
+    for entry in list {
+        entry.revents = 0;
+        if is_simulated(entry.fd) {
+            let open = world::enter(|world| world.descriptors.get(entry.fd).is_some())?;
+            let both = libc::POLLIN | libc::POLLOUT;
+            entry.revents = if open { entry.events & both } else { libc::POLLNVAL };
+        }
+        ready += c_int::from(entry.revents != 0);
+    }
+    Some(ready)
+}
+
+fn wait_for_host(
+    door: &'static str,
+    list: &mut [pollfd],
+    timeout: Option<Duration>,
+) -> Option<c_int> {
+    if list.is_empty()
+        && let Some(timeout) = timeout
+    {
+        return Some(answer(super::time::pause(door, timeout)?));
+    }
+    let ready = || {
+        let _harness = seam::harness();
+        // SAFETY: the list has that many entries; on the harness's side this is the kernel's.
+        unsafe { libc::poll(list.as_mut_ptr(), list.len() as nfds_t, 0) }
+    };
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::EINTR))
+}
+
+unsafe fn poll(
+    door: &'static str,
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: c_int,
+) -> Option<c_int> {
+    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
+    // SAFETY: poll(2) takes a list of `count` entries.
+    unsafe { wait(door, (list, count), timeout) }
+}
+
+unsafe fn poll_until(
+    door: &'static str,
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    _: *const sigset_t,
+) -> Option<c_int> {
+    // SAFETY: ppoll(2) takes a time or null.
+    let timeout = unsafe { timeout.as_ref() }.copied().and_then(clock::duration);
+    // SAFETY: ppoll(2) takes a list of `count` entries.
+    unsafe { wait(door, (list, count), timeout) }
+}
+
+/// A set of descriptors holds 1024 of the host's. Without any this is a sleep.
+unsafe fn select(
+    door: &'static str,
+    count: c_int,
+    _: *mut libc::fd_set,
+    _: *mut libc::fd_set,
+    _: *mut libc::fd_set,
+    timeout: *mut timeval,
+) -> Option<c_int> {
+    if count > 0 {
+        return refused(door, libc::ENOSYS);
+    }
+    // SAFETY: select(2) takes a time or null.
+    let timeout = unsafe { timeout.as_ref() }.copied()?;
+    let nanos = timeout.tv_usec.checked_mul(1000)?;
+    let duration = clock::duration(timespec { tv_sec: timeout.tv_sec, tv_nsec: nanos })?;
+    Some(answer(super::time::pause(door, duration)?))
+}
+
+/// Regular files cannot be watched (epoll_ctl(2)); the kernel says the same of its own.
+fn watch_descriptor(
+    _: &'static str,
+    _: c_int,
+    _: c_int,
+    fd: c_int,
+    _: *mut libc::epoll_event,
+) -> Option<c_int> {
+    is_simulated(fd).then(|| answer(Err(Errno::EPERM)))
+}
+
+fn await_events(
+    door: &'static str,
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    most: c_int,
+    timeout: c_int,
+) -> Option<c_int> {
+    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
+    let wait = next!(epoll_wait(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int);
+    // SAFETY: epoll_wait(2) takes room for as many events.
+    let ready = || unsafe { wait(epoll, events, most, 0) };
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::ENOSYS))
+}
+
+fn await_events_masked(
+    door: &'static str,
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    most: c_int,
+    timeout: c_int,
+    _: *const sigset_t,
+) -> Option<c_int> {
+    await_events(door, epoll, events, most, timeout)
+}
