@@ -30,6 +30,7 @@ pub fn registry() -> Registry {
         sim::<fjall_fold::FjallFoldSim>(),
         sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
         sim::<toy::ToySim<0>>(),
+        sim::<toy_threads::ThreadsSim<0>>(),
     ];
     // They break promises: a run of them is not expected to pass.
     #[cfg(feature = "kevy")]

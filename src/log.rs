@@ -73,8 +73,8 @@ pub struct Call<'a> {
 pub enum Mark<'a> {
     /// A phase begins: opening, closing, reading back.
     Begin(Phase),
-    /// The phase ended; an error has its text.
-    End(Phase, Result<(), &'a str>),
+    /// The phase ended, or the engine said why not.
+    End(Phase, #[serde(borrow)] Result<(), Said<'a>>),
     /// Step `.0` of the workload was issued.
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
@@ -104,6 +104,15 @@ pub enum Mark<'a> {
     SawClock,
     /// The script of this child was carried out to its end.
     Done,
+}
+
+/// What an engine's error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said<'a> {
+    /// What makes two errors the same, see [`crate::script::kind`].
+    pub kind: &'a str,
+    /// The error with its sources.
+    pub text: &'a str,
 }
 
 /// A phase of a child's script beside the steps.

@@ -24,6 +24,10 @@ pub struct Entry {
     pub about: &'static str,
     /// [`Sim::AFTERLIFE`].
     pub afterlife: bool,
+    /// [`Sim::WORKLOADS`].
+    pub workloads: u64,
+    /// [`Sim::RECOVERIES`].
+    pub recoveries: u64,
     /// The promises and where they come from, a line each.
     pub promises: fn() -> Vec<(String, String)>,
     /// Draws the steps of a workload from a seed.
@@ -42,6 +46,8 @@ pub const fn sim<S: Sim>() -> Entry {
         name: S::NAME,
         about: S::ABOUT,
         afterlife: S::AFTERLIFE,
+        workloads: S::WORKLOADS,
+        recoveries: S::RECOVERIES,
         promises: promises::<S>,
         generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
         faults: faults::<S>,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::engine::{Ack, Engine, Error, Refused};
-use crate::log::{Mark, Phase};
+use crate::log::{Mark, Phase, Said};
 use crate::pair;
 use crate::process;
 use crate::process::seam;
@@ -195,6 +195,14 @@ fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Opti
     Some(())
 }
 
+/// A lookup failed.
+#[derive(Debug, thiserror::Error)]
+#[error("get {item}")]
+struct Get {
+    item: String,
+    source: Error,
+}
+
 /// How lookups or count contradict the scan, in words.
 fn disagreement<E: Engine>(
     engine: &mut E,
@@ -204,7 +212,7 @@ fn disagreement<E: Engine>(
     let listed = state.iter().map(|(item, _)| item.to_vec());
     for item in items.iter().cloned().chain(listed).collect::<BTreeSet<_>>() {
         let Some(found) = seam::engine(|| engine.get(&item)) else { continue };
-        let found = found.map_err(|error| format!("get {}: {error}", quoted(&item)))?;
+        let found = found.map_err(|source| Get { item: quoted(&item), source })?;
         if found.as_deref() != state.get(&item) {
             let [get, scan] = [found.as_deref(), state.get(&item)].map(shown);
             return Ok(Some(format!("get {} is {get}, the scan has {scan}", quoted(&item))));
@@ -253,8 +261,34 @@ fn mark_returned(number: u32, result: &Result<Ack, Error>) {
 fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
     match result {
         Ok(_) => world::mark(Mark::End(phase, Ok(()))),
-        Err(error) => world::mark(Mark::End(phase, Err(&chain(&**error)))),
+        Err(error) => {
+            let said = Said { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
+            world::mark(Mark::End(phase, Err(said)));
+        }
     }
+}
+
+/// How many words make the kind of an error.
+const KIND: usize = 8;
+
+/// What stays of an error when its text, names and numbers go: the names of its types and variants,
+/// as its `Debug` form has them. `Io(Os { code: 17, kind: AlreadyExists, message: "File exists" })`
+/// is `Io.Os.AlreadyExists`.
+fn kind(debug: &str) -> String {
+    let mut plain = String::new();
+    let mut quoted = false;
+    let mut letters = debug.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => quoted = !quoted,
+            '\\' if quoted => drop(letters.next()),
+            _ if quoted => {}
+            _ => plain.push(letter),
+        }
+    }
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()));
+    names.take(KIND).collect::<Vec<_>>().join(".")
 }
 
 /// An error with its sources, on one line.
@@ -270,4 +304,20 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_an_error_has_the_names_of_its_variants_and_none_of_its_words() {
+        let os = std::io::Error::from_raw_os_error(17);
+        assert_eq!(kind(&format!("{:?}", Some(os))), "Some.Os.AlreadyExists");
+        let said = std::io::Error::other("Not \"This\" one: \\");
+        assert_eq!(kind(&format!("{said:?}")), "Custom.Other");
+        assert_eq!(kind(&format!("{:?}", Error::from("Only words"))), "");
+        assert_eq!(kind("Bad { at: 0xAB, of: [1, 2], Key: A_1 }"), "Bad.Key.A_1");
+        assert_eq!(kind(&"A ".repeat(20)), "A.A.A.A.A.A.A.A");
+    }
 }

@@ -20,11 +20,11 @@ use crate::target;
 
 pub(crate) use crate::out::Out;
 
-/// Workloads of a sim on one profile in `run`.
-const WORKLOADS: u64 = 36;
-/// What `run` spends on each.
-const BUDGET: Budget =
-    Budget { recoveries: 600, exhaustive: 128, nested: 150, stop: false, recheck: 2, verdict: 64 };
+/// What `run` does with a sim on one profile.
+fn part(entry: Entry, profile: String) -> Part {
+    let budget = Budget::of_run(entry.recoveries);
+    Part { entry, profile, workloads: entry.workloads, budget }
+}
 
 /// Events for machines: one JSON object a line, if a file was named.
 struct Json {
@@ -75,7 +75,7 @@ pub(crate) fn run(
         let cases = run::corpus(&registry.corpus, entry.name)?;
         let known = run::known(&cases);
         for profile in profiles(args) {
-            let part = Part { entry: *entry, profile, workloads: WORKLOADS, budget: BUDGET };
+            let part = part(*entry, profile);
             let row = run_part(client, &part, args.seed, &known, &mut json, out)?;
             rows.push(row);
         }
@@ -181,8 +181,9 @@ fn find_canary(
     out: &mut Out,
 ) -> Result<Option<Row>, Problem> {
     let Some(entry) = registry.canary else { return Ok(None) };
-    let budget = Budget { stop: true, verdict: 0, ..BUDGET };
-    let part = Part { entry, profile: "posix".to_owned(), workloads: WORKLOADS, budget };
+    let mut part = part(entry, "posix".to_owned());
+    part.budget.stop = true;
+    part.budget.verdict = 0;
     let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
         out.progress("the canary", done, part.workloads, tally);
     })?;
@@ -295,7 +296,7 @@ pub(crate) fn mute_syncs(
     let mut json = Json::create(args.json.as_deref())?;
     for entry in sims {
         for profile in profiles(args) {
-            let part = Part { entry: *entry, profile, workloads: WORKLOADS, budget: BUDGET };
+            let part = part(*entry, profile);
             let what = format!("{} on {}", part.entry.name, part.profile);
             let rows = run::mute_syncs(client, &part, args.seed, &mut |site, number| {
                 let what = format!("{what} without {site}");
@@ -381,7 +382,7 @@ pub(crate) fn replay_seed(
         let message = "--trace, --keep and --debug go with a case file, which names one crash";
         return Err(Problem::Environment(message.to_owned()));
     }
-    let part = Part { entry, profile: args.profile.clone(), workloads: 1, budget: BUDGET };
+    let part = Part { workloads: 1, ..part(entry, args.profile.clone()) };
     let request = run::request_for(&part, seed);
     let answer = client.ask(&entry, &request, &mut |tally| {
         out.progress(entry.name, 0, 1, tally);

@@ -32,6 +32,10 @@
 //! what is inside a new folder, and nobody syncs the folder's own name). A disk that does what
 //! fsync(2) says, and no more, may lose such a name after a power loss, and with it all that was
 //! ever synced below it. So [`FjallFold::open`] syncs both before it returns.
+//!
+//! And fjall opens no store that a crash left half created: it makes the first journal before the
+//! file by which it tells a store from none, and then finds that there is a journal already. So a
+//! new fold is created beside its path, as `PATH.new`, and takes its name when it is whole.
 
 mod entry;
 
@@ -67,6 +71,9 @@ pub struct FoldConfig {
     /// Bytes of a memtable above which it is flushed to a table; 0 means the engine's own default.
     /// The engine keeps the value that a store was created with.
     pub memtable_bytes: u64,
+    /// Create a new store at its path at once, as the engine does: what a crash leaves of that
+    /// never opens.
+    pub created_in_place: bool,
     /// A planted bug: leave the names of the keyspaces' folders unsynced, as the engine does.
     #[doc(hidden)]
     pub names_not_synced: bool,
@@ -79,6 +86,7 @@ impl Default for FoldConfig {
             cache_bytes: 1 << 30,
             workers: 0,
             memtable_bytes: 0,
+            created_in_place: false,
             names_not_synced: false,
         }
     }
@@ -108,6 +116,14 @@ impl FjallFold {
     /// the stored cursor is longer than a cursor can be.
     pub fn open(path: &Path, config: FoldConfig) -> Result<(Cursor, Self), SnapshotError> {
         create_dir(path)?;
+        if !config.created_in_place && fs::read_dir(path)?.next().is_none() {
+            create_aside(path, config)?;
+        }
+        Self::open_here(path, config)
+    }
+
+    /// Opens the fold in a folder that is there, or creates it in it.
+    fn open_here(path: &Path, config: FoldConfig) -> Result<(Cursor, Self), SnapshotError> {
         let mut builder = Database::builder(path);
         if config.cache_bytes > 0 {
             builder = builder.cache_size(config.cache_bytes);
@@ -260,6 +276,25 @@ fn create_dir(path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Creates a fold beside `path`, an empty folder, and puts it there. A path without a name of its
+/// own, such as `.`, has no place beside it.
+fn create_aside(path: &Path, config: FoldConfig) -> Result<(), SnapshotError> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let mut aside = name.to_owned();
+    aside.push(".new");
+    let aside = &path.with_file_name(aside);
+    match fs::remove_dir_all(aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    fs::create_dir(aside)?;
+    let (_, fold) = FjallFold::open_here(aside, config)?;
+    drop(fold);
+    // The name of the folder takes the place of the empty one.
+    fs::rename(aside, path)?;
+    Ok(sync_parent(path)?)
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
@@ -283,6 +318,19 @@ fn backend(error: fjall::Error) -> SnapshotError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_crash_left_of_a_new_fold_is_created_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, aside) = (dir.path().join("store"), dir.path().join("store.new"));
+        fs::create_dir(&aside).expect("creates");
+        fs::write(aside.join("0.jnl"), b"").expect("writes");
+        let config = FoldConfig { workers: 1, cache_bytes: 0, ..FoldConfig::default() };
+        let (cursor, fold) = FjallFold::open(&path, config).expect("opens");
+        assert!(cursor.is_none() && !aside.exists());
+        drop(fold);
+        FjallFold::open(&path, config).expect("opens again");
+    }
 
     #[test]
     fn a_cursor_that_is_longer_than_a_cursor_can_be_is_refused_at_open() {

@@ -14,8 +14,8 @@
 //! | `next-N` | a snapshot that has not taken its name yet |
 //!
 //! A generation begins with its snapshot written and synced as `next-N` and its log created; when
-//! both names are durable, the snapshot takes its own name, and that is synced. [`ToyThreads::open`]
-//! begins one with what it recovered.
+//! both names are durable, the snapshot takes its own name, and that is synced.
+//! [`ToyThreads::open`] begins one with what it recovered.
 //!
 //! # Promises
 //!

@@ -6,15 +6,26 @@ use crashpoint::{Finding, find, sim};
 use sims::append_log::AppendLog;
 use sims::checkpoint::Checkpoint;
 use sims::document_log::DocumentLog;
+use sims::fjall_fold::FjallFoldSim;
 use sims::toy::ToySim;
+use sims::toy_threads::ThreadsSim;
 
 /// How many seeds are tried: a few in the default run; `DETERMINISM_SEEDS=50` for all.
 fn seeds() -> u64 {
     std::env::var_os("DETERMINISM_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(2)
 }
 
-fn entries() -> [Entry; 4] {
-    [sim::<AppendLog>(), sim::<Checkpoint>(), sim::<DocumentLog>(), sim::<ToySim<0>>()]
+/// Of the fold on fjall an exploration ends with the first crash in its creation, so that it is
+/// the recorded run, with its threads, that is compared.
+fn entries() -> [Entry; 6] {
+    [
+        sim::<AppendLog>(),
+        sim::<Checkpoint>(),
+        sim::<DocumentLog>(),
+        sim::<FjallFoldSim>(),
+        sim::<ToySim<0>>(),
+        sim::<ThreadsSim<0>>(),
+    ]
 }
 
 /// Each call starts a template of its own, so that each is another process.

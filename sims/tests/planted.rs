@@ -5,7 +5,7 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
 use sims::toy::{self, ToySim};
-use sims::{aof, append_log, checkpoint, document_log};
+use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
@@ -43,6 +43,25 @@ fn each_bug_of_the_event_stores_origin_is_found() {
 #[test]
 fn each_bug_of_the_document_logs_origin_is_found() {
     each_is_found(&document_log::planted());
+}
+
+#[test]
+fn each_bug_of_threads_is_found() {
+    each_is_found(&toy_threads::planted());
+}
+
+#[test]
+fn what_the_fold_adds_to_fjall_is_missed_when_it_is_not_there() {
+    for entry in fjall_fold::planted() {
+        let findings: Vec<Finding> =
+            (0..seeds()).map(|seed| find(&entry, "posix", Seed(seed), WORKLOADS)).collect();
+        println!("{}", row(entry.name, &findings));
+        for finding in findings {
+            assert!(finding.class.is_some(), "{}", entry.name);
+            // That is fjall's own, with or without what the fold adds.
+            assert!(!finding.report.contains("ChecksumMismatch"), "{}", finding.report);
+        }
+    }
 }
 
 fn each_is_found(entries: &[Entry]) {

@@ -12,7 +12,7 @@ use crate::process::ending::Ending;
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
 
-use super::moment::{Moment, Outcome, What};
+use super::moment::{Failed, Moment, Outcome, What};
 
 /// The oracle of a run, and where in the run it is.
 pub(crate) struct Judge<S: Sim> {
@@ -248,11 +248,15 @@ impl<S: Sim> Judge<S> {
     }
 
     /// Opening or reading failed. While errors are injected it may pass at the next try, and is
-    /// a violation only if it does not.
-    fn failed(&mut self, class: Class, error: &str, at: Time) -> Result<(), Violation> {
+    /// a violation only if it does not. The kind of error is part of what makes two the same.
+    fn failed(&mut self, class: Class, error: &Failed, at: Time) -> Result<(), Violation> {
         let from = self.phase.take().map_or(at, |(_, since)| since);
-        let seen = Observed { from, to: at, found: Found::Failed(class, error.to_owned()) };
-        match self.observed(seen) {
+        let seen = Observed { from, to: at, found: Found::Failed(class, error.text.clone()) };
+        let judged = self.observed(seen).map_err(|mut violation| {
+            violation.signature = violation.signature.with_more(&error.kind);
+            violation
+        });
+        match judged {
             Err(violation) if self.harmed => {
                 self.excused = Some(violation);
                 Ok(())

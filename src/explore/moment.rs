@@ -2,7 +2,7 @@
 
 use crate::digest::{Digest, Digester};
 use crate::engine::{Ack, Level};
-use crate::log::{Call, Event, Mark, Phase, Record, records};
+use crate::log::{Call, Event, Mark, Phase, Record, Said, records};
 use crate::oracle::Harm;
 use crate::process::ending::Ending;
 use crate::process::schedule::Turn;
@@ -24,11 +24,11 @@ pub(crate) enum What {
     /// A phase began.
     Began(Phase),
     /// Opening the store ended.
-    Opened(Result<(), String>),
+    Opened(Result<(), Failed>),
     /// Closing it ended.
-    Closed(Result<(), String>),
+    Closed(Result<(), Failed>),
     /// A read-back ended.
-    Read(Result<(), String>),
+    Read(Result<(), Failed>),
     /// A step was issued.
     Issued(u32),
     /// A step returned.
@@ -47,6 +47,14 @@ pub(crate) enum What {
     Harmed(Harm),
     /// The script was carried out to its end.
     Done,
+}
+
+/// What the engine said when it failed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failed {
+    /// What makes two errors the same.
+    pub(crate) kind: String,
+    pub(crate) text: String,
 }
 
 /// What became of a child.
@@ -75,7 +83,9 @@ pub(crate) struct Outcome {
 
 /// The moment that a mark stands for, if it is one that is judged.
 pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
-    let owned = |result: Result<(), &str>| result.map_err(str::to_owned);
+    let owned = |result: Result<(), Said<'_>>| {
+        result.map_err(|said| Failed { kind: said.kind.to_owned(), text: said.text.to_owned() })
+    };
     let what = match *mark {
         Mark::Begin(phase) => What::Began(phase),
         Mark::End(Phase::Open, result) => What::Opened(owned(result)),

@@ -61,6 +61,15 @@ pub struct Budget {
     pub verdict: u64,
 }
 
+impl Budget {
+    /// What `run` spends on a workload of so many recoveries.
+    pub(crate) fn of_run(recoveries: u64) -> Self {
+        let exhaustive = recoveries * 16 / 75;
+        let nested = recoveries / 4;
+        Self { recoveries, exhaustive, nested, stop: false, recheck: 2, verdict: 64 }
+    }
+}
+
 impl Default for Budget {
     /// What `cargo test` spends on one workload.
     fn default() -> Self {

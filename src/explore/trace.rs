@@ -52,7 +52,7 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
     Some(match mark {
         Mark::Begin(which) => phase(which).to_owned(),
         Mark::End(which, Ok(())) => format!("{} returned", phase(which)),
-        Mark::End(which, Err(error)) => format!("{} failed: {error}", phase(which)),
+        Mark::End(which, Err(error)) => format!("{} failed: {}", phase(which), error.text),
         Mark::Issued(step) => format!("step {step}"),
         Mark::Returned(step, Ok(ack)) => format!("step {step} returned: {ack}"),
         Mark::Returned(step, Err(error)) => format!("step {step} failed: {error}"),

@@ -156,6 +156,15 @@ impl Signature {
         self
     }
 
+    /// With one more word in the payload, if it is one.
+    #[must_use]
+    pub fn with_more(self, word: &str) -> Self {
+        let parts = [self.payload.as_str(), word];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let payload = parts.join(".");
+        self.with_payload(&payload)
+    }
+
     /// With the engine's source line, such as `src/log.rs:40`. What has no place in a plain word
     /// becomes `_`.
     #[must_use]
@@ -266,6 +275,8 @@ mod tests {
     fn a_signature_is_one_word_that_reads_back() {
         let bare = Signature::new(Class::Hole);
         let kind = bare.clone().with_payload("put");
+        assert_eq!(bare.clone().with_more("").with_more("put"), kind);
+        assert_eq!(kind.clone().with_more("Io").to_string(), "hole:put.Io");
         let full = kind.clone().with_source("src/log file.rs:40");
         assert_eq!(full.to_string(), "hole:put@src/log_file.rs:40");
         for signature in [bare, kind, full, Signature::new(Class::Hung).with_source("a@b:1")] {
