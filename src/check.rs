@@ -80,9 +80,10 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
             // One failure is reported: what comes after the first is not looked for.
             budget: Budget { recoveries: WORKLOAD.min(budget), stop: true, ..Budget::default() },
         };
-        let verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
-        if let Some(failure) = verdict.failures.first() {
-            let mut text = failure_text(entry, failure, seed, budget)?;
+        let mut verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
+        if let Some(mut failure) = verdict.failures.first().cloned() {
+            verdict.notices.extend(run::name_sites(&mut client, entry, &mut failure)?);
+            let mut text = failure_text(entry, &failure, seed, budget)?;
             text.push_str(&notes(&verdict));
             return Ok(Some(text));
         }

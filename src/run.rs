@@ -230,6 +230,40 @@ pub(crate) fn replay(
     })
 }
 
+/// Replays a failure once with the stacks of its calls, to name the source line that wrote each of
+/// its lost and torn pieces: recording them in every run would cost more than the runs. Returns what
+/// the user should know if the case does not come out as it was found.
+///
+/// # Errors
+/// See [`Problem`]; a case that cannot be replayed is no problem but something to know.
+pub(crate) fn name_sites(
+    client: &mut Client,
+    entry: &Entry,
+    failure: &mut Failure,
+) -> Result<Option<String>, Problem> {
+    if failure.pieces.iter().all(|piece| piece.site.is_some()) {
+        return Ok(None);
+    }
+    let saved = parse_case(Path::new("the case"), failure.case.clone())?;
+    let differs =
+        |why: String| Ok(Some(format!("the case of this failure replays differently: {why}")));
+    let answer = match replay(client, entry, &saved, ReplayOptions::default()) {
+        Ok(answer) => answer,
+        Err(Problem::Environment(why)) => return differs(why),
+        Err(problem) => return Err(problem),
+    };
+    if let Err(why) = as_expected(&saved.case, &answer) {
+        return differs(why);
+    }
+    let again = answer.failures.first().map_or(&[][..], |again| &again.pieces);
+    for (piece, again) in failure.pieces.iter_mut().zip(again) {
+        if (&piece.what, &piece.fate) == (&again.what, &again.fate) {
+            piece.site.clone_from(&again.site);
+        }
+    }
+    Ok(None)
+}
+
 /// How a case is replayed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReplayOptions {

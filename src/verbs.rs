@@ -106,7 +106,7 @@ fn run_part(
     out: &mut Out,
 ) -> Result<Row, Problem> {
     let what = format!("{} on {}", part.entry.name, part.profile);
-    let verdict = run::run(client, part, seed, known, &mut |done, tally| {
+    let mut verdict = run::run(client, part, seed, known, &mut |done, tally| {
         out.progress(&what, done, part.workloads, tally);
     })?;
     out.clear_progress();
@@ -119,8 +119,11 @@ fn run_part(
         "workloads": verdict.workloads, "points": verdict.tally.points,
         "states": verdict.tally.states, "violations": verdict.tally.violations,
     }))?;
-    for failure in &verdict.failures {
+    for failure in &mut verdict.failures {
         let path = save(part.entry.name, failure)?;
+        if let Some(notice) = run::name_sites(client, &part.entry, failure)? {
+            out.notice(&format!("{}: {notice}", path.display()));
+        }
         let commands = Commands {
             replay: format!("crashpoint replay {}", path.display()),
             keep: Some(format!(
@@ -384,12 +387,15 @@ pub(crate) fn replay_seed(
     }
     let part = Part { workloads: 1, ..part(entry, args.profile.clone()) };
     let request = run::request_for(&part, seed);
-    let answer = client.ask(&entry, &request, &mut |tally| {
+    let mut answer = client.ask(&entry, &request, &mut |tally| {
         out.progress(entry.name, 0, 1, tally);
     })?;
     out.clear_progress();
-    for failure in &answer.failures {
+    for failure in &mut answer.failures {
         let path = save(entry.name, failure)?;
+        if let Some(notice) = run::name_sites(client, &entry, failure)? {
+            out.notice(&format!("{}: {notice}", path.display()));
+        }
         let replay = format!("crashpoint replay {}", path.display());
         out.block(Tone::Bad, &report(failure, &Commands { replay, keep: None }));
     }

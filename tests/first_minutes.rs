@@ -84,6 +84,21 @@ fn a_store_without_its_fsync_fails_with_a_report() {
     let payload = failed.expect_err("the fsync is missing");
     let report = payload.downcast_ref::<String>().expect("a report");
     assert!(report.contains("FAIL store on posix"), "{report}");
+    assert_names(report, "Ok(self.log.write_all(&line)?)");
+}
+
+/// Checks that a report names a line of this file as the one that wrote what was lost.
+fn assert_names(report: &str, code: &str) {
+    let is_it = |line: &&str| line.trim() == code;
+    let lines: Vec<usize> = (1..)
+        .zip(include_str!("first_minutes.rs").lines())
+        .filter_map(|(number, line)| is_it(&line).then_some(number))
+        .collect();
+    assert!(!lines.is_empty(), "no line is {code}");
+    let named = |number: &usize| {
+        report.lines().any(|line| line.ends_with(&format!("lost  tests/first_minutes.rs:{number}")))
+    };
+    assert!(lines.iter().any(named), "none of {lines:?} is named in:\n{report}");
 }
 
 /// Writes two files and acknowledges them; the second only after its directory was synced.
@@ -132,4 +147,5 @@ fn two_functions_find_a_missing_directory_sync() {
     let payload = failed.expect_err("the names are not synced");
     let report = payload.downcast_ref::<String>().expect("a report");
     assert!(report.contains("one: No such file or directory"), "{report}");
+    assert_names(report, "let mut file = File::create(dir.join(name))?;");
 }

@@ -1,7 +1,7 @@
 //! The explorer: a process that never runs engine code. It has the engine recorded in a child,
 //! walks the log, and forks a child for each recovery.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,13 @@ use crate::script::{self, Script};
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
 
+use super::acked::Acked;
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
 use super::judge::Judge;
 use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
+use super::remembered::Remembered;
 use super::replay;
 use super::walk::{self, Line};
 
@@ -103,10 +105,6 @@ fn send(reply: &mut Reply<'_>, frame: &Frame) {
     }
 }
 
-/// What a recovery hangs on: the state, what it is told was acknowledged and, if the engine looked
-/// at a clock, the time and the kind of the crash.
-type RecoveryKey = (Digest, Vec<String>, Option<(Time, bool)>);
-
 /// The crash that a recovery follows.
 pub(crate) struct After {
     pub(crate) kind: CrashKind,
@@ -114,7 +112,7 @@ pub(crate) struct After {
     /// How long the machine is down.
     pub(crate) down: Duration,
     /// What was acknowledged, outside of the steps' own promises, to survive it.
-    pub(crate) acked: Vec<String>,
+    pub(crate) acked: Rc<Acked>,
 }
 
 /// A recovery that was carried out.
@@ -154,9 +152,8 @@ pub(crate) struct Explorer<'r, S: Sim> {
     pub(crate) states: BTreeSet<Digest>,
     /// Signatures that were reported.
     pub(crate) reported: BTreeSet<(String, String)>,
-    /// Recoveries by what they hang on: the state and, if the engine looked, the time.
-    recovered: BTreeMap<RecoveryKey, Rc<Outcome>>,
-    items: BTreeSet<Vec<u8>>,
+    recovered: Remembered,
+    items: Rc<BTreeSet<Vec<u8>>>,
     region: Region,
     digester: Digester,
     sent: Box<dyn FnMut(&Frame) + 'r>,
@@ -202,8 +199,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
             afterlife_steps: Rc::default(),
             states: BTreeSet::new(),
             reported: BTreeSet::new(),
-            recovered: BTreeMap::new(),
-            items: BTreeSet::new(),
+            recovered: Remembered::default(),
+            items: Rc::default(),
             region,
             digester: Digester::default(),
             sent: Box::new(sent),
@@ -214,7 +211,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             request,
             sim: std::marker::PhantomData,
         };
-        explorer.items = explorer.all_items()?;
+        explorer.items = Rc::new(explorer.all_items()?);
         explorer.afterlife_steps = Rc::new(explorer.steps(&explorer.afterlife)?);
         Ok(explorer)
     }
@@ -250,7 +247,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
     /// Records the first life and returns its log.
     pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
-        let items = self.items.clone();
+        let items = Rc::clone(&self.items);
         let faults = self.case.faults.clone();
         let turns = self.case.lives[0].turns.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
@@ -284,10 +281,10 @@ impl<'r, S: Sim> Explorer<'r, S> {
         after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
         let timed = Some((after.at, after.kind == CrashKind::Power));
-        let key = |timed| (digest, after.acked.clone(), timed);
+        let key = |timed| (digest, after.acked.digest(), timed);
         for key in [key(None), key(timed)] {
             if let Some(outcome) = self.recovered.get(&key) {
-                return Ok(Rc::clone(outcome));
+                return Ok(outcome);
             }
         }
         let life = self.afterlife.clone();
@@ -307,13 +304,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
         stacks: bool,
     ) -> Result<Recovered, Stop> {
         let steps = self.steps(life)?;
-        let items = self.items.clone();
+        let items = Rc::clone(&self.items);
         let start = after.at + after.down;
         let uptime = match after.kind {
             CrashKind::Process => UPTIME + start.since(Time::START),
             CrashKind::Power => BOOTED,
         };
-        let acked = &after.acked;
+        let acked = after.acked.texts();
         let script = Script {
             recovery: true,
             steps: &steps,

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use crate::engine::Level;
 use crate::log::Phase;
 use crate::oracle::CrashKind;
 use crate::oracle::{Bound, Oracle};
@@ -12,6 +11,7 @@ use crate::process::ending::Ending;
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
 
+use super::acked::{Acked, Acks};
 use super::moment::{Failed, Moment, Outcome, What};
 
 /// The oracle of a run, and where in the run it is.
@@ -38,7 +38,7 @@ pub(crate) struct Judge<S: Sim> {
     /// Whether some read-back was not compared with anything.
     unchecked: bool,
     /// What was acknowledged outside of the steps' own promises.
-    acked: Rc<Vec<(Level, String)>>,
+    acks: Acks,
 }
 
 /// What a read-back follows.
@@ -62,7 +62,7 @@ impl<S: Sim> Clone for Judge<S> {
             first: self.first.clone(),
             excused: self.excused.clone(),
             inconsistent: self.inconsistent.clone(),
-            acked: Rc::clone(&self.acked),
+            acks: self.acks.clone(),
             ..*self
         }
     }
@@ -84,7 +84,7 @@ impl<S: Sim> Judge<S> {
             excused: None,
             inconsistent: None,
             unchecked: false,
-            acked: Rc::default(),
+            acks: Acks::default(),
         }
     }
 
@@ -109,17 +109,12 @@ impl<S: Sim> Judge<S> {
     /// What decides, beside the disk, how a crash of this kind is judged.
     pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> (u64, usize) {
         let Bound { low, .. } = self.oracle.bound(kind, at);
-        (low + self.acked(kind).len() as u64, self.oracle.candidates())
+        (low + self.acked(kind).texts().len() as u64, self.oracle.candidates())
     }
 
     /// What was acknowledged, outside of the steps' own promises, to survive such a crash.
-    pub(crate) fn acked(&self, kind: CrashKind) -> Vec<String> {
-        let least = match kind {
-            CrashKind::Process => Level::Flushed,
-            CrashKind::Power => Level::Durable,
-        };
-        let survives = |(level, what): &(Level, String)| (*level >= least).then(|| what.clone());
-        self.acked.iter().filter_map(survives).collect()
+    pub(crate) fn acked(&self, kind: CrashKind) -> &Rc<Acked> {
+        self.acks.surviving(kind)
     }
 
     /// Whether a step of this life was issued.
@@ -213,9 +208,7 @@ impl<S: Sim> Judge<S> {
                 self.oracle.returned(self.before + step, result, at);
             }
             What::Refused(step) => self.oracle.refused(self.before + step, at),
-            What::Acked(level, what) => {
-                Rc::make_mut(&mut self.acked).push((*level, what.clone()));
-            }
+            What::Acked(level, what) => self.acks.push(*level, what),
             What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             What::Harmed(harm) => {
                 self.harmed = true;

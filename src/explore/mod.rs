@@ -1,5 +1,6 @@
 //! Crash points, crash states and the chooser.
 
+mod acked;
 mod calls;
 pub mod chooser;
 pub mod explorer;
@@ -8,6 +9,7 @@ mod fates;
 mod judge;
 mod moment;
 pub mod protocol;
+mod remembered;
 mod replay;
 mod trace;
 mod verdict;

@@ -171,6 +171,28 @@ impl Outcome {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        /// What the allocator and a tree's nodes add to an item.
+        const ITEM: usize = 80;
+        let heap = |moment: &Moment| match &moment.what {
+            What::Observed(state) => {
+                state.iter().map(|(item, value)| ITEM + item.len() + value.len()).sum()
+            }
+            What::Opened(Err(text))
+            | What::Closed(Err(text))
+            | What::Read(Err(text))
+            | What::Returned(_, Err(text))
+            | What::Acked(_, text)
+            | What::Inconsistent(text) => text.len(),
+            _ => 0,
+        };
+        let moments: usize =
+            self.moments.iter().map(|moment| size_of::<Moment>() + heap(moment)).sum();
+        let turns = self.turns.as_ref().map_or(0, |turns| turns.len() * size_of::<Turn>());
+        size_of::<Self>() + moments + turns
+    }
+
     /// Whether the script was carried out to its end.
     pub(crate) fn finished(&self) -> bool {
         matches!(self.moments.last(), Some(Moment { what: What::Done, .. }))

@@ -78,7 +78,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         }
         let tree = pending.live().clone();
         start = point.at + crash.down;
-        let acked = judge.acked(crash.kind);
+        let acked = Rc::clone(judge.acked(crash.kind));
         let after = After { kind: crash.kind, at: point.at, down: crash.down, acked };
         run = explorer.recover_alone(&tree, &after, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);

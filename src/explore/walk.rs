@@ -321,7 +321,7 @@ impl<S: Sim> Walk<'_, S> {
             return Ok(());
         }
         explorer.states.insert(digest);
-        let acked = self.judge.acked(crash.0);
+        let acked = Rc::clone(self.judge.acked(crash.0));
         let then = After { kind: crash.0, at: crash.1, down: DOWN, acked };
         let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);

@@ -1,0 +1,58 @@
+//! What was acknowledged outside of the steps' own promises.
+
+use std::rc::Rc;
+
+use crate::digest::{Digest, hash};
+use crate::engine::Level;
+use crate::oracle::CrashKind;
+
+/// What was acknowledged to survive one kind of crash, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Acked {
+    texts: Vec<String>,
+    /// Tells one list from another, so that none is compared or copied for each crash state.
+    digest: Digest,
+}
+
+impl Acked {
+    pub(crate) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn push(&mut self, text: &str) {
+        self.digest = Digest(hash(&[&self.digest.0.to_le_bytes()[..], text.as_bytes()].concat()));
+        self.texts.push(text.to_owned());
+    }
+}
+
+/// What was acknowledged, by the kind of crash that it survives. A clone shares all of it.
+#[derive(Clone, Default)]
+pub(crate) struct Acks {
+    process: Rc<Acked>,
+    power: Rc<Acked>,
+}
+
+impl Acks {
+    /// Something was acknowledged.
+    pub(crate) fn push(&mut self, level: Level, text: &str) {
+        for (acked, least) in
+            [(&mut self.process, Level::Flushed), (&mut self.power, Level::Durable)]
+        {
+            if level >= least {
+                Rc::make_mut(acked).push(text);
+            }
+        }
+    }
+
+    /// What survives such a crash.
+    pub(crate) fn surviving(&self, kind: CrashKind) -> &Rc<Acked> {
+        match kind {
+            CrashKind::Process => &self.process,
+            CrashKind::Power => &self.power,
+        }
+    }
+}
