@@ -40,7 +40,7 @@ pub trait Sim: 'static {
 
     /// How many workloads `crashpoint run` draws for each profile. All sims together are to take
     /// about a minute; so one whose engine takes long to open has fewer, of fewer recoveries.
-    const WORKLOADS: u64 = 36;
+    const WORKLOADS: u64 = 12;
 
     /// How many recoveries `crashpoint run` spends on a workload.
     const RECOVERIES: u64 = 600;

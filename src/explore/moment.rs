@@ -179,12 +179,12 @@ impl Outcome {
             What::Observed(state) => {
                 state.iter().map(|(item, value)| ITEM + item.len() + value.len()).sum()
             }
-            What::Opened(Err(text))
-            | What::Closed(Err(text))
-            | What::Read(Err(text))
-            | What::Returned(_, Err(text))
-            | What::Acked(_, text)
-            | What::Inconsistent(text) => text.len(),
+            What::Opened(Err(failed)) | What::Closed(Err(failed)) | What::Read(Err(failed)) => {
+                failed.kind.len() + failed.text.len()
+            }
+            What::Returned(_, Err(text)) | What::Acked(_, text) | What::Inconsistent(text) => {
+                text.len()
+            }
             _ => 0,
         };
         let moments: usize =
