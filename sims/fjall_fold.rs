@@ -253,7 +253,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
     const NAME: &'static str = M::NAME;
     const ABOUT: &'static str = M::ABOUT;
     /// The engine opens in milliseconds, where others take a tenth of one.
-    const WORKLOADS: u64 = 8;
+    const WORKLOADS: u64 = 30;
     const RECOVERIES: u64 = 60;
     const CPU: Duration = Duration::from_secs(if M::ROTATES { 60 } else { 10 });
 

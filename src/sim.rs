@@ -38,9 +38,10 @@ pub trait Sim: 'static {
     /// that uses more counts as hung.
     const CPU: Duration = Duration::from_secs(10);
 
-    /// How many workloads `crashpoint run` draws for each profile. All sims together are to take
-    /// about a minute; so one whose engine takes long to open has fewer, of fewer recoveries.
-    const WORKLOADS: u64 = 12;
+    /// How many workloads `crashpoint run` draws for each profile if this is the only sim; several
+    /// share their time, so that a run takes about a minute. A sim whose engine takes long to open
+    /// has fewer, of fewer recoveries.
+    const WORKLOADS: u64 = 50;
 
     /// How many recoveries `crashpoint run` spends on a workload.
     const RECOVERIES: u64 = 600;

@@ -20,11 +20,16 @@ use crate::target;
 
 pub(crate) use crate::out::Out;
 
-/// What `run` does with a sim on one profile.
-fn part(entry: Entry, profile: String) -> Part {
+/// What `run` does with a sim on one profile, when so many sims share its time.
+fn part(entry: Entry, profile: String, sharing: usize) -> Part {
     let budget = Budget::of_run(entry.recoveries);
-    Part { entry, profile, workloads: entry.workloads, budget }
+    let workloads = (entry.workloads / (sharing.max(1) as u64)).max(1);
+    Part { entry, profile, workloads, budget }
 }
+
+/// How many sims share the time of `run --mute-syncs`: as many as a sim may have call sites, each
+/// of which is a run of its own.
+const MUTED: usize = 6;
 
 /// Events for machines: one JSON object a line, if a file was named.
 struct Json {
@@ -75,7 +80,7 @@ pub(crate) fn run(
         let cases = run::corpus(&registry.corpus, entry.name)?;
         let known = run::known(&cases);
         for profile in profiles(args) {
-            let part = part(*entry, profile);
+            let part = part(*entry, profile, sims.len());
             let row = run_part(client, &part, args.seed, &known, &mut json, out)?;
             rows.push(row);
         }
@@ -184,7 +189,7 @@ fn find_canary(
     out: &mut Out,
 ) -> Result<Option<Row>, Problem> {
     let Some(entry) = registry.canary else { return Ok(None) };
-    let mut part = part(entry, "posix".to_owned());
+    let mut part = part(entry, "posix".to_owned(), 1);
     part.budget.stop = true;
     part.budget.verdict = 0;
     let verdict = run::run(client, &part, seed, &[], &mut |done, tally| {
@@ -299,7 +304,7 @@ pub(crate) fn mute_syncs(
     let mut json = Json::create(args.json.as_deref())?;
     for entry in sims {
         for profile in profiles(args) {
-            let part = part(*entry, profile);
+            let part = part(*entry, profile, MUTED);
             let what = format!("{} on {}", part.entry.name, part.profile);
             let rows = run::mute_syncs(client, &part, args.seed, &mut |site, number| {
                 let what = format!("{what} without {site}");
@@ -385,7 +390,7 @@ pub(crate) fn replay_seed(
         let message = "--trace, --keep and --debug go with a case file, which names one crash";
         return Err(Problem::Environment(message.to_owned()));
     }
-    let part = Part { workloads: 1, ..part(entry, args.profile.clone()) };
+    let part = Part { workloads: 1, ..part(entry, args.profile.clone(), 1) };
     let request = run::request_for(&part, seed);
     let mut answer = client.ask(&entry, &request, &mut |tally| {
         out.progress(entry.name, 0, 1, tally);
