@@ -40,10 +40,10 @@ pub trait Sim: 'static {
 
     /// How many workloads `crashpoint run` draws for each profile. All sims together are to take
     /// about a minute; so one whose engine takes long to open has fewer, of fewer recoveries.
-    const WORKLOADS: u64 = 36;
+    const WORKLOADS: u64 = 18;
 
     /// How many recoveries `crashpoint run` spends on a workload.
-    const RECOVERIES: u64 = 600;
+    const RECOVERIES: u64 = 300;
 
     /// Whether threads may outlive a close of the store, as those of a pool in a `static` do.
     /// Otherwise one that does is a violation, and never runs again.

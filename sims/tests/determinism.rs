@@ -16,12 +16,7 @@ fn seeds() -> u64 {
 /// Of the fold on fjall an exploration ends with the first crash in its creation, so that it is
 /// the recorded run, with its threads, that is compared.
 fn entries() -> [Entry; 4] {
-    [
-        sim::<AppendLog>(),
-        sim::<ToySim<0>>(),
-        sim::<ThreadsSim<0>>(),
-        sim::<FjallFoldSim>(),
-    ]
+    [sim::<AppendLog>(), sim::<ToySim<0>>(), sim::<ThreadsSim<0>>(), sim::<FjallFoldSim>()]
 }
 
 /// Each call starts a template of its own, so that each is another process.

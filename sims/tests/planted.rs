@@ -4,8 +4,8 @@
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
-use sims::{append_log, fjall_fold, toy_threads};
 use sims::toy::{self, ToySim};
+use sims::{append_log, fjall_fold, toy_threads};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
