@@ -243,7 +243,7 @@ fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit
     }
     let mut client = Client::start()?;
     if args.mute_syncs {
-        return verbs::mute_syncs(&mut client, &sims, args, out);
+        return verbs::mute_syncs(&mut client, registry, &sims, args, out);
     }
     verbs::run(&mut client, registry, &sims, args, out)
 }

@@ -132,7 +132,8 @@ pub(crate) struct Muted {
     pub(crate) verdict: Verdict,
 }
 
-/// Runs a part once for each sync call site, with that site doing nothing.
+/// Runs a part once for each sync call site, with that site doing nothing. What is known says
+/// nothing about a site.
 ///
 /// # Errors
 /// See [`Problem`].
@@ -140,6 +141,7 @@ pub(crate) fn mute_syncs(
     client: &mut Client,
     part: &Part,
     seed: Seed,
+    known: &[(String, String)],
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Vec<Muted>, Problem> {
     let mut sites: Vec<(String, String)> = Vec::new();
@@ -160,6 +162,7 @@ pub(crate) fn mute_syncs(
         for number in 0..part.workloads {
             progress(&site, number);
             let mut request = request(part, seed, number);
+            request.known = known.to_vec();
             request.muted = Some(site.clone());
             request.stacks = true;
             request.budget.stop = true;

@@ -297,16 +297,18 @@ fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::
 /// `run --mute-syncs`: a table of sync call sites and what each one is for.
 pub(crate) fn mute_syncs(
     client: &mut Client,
+    registry: &Registry,
     sims: &[Entry],
     args: &RunArgs,
     out: &mut Out,
 ) -> Result<Exit, Problem> {
     let mut json = Json::create(args.json.as_deref())?;
     for entry in sims {
+        let known = run::known(&run::corpus(&registry.corpus, entry.name)?);
         for profile in profiles(args) {
             let part = part(*entry, profile, MUTED);
             let what = format!("{} on {}", part.entry.name, part.profile);
-            let rows = run::mute_syncs(client, &part, args.seed, &mut |site, number| {
+            let rows = run::mute_syncs(client, &part, args.seed, &known, &mut |site, number| {
                 let what = format!("{what} without {site}");
                 out.progress(&what, number, part.workloads, &Tally::default());
             })?;

@@ -214,6 +214,18 @@ fn the_list_names_sims_promises_and_profiles() {
                          - a crash leaves a prefix; a batch is atomic
                            (engines/toy.rs: "A crash leaves a prefix of the calls; of a
                            batch all or nothing.")
+          toy-threads  a small store with flushers and a compactor; the host of the bugs of threads
+                         - sync and checkpoint survive power loss, with all before them
+                           (engines/toy_threads.rs: "survives power loss, with all
+                           before it")
+                         - what was closed survives the process
+                           (engines/toy_threads.rs: "survives the process, with all
+                           before it")
+                         - what open shows survives power loss
+                           (engines/toy_threads.rs: "what it shows survives power loss")
+                         - a crash leaves a prefix; a batch is atomic
+                           (engines/toy_threads.rs: "A crash leaves a prefix of the
+                           calls; of a batch all or nothing.")
 
         Canary: a sim with a bug, which each run must find
           no-dir-sync-after-rename
@@ -255,9 +267,9 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
         --json nosuch/x toy
@@ -265,7 +277,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -343,7 +355,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
             wrong seed

@@ -101,7 +101,8 @@ pub enum Frame {
 /// Counts of one exploration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Crash points visited: positions at which the disk or a promise had changed.
+    /// Crash points: positions at which the disk or a promise had changed. Those that the budget
+    /// passed over count too.
     pub points: u64,
     /// Crash points at which every crash state within the profile's bound was visited.
     pub exhaustive_points: u64,

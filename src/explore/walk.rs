@@ -39,6 +39,9 @@ const PARTIAL_WRITES: usize = 8;
 /// Nanoseconds in which a model's deadlines are taken not to pass: what calls take. Sleeps are
 /// longer.
 const INSTANT: u64 = 10_000_000;
+/// Points with few crash states have all of them visited, whatever that costs, until a walk has
+/// spent so many times what it may have spent up to there; then points are passed over.
+const OVERDRAFT: u64 = 3;
 /// How many crash points are passed between two progress frames.
 const PROGRESS_EVERY: u64 = 64;
 
@@ -243,6 +246,10 @@ impl<S: Sim> Walk<'_, S> {
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
         }
+        let spent = explorer.tally.recoveries - self.spent_before;
+        if spent > OVERDRAFT * self.may_be_spent().max(1) {
+            return Ok(());
+        }
         self.process(explorer, point, Left::All, None)?;
         let flight = point.flight;
         let limit = explorer.request.budget.exhaustive;
@@ -258,9 +265,13 @@ impl<S: Sim> Walk<'_, S> {
         Ok(())
     }
 
+    /// What was not spent at earlier points may be spent here.
+    fn may_be_spent(&self) -> u64 {
+        self.allowance * self.passed / self.points.max(1)
+    }
+
     fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
-        // What was not spent at earlier points may be spent here.
-        let may = self.allowance * self.passed / self.points.max(1);
+        let may = self.may_be_spent();
         let mut tries = 0;
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
