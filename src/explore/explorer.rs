@@ -11,8 +11,7 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::oracle::CrashKind;
-use crate::oracle::model::Model;
+use crate::oracle::{CrashKind, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
@@ -218,16 +217,15 @@ impl<'r, S: Sim> Explorer<'r, S> {
 
     /// Every item that any step of the case may set, and one that none does.
     fn all_items(&self) -> Result<BTreeSet<Vec<u8>>, Stop> {
-        let mut items = BTreeSet::from([NEVER_WRITTEN.to_vec()]);
-        let mut model = S::Model::default();
+        let mut ops = Vec::new();
         for life in self.case.lives.iter().chain([&self.afterlife]) {
-            for step in self.steps(life)? {
-                if let Step::Op(op) = step {
-                    model.apply(&op, Time::START);
-                    items.extend(model.state(Time::START).iter().map(|(item, _)| item.to_vec()));
-                }
-            }
+            ops.extend(self.steps(life)?.into_iter().filter_map(|step| match step {
+                Step::Op(op) => Some(op),
+                Step::Reopen | Step::Sleep(_) => None,
+            }));
         }
+        let mut items = items_set_by::<S::Model>(ops);
+        items.insert(NEVER_WRITTEN.to_vec());
         Ok(items)
     }
 
