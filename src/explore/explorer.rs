@@ -173,10 +173,10 @@ fn now() -> Instant {
 }
 
 impl<'r, S: Sim> Explorer<'r, S> {
-    fn new(request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
+    fn new(mut request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
-        let (case, lines) =
-            Case::parse_with_lines(&request.case).map_err(|error| refuse(&error))?;
+        let (case, lines) = Case::parse_with_lines(&std::mem::take(&mut request.case))
+            .map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
         let afterlife = Case::parse(&format!(
@@ -402,21 +402,23 @@ impl<'r, S: Sim> Explorer<'r, S> {
     }
 
     fn explore(&mut self) -> Result<(), Stop> {
-        let recorded = self.record(self.request.stacks)?;
-        self.tally.run = recorded.outcome.digest;
-        self.note(Digest(0), recorded.outcome.digest);
+        let Recovered { outcome, log } = self.record(self.request.stacks)?;
+        self.tally.run = outcome.digest;
+        self.note(Digest(0), outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
         judge.begin(Rc::new(self.steps(&life)?));
-        if let Err(violation) = judge.clone().outcome(&recorded.outcome, Time::START) {
-            let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
+        if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
+            let failure = super::failure::without_crash(self, &violation, &outcome);
             return self.violated(failure);
         }
-        let turns = recorded.outcome.turns.clone();
+        let turns = outcome.turns.clone();
+        // Each fork copies the page tables of what is still held.
+        drop(outcome);
         let line = Line { lives: Vec::new(), life, depth: 0, turns };
         let pending = Pending::new(Tree::new(), &self.profile);
         let allowance = self.request.budget.recoveries;
-        walk::walk(self, &line, &recorded.log, pending, judge, allowance)
+        walk::walk(self, &line, &log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {
