@@ -28,7 +28,10 @@ pub(crate) fn report(failure: &Failure, commands: &Commands) -> String {
     let mut text = String::new();
     let sim = case.as_ref().map_or("", |case| case.sim.as_str());
     let profile = case.as_ref().map_or("", |case| case.profile.as_str());
-    line(&mut text, format!("        FAIL {sim} on {profile}: {}", failure.headline));
+    let title = format!("{sim} on {profile}: {}", failure.headline);
+    for part in wrapped("        FAIL ", "             ", &title) {
+        line(&mut text, part);
+    }
     line(&mut text, String::new());
     facts(&mut text, failure, case.as_ref());
     items(&mut text, &failure.items);
