@@ -167,17 +167,22 @@ impl Out {
 }
 
 /// The columns of a page.
-const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 
 /// Text in lines of a page's width where its words allow it; the first begins with `first`, the
 /// others with `rest`.
 pub(crate) fn wrapped(first: &str, rest: &str, text: &str) -> Vec<String> {
+    wrapped_within(COLUMNS, first, rest, text)
+}
+
+/// The same, with so many columns.
+pub(crate) fn wrapped_within(columns: usize, first: &str, rest: &str, text: &str) -> Vec<String> {
     let length = |text: &str| text.chars().count();
     let mut lines = vec![first.to_owned()];
     let mut fresh = true;
     for word in text.split(' ') {
         let line = lines.last_mut().map_or(0, |line| length(line));
-        if !fresh && line + 1 + length(word) > COLUMNS {
+        if !fresh && line + 1 + length(word) > columns {
             lines.push(rest.to_owned());
             fresh = true;
         }

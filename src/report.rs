@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::case::Case;
 use crate::explore::protocol::{Failure, ItemRow, PieceRow};
-use crate::out::wrapped;
+use crate::out::{COLUMNS, wrapped, wrapped_within};
 
 /// How a failure can be seen again.
 pub(crate) struct Commands {
@@ -15,6 +15,8 @@ pub(crate) struct Commands {
     pub(crate) keep: Option<String>,
 }
 
+/// What goes on a line below its fact.
+const REST: &str = "           ";
 /// The most rows of a table that a report shows.
 const ROWS: usize = 12;
 /// The most steps that a report shows before the crash.
@@ -26,7 +28,10 @@ pub(crate) fn report(failure: &Failure, commands: &Commands) -> String {
     let mut text = String::new();
     let sim = case.as_ref().map_or("", |case| case.sim.as_str());
     let profile = case.as_ref().map_or("", |case| case.profile.as_str());
-    line(&mut text, format!("        FAIL {sim} on {profile}: {}", failure.headline));
+    let title = format!("{sim} on {profile}: {}", failure.headline);
+    for part in wrapped("        FAIL ", "             ", &title) {
+        line(&mut text, part);
+    }
     line(&mut text, String::new());
     facts(&mut text, failure, case.as_ref());
     items(&mut text, &failure.items);
@@ -34,11 +39,20 @@ pub(crate) fn report(failure: &Failure, commands: &Commands) -> String {
         steps(&mut text, case);
     }
     pieces(&mut text, &failure.pieces);
-    line(&mut text, format!("  Replay   {}", commands.replay));
+    command(&mut text, "  Replay   ", &commands.replay);
     if let Some(keep) = &commands.keep {
-        line(&mut text, format!("  Keep     {keep}"));
+        command(&mut text, "  Keep     ", keep);
     }
     text
+}
+
+/// A command that a shell takes as it stands, in several lines if it is long.
+fn command(text: &mut String, heading: &str, command: &str) {
+    let lines = wrapped_within(COLUMNS - " \\".len(), heading, REST, command);
+    for (index, part) in lines.iter().enumerate() {
+        let end = if index + 1 < lines.len() { " \\" } else { "" };
+        line(text, format!("{part}{end}"));
+    }
 }
 
 fn line(text: &mut String, line: String) {
@@ -56,7 +70,8 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
     if failure.point.is_empty() {
         line(text, "  crash    none: it happens without one".to_owned());
     } else {
-        line(text, format!("  crash    {}", failure.point));
+        let parts = wrapped("  crash    ", REST, &failure.point);
+        parts.into_iter().for_each(|part| line(text, part));
         let [pending, kept, torn] = failure.counts;
         let lost = pending.saturating_sub(kept + torn);
         line(
@@ -67,7 +82,8 @@ fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
     line(text, format!("  class    {}  ({})", failure.class, failure.signature));
     line(text, format!("  digest   {}", failure.digest));
     if !failure.verdict.is_empty() {
-        line(text, format!("  verdict  {}", failure.verdict));
+        let parts = wrapped("  verdict  ", REST, &failure.verdict);
+        parts.into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());
     for part in failure.message.lines() {

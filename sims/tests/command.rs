@@ -485,6 +485,24 @@ fn a_case_with_a_violation_is_exit_1_whether_it_was_expected_or_not() {
 }
 
 #[test]
+fn a_report_names_the_source_line_that_wrote_what_was_lost_and_fits_a_page() {
+    let desk = Desk::new();
+    let ran = desk.run(&["replay", "no-dir-sync-after-rename", "1"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{}", ran.out);
+    let pieces = ran.out.lines().skip_while(|line| *line != "  The pieces that decided it:");
+    let pieces: Vec<&str> = pieces.skip(1).take_while(|line| !line.is_empty()).collect();
+    assert!(!pieces.is_empty(), "{}", ran.out);
+    for piece in pieces {
+        let site = piece.rsplit(' ').next().unwrap_or_default();
+        let (file, line) = site.split_once(".rs:").expect(piece);
+        assert!(file.contains("engines/toy") && line.parse::<u32>().is_ok(), "{piece}");
+    }
+    let wide = |line: &&str| line.chars().count() > 80 && !line.contains(" crash ");
+    let report = ran.out.split("  Keep ").next().unwrap_or_default();
+    assert_eq!(report.lines().find(wide), None, "{report}");
+}
+
+#[test]
 fn a_violation_before_the_last_crash_is_a_violation_and_no_wrong_case() {
     let desk = Desk::new();
     let more = "put c 3\ncrash power step=9 effect=9 keep=nothing\n";

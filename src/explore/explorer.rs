@@ -11,8 +11,7 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::oracle::CrashKind;
-use crate::oracle::model::Model;
+use crate::oracle::{CrashKind, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
@@ -174,10 +173,10 @@ fn now() -> Instant {
 }
 
 impl<'r, S: Sim> Explorer<'r, S> {
-    fn new(request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
+    fn new(mut request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
-        let (case, lines) =
-            Case::parse_with_lines(&request.case).map_err(|error| refuse(&error))?;
+        let (case, lines) = Case::parse_with_lines(&std::mem::take(&mut request.case))
+            .map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
         let afterlife = Case::parse(&format!(
@@ -218,16 +217,15 @@ impl<'r, S: Sim> Explorer<'r, S> {
 
     /// Every item that any step of the case may set, and one that none does.
     fn all_items(&self) -> Result<BTreeSet<Vec<u8>>, Stop> {
-        let mut items = BTreeSet::from([NEVER_WRITTEN.to_vec()]);
-        let mut model = S::Model::default();
+        let mut ops = Vec::new();
         for life in self.case.lives.iter().chain([&self.afterlife]) {
-            for step in self.steps(life)? {
-                if let Step::Op(op) = step {
-                    model.apply(&op, Time::START);
-                    items.extend(model.state(Time::START).iter().map(|(item, _)| item.to_vec()));
-                }
-            }
+            ops.extend(self.steps(life)?.into_iter().filter_map(|step| match step {
+                Step::Op(op) => Some(op),
+                Step::Reopen | Step::Sleep(_) => None,
+            }));
         }
+        let mut items = items_set_by::<S::Model>(ops);
+        items.insert(NEVER_WRITTEN.to_vec());
         Ok(items)
     }
 
@@ -404,21 +402,23 @@ impl<'r, S: Sim> Explorer<'r, S> {
     }
 
     fn explore(&mut self) -> Result<(), Stop> {
-        let recorded = self.record(self.request.stacks)?;
-        self.tally.run = recorded.outcome.digest;
-        self.note(Digest(0), recorded.outcome.digest);
+        let Recovered { outcome, log } = self.record(self.request.stacks)?;
+        self.tally.run = outcome.digest;
+        self.note(Digest(0), outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
         judge.begin(Rc::new(self.steps(&life)?));
-        if let Err(violation) = judge.clone().outcome(&recorded.outcome, Time::START) {
-            let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
+        if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
+            let failure = super::failure::without_crash(self, &violation, &outcome);
             return self.violated(failure);
         }
-        let turns = recorded.outcome.turns.clone();
+        let turns = outcome.turns.clone();
+        // Each fork copies the page tables of what is still held.
+        drop(outcome);
         let line = Line { lives: Vec::new(), life, depth: 0, turns };
         let pending = Pending::new(Tree::new(), &self.profile);
         let allowance = self.request.budget.recoveries;
-        walk::walk(self, &line, &recorded.log, pending, judge, allowance)
+        walk::walk(self, &line, &log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {

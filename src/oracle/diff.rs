@@ -1,5 +1,6 @@
 //! How two states differ, and the effect of one op as a list of changes.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -89,6 +90,19 @@ impl<M: Model> Replica<M> {
         }
         changes
     }
+}
+
+/// Every item that is shown behind any of these ops. Costs what the ops change, where the model
+/// says what they are about.
+pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BTreeSet<Vec<u8>> {
+    let mut replica = Replica::new(M::default(), Time::START);
+    let mut items: BTreeSet<Vec<u8>> =
+        replica.shown().iter().map(|(item, _)| item.to_vec()).collect();
+    for op in ops {
+        let set = replica.apply(&op, Time::START).into_iter().filter(|change| change.new.is_some());
+        items.extend(set.map(|change| change.item.to_vec()));
+    }
+    items
 }
 
 /// The changes if these items are all that changed, which the digests tell.

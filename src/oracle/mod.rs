@@ -54,6 +54,7 @@ mod settle;
 mod violation;
 
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
+pub(crate) use diff::items_set_by;
 pub use line::Line;
 pub use model::Model;
 pub use observed::{Crash, Found, Observed, Passed, ReadBack};

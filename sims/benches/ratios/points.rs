@@ -1,7 +1,8 @@
 //! The harness's own time for a crash point, as runs grow: it must stay the same.
 
-use crashpoint::explore::protocol::Budget;
+use crashpoint::explore::protocol::{Budget, Tally};
 use crashpoint::oracle::Promises;
+use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::sim::{OpOf, Sim, Step};
 use crashpoint::{measure, sim};
@@ -14,8 +15,8 @@ use crate::median;
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const ROUNDS: usize = 2;
 
-/// The append log with as many ops as are asked for, on few keys with short values: what it holds
-/// is the same size after 100 ops and after 10,000.
+/// The append log with as many ops as are asked for, on few keys with short values, and compacted
+/// now and then: its files are of the same size after 100 ops and after 10,000.
 struct Steady;
 
 impl Sim for Steady {
@@ -34,8 +35,8 @@ impl Sim for Steady {
         let put = (0..4u8, any::<u16>()).prop_map(|(key, value)| {
             LogOp::Put(format!("k{key}"), value.to_string().into_bytes(), Vec::new())
         });
-        let op = prop_oneof![6 => put, 3 => (1..9999u64).prop_map(LogOp::Checkpoint),
-            1 => Just(LogOp::Sync)];
+        let op = prop_oneof![60 => put, 28 => (1..9999u64).prop_map(LogOp::Checkpoint),
+            10 => Just(LogOp::Sync), 2 => Just(LogOp::Compact)];
         vec(op.prop_map(Step::Op), steps).boxed()
     }
 }
@@ -45,28 +46,47 @@ pub(crate) fn table() {
     // The seed of a workload that has no fault: it would be compared with others that have one.
     let seed = (1..).map(Seed).find(|seed| (entry.faults)(*seed, 100).is_empty());
     let seed = seed.expect("every other has none");
-    println!("harness time for a crash point, outside of children that run the engine");
-    for size in SIZES {
-        let budget = Budget {
-            recoveries: 2 * size as u64,
-            exhaustive: 8,
-            nested: 0,
-            stop: true,
-            recheck: 0,
-            verdict: 0,
+    println!(
+        "time for a crash point as runs grow, outside of the children that run the engine, and"
+    );
+    println!("in all; ratios to the shortest run of the same round");
+    let rounds: Vec<Vec<Tally>> =
+        (0..ROUNDS).map(|_| SIZES.iter().map(|&size| one(&entry, seed, size)).collect()).collect();
+    for (at, size) in SIZES.iter().enumerate() {
+        let column = |figure: &dyn Fn(&[Tally]) -> f64| {
+            median(rounds.iter().map(|round| figure(round)).collect())
         };
-        let tallies: Vec<_> =
-            (0..ROUNDS).map(|_| measure(&entry, "posix", seed, size, budget)).collect();
-        let points =
-            median(tallies.iter().map(|t| t.harness_seconds * 1e6 / t.points as f64).collect());
-        let states =
-            median(tallies.iter().map(|t| t.harness_seconds * 1e6 / t.recoveries as f64).collect());
-        let tally = tallies[0];
+        let outside = column(&|round| outside(&round[at]));
+        let all = column(&|round| in_all(&round[at]));
+        let outside_grew = column(&|round| self::outside(&round[at]) / self::outside(&round[0]));
+        let all_grew = column(&|round| in_all(&round[at]) / in_all(&round[0]));
+        let Tally { points, recoveries, .. } = rounds[0][at];
         println!(
-            "  {size:>6} ops {:>7} points {:>7} recoveries   {points:6.1} us a point   \
-             {states:6.1} us a recovery   {:4.1} s in all",
-            tally.points, tally.recoveries, tally.seconds
+            "  {size:>6} ops {points:>7} points {recoveries:>7} recoveries   outside \
+             {outside:6.1} us, ratio {outside_grew:4.2}   in all {all:7.1} us, ratio {all_grew:4.2}"
         );
     }
     println!();
+}
+
+fn one(entry: &Entry, seed: Seed, size: usize) -> Tally {
+    let budget = Budget {
+        recoveries: size as u64,
+        exhaustive: 8,
+        nested: 0,
+        stop: true,
+        recheck: 0,
+        verdict: 0,
+    };
+    measure(entry, "posix", seed, size, budget)
+}
+
+/// Microseconds for a crash point, outside of the children that run the engine.
+fn outside(tally: &Tally) -> f64 {
+    tally.harness_seconds * 1e6 / tally.points as f64
+}
+
+/// Microseconds for a crash point.
+fn in_all(tally: &Tally) -> f64 {
+    tally.seconds * 1e6 / tally.points as f64
 }
