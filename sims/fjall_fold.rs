@@ -254,7 +254,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
     const ABOUT: &'static str = M::ABOUT;
     /// The engine opens in milliseconds, where others take a tenth of one.
     const WORKLOADS: u64 = 30;
-    const RECOVERIES: u64 = 40;
+    const RECOVERIES: u64 = 60;
     const CPU: Duration = Duration::from_secs(if M::ROTATES { 60 } else { 10 });
 
     fn promises() -> Promises<FoldModel> {

@@ -44,7 +44,7 @@ pub trait Sim: 'static {
     const WORKLOADS: u64 = 50;
 
     /// How many recoveries `crashpoint run` spends on a workload.
-    const RECOVERIES: u64 = 300;
+    const RECOVERIES: u64 = 600;
 
     /// Whether threads may outlive a close of the store, as those of a pool in a `static` do.
     /// Otherwise one that does is a violation, and never runs again.

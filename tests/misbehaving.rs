@@ -275,6 +275,7 @@ fn a_store_that_fails_is_open_failed() {
     let recovery = says(crashpoint::check_store::<Snapshot<Fails, true>>).expect("in recovery");
     expect![[r#"
         FAIL fails on posix: cannot be opened after a crash while it was created
+        open:open, at 1.000002 s
         class    create-interrupted  (create-interrupted:open-failed)
         no such luck
     "#]]
@@ -289,6 +290,7 @@ fn a_panic_is_named_with_its_place() {
         in step 1: panicked at tests/misbehaving.rs:N: unexpected
 
         FAIL panics on posix: panicked
+        open:open, at 1.000002 s
         class    panicked  (panicked:open@tests/misbehaving.rs:N)
         while opening: panicked at tests/misbehaving.rs:N: unexpected
     "#]]);
@@ -299,6 +301,7 @@ fn a_panic_is_named_with_its_place() {
         second line
 
         FAIL panics-twice on posix: panicked
+        open:open, at 1.000002 s
         class    panicked  (panicked:open@tests/misbehaving.rs:N)
         while opening: panicked at tests/misbehaving.rs:N: first line
         second line
@@ -314,16 +317,19 @@ fn an_abort_is_named_with_its_last_words() {
         at tests/misbehaving.rs:N
 
         FAIL aborts on posix: ended the process
+        open:open, at 1.000002 s
         class    aborted  (aborted:open@tests/misbehaving.rs:N)
         while opening: aborted by SIGABRT
         at tests/misbehaving.rs:N
     "#]]);
     check_act::<Exits>(&expect![[r#"
         FAIL exits on posix: ended the process
+        0.000000 s
         class    aborted  (aborted:step)
         in step 1: ended the process with exit code 0
 
         FAIL exits on posix: ended the process
+        open:open, at 1.000002 s
         class    aborted  (aborted:open)
         while opening: ended the process with exit code 0
     "#]]);
@@ -344,6 +350,7 @@ fn a_full_stack_is_told_from_other_aborts() {
         at tests/misbehaving.rs:N
 
         FAIL overflows on posix: ended the process
+        open:open, at 1.000002 s
         class    aborted  (aborted:open)
         while opening: overflowed its stack
         at tests/misbehaving.rs:N
@@ -364,6 +371,7 @@ fn an_endless_loop_is_hung() {
         in step 2: used up its CPU time without an end
 
         FAIL spins on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
     "#]]
@@ -378,6 +386,7 @@ fn an_endless_sleep_in_virtual_time_is_hung() {
         in step 3: does not end within 86400s of virtual time
 
         FAIL sleeps-long on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
     "#]]);
@@ -387,6 +396,7 @@ fn an_endless_sleep_in_virtual_time_is_hung() {
         in step 3: does not end within 86400s of virtual time
 
         FAIL sleeps-often on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
     "#]]);
@@ -400,6 +410,7 @@ fn an_endless_loop_of_calls_is_hung() {
         in step 1: does not end within 1000000 calls
 
         FAIL calls-often on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 1000000 calls
     "#]]);
@@ -418,10 +429,12 @@ fn a_wait_for_somebody_outside_is_not_simulated() {
 fn a_lock_taken_twice_is_a_deadlock() {
     check_act::<Deadlocks>(&expect![[r#"
         FAIL deadlocks on posix: does not come to an end
+        0.000000 s
         class    hung  (hung:step)
         in step 1: is in a deadlock: thread 1 waits for a futex
 
         FAIL deadlocks on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a futex
     "#]]);
@@ -435,6 +448,7 @@ fn a_file_lock_that_nobody_gives_up_is_a_deadlock() {
         in step 1: is in a deadlock: thread 1 waits for a lock on a file
 
         FAIL locks on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a lock on a file
     "#]]);
@@ -448,6 +462,7 @@ fn a_thread_that_outlives_its_store_is_leaked() {
         3 threads of the engine did not end with its close
 
         FAIL leaves-a-thread on posix: left threads or descriptors behind
+        open:open, at 1.000002 s
         class    leaked  (leaked)
         1 thread of the engine did not end with its close
     "#]]);
@@ -462,6 +477,7 @@ fn a_thread_that_spins_without_a_call_is_hung() {
         at tests/misbehaving.rs:N
 
         FAIL spins-beside on posix: does not come to an end
+        open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
         at tests/misbehaving.rs:N
@@ -472,11 +488,13 @@ fn a_thread_that_spins_without_a_call_is_hung() {
 fn refused_memory_is_told_from_other_aborts() {
     check_act::<Eats>(&expect![[r#"
         FAIL eats on posix: asked for too much memory
+        0.000000 s
         class    out-of-memory  (out-of-memory:step)
         in step 1: ran out of memory; its last words: memory allocation of 67108864
         bytes failed
 
         FAIL eats on posix: asked for too much memory
+        open:open, at 1.000002 s
         class    out-of-memory  (out-of-memory:open)
         while opening: ran out of memory; its last words: memory allocation of
         67108864 bytes failed
@@ -530,6 +548,7 @@ fn a_scan_that_lists_a_key_twice_is_read_failed() {
         the scan lists k0 twice
 
         FAIL scans-twice on posix: cannot be read after a crash
+        rename:items.new, at 1.000029 s
         class    read-failed  (read-failed)
         the scan lists k2 twice
     "#]]);
@@ -618,6 +637,7 @@ fn a_lookup_that_contradicts_the_scan_is_inconsistent() {
     let said = says(crashpoint::check::<BlindSim>).expect("it disagrees");
     expect![[r#"
         FAIL blind on posix: contradicts itself
+        rename:items.new, at 1.000029 s
         class    inconsistent  (inconsistent)
         get k3 is absent, the scan has 7751-"v"*7559
     "#]]

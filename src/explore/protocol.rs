@@ -101,8 +101,7 @@ pub enum Frame {
 /// Counts of one exploration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Crash points: positions at which the disk or a promise had changed. Those that the budget
-    /// passed over count too.
+    /// Crash points visited: positions at which the disk or a promise had changed.
     pub points: u64,
     /// Crash points at which every crash state within the profile's bound was visited.
     pub exhaustive_points: u64,

@@ -39,9 +39,6 @@ const PARTIAL_WRITES: usize = 8;
 /// Nanoseconds in which a model's deadlines are taken not to pass: what calls take. Sleeps are
 /// longer.
 const INSTANT: u64 = 10_000_000;
-/// Points with few crash states have all of them visited, whatever that costs, until a walk has
-/// spent so many times what it may have spent up to there; then points are passed over.
-const OVERDRAFT: u64 = 3;
 /// How many crash points are passed between two progress frames.
 const PROGRESS_EVERY: u64 = 64;
 
@@ -245,10 +242,6 @@ impl<S: Sim> Walk<'_, S> {
         explorer.tally.points += 1;
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
-        }
-        let spent = explorer.tally.recoveries - self.spent_before;
-        if spent > OVERDRAFT * self.may_be_spent().max(1) {
-            return Ok(());
         }
         self.process(explorer, point, Left::All, None)?;
         let flight = point.flight;

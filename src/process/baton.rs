@@ -298,9 +298,8 @@ unsafe extern "C-unwind" fn begin(birth: *mut c_void) -> *mut c_void {
     // SAFETY: the key was made before the first thread; the value is a count, never followed.
     unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
     // Its stack overflow is told from a fault by this; it is the thread's until the end.
-    match AltStack::new() {
-        Ok(stack) => stack.keep(),
-        Err(_) => {}
+    if let Ok(stack) = AltStack::new() {
+        stack.keep();
     }
     dispatch::arm();
     seam::become_engine();

@@ -547,7 +547,8 @@ mod tests {
     /// Runs three threads that always stay ready, and returns who had the turns.
     fn turns(plan: Plan) -> (Vec<Id>, Vec<Turn>) {
         let mut schedule = Schedule::new(plan);
-        (schedule.start(), schedule.start());
+        schedule.start();
+        schedule.start();
         let (mut order, mut turns) = (Vec::new(), Vec::new());
         for step in 0..300 {
             if let Next::Thread(id) = schedule.next(Time(step), step % 7 == 0) {
