@@ -155,7 +155,8 @@ fn the_list_names_sims_promises_and_profiles() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     expect![[r#"
         Sims
-          append-log   append-only snapshot log (PGSS v2), cursor checkpoints, compaction
+          append-log   append-only snapshot log (PGSS v2), cursor checkpoints,
+                       compaction
                          - a checkpoint or flush survives the process, with all before
                            it
                            (engines/append_log.rs: "survives the process, with all
@@ -200,7 +201,8 @@ fn the_list_names_sims_promises_and_profiles() {
                            promised
                            (fjall 3.1.13, Error::Poisoned: "At this point, it's best to
                            let the application crash and try to recover.")
-          toy          a small store with log, snapshots and a pointer; the host of the planted bugs
+          toy          a small store with log, snapshots and a pointer; the host of the
+                       planted bugs
                          - put, delete and add survive the process, with all before them
                            (engines/toy.rs: "survives the process, with all before it")
                          - batch, sync and checkpoint survive power loss, with all
