@@ -234,8 +234,8 @@ pub(crate) fn replay(
 }
 
 /// Replays a failure once with the stacks of its calls, to name the source line that wrote each of
-/// its lost and torn pieces: recording them in every run would cost more than the runs. Returns what
-/// the user should know if the case does not come out as it was found.
+/// its lost and torn pieces: recording them in every run would cost more than the runs. Returns
+/// what the user should know if the case does not come out as it was found.
 ///
 /// # Errors
 /// See [`Problem`]; a case that cannot be replayed is no problem but something to know.

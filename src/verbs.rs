@@ -424,7 +424,8 @@ pub(crate) fn replay_seed(
 pub(crate) fn list(registry: &Registry, out: &mut Out) {
     out.line("Sims");
     for entry in &registry.sims {
-        out.line(&format!("  {:<12} {}", entry.name, entry.about));
+        let (first, rest) = (format!("  {:<12} ", entry.name), " ".repeat(15));
+        wrapped(&first, &rest, entry.about).iter().for_each(|line| out.line(line));
         for (promise, source) in (entry.promises)() {
             let rest = " ".repeat(19);
             let first = format!("{}- ", &rest[2..]);

@@ -51,7 +51,7 @@
 //! **No byte of a file is ever written twice.** A log that needs any repair, or has to be cut, is
 //! replaced: written aside, synced, renamed over, its directory synced. So is, before it is relied
 //! on, a log that an earlier process wrote: that one may have had a failed sync, after which the
-//! kernel shows what the disk does not have. After a failed sync, or when it is not known which file
+//! kernel shows what the disk does not have. After a failed sync, or when it is unknown which file
 //! has a name, the store is poisoned: every call that changes something is refused until the store
 //! is opened again.
 //!

@@ -126,8 +126,8 @@
 //! # Not modelled yet
 //!
 //! Blocks of garbage behind a new size (ext4 with `data=writeback` and `dioread_lock`); blocks of
-//! other sizes than 4096 bytes; journal commits by their timer (a crash may come before or after any
-//! of them, so the time matters to no state, but to how likely it is); a rename that replaces a file
+//! other sizes than 4096 bytes; journal commits by their timer (a crash may come before or after
+//! any of them, so the time matters to no state, but to how likely it is); a rename over a file
 //! leaving neither of the two at the new name; a page that is evicted after a failed sync, which
 //! makes the old data visible without a crash; tears of more than one block; the device as a cache
 //! of its own (`O_DIRECT`); extended attributes; bit rot.

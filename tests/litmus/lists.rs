@@ -220,7 +220,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
             }
         }
     };
-    // What the older ext4 could not leave, today's leaves in one case: zeros over a whole new block.
+    // What the older ext4 could not leave, today's leaves in one case: zeros over a whole block.
     let zeros = |list: &'static [Outcome]| match profile.name {
         "ext4" => &list[1..],
         _ => list,

@@ -1,7 +1,7 @@
 //! What the harness costs, as ratios to the same work done by hand on tmpfs with real system
 //! calls, in one run: figures that mean something on any machine.
 //!
-//! `cargo bench -p sims`; with names behind it (`recovery`, `doors`, `points`, `memory`) only these.
+//! `cargo bench -p sims`; with names behind it (`recovery`, `doors`, ...) only these.
 #![expect(clippy::print_stdout, reason = "it prints its table")]
 
 mod by_hand;
