@@ -13,7 +13,8 @@ use super::kernel::next;
 const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
 const PR_SYS_DISPATCH_ON: c_int = 1;
 
-/// What the kernel reads at each call from elsewhere, `SYSCALL_DISPATCH_FILTER_BLOCK`: hand it over.
+/// What the kernel reads at each call from elsewhere: `SYSCALL_DISPATCH_FILTER_BLOCK`, hand it
+/// over.
 static SELECTOR: u8 = 1;
 
 /// Where the C library's code is, and how long: calls from there pass.

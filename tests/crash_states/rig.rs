@@ -121,11 +121,6 @@ impl Rig {
                 let (ino, mode) = (self.find(path), number(mode) as u32);
                 self.effect(&Effect::Mode { ino, mode });
             }
-            ["sync"] => self.effect(&Effect::Sync(Sync::All)),
-            ["sync-fails"] => self.effect(&Effect::SyncFailed(Sync::All)),
-            ["fsync", path] => self.effect(&Effect::Sync(Sync::Inode(self.find(path)))),
-            ["fdatasync", path] => self.effect(&Effect::Sync(Sync::Data(self.find(path)))),
-            ["fsync-fails", path] => self.effect(&Effect::SyncFailed(Sync::Inode(self.find(path)))),
             [how @ ("write-dsync" | "write-sync"), path, offset, length, fill] => {
                 let (offset, length) = (number(offset), number(length));
                 self.write(path, offset, length, fill);
@@ -144,6 +139,17 @@ impl Rig {
                 self.fingerprints.clear();
                 self.look();
             }
+            _ => self.sync(words),
+        }
+    }
+
+    fn sync(&mut self, words: &[&str]) {
+        match *words {
+            ["sync"] => self.effect(&Effect::Sync(Sync::All)),
+            ["sync-fails"] => self.effect(&Effect::SyncFailed(Sync::All)),
+            ["fsync", path] => self.effect(&Effect::Sync(Sync::Inode(self.find(path)))),
+            ["fdatasync", path] => self.effect(&Effect::Sync(Sync::Data(self.find(path)))),
+            ["fsync-fails", path] => self.effect(&Effect::SyncFailed(Sync::Inode(self.find(path)))),
             _ => panic!("no such op: {words:?}"),
         }
     }

@@ -49,7 +49,8 @@ impl Header {
             return Err(AofError::Format(format!("log format {format}, not {FORMAT}")));
         }
         let (text, crc) = text.rsplit_once(' ').ok_or_else(|| wrong("no checksum"))?;
-        if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(text.as_bytes())) {
+        // As it is written, to the letter: the records' own checksums begin with the line's bytes.
+        if crc != format!("{:08x}", crc32fast::hash(text.as_bytes())) {
             return Err(wrong("its checksum does not match"));
         }
         let field = |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name));
@@ -299,7 +300,8 @@ fn annotated(
     let text = std::str::from_utf8(text).map_err(|_| malformed())?;
     let mut words = text.split(' ');
     let (kind, what, crc) = (words.next(), words.next(), words.next());
-    let crc = crc.filter(|crc| crc.len() == 8 && words.next().is_none());
+    let written = |crc: &&str| crc.len() == 8 && !crc.bytes().any(|b| b.is_ascii_uppercase());
+    let crc = crc.filter(written).filter(|_| words.next().is_none());
     let crc = crc.and_then(|crc| u32::from_str_radix(crc, 16).ok()).ok_or_else(malformed)?;
     let what = what.ok_or_else(malformed)?;
     match kind {

@@ -8,8 +8,8 @@ use super::files;
 use super::{Items, Shared, State, ThreadBug};
 use crate::engines::toy::Op;
 
-/// The log is compacted when it is longer than this, in bytes: a few batches.
-const LOG_MAX: u64 = 96;
+/// The log is compacted when it is longer than this, in bytes: some ten batches.
+const LOG_MAX: u64 = 256;
 
 /// Asks for a compaction; who waits for it is told when it is done.
 pub(super) type Request = Option<Sender<()>>;
