@@ -151,7 +151,7 @@ fn reach<S: Sim>(
     }
     let now = failure::within(calls, &found);
     // What came next may have been of a step that the case leaves out.
-    let last = found.flight.is_none() && found.step as usize >= life.steps.len();
+    let last = found.flight.is_none() && now.is_none();
     if crash.within.is_some() && crash.within.as_deref() != now && !last {
         let then = crash.within.as_deref().unwrap_or_default();
         let now = now.unwrap_or("the end");
