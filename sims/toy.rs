@@ -215,7 +215,16 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: vec![
+                (Harm::FailedWrite, Answer::Right),
+                (Harm::FailedSync, Answer::Right),
+                (Harm::FailedRead, Answer::Right),
+                (Harm::FailedOpen, Answer::Right),
+                (Harm::FailedChange, Answer::Right),
+                (Harm::Interrupted, Answer::Right),
+                (Harm::ReadOnly, Answer::Right),
+                (Harm::Slow, Answer::Right),
+            ],
             sources: vec![
                 source(
                     "put, delete and add survive the process, with all before them",

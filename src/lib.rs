@@ -60,7 +60,10 @@ mod verbs;
 #[doc(hidden)]
 pub use check::measure;
 #[cfg(simulated)]
-pub use check::{Finding, check, check_case, check_corpus, check_pair, check_store, find};
+pub use check::{
+    Failed, Finding, check, check_case, check_corpus, check_faults, check_pair, check_store,
+    fail_every_call, find,
+};
 #[cfg(not(simulated))]
 pub use elsewhere::{Acks, check, check_corpus, check_pair, check_store};
 #[cfg(simulated)]

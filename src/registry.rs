@@ -82,11 +82,11 @@ fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let step = draw(steps as u64 + 1) as u32;
     let nth = 1 + draw(3) as u32;
     let fault = match draw(3) {
-        0 => Fault { step, class: FaultClass::Sync, nth, error: FaultError::Io, after: 0 },
-        1 => Fault { step, class: FaultClass::Write, nth, error: FaultError::Io, after: 0 },
+        0 => Fault { step, ..Fault::new(FaultError::Io, FaultClass::Sync, nth) },
+        1 => Fault { step, ..Fault::new(FaultError::Io, FaultClass::Write, nth) },
         _ => {
             let after = draw(40);
-            Fault { step, class: FaultClass::Write, nth, error: FaultError::NoSpace, after }
+            Fault { step, after, ..Fault::new(FaultError::NoSpace, FaultClass::Write, nth) }
         }
     };
     vec![fault]

@@ -121,6 +121,14 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
     }
 }
 
+/// The request to fail every call of a workload of up to so many steps.
+pub(crate) fn faults_of(part: &Part, seed: Seed, size: usize) -> Request {
+    let request = request_of(part, seed, size);
+    let mut case = Case::new(part.entry.name, &part.profile, seed);
+    case.lives = vec![Life { steps: (part.entry.generate)(seed, size), ..Life::default() }];
+    Request { case: case.to_string(), task: Task::Faults, ..request }
+}
+
 /// What muting one sync call site did.
 #[derive(Clone, Debug)]
 pub(crate) struct Muted {

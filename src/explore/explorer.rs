@@ -26,6 +26,7 @@ use crate::time::Time;
 
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
+use super::every;
 use super::judge::Judge;
 use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
@@ -73,6 +74,7 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop>
         Task::Explore => explorer.explore(),
         Task::Replay { .. } => replay::replay(&mut explorer),
         Task::Sites => explorer.sites(),
+        Task::Faults => every::every(&mut explorer),
     };
     match done {
         Ok(()) | Err(Stop::Found) => Ok(explorer.finish()),
@@ -111,6 +113,8 @@ type RecoveryKey = (Digest, Vec<String>, Option<(Time, bool)>);
 pub(crate) struct After {
     pub(crate) kind: CrashKind,
     pub(crate) at: Time,
+    /// The life that the recovery begins; 1 is the first.
+    pub(crate) life: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
     /// What was acknowledged, outside of the steps' own promises, to survive it.
@@ -163,6 +167,8 @@ pub(crate) struct Explorer<'r, S: Sim> {
     started: Instant,
     in_children: Duration,
     in_debug: bool,
+    /// Walks visit only where a fault has just struck, and the end.
+    pub(crate) sparse: bool,
     /// Recoveries spent inside recoveries.
     nested: u64,
     sim: std::marker::PhantomData<S>,
@@ -210,6 +216,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             started: now(),
             in_children: Duration::ZERO,
             in_debug: false,
+            sparse: false,
             nested: 0,
             request,
             sim: std::marker::PhantomData,
@@ -243,6 +250,16 @@ impl<'r, S: Sim> Explorer<'r, S> {
         life.steps.iter().enumerate().map(read).collect()
     }
 
+    /// The faults of a life; 1 is the first.
+    pub(crate) fn faults_of(&self, life: u32) -> Vec<Fault> {
+        self.case.faults.iter().filter(|fault| fault.life == life).copied().collect()
+    }
+
+    /// Whether a fault of a life lasts to its end.
+    pub(crate) fn lasting(&self, life: u32) -> bool {
+        self.faults_of(life).iter().any(Fault::lasts)
+    }
+
     pub(crate) fn send(&mut self, frame: &Frame) {
         (self.sent)(frame);
     }
@@ -251,7 +268,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
     pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = self.items.clone();
-        let faults = self.case.faults.clone();
+        let faults = self.faults_of(1);
         let turns = self.case.lives[0].turns.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
         let script = Script {
@@ -283,6 +300,11 @@ impl<'r, S: Sim> Explorer<'r, S> {
         digest: Digest,
         after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
+        if !self.faults_of(after.life).is_empty() {
+            let life = self.afterlife.clone();
+            let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
+            return Ok(Rc::new(recovered.outcome));
+        }
         let timed = Some((after.at, after.kind == CrashKind::Power));
         let key = |timed| (digest, after.acked.clone(), timed);
         for key in [key(None), key(timed)] {
@@ -314,16 +336,17 @@ impl<'r, S: Sim> Explorer<'r, S> {
             CrashKind::Power => BOOTED,
         };
         let acked = &after.acked;
+        let faults = self.faults_of(after.life);
         let script = Script {
             recovery: true,
             steps: &steps,
             items: &items,
             acked,
-            retries: 0,
+            retries: if faults.is_empty() { 0 } else { RETRIES },
             threads_may_stay: S::THREADS_MAY_STAY,
         };
         let turns = life.turns.as_deref();
-        let child = Child { tree, start, uptime, faults: &[], stacks, turns, script };
+        let child = Child { tree, start, uptime, faults: &faults, stacks, turns, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -409,10 +432,19 @@ impl<'r, S: Sim> Explorer<'r, S> {
     fn explore(&mut self) -> Result<(), Stop> {
         let recorded = self.record(self.request.stacks)?;
         self.tally.run = recorded.outcome.digest;
+        self.explore_recorded(&recorded, self.request.budget.recoveries)
+    }
+
+    /// Judges a first life and places crashes in it.
+    pub(crate) fn explore_recorded(
+        &mut self,
+        recorded: &Recovered,
+        allowance: u64,
+    ) -> Result<(), Stop> {
         self.note(Digest(0), recorded.outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
-        judge.begin(Rc::new(self.steps(&life)?));
+        judge.begin(Rc::new(self.steps(&life)?), self.lasting(1));
         if let Err(violation) = judge.clone().outcome(&recorded.outcome, Time::START) {
             let failure = super::failure::without_crash(self, &violation, &recorded.outcome);
             return self.violated(failure);
@@ -420,7 +452,6 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let turns = recorded.outcome.turns.clone();
         let line = Line { lives: Vec::new(), life, depth: 0, turns };
         let pending = Pending::new(Tree::new(), &self.profile);
-        let allowance = self.request.budget.recoveries;
         walk::walk(self, &line, &recorded.log, pending, judge, allowance)
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Judge<S: Sim> {
     /// The phase that began and has not ended, and since when.
     phase: Option<(Phase, Time)>,
     step: u32,
+    /// What is injected in this life lasts to its end: while it does, the store need not work.
+    lasting: bool,
     /// An error was injected; what it caused may pass when the same is tried again.
     harmed: bool,
     excused: Option<Violation>,
@@ -80,6 +82,7 @@ impl<S: Sim> Judge<S> {
             created: false,
             phase: None,
             step: 0,
+            lasting: false,
             harmed: false,
             excused: None,
             inconsistent: None,
@@ -88,8 +91,9 @@ impl<S: Sim> Judge<S> {
         }
     }
 
-    /// A life with these steps begins.
-    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>) {
+    /// A life with these steps begins; `lasting` says that it has faults which do not pass.
+    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>, lasting: bool) {
+        self.lasting = lasting;
         self.before += self.steps.len() as u32;
         self.steps = steps;
         self.step = 0;
@@ -143,7 +147,7 @@ impl<S: Sim> Judge<S> {
         }
         self.ending(&outcome.ending, outcome.place.as_deref())?;
         match self.excused.take() {
-            Some(violation) if !outcome.finished() => Err(violation),
+            Some(violation) if !outcome.finished() && !self.lasting => Err(violation),
             _ => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod calls;
 pub mod chooser;
+mod every;
 pub mod explorer;
 mod failure;
 mod fates;

@@ -172,7 +172,9 @@ impl<S: Sim> Walk<'_, S> {
     fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
         let steps = self.line.life.steps.len();
         let mut point = Point::start();
-        self.visit(explorer, &point)?;
+        let mut struck = false;
+        let mut left = self.points - 1;
+        self.pass(explorer, &point, left == 0)?;
         for record in records(self.log) {
             let before = point.clone();
             let changed = point.pass(&record, steps);
@@ -187,14 +189,34 @@ impl<S: Sim> Walk<'_, S> {
                 Event::Call(call) => {
                     if let Some(moment) = harm(record.at, &call) {
                         let _ = self.judge.moment(&moment);
+                        struck = true;
                     }
                 }
             }
             if changed {
-                self.visit(explorer, &point)?;
+                left -= 1;
+                self.pass(explorer, &point, std::mem::take(&mut struck) || left == 0)?;
             }
         }
         Ok(())
+    }
+
+    /// Visits a point, unless only those are to be visited that are worth it.
+    fn pass(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        point: &Point,
+        worth: bool,
+    ) -> Result<(), Stop> {
+        if explorer.sparse && !worth {
+            return Ok(());
+        }
+        self.visit(explorer, point)
+    }
+
+    /// The life that a recovery from a crash of this one begins.
+    fn next_life(&self) -> u32 {
+        self.line.depth + 2
     }
 
     fn effect(
@@ -213,7 +235,9 @@ impl<S: Sim> Walk<'_, S> {
                 (self.pending.len() - synced.len().min(self.pending.len())) as u64;
             return Ok(());
         }
-        self.interrupt_write(explorer, before, effect, at)?;
+        if !explorer.sparse {
+            self.interrupt_write(explorer, before, effect, at)?;
+        }
         self.pending.apply(effect, at);
         Ok(())
     }
@@ -260,7 +284,10 @@ impl<S: Sim> Walk<'_, S> {
 
     fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
         // What was not spent at earlier points may be spent here.
-        let may = self.allowance * self.passed / self.points.max(1);
+        let may = match explorer.sparse {
+            true => self.allowance,
+            false => self.allowance * self.passed / self.points.max(1),
+        };
         let mut tries = 0;
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
@@ -321,12 +348,13 @@ impl<S: Sim> Walk<'_, S> {
         }
         explorer.states.insert(digest);
         let acked = self.judge.acked(crash.0);
-        let then = After { kind: crash.0, at: crash.1, down: DOWN, acked };
+        let life = self.next_life();
+        let then = After { kind: crash.0, at: crash.1, life, down: DOWN, acked };
         let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
-        judge.begin(Rc::clone(&explorer.afterlife_steps));
+        judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(life));
         let mut after_all = judge.clone();
         let violated = after_all.outcome(&outcome, crash.1 + DOWN);
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
@@ -343,8 +371,9 @@ impl<S: Sim> Walk<'_, S> {
             }
             Ok(()) => {
                 explorer.tally.unchecked += u64::from(after_all.unchecked());
-                let nest = outcome.effects > 0 && outcome.finished();
-                if nest && self.nests(explorer, outcome.digest) {
+                let struck = explorer.sparse && !explorer.faults_of(life).is_empty();
+                let nest = outcome.effects > 0 && outcome.finished() && !explorer.sparse;
+                if struck || nest && self.nests(explorer, outcome.digest) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
                     let pending = partial.unwrap_or_else(|| self.fallen(crashed, tree));
                     self.nest(explorer, crashed, &recovered, pending, judge)?;

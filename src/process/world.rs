@@ -13,7 +13,7 @@ use crate::digest::hash;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, Mark, Record};
 use crate::time::Time;
 
@@ -22,7 +22,7 @@ use super::clock::{CALL, Clock};
 use super::descriptors::{Descriptor, Descriptors};
 use super::doors::Streams;
 use super::entropy::Entropy;
-use super::faults::{Faults, WriteFault};
+use super::faults::{Faults, Strike};
 use super::kernel::{errno, set_errno};
 use super::lock::Lock;
 use super::schedule::{Plan, Schedule};
@@ -198,7 +198,8 @@ pub struct World {
     /// The digest of the bytes that the call at hand moves.
     pub(crate) bytes: u64,
     faults: Faults,
-    fault: bool,
+    /// What was injected into the call at hand.
+    fault: Option<Harm>,
     budget: Budget,
     calls: u64,
     unrecorded: u64,
@@ -308,7 +309,7 @@ impl World {
             hooks: setup.hooks,
             bytes: 0,
             faults: Faults::new(setup.faults),
-            fault: false,
+            fault: None,
             budget: setup.budget,
             calls: 0,
             unrecorded: 0,
@@ -326,7 +327,10 @@ impl World {
         act: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
         self.begin(called.door);
-        let outcome = act(self);
+        let outcome = match self.refusal(called) {
+            Some(error) => Err(Errno(error.errno())),
+            None => act(self),
+        };
         self.end(called, outcome)
     }
 
@@ -334,7 +338,7 @@ impl World {
     pub(crate) fn begin(&mut self, door: &'static str) {
         self.count(door, CALL);
         self.disk.set_time(self.clock.now());
-        (self.bytes, self.fault) = (0, false);
+        (self.bytes, self.fault) = (0, None);
     }
 
     /// A call ends: the log gets a record.
@@ -508,6 +512,63 @@ impl World {
         Cow::Owned(relative(&whole).to_vec())
     }
 
+    /// Counts a call and strikes it, if it is the turn of a fault. How long it takes passes here.
+    #[inline]
+    fn strike(&mut self, call: FaultClass, changes: bool) -> Option<Strike> {
+        if self.faults.none() {
+            return None;
+        }
+        let (strike, harm) = self.faults.on(call, changes)?;
+        self.fault = Some(harm);
+        if let Strike::Slow(duration) = strike {
+            self.clock.advance(duration);
+            self.check_time();
+            self.disk.set_time(self.clock.now());
+            return None;
+        }
+        Some(strike)
+    }
+
+    /// What a call fails with before it does anything, if a fault was planned for it. Those that
+    /// move or sync bytes see to it themselves, once it is known that there is a file.
+    #[inline]
+    fn refusal(&mut self, called: &Called<'_>) -> Option<FaultError> {
+        if self.faults.none() {
+            return None;
+        }
+        let class = match FaultClass::of(called.door)? {
+            FaultClass::Write | FaultClass::Sync => return None,
+            FaultClass::Read if called.door.contains("read") && !called.door.contains("dir") => {
+                return None;
+            }
+            FaultClass::Open if self.creates(called) => FaultClass::Create,
+            class => class,
+        };
+        let flags = called.arguments[0] as c_int;
+        let writes = class == FaultClass::Open
+            && (flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0);
+        match self.strike(class, class.changes() || writes)? {
+            Strike::Fails(error) => Some(error),
+            Strike::Short(_) | Strike::Slow(_) => None,
+        }
+    }
+
+    /// Whether an open makes a file.
+    fn creates(&self, called: &Called<'_>) -> bool {
+        let flags = called.arguments[0] as c_int;
+        let may = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+        may && self.disk.stat_path(Ino::ROOT, called.path, true).is_err()
+    }
+
+    /// Strikes a read, if it is the turn of a fault: how many bytes it may move, or its error.
+    pub(crate) fn strike_read(&mut self) -> Result<Option<u64>, Errno> {
+        match self.strike(FaultClass::Read, false) {
+            Some(Strike::Fails(error)) => Err(Errno(error.errno())),
+            Some(Strike::Short(most)) => Ok(Some(most)),
+            Some(Strike::Slow(_)) | None => Ok(None),
+        }
+    }
+
     /// Writes, unless a fault was planned here.
     pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> Outcome {
         self.write_as(to, bytes, at, 0)
@@ -521,17 +582,13 @@ impl World {
         at: Option<i64>,
         flags: i32,
     ) -> Outcome {
-        let bytes = match self.faults.on_write() {
-            None => bytes,
-            Some(WriteFault::Fails(error)) => {
-                self.fault = true;
-                return Err(Errno(error.errno()));
-            }
-            Some(WriteFault::Short(most)) => {
-                self.fault = true;
+        let bytes = match self.strike(FaultClass::Write, true) {
+            Some(Strike::Fails(error)) => return Err(Errno(error.errno())),
+            Some(Strike::Short(most)) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 &bytes[..bytes.len().min(most)]
             }
+            Some(Strike::Slow(_)) | None => bytes,
         };
         self.bytes = hash(bytes);
         let written = match at {
@@ -542,23 +599,46 @@ impl World {
     }
 
     /// Makes a sync call, unless a fault was planned here: then the pages are clean, and nobody
-    /// knows what reached the disk.
+    /// knows what reached the disk. A call that was interrupted, or a disk that is read-only,
+    /// leaves the pages as they were.
     pub(crate) fn sync(
         &mut self,
         handle: Handle,
-        data_only: bool,
+        what: Syncs,
         act: impl FnOnce(&mut Disk) -> Result<(), Errno>,
     ) -> Outcome {
-        if let Some(error) = self.faults.on_sync() {
-            self.fault = true;
-            return match self.disk.fail_sync(handle, data_only) {
-                Err(Errno::EIO) => Err(Errno(error.errno())),
-                Err(other) => Err(other),
-                Ok(()) => Ok(0),
-            };
+        match self.strike(FaultClass::Sync, true) {
+            Some(Strike::Fails(error @ (FaultError::Interrupted | FaultError::ReadOnly))) => {
+                Err(Errno(error.errno()))
+            }
+            Some(Strike::Fails(error)) => {
+                let failed = match what {
+                    Syncs::All => {
+                        self.disk.fail_sync_all();
+                        Err(Errno::EIO)
+                    }
+                    Syncs::File => self.disk.fail_sync(handle, false),
+                    Syncs::Data => self.disk.fail_sync(handle, true),
+                };
+                match failed {
+                    Err(Errno::EIO) => Err(Errno(error.errno())),
+                    other => other.map(|()| 0),
+                }
+            }
+            Some(Strike::Short(_) | Strike::Slow(_)) | None => act(&mut self.disk).map(|()| 0),
         }
-        act(&mut self.disk).map(|()| 0)
     }
+}
+
+/// What a sync call is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Syncs {
+    /// A file with all that belongs to it.
+    File,
+    /// The bytes of a file.
+    Data,
+    /// Everything.
+    All,
 }
 
 const LOG_FULL: &str = "does not end before its log is full";

@@ -72,6 +72,9 @@ impl World {
             to.len()
         } else {
             let file = self.file(fd)?;
+            let most = self.strike_read()?.map_or(usize::MAX, |most| most as usize);
+            let room = to.len().min(most);
+            let to = &mut to[..room];
             match at {
                 Some(offset) => self.disk.read_at(file, to, offset)?,
                 None => self.disk.read(file, to)?,
