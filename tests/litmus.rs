@@ -1,5 +1,6 @@
 //! The model of the disk against what real kernels leave behind, and against what others found
 //! out about them.
+#![expect(clippy::print_stdout, reason = "the table of mutations, for who asks for it")]
 
 #[path = "litmus/ace.rs"]
 mod ace;

@@ -46,7 +46,7 @@ fn a_fork_is_refused() {
 #[test]
 fn mapping_a_file_of_the_disk_for_writing_is_refused() {
     let ran = run(|| {
-        let file = File::options().read(true).write(true).create(true).open(at("a"))?;
+        let file = File::options().read(true).write(true).create_new(true).open(at("a"))?;
         assert_eq!(errno(calls::map_for_writing(&file)), Some(libc::ENODEV));
         assert_eq!(errno(Mapped::of(&file)?.unprotect()), Some(libc::EACCES));
         Ok(())
@@ -58,7 +58,7 @@ fn mapping_a_file_of_the_disk_for_writing_is_refused() {
 #[test]
 fn mapping_by_number_for_writing_is_refused_alike() {
     let ran = run(|| {
-        let file = File::options().read(true).write(true).create(true).open(at("a"))?;
+        let file = File::options().read(true).write(true).create_new(true).open(at("a"))?;
         assert_eq!(errno(calls::map_for_writing_by_number(&file)), Some(libc::ENODEV));
         Ok(())
     });
