@@ -109,7 +109,7 @@ pub enum Mark<'a> {
 /// What an engine's error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said<'a> {
-    /// What makes two errors the same, see [`crate::script::kind`].
+    /// What makes two errors the same, see `kind` of `script`.
     pub kind: &'a str,
     /// The error with its sources.
     pub text: &'a str,
