@@ -161,8 +161,8 @@ const NESTED: &[Case] = &[
     ),
 ];
 
-/// What must hold of every state, marked or not: no size without its data but as zeros, nothing that
-/// was never written.
+/// What must hold of every state, marked or not: no size without its data but as zeros, nothing
+/// that was never written.
 const D: &[Case] = &[
     ("042", "setup; write f 0 100 o; body; truncate f 0; write f 0 4096 n", |s| {
         file(s, "f").is_none_or(|f| !(f.contains('?') || f.contains('o') && f.contains('n')))

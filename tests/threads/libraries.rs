@@ -1,6 +1,7 @@
 //! The libraries that engines take their locks, channels, pools and timers from, unchanged.
 
 use std::fs;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ scenes! {
         let said = runtime.block_on(async {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || sender.send(write("elsewhere")));
-            let tick = tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>());
+            let tick = tokio::time::timeout(Duration::from_millis(20), pending::<()>());
             let task = tokio::spawn(async move { receiver.await.expect("it is sent") });
             format!("{} {}", tick.await.is_err(), task.await.expect("it does not panic"))
         });
