@@ -162,7 +162,7 @@ fn listed(from: &str, to: &str) -> String {
 fn the_list_names_sims_with_their_promises() {
     let all = listed("Sims", "Canary");
     for entry in sims::registry().sims {
-        assert!(all.contains(&format!("\n  {} ", entry.name)), "{}:\n{all}", entry.name);
+        assert!(all.contains(&format!("\n  {}", entry.name)), "{}:\n{all}", entry.name);
     }
     expect![[r#"
           append-log   append-only snapshot log (PGSS v2), cursor checkpoints,
