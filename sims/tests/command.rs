@@ -181,7 +181,7 @@ fn the_list_names_sims_with_their_promises() {
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
                            earlier calls promised still holds.")"#]]
-    .assert_eq(&listed("  append-log", "\n  aof"));
+    .assert_eq(&listed("append-log", "\n  aof"));
 }
 
 #[test]
