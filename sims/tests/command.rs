@@ -165,6 +165,7 @@ fn the_list_names_sims_with_their_promises() {
         assert!(all.contains(&format!("\n  {}", entry.name)), "{}:\n{all}", entry.name);
     }
     expect![[r#"
+        Sims
           append-log   append-only snapshot log (PGSS v2), cursor checkpoints,
                        compaction
                          - a checkpoint or flush survives the process, with all before
@@ -181,7 +182,7 @@ fn the_list_names_sims_with_their_promises() {
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
                            earlier calls promised still holds.")"#]]
-    .assert_eq(&listed("append-log", "\n  aof"));
+    .assert_eq(&listed("Sims", "\n  aof"));
 }
 
 #[test]
