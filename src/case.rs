@@ -19,7 +19,10 @@
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
 //! `returned` that it had returned.
-//! What the crash keeps is the text form of a [`crate::disk::fate`].
+//! What the crash keeps is the text form of a [`crate::disk::fate`]; a process crash keeps all, but
+//! with `cache=evicted` not the pages whose write had failed before. A line `cache evicted` in the
+//! header says that these pages are dropped as soon as a sync fails, while the engine goes on;
+//! without it they stay in the cache.
 //!
 //! An engine with threads is scheduled from the seed, unless a life has lines `turns 17>2 21>1`:
 //! then by the rule that a thread goes on as long as it can, but for these decisions (see
@@ -53,6 +56,8 @@ pub struct Case {
     pub known: Option<String>,
     /// Injected errors.
     pub faults: Vec<Fault>,
+    /// Whether the cache drops pages whose write failed, as soon as the sync has failed.
+    pub evicts: bool,
     /// From one opening to the crash, or to the end.
     pub lives: Vec<Life>,
 }
@@ -144,8 +149,10 @@ const MOST_CRASHES: usize = 100;
 const MOST_BYTES: usize = 64 << 20;
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 10] =
-    ["sim", "profile", "seed", "expect", "known", "fault", "turns", "crash", "reopen", "sleep"];
+pub const RESERVED: [&str; 11] = [
+    "sim", "profile", "seed", "expect", "known", "fault", "cache", "turns", "crash", "reopen",
+    "sleep",
+];
 
 impl Case {
     /// An empty case for a sim.
@@ -158,6 +165,7 @@ impl Case {
             expect: Expect::Pass,
             known: None,
             faults: Vec::new(),
+            evicts: false,
             lives: vec![Life::default()],
         }
     }
@@ -194,6 +202,7 @@ struct Reader {
     expect: Option<Expect>,
     known: Option<String>,
     faults: Vec<Fault>,
+    cache: Option<bool>,
     lives: Vec<Life>,
     began: bool,
     /// The line that is being read.
@@ -280,6 +289,7 @@ impl Reader {
             "profile" => self.profile.is_some(),
             "seed" => self.seed.is_some(),
             "known" => self.known.is_some(),
+            "cache" => self.cache.is_some(),
             _ => self.expect.is_some(),
         };
         if again {
@@ -301,6 +311,14 @@ impl Reader {
                     Some(seed.map_err(|error| TextError::new(word.column, error.to_string()))?);
             }
             "known" => self.known = Some(one(first, rest)?.text()),
+            "cache" => {
+                let word = one(first, rest)?;
+                self.cache = Some(match word.bytes.as_slice() {
+                    b"kept" => false,
+                    b"evicted" => true,
+                    _ => return Err(TextError::new(word.column, "expected `kept` or `evicted`")),
+                });
+            }
             _ => self.expect = Some(Expect::parse(first, rest)?),
         }
         Ok(())
@@ -320,6 +338,7 @@ impl Reader {
             expect: self.expect.ok_or_else(|| missing("expect"))?,
             known: self.known,
             faults: self.faults,
+            evicts: self.cache.unwrap_or(false),
             lives: self.lives,
         };
         Ok((case, self.lines))
@@ -548,6 +567,9 @@ impl fmt::Display for Case {
         for fault in &self.faults {
             writeln!(f, "{fault}")?;
         }
+        if self.evicts {
+            writeln!(f, "cache evicted")?;
+        }
         for life in &self.lives {
             for line in life.turns.as_deref().map(turn_lines).unwrap_or_default() {
                 writeln!(f, "turns {line}")?;
@@ -575,6 +597,7 @@ seed 0x92c17f0300000040
 expect lost-write
 known "tracker: issue 12"
 fault ENOSPC step=2 write=1 after=100
+cache evicted
 put a "x y"
 sleep 50ms
 reopen
@@ -595,8 +618,8 @@ crash process step=1 effect=0 returned
     fn the_parts_of_a_case_know_their_lines() {
         let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
         assert_eq!((lines.sim, lines.profile), (3, 4));
-        let first = LifeLines { steps: vec![9, 10, 11], crash: Some(12) };
-        let second = LifeLines { steps: vec![13], crash: Some(14) };
+        let first = LifeLines { steps: vec![10, 11, 12], crash: Some(13) };
+        let second = LifeLines { steps: vec![14], crash: Some(15) };
         assert_eq!(lines.lives, [first, second]);
         assert_eq!(lines.lives.len(), case.lives.len());
     }
@@ -620,15 +643,16 @@ crash process step=1 effect=0 returned
         };
         assert_eq!(wrong("0x92c17f0300000040", "0xzz"), (5, 6));
         assert_eq!(wrong("lost-write", "lost-right"), (6, 8));
-        assert_eq!(wrong("50ms", "50 ms"), (10, 10));
-        assert_eq!(wrong("50ms", "5x"), (10, 7));
-        assert_eq!(wrong("crash power", "crash flood"), (12, 7));
-        assert_eq!(wrong("reopen", "sim other"), (11, 1));
-        assert_eq!(wrong("reopen", "reopen now"), (11, 8));
-        assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (11, 1));
+        assert_eq!(wrong("50ms", "50 ms"), (11, 10));
+        assert_eq!(wrong("50ms", "5x"), (11, 7));
+        assert_eq!(wrong("crash power", "crash flood"), (13, 7));
+        assert_eq!(wrong("reopen", "sim other"), (12, 1));
+        assert_eq!(wrong("reopen", "reopen now"), (12, 8));
+        assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (12, 1));
+        assert_eq!(wrong("cache evicted", "cache gone"), (9, 7));
         assert_eq!(wrong("profile posix", "sim other"), (4, 1));
-        assert_eq!(wrong("sim append-log\n", ""), (13, 1));
-        assert_eq!(wrong("\"x y\"", "\"x y"), (9, 7));
+        assert_eq!(wrong("sim append-log\n", ""), (14, 1));
+        assert_eq!(wrong("\"x y\"", "\"x y"), (10, 7));
     }
 
     #[test]

@@ -104,6 +104,10 @@ pub enum Mark<'a> {
     SawClock,
     /// The script of this child was carried out to its end.
     Done,
+    /// The cache dropped the pages whose write had failed: the engine finds them as they were.
+    Evicted,
+    /// A failed sync stopped the file system: it takes no change until it is mounted again.
+    Stopped,
 }
 
 /// What an engine's error says.

@@ -12,6 +12,7 @@ mod words;
 use std::collections::BTreeSet;
 
 use crashpoint::disk::effect::{Effect, Ino, Kind};
+use crashpoint::disk::failure::Then;
 use crashpoint::disk::family;
 use crashpoint::disk::fate::{Fate, Keep};
 use crashpoint::disk::piece::GroupId;
@@ -474,6 +475,66 @@ fn a_file_that_never_had_a_name_is_found_nowhere() {
 
 // Failed syncs.
 
+/// The profiles that take changes after a failed sync.
+fn going_on() -> Vec<Profile> {
+    let goes_on = |profile: &&Profile| profile.failure.then == Then::GoesOn;
+    Profile::all().iter().filter(goes_on).copied().collect()
+}
+
+#[test]
+fn what_a_journal_holds_stays_in_it_when_a_sync_made_the_file_system_read_only() {
+    let program = "write f 0 8192 o; body; write f 0 4096 n; write f 4096 4096 m; fsync-fails f; \
+                   fsync f; sync";
+    let states = "f=o*8192\nf=n*4096 o*4096\nf=n*4096 m*4096";
+    ends_in(&Profile::EXT4_JOURNAL, program, states);
+}
+
+#[test]
+fn a_later_sync_does_not_bring_back_what_a_size_was_waiting_for() {
+    let program = "write f 0 4096 o; body; append f 4096 n; fsync-fails f; fsync f; sync";
+    ends_in(&Profile::XFS, program, "f=o*4096\nf=o*4096 n*4096");
+    let zeros = "f=o*4096 .*4096\nf=o*4096 n*4096";
+    for profile in [Profile::EXT4, Profile::EXT4_DIOREAD_LOCK, Profile::EXT4_NODELALLOC] {
+        ends_in(&profile, program, zeros);
+    }
+}
+
+#[test]
+fn an_append_that_succeeds_leaves_a_bad_block_where_one_failed_before() {
+    let program =
+        "write f 0 4096 o; body; append f 4096 n; fsync-fails f; append f 4096 m; fsync f";
+    for profile in [Profile::EXT4, Profile::XFS, Profile::BTRFS] {
+        ends_in(&profile, program, "f=o*4096 .*4096 m*4096\nf=o*4096 n*4096 m*4096");
+    }
+}
+
+#[test]
+fn an_evicted_page_shows_what_the_medium_has_and_nothing_is_undecided_any_more() {
+    for (profile, evicted) in [
+        (Profile::EXT4, "f=o*4096 .*4096"),
+        (Profile::XFS, "f=o*4096"),
+        (Profile::BTRFS, "f=o*4096 .*4096"),
+    ] {
+        let mut rig = Rig::new(&profile, "write f 0 4096 o");
+        rig.run("write f 0 2048 u; append f 4096 n; fsync-fails f");
+        assert!(rig.pending.has_undecided());
+        let after = rig.pending.evicted(Time::START);
+        assert_eq!(text(after.live(), &[]), evicted, "{}", profile.name);
+        assert!(!after.has_undecided());
+        assert_eq!(text(&after.keep(&Fate::all()).tree, &[]), evicted, "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_page_that_was_written_again_is_dirty_and_is_not_evicted() {
+    for profile in &going_on() {
+        let mut rig = Rig::new(profile, "write f 0 8192 o");
+        rig.run("write f 0 8192 n; fsync-fails f; write f 0 1 m");
+        let after = rig.pending.evicted(Time::START);
+        assert_eq!(text(after.live(), &[]), "f=m*1 n*4095 o*4096", "{}", profile.name);
+    }
+}
+
 #[test]
 fn data_whose_sync_failed_stays_undecided_though_a_later_sync_succeeds() {
     let program = "write f 0 2 o; body; write f 0 2 n; fsync-fails f; fsync f; sync";
@@ -492,7 +553,7 @@ fn an_append_whose_sync_failed_may_be_zeros_at_its_new_size() {
 
 #[test]
 fn a_block_that_is_written_again_after_a_failed_sync_goes_out_whole() {
-    for profile in Profile::all() {
+    for profile in &going_on() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         rig.run("write f 0 1 n; fsync-fails f; write f 1 1 m; fsync f");
         assert_eq!(rig.states(), lines("f=n*1 m*1"));
@@ -503,7 +564,7 @@ fn a_block_that_is_written_again_after_a_failed_sync_goes_out_whole() {
 #[test]
 fn until_it_is_synced_a_rewrite_leaves_the_failed_one_undecided() {
     let program = "write f 0 2 o; body; write f 0 1 n; fsync-fails f; write f 1 1 m";
-    for profile in Profile::all() {
+    for profile in &going_on() {
         ends_in(profile, program, "f=o*2\nf=n*1 o*1\nf=n*1 m*1");
     }
 }
@@ -511,7 +572,7 @@ fn until_it_is_synced_a_rewrite_leaves_the_failed_one_undecided() {
 #[test]
 fn each_block_of_a_failed_sync_is_undecided_on_its_own() {
     let program = "write f 0 8192 o; body; write f 0 8192 n; sync-fails; sync; write f 0 1 m; sync";
-    for profile in Profile::all() {
+    for profile in &going_on() {
         ends_in(profile, program, "f=m*1 n*4095 o*4096\nf=m*1 n*8191");
     }
 }
@@ -528,7 +589,7 @@ fn a_failed_sync_of_a_range_gives_up_its_blocks_alone() {
 fn a_failed_sync_of_a_directory_or_of_another_file_gives_nothing_up() {
     let program = "write f 0 2 o; write g 0 1 o; body; write f 0 2 n; creat h; \
                    fsync-fails .; fsync-fails g; fsync f; fsync .";
-    for profile in Profile::all() {
+    for profile in &going_on() {
         ends_in(profile, program, "f=n*2; g=o*1; h=");
     }
 }
@@ -537,7 +598,7 @@ fn a_failed_sync_of_a_directory_or_of_another_file_gives_nothing_up() {
 fn a_truncation_is_durable_though_a_sync_failed_in_between() {
     let program = "write f 0 9000 o; body; truncate f 4096; fsync-fails f; fsync f; truncate f 9000; \
                    fsync f";
-    for profile in Profile::all() {
+    for profile in &going_on() {
         ends_in(profile, program, "f=o*4096 .*4904");
     }
 }

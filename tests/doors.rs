@@ -11,6 +11,8 @@ mod data;
 mod harness;
 #[path = "doors/host.rs"]
 mod host;
+#[path = "doors/live.rs"]
+mod live;
 #[path = "doors/map.rs"]
 mod map;
 #[path = "wild/mapped.rs"]

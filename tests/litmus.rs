@@ -4,6 +4,8 @@
 
 #[path = "litmus/ace.rs"]
 mod ace;
+#[path = "litmus/failures.rs"]
+mod failures;
 #[path = "litmus/lists.rs"]
 mod lists;
 #[path = "litmus/mutations.rs"]

@@ -198,6 +198,22 @@ impl Block {
         Some(page)
     }
 
+    /// Where the piece of the newest version queues; in the log if there is none.
+    pub(super) fn newest_home(&self) -> Home {
+        self.versions.last().map_or(Home::Log, |version| version.home)
+    }
+
+    /// How many versions there are up to the one that last made a hole: what is in the cache is
+    /// found through the mappings as they are in memory.
+    pub(super) fn holes(&self) -> usize {
+        self.hole.filter(|hole| self.has(*hole)).map_or(0, |hole| self.before(hole + 1))
+    }
+
+    /// Forgets the versions of pieces that are not pending any more, and turned out not to be.
+    pub(super) fn retain(&mut self, pending: impl Fn(u64) -> bool) {
+        self.versions.retain(|version| pending(version.seq));
+    }
+
     /// Forgets the first `count` versions: they are part of the durable page now.
     pub(super) fn forget(&mut self, count: usize) {
         self.versions.drain(..count);

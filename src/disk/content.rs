@@ -119,6 +119,20 @@ impl Content {
         }
     }
 
+    /// Shows what the medium has of a page: `bytes`, or a hole if they are none; and that many
+    /// bytes in all.
+    pub(super) fn evict(&mut self, number: u64, bytes: &[u8], size: u64) {
+        let page = (!bytes.is_empty()).then(|| {
+            let mut page = Page::zeroed();
+            let length = bytes.len().min(PAGE);
+            page.bytes_mut()[..length].copy_from_slice(&bytes[..length]);
+            Arc::new(page)
+        });
+        self.set_page(number, page);
+        self.size = size;
+        self.trim();
+    }
+
     fn page_mut(&mut self, number: u64) -> &mut [u8; PAGE] {
         let page =
             self.chunk_mut(number).pages.entry(number).or_insert_with(|| Arc::new(Page::zeroed()));

@@ -166,4 +166,16 @@ pub enum Effect<'a> {
     Sync(Sync),
     /// A sync call failed: the pages are marked clean though nobody knows what reached the disk.
     SyncFailed(Sync),
+    /// The cache drops a page whose write failed: from now on the file shows what the medium has.
+    Evict {
+        /// The file.
+        ino: Ino,
+        /// The size that it has then: the medium's only if the cache forgot that of the file too.
+        size: u64,
+        /// The number of the page.
+        block: u64,
+        /// What the medium has there; empty for a hole.
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
 }

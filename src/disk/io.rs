@@ -44,6 +44,7 @@ impl Disk {
         let open = self.opens.get(h)?;
         let offset = open.offset;
         open.must_read()?;
+        self.may_read()?;
         let done = self.copy_out(open.ino, offset, buffer);
         self.opens.get_mut(h)?.offset = offset + done as u64;
         Ok(done)
@@ -63,6 +64,7 @@ impl Disk {
         }
         let offset = offset_of(offset, buffer.len())?;
         open.must_read()?;
+        self.may_read()?;
         Ok(self.copy_out(open.ino, offset, buffer))
     }
 
@@ -142,12 +144,14 @@ impl Disk {
         if offset >= SIZE_MAX {
             return Err(Errno::EFBIG);
         }
+        self.may_change()?;
         let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
         self.change(&Effect::Write { ino, offset, bytes });
         // O_SYNC includes the bit of O_DSYNC.
         if flags & libc::O_DSYNC != 0 {
             let data_only = flags & libc::O_SYNC != libc::O_SYNC;
+            self.told(h)?;
             let length = bytes.len() as u64;
             self.change(&Effect::Sync(Sync::Written { ino, offset, length, data_only }));
         }
@@ -227,6 +231,7 @@ impl Disk {
         if size > SIZE_MAX {
             return Err(Errno::EFBIG);
         }
+        self.may_change()?;
         self.change(&Effect::Size { ino, size });
         Ok(())
     }
@@ -265,6 +270,7 @@ impl Disk {
         if offset + length > SIZE_MAX {
             return Err(Errno::EFBIG);
         }
+        self.may_change()?;
         if mode == ZERO_INSIDE {
             self.zero_inside(ino, offset, length);
         } else {

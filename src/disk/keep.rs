@@ -124,6 +124,9 @@ impl Pending {
                 let Some(group) = self.group(id) else { continue };
                 let cut = self.cut(&cuts, id);
                 let lacks = |need: &Requirement| {
+                    if !self.binds(need) {
+                        return false;
+                    }
                     let has = self.cut(&cuts, &need.group);
                     let least = self.group(&need.group).map_or(0, |g| g.before(need.seq + 1));
                     has < least && !(need.or_nothing && has == 0)
@@ -170,7 +173,12 @@ impl Pending {
             let length = self.group(id)?.len();
             Some((id.clone(), cut.min(length)))
         });
-        let exceptions: BTreeMap<GroupId, usize> = pending.collect();
+        let mut exceptions: BTreeMap<GroupId, usize> = pending.collect();
+        for (id, &seq) in &self.hopeless {
+            let Some(group) = self.group(id) else { continue };
+            let cut = exceptions.get(id).copied().unwrap_or_else(|| group.before(limit));
+            exceptions.insert(id.clone(), cut.min(group.before(seq)));
+        }
         Cuts { limit, below, exceptions, raised: false, tear: fate.tear.clone() }
     }
 
@@ -186,7 +194,8 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            for need in group.pieces()[..end].iter().flat_map(Piece::needs) {
+            let needs = group.pieces()[..end].iter().flat_map(Piece::needs);
+            for need in needs.filter(|need| self.binds(need)) {
                 let other = &need.group;
                 let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;

@@ -2,10 +2,14 @@
 
 use super::effect::{Effect, Ino};
 use super::errno::Errno;
+use super::failure::{Errors, Failure, Shows, Then};
 use super::lock::Locks;
 use super::open::Opens;
+use super::pending::Pending;
+use super::profile::Profile;
 use super::tree::{Node, Tree};
 use crate::time::Time;
+use std::collections::BTreeMap;
 
 /// Is told of every change of a disk, in the order in which they are made.
 pub trait Journal {
@@ -30,6 +34,15 @@ pub struct Disk {
     pub(super) tree: Tree,
     pub(super) opens: Opens,
     pub(super) locks: Locks,
+    /// What a failed sync does.
+    failure: Failure,
+    /// What the medium has, as far as a failed sync may make it seen.
+    medium: Option<Box<Pending>>,
+    /// Failed write-backs that not every descriptor has been told of, by file and in all.
+    pub(super) errors: BTreeMap<Ino, Errors>,
+    pub(super) all_errors: Errors,
+    /// Set by a failed sync: what the file system does until it is mounted again.
+    state: Then,
     now: Time,
     journal: Option<Box<dyn Journal + Send>>,
 }
@@ -38,7 +51,64 @@ impl Disk {
     /// A disk that holds `tree`, with nothing open, nothing locked and no journal.
     pub fn new(tree: Tree) -> Self {
         let (opens, locks) = (Opens::default(), Locks::default());
-        Self { tree, opens, locks, now: Time::START, journal: None }
+        Self {
+            tree,
+            opens,
+            locks,
+            failure: Failure::USUAL,
+            medium: None,
+            errors: BTreeMap::new(),
+            all_errors: Errors::default(),
+            state: Then::GoesOn,
+            now: Time::START,
+            journal: None,
+        }
+    }
+
+    /// The same as the file system of a profile: its failed syncs do what the profile says, and
+    /// the disk keeps what the medium has of its files, for [`Disk::evict`].
+    #[must_use]
+    pub fn mounted(tree: Tree, profile: &Profile) -> Self {
+        let medium = Some(Box::new(Pending::new(tree.clone(), profile)));
+        Self { failure: profile.failure, medium, ..Self::new(tree) }
+    }
+
+    /// The cache drops the pages whose write failed: reads show what the medium has, if none of
+    /// these writes reached it. Nothing happens on a disk that was not [`Disk::mounted`].
+    pub fn evict(&mut self) {
+        let evictable = self.medium.as_ref().map(|medium| medium.evictable(false));
+        for evicted in evictable.unwrap_or_default() {
+            self.change(&evicted.effect());
+        }
+    }
+
+    /// What a failed sync does to the file system.
+    pub(super) fn fail(&mut self) -> Failure {
+        self.state = self.failure.then;
+        if self.failure.shows == Shows::Old {
+            self.evict();
+        }
+        self.failure
+    }
+
+    /// Whether the file system takes changes, and if not, why.
+    pub(super) fn may_change(&self) -> Result<(), Errno> {
+        match self.state {
+            Then::GoesOn => Ok(()),
+            Then::ReadOnly => Err(Errno::EROFS),
+            Then::ShutDown => Err(Errno::EIO),
+        }
+    }
+
+    /// Whether a failed sync stopped the file system: it takes no change until it is mounted
+    /// again, by another disk over what this one left.
+    pub fn is_stopped(&self) -> bool {
+        self.state != Then::GoesOn
+    }
+
+    /// Whether the file system answers at all.
+    pub(super) fn may_read(&self) -> Result<(), Errno> {
+        if self.state == Then::ShutDown { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// What the disk holds at this moment, unsynced changes included.
@@ -67,12 +137,16 @@ impl Disk {
             journal.record(self.now, effect);
         }
         self.tree.apply(effect, self.now);
+        if let Some(medium) = &mut self.medium {
+            medium.apply(effect, self.now);
+        }
     }
 
     /// Frees an inode that has no name and no open file description left.
     pub(super) fn free_if_unused(&mut self, ino: Ino) {
         let nameless = self.tree.node(ino).is_some_and(|node| node.links == 0);
         if nameless && !self.opens.refer_to(ino) {
+            self.errors.remove(&ino);
             self.change(&Effect::Free { ino });
         }
     }

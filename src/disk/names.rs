@@ -20,6 +20,7 @@ impl Disk {
     /// Those of mkdir(2).
     pub fn mkdir(&mut self, base: Ino, path: &[u8], mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.vacancy(base, path, true)?;
+        self.may_change()?;
         let ino = self.new_inode(Kind::Directory, mode & 0o1777, b"");
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -37,6 +38,7 @@ impl Disk {
             _ => {}
         }
         let (dir, name) = self.vacancy(base, path, false)?;
+        self.may_change()?;
         let ino = self.new_inode(Kind::Symlink, 0o777, target);
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -97,6 +99,7 @@ impl Disk {
             LINK_MAX.. => return Err(Errno::EMLINK),
             _ => {}
         }
+        self.may_change()?;
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
     }
@@ -116,6 +119,7 @@ impl Disk {
         if kind(&self.tree, ino) != Some(Kind::Directory) {
             return Err(Errno::ENOTDIR);
         }
+        self.may_change()?;
         self.must_be_empty(ino)?;
         self.remove(place.dir, name, ino);
         Ok(())
@@ -136,6 +140,7 @@ impl Disk {
         if place.slash {
             return Err(Errno::ENOTDIR);
         }
+        self.may_change()?;
         self.remove(place.dir, name, ino);
         Ok(())
     }
@@ -182,6 +187,7 @@ impl Disk {
         if let (Some(replaced), false) = (replaced, exchange) {
             self.check_replace(moved, replaced)?;
         }
+        self.may_change()?;
         self.change(&Effect::Rename { from: from.dir, old, to: to.dir, new, exchange });
         if let Some(replaced) = replaced {
             self.free_if_unused(replaced);

@@ -38,6 +38,9 @@ pub(super) struct Open {
     pub readable: bool,
     /// May be written to; false with `O_PATH`.
     pub writable: bool,
+    /// How many failed write-backs of the file, and of all files, it has been told of.
+    pub seen: u32,
+    pub seen_all: u32,
     /// Made by `O_TMPFILE` and not named yet: a first name may still be given to it.
     pub linkable: bool,
     references: u32,
@@ -123,6 +126,7 @@ impl Disk {
     /// Those of open(2).
     pub fn open(&mut self, base: Ino, path: &[u8], flags: i32, mode: u32) -> Result<Handle, Errno> {
         let flags = checked(flags)?;
+        self.may_read()?;
         if flags & TMPFILE != 0 {
             return self.open_unnamed(base, path, flags, mode);
         }
@@ -161,8 +165,11 @@ impl Disk {
         match kind {
             Kind::Symlink => Err(Errno::ELOOP),
             Kind::Directory if may_write(flags) || is(libc::O_TRUNC) => Err(Errno::EISDIR),
-            Kind::File if is(libc::O_TRUNC) => {
-                self.change(&Effect::Size { ino, size: 0 });
+            Kind::File if may_write(flags) || is(libc::O_TRUNC) => {
+                self.may_change()?;
+                if is(libc::O_TRUNC) {
+                    self.change(&Effect::Size { ino, size: 0 });
+                }
                 Ok(ino)
             }
             _ => Ok(ino),
@@ -172,6 +179,7 @@ impl Disk {
     /// Creates a file by name.
     fn create(&mut self, place: &Place, mode: u32) -> Result<Ino, Errno> {
         let name = place.name(Errno::EISDIR)?;
+        self.may_change()?;
         let ino = self.new_inode(Kind::File, mode, b"");
         self.change(&Effect::Entry { dir: place.dir, name, ino: Some(ino) });
         Ok(ino)
@@ -192,6 +200,7 @@ impl Disk {
         if kind(&self.tree, dir) != Some(Kind::Directory) {
             return Err(Errno::ENOTDIR);
         }
+        self.may_change()?;
         let ino = self.new_inode(Kind::File, mode, b"");
         let dir = self.path_of(dir).unwrap_or_default();
         let path = [&dir, &b"/#"[..], ino.0.to_string().as_bytes(), b" (deleted)"].concat();
@@ -217,6 +226,8 @@ impl Disk {
             offset: 0,
             readable: !by_path && (access == libc::O_RDONLY || access == libc::O_RDWR),
             writable: !by_path && (access == libc::O_WRONLY || access == libc::O_RDWR),
+            seen: self.errors.get(&ino).map_or(0, |errors| errors.sample()),
+            seen_all: self.all_errors.sample(),
             linkable: false,
             references: 1,
             path: path.into(),

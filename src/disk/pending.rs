@@ -48,6 +48,14 @@ pub struct Pending {
     pub(super) halves: BTreeMap<u64, u64>,
     /// Pending changes of names whose file was synced since.
     pub(super) synced_names: BTreeMap<u64, Synced>,
+    /// The blocks whose newest version a failed sync left undecided: their pages are clean, and
+    /// nobody knows what the medium has.
+    pub(super) undecided: BTreeSet<(Ino, u64)>,
+    /// Groups of which no crash keeps the pieces from a sequence number on, though processes see
+    /// them: sizes over data that the medium turned out not to have.
+    pub(super) hopeless: BTreeMap<GroupId, u64>,
+    /// Whether a failed sync made the file system read-only, or shut it down.
+    pub(super) frozen: bool,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
     /// How many pending changes of entries lead to an inode.
@@ -104,6 +112,9 @@ impl Pending {
             reserved: BTreeMap::new(),
             halves: BTreeMap::new(),
             synced_names: BTreeMap::new(),
+            undecided: BTreeSet::new(),
+            hopeless: BTreeMap::new(),
+            frozen: false,
             constrained: BTreeSet::new(),
             leads: BTreeMap::new(),
             graves: BTreeMap::new(),
@@ -193,8 +204,12 @@ impl Pending {
                 self.allocate(ino, (offset, length), what, at);
             }
             Effect::Free { ino } => self.free(ino, at),
+            Effect::Sync(_) if self.frozen => {}
             Effect::Sync(sync) => self.sync(sync, at),
             Effect::SyncFailed(sync) => self.sync_failed(sync),
+            Effect::Evict { ino, block, size, .. } => {
+                self.evict((ino, block, size), effect, at);
+            }
         }
         self.effects += 1;
     }
@@ -397,6 +412,7 @@ impl Pending {
         }
         self.push_version(ino, block, (seq, home), difference);
         if let Some((old, new)) = grows.filter(|_| !joins) {
+            self.drop_lost_sizes(ino);
             let what = What::Size { ino, old, new };
             let own = self.home(self.profile.home(growth), GroupId::Size(ino), ino);
             let wrote = Some((group.clone(), seq));
@@ -445,6 +461,7 @@ impl Pending {
     ) {
         let page = self.live.node(ino).and_then(Node::content).and_then(|c| c.page(block));
         let difference = difference.unwrap_or_else(|| Difference::Whole(page.cloned()));
+        self.undecided.remove(&(ino, block));
         let versions = Arc::make_mut(self.blocks.entry((ino, block)).or_default());
         versions.push(seq, home, difference, page);
     }

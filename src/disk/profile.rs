@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::content::PAGE;
+use super::failure::Failure;
 
 /// What a file system promises, as data. A new file system is a new value of this type; see
 /// [`super::profiles`] for those that there are.
@@ -50,6 +51,8 @@ pub struct Profile {
     pub sync_range: SyncRule,
     /// How a block that was being written may tear.
     pub tear: TearRule,
+    /// What a sync that fails does.
+    pub failure: Failure,
 }
 
 /// Where a piece queues: pieces in one group are kept in their order.

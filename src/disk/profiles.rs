@@ -4,6 +4,7 @@
 //! Each follows the rules of [`super`]; what real kernels were seen to leave is in
 //! `tests/litmus/`, and where that differs from what papers say, it won.
 
+use super::failure::{Failure, Shows, Sizes, Tells, Then};
 use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
 
 /// What a sync call that promises nothing makes durable.
@@ -64,6 +65,7 @@ impl Profile {
         fsync_directory: SyncRule { entries: true, ..NOTHING },
         sync_range: NOTHING,
         tear: SECTORS,
+        failure: Failure::USUAL,
     };
 
     /// The mildest file system that an engine may reckon with: what is lost of a file is the
@@ -181,6 +183,7 @@ impl Profile {
         reach: Home::Log,
         needs: &[],
         tear: TearRule { classes: &[], ..SECTORS },
+        failure: Failure { then: Then::ReadOnly, ..Failure::USUAL },
         ..Self::EXT4
     };
 
@@ -215,6 +218,7 @@ impl Profile {
         fdatasync_file: SyncRule { names: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
+        failure: Failure { sizes: Sizes::Lost, ..Failure::USUAL },
         ..Self::POSIX
     };
 
@@ -247,6 +251,32 @@ impl Profile {
         ..Self::POSIX
     };
 
+    /// `data=journal` as Rebello and others saw it (ATC'20): the sync that fails says nothing, the
+    /// next one has the error.
+    pub const EXT4_JOURNAL_2020: Self = Self {
+        name: "ext4-journal-2020",
+        promise: "as ext4-journal, but a failed fsync succeeds and the next one returns the error",
+        failure: Failure { tells: Tells::Next, ..Failure::USUAL },
+        ..Self::EXT4_JOURNAL
+    };
+
+    /// xfs when it cannot write its log (ATC'20): it shuts down.
+    pub const XFS_SHUTDOWN: Self = Self {
+        name: "xfs-shutdown",
+        promise: "as xfs, but after a failed fsync every call fails until the next mount",
+        failure: Failure { then: Then::ShutDown, ..Self::XFS.failure },
+        ..Self::XFS
+    };
+
+    /// btrfs as Rebello and others saw it (ATC'20): after a failed sync a file is what it was on
+    /// the disk. Linux 6.18 does not do that any more.
+    pub const BTRFS_2020: Self = Self {
+        name: "btrfs-2020",
+        promise: "as btrfs, but after a failed fsync the file shows its old data and size",
+        failure: Failure { shows: Shows::Old, sizes: Sizes::Lost, ..Failure::USUAL },
+        ..Self::BTRFS
+    };
+
     /// Every profile, the weakest promise first.
     pub fn all() -> &'static [Self] {
         &[
@@ -268,8 +298,14 @@ impl Profile {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
+    /// What a failed sync did on older kernels, or does if more than data cannot be written. No
+    /// run uses these unless it is asked to by name.
+    pub fn variants() -> &'static [Self] {
+        &[Self::EXT4_JOURNAL_2020, Self::XFS_SHUTDOWN, Self::BTRFS_2020]
+    }
+
     /// The profile with this name.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::all().iter().find(|profile| profile.name == name).copied()
+        Self::all().iter().chain(Self::variants()).find(|profile| profile.name == name).copied()
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Group, GroupId, Piece, What, seq_digest};
-use super::profile::{Class, SyncRule};
+use super::piece::{Group, GroupId, Piece, seq_digest};
+use super::profile::SyncRule;
 use super::tree::{Body, Node};
 use crate::time::Time;
 
 /// Blocks of a file.
-type Blocks = RangeInclusive<u64>;
+pub(super) type Blocks = RangeInclusive<u64>;
 
 const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 
@@ -121,7 +121,9 @@ impl Pending {
             }
             let settled = &group.pieces()[..group.before(limit + 1)];
             let needs = settled.iter().flat_map(Piece::needs);
-            for need in needs.filter(|need| !(need.or_nothing || ranged && need.in_turn)) {
+            for need in needs.filter(|need| {
+                !(need.or_nothing || ranged && need.in_turn || self.is_given_up(need))
+            }) {
                 if limits.get(&need.group).is_none_or(|limit| *limit < need.seq) {
                     limits.insert(need.group.clone(), need.seq);
                     open.push(need.group.clone());
@@ -255,7 +257,7 @@ impl Pending {
     }
 
     /// Takes the first pieces of a group out of all that counts pending pieces.
-    fn take(&mut self, id: &GroupId, cut: usize) -> Vec<Piece> {
+    pub(super) fn take(&mut self, id: &GroupId, cut: usize) -> Vec<Piece> {
         let Some(group) = self.groups.get_mut(id) else { return Vec::new() };
         let taken = Arc::make_mut(group).take(cut);
         if group.is_empty() {
@@ -267,7 +269,7 @@ impl Pending {
     }
 
     /// Takes a piece out of all that counts pending pieces.
-    fn uncount(&mut self, piece: &Piece, id: &GroupId) {
+    pub(super) fn uncount(&mut self, piece: &Piece, id: &GroupId) {
         self.order.remove(&piece.seq);
         let digest = seq_digest(piece.seq);
         self.pending_sum = self.pending_sum.wrapping_sub(digest);
@@ -299,7 +301,7 @@ impl Pending {
         self.unsynced.get(&key).and_then(|newest| newest.get(id)) == Some(&seq)
     }
 
-    fn mark_clean(&mut self, key: (Ino, Aspect), id: &GroupId) {
+    pub(super) fn mark_clean(&mut self, key: (Ino, Aspect), id: &GroupId) {
         if let Some(newest) = self.unsynced.get_mut(&key) {
             newest.remove(id);
             if newest.is_empty() {
@@ -379,7 +381,7 @@ impl Pending {
         versions.page(count, durable)
     }
 
-    fn change_durable(&mut self, ino: Ino, change: impl FnOnce(&mut Content)) {
+    pub(super) fn change_durable(&mut self, ino: Ino, change: impl FnOnce(&mut Content)) {
         if let Some(Node { body: Body::File(content), .. }) = self.durable.node_mut(ino) {
             change(content);
         }
@@ -429,6 +431,7 @@ impl Pending {
         for number in numbers {
             self.blocks.remove(&(ino, number));
         }
+        self.undecided.retain(|(of, _)| *of != ino);
         self.ragged.remove(&ino);
         self.sized.remove(&ino);
         self.touched.remove(&ino);
@@ -443,107 +446,10 @@ impl Pending {
             self.take_from_log(is_of);
         }
     }
-
-    /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
-    /// the disk, and no later sync writes them, until they are written again. Sizes and names
-    /// are metadata: a later sync makes them durable.
-    pub(super) fn sync_failed(&mut self, sync: Sync) {
-        let files: Vec<Ino> = match sync {
-            Sync::Inode(ino) | Sync::Data(ino) => vec![ino],
-            Sync::Pages { ino, .. } | Sync::Written { ino, .. } => vec![ino],
-            Sync::All => {
-                let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
-                data.map(|(ino, _)| *ino).collect()
-            }
-        };
-        let blocks = blocks_of(sync);
-        for ino in files {
-            let newest = self.unsynced.get(&(ino, Aspect::Data)).cloned().unwrap_or_default();
-            for (id, _) in newest {
-                match id {
-                    GroupId::Block(_, number) => self.give_up_block(&id, number, ino, &blocks),
-                    GroupId::Inode(_) | GroupId::Log => self.give_up_data(&id, ino, &blocks),
-                    GroupId::Size(_) | GroupId::Entry(..) => {}
-                }
-            }
-        }
-        self.stamp();
-    }
-
-    /// Marks one block clean. A hole is metadata, so a block that became one stays unsynced.
-    fn give_up_block(&mut self, id: &GroupId, number: u64, ino: Ino, blocks: &Blocks) {
-        let last = self.group(id).and_then(|group| group.pieces().last());
-        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != Class::Hole) {
-            self.mark_clean((ino, Aspect::Data), id);
-        }
-    }
-
-    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The
-    /// sizes that were parts of these pieces stay behind as pieces of their own.
-    fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
-        let Some(group) = self.groups.remove(id) else { return };
-        let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
-            let undecided = matches!(piece.what, What::Data { ino: of, block, more, .. }
-                if of == ino && *blocks.start() <= block + more && block <= *blocks.end()
-                    && piece.class != Class::Hole);
-            if !undecided {
-                return Some(piece);
-            }
-            let size = self.divide(&piece, id);
-            self.leave_undecided(piece);
-            size
-        });
-        self.mark_clean((ino, Aspect::Data), id);
-        for piece in rest.pieces() {
-            for key in aspects(piece) {
-                self.unsynced.entry(key).or_default().insert(id.clone(), piece.seq);
-            }
-        }
-        if rest.is_empty() {
-            self.constrained.remove(id);
-        } else {
-            self.groups.insert(id.clone(), Arc::new(rest));
-        }
-    }
-
-    /// The size that is a part of a block's piece, as a piece of its own.
-    fn divide(&mut self, piece: &Piece, id: &GroupId) -> Option<Piece> {
-        let (ino, old, new) = piece.sizes()?;
-        let seq = piece.seq + 1;
-        self.sizes.remove(&(ino, id.home(), piece.seq));
-        self.sizes.insert((ino, id.home(), seq), new);
-        self.order.insert(seq, id.clone());
-        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
-        let what = What::Size { ino, old, new };
-        Some(Piece { seq, what, class: Class::Grow, ..piece.clone() })
-    }
-
-    /// Gives each block of a piece a group of its own, which no sync reaches.
-    fn leave_undecided(&mut self, piece: Piece) {
-        let What::Data { ino, block, more, start, end, .. } = piece.what else { return };
-        for number in block..=block + more {
-            // The numbers behind that of its size were kept free for this.
-            let seq = if number == block { piece.seq } else { piece.seq + 1 + (number - block) };
-            if seq != piece.seq {
-                self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
-            }
-            if let Some(versions) = self.blocks.get_mut(&(ino, number)) {
-                Arc::make_mut(versions).set_undecided(piece.seq, seq);
-            }
-            let id = GroupId::Block(ino, number);
-            if piece.needs.is_some() {
-                self.constrained.insert(id.clone());
-            }
-            self.order.insert(seq, id.clone());
-            let what = What::Data { ino, block: number, more: 0, start, end, grows: None };
-            let piece = Piece { seq, what, ..piece.clone() };
-            Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
-        }
-    }
 }
 
 /// The blocks that a sync call is about.
-fn blocks_of(sync: Sync) -> Blocks {
+pub(super) fn blocks_of(sync: Sync) -> Blocks {
     match sync {
         Sync::Pages { offset, length, .. } | Sync::Written { offset, length, .. } if length > 0 => {
             let last = offset.saturating_add(length - 1);

@@ -157,6 +157,7 @@ impl Disk {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let ino = open.ino;
+        self.may_change()?;
         self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
         Ok(())
     }
@@ -177,6 +178,7 @@ impl Disk {
         if kind(&self.tree, ino) == Some(Kind::Symlink) {
             return Err(Errno::EOPNOTSUPP);
         }
+        self.may_change()?;
         self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
         Ok(())
     }
@@ -198,6 +200,7 @@ impl Disk {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let ino = open.ino;
+        self.may_change()?;
         self.change(&Effect::Times { ino, accessed, modified });
         Ok(())
     }
@@ -218,6 +221,7 @@ impl Disk {
             return Ok(());
         }
         let ino = find(&self.tree, base, path, follow)?;
+        self.may_change()?;
         self.change(&Effect::Times { ino, accessed, modified });
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::errno::Errno;
+use super::failure::Tells;
 use super::live::Disk;
 use super::open::Handle;
 
@@ -9,9 +10,12 @@ impl Disk {
     /// `fsync`: of a file opened in any way, or of a directory.
     ///
     /// # Errors
-    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    /// `EBADF` if nothing is open there, or by `O_PATH`; `EIO`, once, if an earlier write-back of
+    /// the file failed since it was opened; `EROFS` or `EIO` after a failure that the file system
+    /// does not survive.
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
+        self.told(h)?;
         self.change(&Effect::Sync(Sync::Inode(ino)));
         Ok(())
     }
@@ -22,6 +26,7 @@ impl Disk {
     /// As [`Disk::fsync`].
     pub fn fdatasync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
+        self.told(h)?;
         self.change(&Effect::Sync(Sync::Data(ino)));
         Ok(())
     }
@@ -45,6 +50,9 @@ impl Disk {
         if flags & !KNOWN != 0 || offset < 0 || length < 0 || offset.checked_add(length).is_none() {
             return Err(Errno::EINVAL);
         }
+        if flags & !libc::SYNC_FILE_RANGE_WRITE != 0 {
+            self.told(h)?;
+        }
         if flags & WAITS == WAITS && self.opens.get(h)?.kind == Kind::File {
             let (offset, length) = (offset.unsigned_abs(), length.unsigned_abs());
             self.change(&Effect::Sync(Sync::Pages { ino, offset, length }));
@@ -52,21 +60,60 @@ impl Disk {
         Ok(())
     }
 
-    /// `sync` and `syncfs`.
+    /// `sync`, which returns no error.
     pub fn sync_all(&mut self) {
-        self.change(&Effect::Sync(Sync::All));
+        if self.may_change().is_ok() {
+            self.change(&Effect::Sync(Sync::All));
+        }
+    }
+
+    /// `syncfs`.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`; `EIO`, once, if any write-back failed
+    /// since it was opened; otherwise as [`Disk::fsync`].
+    pub fn sync_fs(&mut self, h: Handle) -> Result<(), Errno> {
+        self.syncable(h)?;
+        self.may_change()?;
+        if self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all) {
+            return Err(Errno::EIO);
+        }
+        self.sync_all();
+        Ok(())
+    }
+
+    /// Tells a descriptor once of each write-back of its file that failed. Such a call has
+    /// written what was dirty, but it promises nothing: `ext4_sync_file` and others return before
+    /// they commit.
+    pub(super) fn told(&mut self, h: Handle) -> Result<(), Errno> {
+        self.may_change()?;
+        let open = self.opens.get_mut(h)?;
+        let Some(errors) = self.errors.get_mut(&open.ino) else { return Ok(()) };
+        if errors.tell(&mut open.seen) { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the
-    /// pages count as clean, though nobody knows what of them was written.
+    /// pages count as clean, though nobody knows what of them was written. What else it does, the
+    /// profile of the disk says.
     ///
     /// # Errors
-    /// Always: `EIO`, or `EBADF` where a sync without fault would have given that.
+    /// `EIO`, or what the profile says; `EBADF` where a sync without fault would have given that.
     pub fn fail_sync(&mut self, h: Handle, data_only: bool) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         let sync = if data_only { Sync::Data(ino) } else { Sync::Inode(ino) };
+        self.may_change()?;
         self.change(&Effect::SyncFailed(sync));
-        Err(Errno::EIO)
+        if self.opens.get(h)?.kind == Kind::File {
+            self.errors.entry(ino).or_default().add();
+            self.all_errors.add();
+        }
+        match self.fail().tells {
+            Tells::Next => Ok(()),
+            Tells::Now => {
+                self.told(h)?;
+                Err(Errno::EIO)
+            }
+        }
     }
 
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {

@@ -190,6 +190,11 @@ impl Tree {
                 }
             }
             Effect::Free { ino } => drop(self.nodes.remove(&ino)),
+            Effect::Evict { ino, size, block, bytes } => {
+                if let Some(Node { body: Body::File(content), .. }) = self.node_mut(ino) {
+                    content.evict(block, bytes, size);
+                }
+            }
             Effect::Sync(_) | Effect::SyncFailed(_) => {}
         }
     }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Life, Lines};
 use crate::digest::{Digest, Digester};
+use crate::disk::effect::Effect;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
+use crate::log::{Event, records};
 use crate::oracle::{CrashKind, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
@@ -129,6 +131,8 @@ pub(crate) struct Child<'a, Op> {
     /// How long the machine has been up then.
     pub(crate) uptime: Duration,
     pub(crate) faults: &'a [Fault],
+    /// Whether the cache drops pages whose write failed.
+    pub(crate) evicts: bool,
     pub(crate) stacks: bool,
     /// How its threads are scheduled, if that is not left to the seed.
     pub(crate) turns: Option<&'a [Turn]>,
@@ -162,6 +166,11 @@ pub(crate) struct Explorer<'r, S: Sim> {
     /// Recoveries spent inside recoveries.
     nested: u64,
     sim: std::marker::PhantomData<S>,
+}
+
+/// Whether a sync of data failed in a run.
+fn failed_sync(log: &[u8]) -> bool {
+    records(log).any(|record| matches!(record.event, Event::Effect(Effect::SyncFailed(_))))
 }
 
 #[expect(
@@ -263,6 +272,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             start: Time::START,
             uptime: UPTIME,
             faults: &faults,
+            evicts: self.case.evicts,
             stacks,
             turns: turns.as_deref(),
             script,
@@ -318,7 +328,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
             threads_may_stay: S::THREADS_MAY_STAY,
         };
         let turns = life.turns.as_deref();
-        let child = Child { tree, start, uptime, faults: &[], stacks, turns, script };
+        let child =
+            Child { tree, start, uptime, faults: &[], evicts: false, stacks, turns, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -339,6 +350,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 seed,
                 schedule: schedule.clone(),
                 faults: child.faults.to_vec(),
+                profile: self.profile,
+                evicts: child.evicts,
                 stacks: child.stacks,
                 ..Setup::new(child.tree.clone(), region)
             };
@@ -401,9 +414,28 @@ impl<'r, S: Sim> Explorer<'r, S> {
         self.digester.add_number(recovered.0);
     }
 
+    /// Explores the run and, if a sync failed in it, once more with the cache evicted as soon as
+    /// it had failed: the engine goes on, but finds on reading what the medium has.
     fn explore(&mut self) -> Result<(), Stop> {
-        let Recovered { outcome, log } = self.record(self.request.stacks)?;
-        self.tally.run = outcome.digest;
+        let kept = self.record(self.request.stacks)?;
+        self.tally.run = kept.outcome.digest;
+        let failed = failed_sync(&kept.log);
+        let digest = kept.outcome.digest;
+        self.explore_run(kept)?;
+        if failed && !self.case.evicts {
+            self.case.evicts = true;
+            let evicted = self.record(self.request.stacks)?;
+            // If it read nothing of it, its states are among those of the other run.
+            if evicted.outcome.digest != digest {
+                self.explore_run(evicted)?;
+            }
+            self.case.evicts = false;
+        }
+        Ok(())
+    }
+
+    fn explore_run(&mut self, recorded: Recovered) -> Result<(), Stop> {
+        let Recovered { outcome, log } = recorded;
         self.note(Digest(0), outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
@@ -443,6 +475,12 @@ impl<'r, S: Sim> Explorer<'r, S> {
             self.tally.shadowed += 1;
             self.tally.known += u64::from(self.reported.insert(name));
             return Ok(());
+        }
+        let mut failure = failure;
+        if self.case.evicts {
+            let cache = "cache evicted when a sync had failed";
+            let comma = if failure.point.is_empty() { "" } else { ", " };
+            failure.point += &format!("{comma}{cache}");
         }
         self.tally.violations += 1;
         if self.reported.insert(name) {

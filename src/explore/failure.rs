@@ -17,6 +17,9 @@ use super::walk::{DOWN, Line, Point};
 /// The word by which a case says how many pages of an interrupted write had been copied.
 pub(crate) const PAGES: &str = "pages=";
 
+/// The word by which a case says that the cache dropped the pages whose write had failed.
+pub(crate) const EVICTED: &str = "cache=evicted";
+
 /// A crash, and what it left.
 pub(crate) struct Crashed<'a> {
     pub(crate) kind: CrashKind,
@@ -30,8 +33,22 @@ pub(crate) enum Left {
     All,
     /// All of it, and so many pages of the write that the process died in.
     Pages(u64),
+    /// All of it but the pages whose write had failed before: the process died, and the cache
+    /// dropped them.
+    Evicted,
     /// What a fate says: the power went.
     Fate(Fate),
+}
+
+impl Crashed<'_> {
+    /// What may be lost: what the kernel could not write is in no better hands than after a loss
+    /// of power.
+    pub(crate) fn judged_as(&self) -> CrashKind {
+        match self.left {
+            Left::Evicted => CrashKind::Power,
+            _ => self.kind,
+        }
+    }
 }
 
 impl Left {
@@ -39,6 +56,7 @@ impl Left {
         let text = match self {
             Self::All => return Vec::new(),
             Self::Pages(pages) => format!("{PAGES}{pages}"),
+            Self::Evicted => EVICTED.to_owned(),
             Self::Fate(fate) => fate.text(pending),
         };
         words(&text).unwrap_or_default()
@@ -131,11 +149,13 @@ fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure 
 }
 
 /// The words for a crash point.
-pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String {
+pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &Pending) -> String {
     let point = crashed.point;
-    let kind = match crashed.kind {
-        CrashKind::Power => "power lost",
-        CrashKind::Process => "process died",
+    let kind = match (crashed.kind, &crashed.left) {
+        (CrashKind::Power, _) => "power lost",
+        (CrashKind::Process, Left::Evicted) => "process died, cache evicted,",
+        (CrashKind::Process, _) if pending.has_undecided() => "process died, cache kept,",
+        (CrashKind::Process, _) => "process died",
     };
     let life = if depth > 0 { "after a recovery, " } else { "" };
     let step = if point.step == 0 { "opening".to_owned() } else { format!("step {}", point.step) };

@@ -33,6 +33,8 @@ pub(crate) struct Judge<S: Sim> {
     /// An error was injected; what it caused may pass when the same is tried again.
     harmed: bool,
     excused: Option<Violation>,
+    /// The file system takes no change: an open that fails will not pass at the next try.
+    stopped: bool,
     /// How the parts of a read-back that has not ended disagree.
     inconsistent: Option<String>,
     /// Whether some read-back was not compared with anything.
@@ -82,6 +84,7 @@ impl<S: Sim> Judge<S> {
             step: 0,
             harmed: false,
             excused: None,
+            stopped: false,
             inconsistent: None,
             unchecked: false,
             acks: Acks::default(),
@@ -104,6 +107,7 @@ impl<S: Sim> Judge<S> {
         self.after = After::Crash(Crash { kind, at, creating: !self.created });
         self.first = None;
         self.excused = None;
+        self.stopped = false;
     }
 
     /// What decides, beside the disk, how a crash of this kind is judged.
@@ -138,7 +142,7 @@ impl<S: Sim> Judge<S> {
         }
         self.ending(&outcome.ending, outcome.place.as_deref())?;
         match self.excused.take() {
-            Some(violation) if !outcome.finished() => Err(violation),
+            Some(violation) if !outcome.finished() && !self.stopped => Err(violation),
             _ => Ok(()),
         }
     }
@@ -227,6 +231,8 @@ impl<S: Sim> Judge<S> {
                     format!("{threads} thread{s} of the engine did not end with its close");
                 return Err(Violation::new(Class::Leaked, message));
             }
+            What::Evicted => self.oracle.evicted(),
+            What::Stopped => self.stopped = true,
             What::Done => {}
         }
         Ok(())

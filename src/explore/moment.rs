@@ -45,6 +45,10 @@ pub(crate) enum What {
     Leaked(u32),
     /// An error was injected.
     Harmed(Harm),
+    /// The cache dropped pages whose write had failed.
+    Evicted,
+    /// A failed sync stopped the file system.
+    Stopped,
     /// The script was carried out to its end.
     Done,
 }
@@ -98,6 +102,8 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
         Mark::Done => What::Done,
+        Mark::Stopped => What::Stopped,
+        Mark::Evicted => What::Evicted,
         Mark::Leaked(threads) => What::Leaked(threads),
         Mark::Outside(_)
         | Mark::NotSimulated(_)
@@ -200,11 +206,11 @@ impl Outcome {
 }
 
 /// Adds a record to the digest of a run: calls without their return addresses, which differ from
-/// build to build, and marks. Effects follow from the calls, and name inodes by numbers that may
-/// differ between two disks that no process can tell apart.
+/// build to build, and marks. Effects, evictions among them, follow from the calls, and name
+/// inodes by numbers that may differ between two disks that no process can tell apart.
 fn digest(record: &Record<'_>, digester: &mut Digester) {
     let record = match record.event {
-        Event::Effect(_) => return,
+        Event::Effect(_) | Event::Mark(Mark::Evicted) => return,
         Event::Call(call) => Record { event: Event::Call(Call { stack: &[], ..call }), ..*record },
         Event::Mark(_) => *record,
     };

@@ -18,7 +18,7 @@ use crate::time::Time;
 
 use super::calls::Calls;
 use super::explorer::{After, Explorer, Recovered, Stop};
-use super::failure::{self, Crashed, Left, PAGES};
+use super::failure::{self, Crashed, EVICTED, Left, PAGES};
 use super::judge::Judge;
 use super::moment::{harm, moment};
 use super::protocol::{Failure, Frame, Task};
@@ -67,7 +67,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         let crashed = Crashed { kind: crash.kind, point: &point, left };
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
-        judge.crash(crash.kind, point.at);
+        judge.crash(crashed.judged_as(), point.at);
         let next = lives.get(depth + 1).cloned().unwrap_or_default();
         let last = depth + 2 >= lives.len();
         if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
@@ -78,7 +78,7 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         }
         let tree = pending.live().clone();
         start = point.at + crash.down;
-        let acked = Rc::clone(judge.acked(crash.kind));
+        let acked = Rc::clone(judge.acked(crashed.judged_as()));
         let after = After { kind: crash.kind, at: point.at, down: crash.down, acked };
         run = explorer.recover_alone(&tree, &after, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);
@@ -214,6 +214,7 @@ fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
     }
     match crash.fate.as_slice() {
         [] => Ok(Left::All),
+        [word] if word.bytes == EVICTED.as_bytes() => Ok(Left::Evicted),
         [word] => {
             let text = word.text();
             let pages = text.strip_prefix(PAGES).and_then(|number| number.parse().ok());
@@ -221,13 +222,14 @@ fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
                 let column = word.column;
                 let text = quote(&word.bytes);
                 format!(
-                    "column {column}: `{text}` does not go with a process crash: expected {PAGES}N"
+                    "column {column}: `{text}` does not go with a process crash: expected {PAGES}N or {EVICTED}"
                 )
             })
         }
-        [_, extra, ..] => {
-            Err(format!("column {}: a process crash takes {PAGES}N at most", extra.column))
-        }
+        [_, extra, ..] => Err(format!(
+            "column {}: a process crash takes {PAGES}N or {EVICTED} at most",
+            extra.column
+        )),
     }
 }
 
@@ -237,6 +239,7 @@ fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
     match &crashed.left {
         Left::Fate(fate) => Pending::new(pending.keep(fate).tree, pending.profile()),
         Left::All => pending.process_crash(point.at),
+        Left::Evicted => pending.evicted(point.at),
         Left::Pages(pages) => {
             let mut effects = records(log).filter_map(|record| match record.event {
                 Event::Effect(effect) => Some((effect, record.at)),
@@ -260,7 +263,7 @@ fn describe<S: Sim>(
 ) -> Failure {
     let mut failure = Failure {
         case: explorer.case.to_string(),
-        point: failure::place(crashed, calls, line.depth),
+        point: failure::place(crashed, calls, line.depth, pending),
         ..Failure::default()
     };
     if let Left::Fate(fate) = &crashed.left {

@@ -66,6 +66,10 @@ pub(crate) fn weigh<S: Sim>(
             continue;
         }
         let pending = replay(scene, profile);
+        if pending.is_frozen() {
+            // There the run would have gone on in another way.
+            continue;
+        }
         match mildest_of_class(explorer, scene, &pending)? {
             (true, _) => lost.push(profile.name.to_owned()),
             (false, true) => kept.push(profile.name.to_owned()),

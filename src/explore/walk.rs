@@ -243,7 +243,7 @@ impl<S: Sim> Walk<'_, S> {
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
         }
-        self.process(explorer, point, Left::All, None)?;
+        self.restart(explorer, point)?;
         let flight = point.flight;
         let limit = explorer.request.budget.exhaustive;
         match fates::all(&self.pending, flight, limit) {
@@ -254,6 +254,21 @@ impl<S: Sim> Walk<'_, S> {
                 }
             }
             None => self.sample(explorer, point)?,
+        }
+        Ok(())
+    }
+
+    /// The process dies and is started again: with all that was written in the cache and, if a
+    /// sync had failed, with the cache evicted. A file system that a failed sync stopped lets
+    /// nobody in before it is mounted again, which leaves what a loss of power leaves.
+    fn restart(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+        if self.pending.is_frozen() {
+            return Ok(());
+        }
+        self.process(explorer, point, Left::All, None)?;
+        if self.pending.has_undecided() {
+            let evicted = self.pending.evicted(point.at);
+            self.process(explorer, point, Left::Evicted, Some(evicted))?;
         }
         Ok(())
     }
@@ -305,6 +320,7 @@ impl<S: Sim> Walk<'_, S> {
     fn fallen(&self, crashed: &Crashed<'_>, tree: &Tree) -> Pending {
         match crashed.left {
             Left::Fate(_) => Pending::new(tree.clone(), self.pending.profile()),
+            Left::Evicted => self.pending.evicted(crashed.point.at),
             Left::All | Left::Pages(_) => self.pending.process_crash(crashed.point.at),
         }
     }
@@ -318,7 +334,7 @@ impl<S: Sim> Walk<'_, S> {
         digest: Digest,
         partial: Option<Pending>,
     ) -> Result<(), Stop> {
-        let crash = (crashed.kind, crashed.point.at);
+        let crash = (crashed.judged_as(), crashed.point.at);
         let bound = self.judge.bound(crash.0, crash.1);
         let instant = if S::Model::TIMED { crash.1.0 / INSTANT } else { 0 };
         if !self.judged.insert((digest, crash.0, bound, instant)) {
@@ -326,7 +342,7 @@ impl<S: Sim> Walk<'_, S> {
         }
         explorer.states.insert(digest);
         let acked = Rc::clone(self.judge.acked(crash.0));
-        let then = After { kind: crash.0, at: crash.1, down: DOWN, acked };
+        let then = After { kind: crashed.kind, at: crash.1, down: DOWN, acked };
         let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
@@ -349,7 +365,8 @@ impl<S: Sim> Walk<'_, S> {
             Ok(()) => {
                 explorer.tally.unchecked += u64::from(after_all.unchecked());
                 let nest = outcome.effects > 0 && outcome.finished();
-                if nest && self.nests(explorer, outcome.digest) {
+                let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
+                if nest && self.nests(explorer, outcome.digest, telling) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
                     let pending = partial.unwrap_or_else(|| self.fallen(crashed, tree));
                     self.nest(explorer, crashed, &recovered, pending, judge)?;
@@ -408,7 +425,7 @@ impl<S: Sim> Walk<'_, S> {
         let life = failure::life(self.line, &self.calls, crashed, &self.pending);
         let mut failure =
             failure::after_crash(explorer, self.line, life, in_steps, violation, outcome);
-        failure.point = failure::place(crashed, &self.calls, self.line.depth);
+        failure.point = failure::place(crashed, &self.calls, self.line.depth, &self.pending);
         if let Left::Fate(fate) = &crashed.left {
             (failure.pieces, failure.counts) = failure::pieces(&self.pending, fate, &self.calls);
         }
@@ -434,14 +451,17 @@ impl<S: Sim> Walk<'_, S> {
         )))
     }
 
-    /// Whether crashes are to be placed in a recovery.
-    fn nests(&mut self, explorer: &mut Explorer<'_, S>, digest: Digest) -> bool {
+    /// Whether crashes are to be placed in a recovery: in each new one that finds pages in the
+    /// cache which an earlier process failed to write (`telling`), in some of the others.
+    fn nests(&mut self, explorer: &mut Explorer<'_, S>, digest: Digest, telling: bool) -> bool {
         if self.line.depth > 0 || explorer.nested_left() == 0 {
             return false;
         }
         let is_new = self.nested.insert(digest);
         is_new
-            && (self.nested.len() < 4 || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
+            && (telling
+                || self.nested.len() < 4
+                || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
     }
 
     /// Walks the log of a recovery and of the life behind it.

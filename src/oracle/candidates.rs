@@ -196,6 +196,13 @@ impl<M: Model> Oracle<M> {
         self.rotten |= harm == Harm::BitRot;
     }
 
+    /// The kernel dropped what it could not write, and says so by the error of a sync alone. What
+    /// was promised to survive the process is in no better hands than after a loss of power, until
+    /// a recovery returns.
+    pub fn evicted(&mut self) {
+        self.worst = Some(CrashKind::Power);
+    }
+
     /// The recovery after this crash was itself cut: it settles nothing. What was in flight will
     /// not return, and what was promised for later is not promised any more. If it was the power
     /// that failed, it has failed for whatever recovery returns next, even if that one follows a

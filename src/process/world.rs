@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::digest::hash;
 use crate::disk::effect::{Effect, Ino};
+use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::fault::Fault;
@@ -96,6 +97,10 @@ pub struct Setup {
     pub schedule: Plan,
     /// Which calls fail.
     pub faults: Vec<Fault>,
+    /// What the file system does when a sync fails.
+    pub profile: Profile,
+    /// Whether the cache drops pages whose write failed, as soon as it did.
+    pub evicts: bool,
     /// Whether each call is logged with its return addresses.
     pub stacks: bool,
     /// How many processors the engine sees.
@@ -119,6 +124,8 @@ impl Setup {
             seed: 0,
             schedule: Plan::Listed(Vec::new()),
             faults: Vec::new(),
+            profile: Profile::POSIX,
+            evicts: false,
             stacks: false,
             cpus: 1,
             budget: Budget::default(),
@@ -199,6 +206,7 @@ pub struct World {
     /// The digest of the bytes that the call at hand moves.
     pub(crate) bytes: u64,
     faults: Faults,
+    evicts: bool,
     fault: bool,
     budget: Budget,
     calls: u64,
@@ -292,7 +300,10 @@ impl World {
     }
 
     fn new(setup: Setup) -> Self {
-        let mut disk = Disk::new(setup.tree);
+        let mut disk = match setup.faults.is_empty() {
+            true => Disk::new(setup.tree),
+            false => Disk::mounted(setup.tree, &setup.profile),
+        };
         disk.set_time(setup.start);
         disk.set_journal(Box::new(Effects { sink: setup.sink, hung: setup.hooks.hung }));
         Self {
@@ -310,6 +321,7 @@ impl World {
             hooks: setup.hooks,
             bytes: 0,
             faults: Faults::new(setup.faults),
+            evicts: setup.evicts,
             fault: false,
             budget: setup.budget,
             calls: 0,
@@ -556,7 +568,15 @@ impl World {
     ) -> Outcome {
         if let Some(error) = self.faults.on_sync() {
             self.fault = true;
-            return match self.disk.fail_sync(handle, data_only) {
+            let failed = self.disk.fail_sync(handle, data_only);
+            if self.disk.is_stopped() {
+                self.mark(Mark::Stopped);
+            }
+            if self.evicts {
+                self.disk.evict();
+                self.mark(Mark::Evicted);
+            }
+            return match failed {
                 Err(Errno::EIO) => Err(Errno(error.errno())),
                 Err(other) => Err(other),
                 Ok(()) => Ok(0),

@@ -202,7 +202,7 @@ fn what_is_kept_has_what_it_needs() {
             let losses = rig.pending.losses(&fate);
             let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
             for (_, piece) in rig.pending.pieces().filter(|(_, piece)| !is_lost(piece)) {
-                for need in piece.needs() {
+                for need in piece.needs().iter().filter(|need| rig.pending.binds(need)) {
                     let lacks = |l: &Loss<'_>| l.group == &need.group && l.piece.seq <= need.seq;
                     let all = rig.pending.group(&need.group).map_or(0, Group::len);
                     let lost = losses.iter().filter(|loss| loss.group == &need.group).count();
@@ -248,6 +248,9 @@ fn as_many_fates_are_listed_as_are_counted() {
 #[test]
 fn what_was_synced_is_found_wherever_its_file_is_found() {
     programs(24, 30, |rig, memory| {
+        if rig.pending.is_frozen() {
+            return Ok(());
+        }
         let words: Vec<&str> = memory.line.split(' ').collect();
         let touched = words.get(1).and_then(|path| rig.pending.live().entry_at(path));
         if let Some(ino) = touched {

@@ -75,12 +75,17 @@ impl Both {
     }
 }
 
+/// A directory of the machine.
+fn real(depth: usize) -> Real {
+    Real::new(depth, tempfile::tempdir().expect("a temporary directory"))
+}
+
 fn compare(calls: &[Call]) -> Result<(), TestCaseError> {
     let mut disk = Disk::new(Tree::new());
     let recorder = Recorder::default();
     disk.set_journal(Box::new(recorder.clone()));
     let depth = depth(calls);
-    let mut both = Both { simulated: Simulated::new(disk, depth), real: Real::new(depth) };
+    let mut both = Both { simulated: Simulated::new(disk, depth), real: real(depth) };
     for call in calls {
         both.call(call)?;
     }

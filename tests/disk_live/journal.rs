@@ -77,6 +77,9 @@ fn text(effect: &Effect<'_>) -> String {
         Effect::Free { ino } => format!("free {}", ino.0),
         Effect::Sync(sync) => format!("sync {}", sync_text(sync)),
         Effect::SyncFailed(sync) => format!("sync failed {}", sync_text(sync)),
+        Effect::Evict { ino, size, block, bytes } => {
+            format!("evict {} {block}={} of {size}", ino.0, bytes.len())
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 use tempfile::TempDir;
 
-use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 
 /// A real directory and what is open in it.
 pub(crate) struct Real {
@@ -23,7 +23,9 @@ pub(crate) struct Real {
     /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may show as data what was only
     /// reserved.
     shows_holes: bool,
-    _dir: TempDir,
+    /// Whether directories are listed by the C library: a raw `getdents64` reaches no door.
+    pub(crate) by_libc: bool,
+    _dir: Option<TempDir>,
 }
 
 fn by_path(dir: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
@@ -37,19 +39,25 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 impl Real {
-    pub(crate) fn new(depth: usize) -> Self {
+    /// A new directory of the machine, which goes when this does.
+    pub(crate) fn new(depth: usize, dir: TempDir) -> Self {
+        let real = Self::at(dir.path(), depth);
+        Self { _dir: Some(dir), ..real }
+    }
+
+    /// A directory that is there.
+    pub(crate) fn at(path: &std::path::Path, depth: usize) -> Self {
         // The simulated disk leaves the umask to its caller, too.
         rustix::process::umask(Mode::empty());
-        let dir = tempfile::tempdir().expect("a temporary directory");
         let mut here =
-            fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
+            fs::open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
         let root = path_of(&here).expect("a path");
         let shows_holes = fs::fstatfs(&here).expect("a file system").f_type != libc::TMPFS_MAGIC;
         for _ in 0..depth {
             fs::mkdirat(&here, "n", Mode::from_raw_mode(0o755)).expect("a new directory");
             here = by_path(std::os::fd::AsFd::as_fd(&here), b"n").expect("a directory");
         }
-        Self { open: Slots(Vec::new()), here, root, shows_holes, _dir: dir }
+        Self { open: Slots(Vec::new()), here, root, shows_holes, by_libc: false, _dir: None }
     }
 
     /// Carries one call out.
@@ -197,6 +205,7 @@ impl Real {
                 self.open.0.push(fd);
             }
             OnSlot::Stat => return Ok(stat(fs::fstat(fd)?)),
+            OnSlot::List if self.by_libc => return list_by_libc(fd),
             OnSlot::List => return list(fd),
             OnSlot::Flags => {
                 let flags = fs::fcntl_getfl(fd)?;
@@ -230,6 +239,15 @@ fn list(fd: &OwnedFd) -> Result<Outcome, Errno> {
     }
     // The offset at the end differs from file system to file system.
     fs::seek(fd, SeekFrom::Start(0))?;
+    Ok(Outcome::Listed(entries))
+}
+
+fn list_by_libc(fd: &OwnedFd) -> Result<Outcome, Errno> {
+    let mut entries = BTreeMap::new();
+    for entry in fs::Dir::read_from(fd)? {
+        let entry = entry?;
+        entries.insert(entry.file_name().to_bytes().to_vec(), kind_of(entry.file_type()));
+    }
     Ok(Outcome::Listed(entries))
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crashpoint::disk::effect::{Effect, Sync};
+use crashpoint::disk::profile::Profile;
 use crashpoint::disk::tree::Tree;
 use crashpoint::fault::{Fault, FaultClass, FaultError};
 use crashpoint::log::{self, Event, Mark};
@@ -151,6 +152,72 @@ fn a_failed_sync_is_an_effect_and_the_next_one_works() {
     let sync = Sync::Inode(ran.ino("a"));
     let effects = ran.effects();
     assert_eq!(effects[effects.len() - 2..], [Effect::SyncFailed(sync), Effect::Sync(sync)]);
+}
+
+#[test]
+fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
+    let error = FaultError::Io;
+    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    with_fault(fault, || {
+        let mut file = File::create(at("a"))?;
+        let (same, other) = (file.try_clone()?, File::open(at("a"))?);
+        let (root, beside) = (File::open(at(""))?, File::create(at("b"))?);
+        file.write_all(b"bytes")?;
+        assert_eq!(errno(file.sync_all()), Some(libc::EIO));
+        same.sync_all()?;
+        beside.sync_all()?;
+        File::open(at("a"))?.sync_all()?;
+        assert_eq!(errno(other.sync_data()), Some(libc::EIO));
+        other.sync_data()?;
+        for told in [&root, &file] {
+            assert_eq!(errno(rustix::fs::syncfs(told).map_err(Into::into)), Some(libc::EIO));
+            rustix::fs::syncfs(told)?;
+        }
+        assert_eq!(fs::read(at("a"))?, b"bytes");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
+    let error = FaultError::Io;
+    let fault = Fault { step: 1, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let set = |setup: &mut Setup| (setup.faults, setup.evicts) = (vec![fault], true);
+    let ran = run_in(set, || {
+        let mut file = File::create(at("a"))?;
+        file.write_all(b"old")?;
+        file.sync_all()?;
+        world::step(1);
+        file.write_all(b"new")?;
+        assert_eq!(errno(file.sync_all()), Some(libc::EIO));
+        assert_eq!(fs::read(at("a"))?, b"old\0\0\0");
+        file.write_all(b"more")?;
+        file.sync_all()?;
+        assert_eq!(fs::read(at("a"))?, b"old\0\0\0more");
+        Ok(())
+    });
+    assert!(ran.events().any(|event| matches!(event, Event::Mark(Mark::Evicted))));
+}
+
+#[test]
+fn a_file_system_that_turned_read_only_refuses_every_change() {
+    let error = FaultError::Io;
+    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let set = |setup: &mut Setup| {
+        (setup.faults, setup.profile) = (vec![fault], Profile::EXT4_JOURNAL);
+    };
+    run_in(set, || {
+        let mut file = File::create(at("a"))?;
+        file.write_all(b"bytes")?;
+        let refused = Some(libc::EROFS);
+        assert_eq!(errno(file.sync_all()), refused);
+        assert_eq!(errno(file.sync_all()), refused);
+        assert_eq!(errno(file.write(b"more")), refused);
+        assert_eq!(errno(File::create(at("b"))), refused);
+        assert_eq!(errno(fs::rename(at("a"), at("b"))), refused);
+        assert_eq!(fs::read(at("a"))?, b"bytes");
+        Ok(())
+    });
 }
 
 /// The marks that a world leaves whose process may end at any call, and how that ended.

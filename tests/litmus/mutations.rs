@@ -1,9 +1,10 @@
 //! Each rule of the model is noticed when it breaks: one rule of one profile is changed, and some
 //! check of this folder must tell.
 
+use crashpoint::disk::failure::{Failure, Shows, Tells, Then};
 use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
 
-use crate::{ace, lists, real, xfstests};
+use crate::{ace, failures, lists, real, xfstests};
 
 /// The profile without one of its needs.
 fn without(profile: &Profile, of: Class, on: On) -> Profile {
@@ -149,10 +150,36 @@ fn rules_of_others() -> Vec<Mutation> {
     ]
 }
 
+/// Of what a failed sync does.
+fn rules_of_failures() -> Vec<Mutation> {
+    let failing = |profile: Profile, failure| Profile { failure, ..profile };
+    let usual = Failure::USUAL;
+    vec![
+        ("ext4: a failed fsync shows what the disk has", {
+            failing(EXT4, Failure { shows: Shows::Old, ..usual })
+        }),
+        ("ext4: the fsync after the failed one has the error", {
+            failing(EXT4, Failure { tells: Tells::Next, ..usual })
+        }),
+        ("nodelalloc: a failed fsync shows what the disk has", {
+            failing(NODELALLOC, Failure { shows: Shows::Old, ..usual })
+        }),
+        ("ext4: a failed fsync makes it read-only", {
+            failing(EXT4, Failure { then: Then::ReadOnly, ..usual })
+        }),
+        ("journal: it goes on after a failed fsync", failing(JOURNAL, usual)),
+        ("journal: it shuts down", { failing(JOURNAL, Failure { then: Then::ShutDown, ..usual }) }),
+        ("xfs: a size is logged though its data failed", failing(XFS, usual)),
+        ("xfs: it shuts down", failing(XFS, Failure { then: Then::ShutDown, ..XFS.failure })),
+        ("btrfs: as in 2020", failing(BTRFS, Profile::BTRFS_2020.failure)),
+    ]
+}
+
 /// A check: its name, and what it finds wrong with a profile.
 type Check = (&'static str, fn(&Profile) -> Vec<String>);
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 5] = [
+    ("failed syncs", failures::differences),
     ("real kernels", real::differences),
     ("Ferrite and GenMC", lists::differences),
     ("xfstests", xfstests::differences),
@@ -166,7 +193,8 @@ fn every_rule_that_is_broken_is_noticed() {
         assert!(wrong.is_empty(), "{check}: {}", wrong.join("\n"));
     }
     let mut unnoticed = Vec::new();
-    let mutations = [needs_of_ext4(), rules_of_ext4(), rules_of_others()].concat();
+    let mutations =
+        [needs_of_ext4(), rules_of_ext4(), rules_of_others(), rules_of_failures()].concat();
     assert!(mutations.len() >= 20);
     for (name, broken) in &mutations {
         let noticed: Vec<&str> = CHECKS

@@ -116,8 +116,8 @@ fn sync_range(
 }
 
 fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
-        world.disk.sync_all();
+    let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
+        world.disk.sync_fs(file)?;
         Ok(0)
     })?;
     Some(answer(outcome))

@@ -1,0 +1,278 @@
+//! After a failed sync an engine goes on or is started again, with the cache kept or evicted:
+//! stores that are right but in one of these cells, and one that is right in all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crashpoint::digest::hash;
+use crashpoint::engine::Error;
+use crashpoint::oracle::{Answer, Harm, Promises};
+use crashpoint::registry::sim;
+use crashpoint::seed::Seed;
+use crashpoint::sim::{Sim, Step};
+use crashpoint::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
+use crashpoint::{Finding, Store, check_case, find};
+use proptest::strategy::{BoxedStrategy, Strategy};
+
+/// Nothing is trusted that a failed sync was about.
+const NOTHING: u8 = 0;
+/// After a failed sync the log is copied from what can be read of it.
+const WHAT_IS_READ: u8 = 1;
+/// The log that is found when the store is opened is taken to be on the disk.
+const WHAT_IS_FOUND: u8 = 2;
+/// A second try that succeeds is taken to have written what the first did not.
+const THE_SECOND_TRY: u8 = 3;
+
+/// A log of checksummed records; `current` names it. What is put waits in memory for the sync.
+struct Log<const TRUSTS: u8> {
+    dir: PathBuf,
+    items: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Records that no sync was about.
+    waiting: Vec<u8>,
+    number: u64,
+    /// `None` after an error.
+    file: Option<File>,
+}
+
+fn record(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut body = vec![key.len() as u8, u8::from(value.is_some())];
+    body.extend_from_slice(key);
+    body.extend_from_slice(value.unwrap_or_default());
+    let mut record = (body.len() as u32).to_le_bytes().to_vec();
+    record.extend_from_slice(&(hash(&body) as u32).to_le_bytes());
+    record.extend_from_slice(&body);
+    record
+}
+
+/// The records at the front of a log, and how many bytes they take.
+fn decode(log: &[u8], items: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
+    let mut at = 0;
+    while let Some((head, rest)) = log[at..].split_first_chunk::<8>() {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let Some(body) = rest.get(..length).filter(|body| body.len() >= 2) else { break };
+        if hash(body) as u32 != crc {
+            break;
+        }
+        let (key, value) = body[2..].split_at(usize::from(body[0]));
+        match body[1] {
+            0 => drop(items.remove(key)),
+            _ => drop(items.insert(key.to_vec(), value.to_vec())),
+        }
+        at += 8 + length;
+    }
+    at
+}
+
+impl<const TRUSTS: u8> Log<TRUSTS> {
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("log-{number}"))
+    }
+
+    /// Begins another log with these records, and makes it the current one.
+    fn begin(&mut self, records: &[u8]) -> Result<(), Error> {
+        let number = self.number + 1;
+        let mut file = File::create(self.path(number))?;
+        file.write_all(records)?;
+        file.sync_all()?;
+        let mut pointer = File::create(self.dir.join("next"))?;
+        pointer.write_all(number.to_string().as_bytes())?;
+        pointer.sync_all()?;
+        let directory = File::open(&self.dir)?;
+        directory.sync_all()?;
+        fs::rename(self.dir.join("next"), self.dir.join("current"))?;
+        directory.sync_all()?;
+        if self.number > 0 {
+            let _ = fs::remove_file(self.path(self.number));
+        }
+        self.number = number;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<u8> {
+        self.items.iter().flat_map(|(key, value)| record(key, Some(value))).collect()
+    }
+}
+
+impl<const TRUSTS: u8> Store for Log<TRUSTS> {
+    const NAME: &'static str = match TRUSTS {
+        NOTHING => "trusts-nothing",
+        WHAT_IS_READ => "trusts-what-is-read",
+        WHAT_IS_FOUND => "trusts-what-is-found",
+        _ => "trusts-the-second-try",
+    };
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let (items, waiting) = (BTreeMap::new(), Vec::new());
+        let mut log = Self { dir: dir.to_owned(), items, waiting, number: 0, file: None };
+        let current = match fs::read_to_string(dir.join("current")) {
+            Ok(current) => current,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                log.begin(b"")?;
+                return Ok(log);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        log.number = current.parse()?;
+        let path = log.path(log.number);
+        let mut bytes = Vec::new();
+        File::open(&path)?.read_to_end(&mut bytes)?;
+        let end = decode(&bytes, &mut log.items);
+        if TRUSTS == WHAT_IS_FOUND && end == bytes.len() {
+            // The name may still be pending; that much it knows.
+            File::open(dir)?.sync_all()?;
+            log.file = Some(File::options().append(true).open(path)?);
+        } else {
+            let all = log.all();
+            log.begin(&all)?;
+        }
+        Ok(log)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.waiting.extend(record(key, Some(value)));
+        self.items.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.waiting.extend(record(key, None));
+        self.items.remove(key);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        let mut file = self.file.take().ok_or("an earlier error: open it again")?;
+        file.write_all(&std::mem::take(&mut self.waiting))?;
+        match file.sync_all() {
+            Ok(()) => self.file = Some(file),
+            Err(error) => match TRUSTS {
+                WHAT_IS_READ => {
+                    let mut items = BTreeMap::new();
+                    let log = fs::read(self.path(self.number))?;
+                    let end = decode(&log, &mut items);
+                    self.begin(&log[..end])?;
+                }
+                THE_SECOND_TRY => {
+                    file.sync_all()?;
+                    self.file = Some(file);
+                }
+                _ => return Err(error.into()),
+            },
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        Ok(self.items.clone().into_iter().collect())
+    }
+}
+
+/// The sim of such a store: what it promises holds after a failed sync, too.
+struct Cells<const TRUSTS: u8>;
+
+impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
+    type Engine = StoreEngine<Log<TRUSTS>>;
+    type Model = KeyModel;
+
+    const NAME: &'static str = Log::<TRUSTS>::NAME;
+    const ABOUT: &'static str = "a log that a sync of fails";
+
+    fn promises() -> Promises<KeyModel> {
+        let survives = vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)];
+        Promises { survives, ..KeyValue::<Log<TRUSTS>>::promises() }
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {
+        let synced = |step| [step, Step::Op(KeyOp::Sync)];
+        let all = KeyValue::<Log<TRUSTS>>::workload(steps.div_ceil(2));
+        all.prop_map(move |steps| steps.into_iter().flat_map(synced).collect()).boxed()
+    }
+}
+
+/// The first thing that is found, which its case shows again.
+fn found<const TRUSTS: u8>(profile: &str, seed: u64, workloads: u64) -> Finding {
+    let entry = sim::<Cells<TRUSTS>>();
+    let finding = find(&entry, profile, Seed(seed), workloads);
+    if finding.class.is_some() {
+        assert_eq!(check_case(&entry, &finding.case), Ok(()), "{}", finding.case);
+    }
+    finding
+}
+
+/// How much is tried: what a default run has time for, or `CELLS=10` times as much.
+fn times() -> u64 {
+    std::env::var_os("CELLS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn a_store_that_trusts_nothing_is_right_in_every_cell() {
+    for profile in ["posix", "ext4-journal", "xfs"] {
+        let finding = found::<NOTHING>(profile, 1, 3 * times());
+        assert!(finding.class.is_none(), "{}", finding.report);
+    }
+}
+
+#[test]
+fn one_that_reads_back_what_it_could_not_sync_is_found_with_the_cache_evicted_as_it_goes_on() {
+    // It takes 15 seconds; each_cell_replays_from_a_case has it by hand.
+    if times() == 1 {
+        return;
+    }
+    let finding = found::<WHAT_IS_READ>("posix", 1, 60);
+    assert!(finding.class.is_some(), "not found");
+    assert!(finding.case.contains("\ncache evicted\n"), "{}", finding.case);
+    assert!(finding.report.contains("cache evicted when a sync had failed"), "{}", finding.report);
+}
+
+#[test]
+fn one_that_tries_again_is_found_whether_the_cache_is_evicted_or_not() {
+    let finding = found::<THE_SECOND_TRY>("posix", 5, 6);
+    assert!(finding.class.is_some(), "not found");
+}
+
+/// One store, one failed sync, and how the run ends.
+fn by_hand<const TRUSTS: u8>(rest: &str) {
+    let entry = sim::<Cells<TRUSTS>>();
+    let name = Log::<TRUSTS>::NAME;
+    let case = format!("sim {name}\nprofile posix\nseed 0x1\n{rest}");
+    assert_eq!(check_case(&entry, &case), Ok(()), "{case}");
+}
+
+#[test]
+fn each_cell_replays_from_a_case() {
+    let failed = "fault EIO step=2 sync=1\nput k 1\nsync\n";
+    let going_on = "fault EIO step=2 sync=1\ncache evicted\nput k 1\nsync\n";
+    let power = "crash power step=2 effect=3 returned keep=nothing\n";
+    let kept = "crash process step=2 effect=3 returned\n";
+    let evicted = "crash process step=2 effect=3 returned cache=evicted\n";
+    // It goes on, and a second sync succeeds: lost with the power, or with the page.
+    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{failed}{power}"));
+    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{failed}{evicted}"));
+    by_hand::<THE_SECOND_TRY>(&format!("expect pass\n{failed}{kept}"));
+    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{going_on}"));
+    // It copies what it reads: right with the cache kept, whatever then happens.
+    by_hand::<WHAT_IS_READ>(&format!("expect pass\n{failed}"));
+    by_hand::<WHAT_IS_READ>(&format!("expect lost-write\n{going_on}"));
+    // It gives up, is started again, and takes what it finds for durable.
+    let failed = "fault EIO step=2 sync=1\nput k \"v\"*9000\nsync\n";
+    let died = "crash process step=2 effect=2 returned\n";
+    let then = "put j 2\nsync\ncrash power step=2 effect=2 returned keep=nothing\n";
+    by_hand::<WHAT_IS_FOUND>(&format!("expect lost-write\n{failed}{died}{then}"));
+    by_hand::<NOTHING>(&format!("expect pass\n{failed}{died}{then}"));
+    let died = "crash process step=2 effect=2 returned cache=evicted\n";
+    by_hand::<WHAT_IS_FOUND>(&format!("expect pass\n{failed}{died}{then}"));
+}
+
+#[test]
+fn one_that_trusts_the_log_it_finds_is_found_after_a_restart() {
+    if times() == 1 {
+        return;
+    }
+    let finding = found::<WHAT_IS_FOUND>("posix", 1, 60);
+    assert!(finding.class.is_some(), "not found");
+    assert!(finding.case.contains("\nfault EIO"), "{}", finding.case);
+}

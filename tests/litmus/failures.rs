@@ -1,0 +1,250 @@
+//! What a failed fsync was seen to do on real kernels (`fsync-failure.jsonl`), line by line.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use crashpoint::disk::content::Content;
+use crashpoint::disk::effect::{Effect, Ino};
+use crashpoint::disk::family;
+use crashpoint::disk::pending::Pending;
+use crashpoint::disk::profile::Profile;
+use crashpoint::disk::tree::{Node, Tree};
+use crashpoint::disk::{Disk, Errno, Handle, Journal};
+use crashpoint::time::Time;
+use serde::Deserialize;
+
+const ROOT: Ino = Ino::ROOT;
+
+/// One line of the file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Seen {
+    fs: String,
+    case: String,
+    writes: Vec<i64>,
+    device_writes_failed: u32,
+    fsync: String,
+    fsync_again: String,
+    fsync_other_fd: String,
+    fsync_fd_opened_later: String,
+    syncfs: String,
+    cache_after: String,
+    after_evict: String,
+    later_write: i64,
+    later_fsync_device_healthy: String,
+    after_remount: String,
+}
+
+/// The observations.
+fn seen() -> Vec<Seen> {
+    let path = crate::folder().join("fsync-failure.jsonl");
+    let text = std::fs::read_to_string(path).expect("the observations");
+    text.lines().map(|line| serde_json::from_str(line).expect("an observation")).collect()
+}
+
+/// Keeps what is pending beside a disk.
+#[derive(Clone)]
+struct Beside(Arc<Mutex<Pending>>);
+
+impl Journal for Beside {
+    fn record(&mut self, at: Time, effect: &Effect<'_>) {
+        self.0.lock().expect("one thread").apply(effect, at);
+    }
+}
+
+impl Beside {
+    /// Every content that the file may have after the power was lost.
+    fn remounted(&self) -> BTreeSet<String> {
+        let pending = self.0.lock().expect("one thread");
+        let states = family::exhaustive(&pending, None).map(|fate| pending.keep(&fate));
+        states.map(|state| shown(&state.tree)).collect()
+    }
+}
+
+/// What the file holds, in run lengths.
+fn shown(tree: &Tree) -> String {
+    let file = tree.entry(ROOT, b"f").and_then(|ino| tree.node(ino)).and_then(Node::content);
+    let bytes = file.map(Content::to_vec).unwrap_or_default();
+    let runs = bytes.chunk_by(|a, b| a == b);
+    let run = |run: &[u8]| {
+        let letter = if run[0] == 0 { '.' } else { char::from(run[0]) };
+        format!("{letter}*{}", run.len())
+    };
+    runs.map(run).collect::<Vec<_>>().join(" ")
+}
+
+fn word<T>(result: &Result<T, Errno>) -> String {
+    result.as_ref().err().map_or_else(|| "ok".to_owned(), ToString::to_string)
+}
+
+/// A disk with the file of a case on it, which is durable.
+fn disk(case: &str, profile: &Profile) -> (Disk, Beside) {
+    let mut disk = Disk::new(Tree::new());
+    let file = open(&mut disk, libc::O_CREAT | libc::O_RDWR).expect("a new file");
+    let length = if case == "overwrite" { 12288 } else { 4096 };
+    disk.write(file, &vec![b'o'; length]).expect("there is room");
+    let tree = disk.into_tree();
+    let beside = Beside(Arc::new(Mutex::new(Pending::new(tree.clone(), profile))));
+    let mut disk = Disk::mounted(tree, profile);
+    disk.set_journal(Box::new(beside.clone()));
+    (disk, beside)
+}
+
+fn open(disk: &mut Disk, flags: i32) -> Result<Handle, Errno> {
+    disk.open(ROOT, b"f", flags, 0o644)
+}
+
+/// Does what was done to the real file system, and says what this one showed.
+fn again(seen: &Seen, profile: &Profile) -> (Seen, BTreeSet<String>) {
+    let (mut disk, beside) = disk(&seen.case, profile);
+    let [one, other, root] = [0; 3].map(|_| open(&mut disk, libc::O_RDWR).expect("it is there"));
+    let (start, fills) = if seen.case == "overwrite" { (0, b"nF") } else { (4096, b"Fn") };
+    for (number, fill) in fills.iter().enumerate() {
+        let at = start + 4096 * number as i64;
+        disk.write_at(one, &[*fill; 4096], at).expect("there is room");
+    }
+    let fsync = word(&disk.fail_sync(one, false));
+    let cache_after = shown(disk.tree());
+    let fsync_again = word(&disk.fsync(one));
+    let fsync_other_fd = word(&disk.fsync(other));
+    let fsync_fd_opened_later = match open(&mut disk, libc::O_RDWR) {
+        Ok(later) => word(&disk.fsync(later)),
+        Err(_) => "open failed".to_owned(),
+    };
+    let syncfs = word(&disk.sync_fs(root));
+    let once = word(&disk.fsync(other)) == fsync_again && word(&disk.sync_fs(root)) == fsync_again;
+    let syncfs = if once { syncfs } else { "told twice".to_owned() };
+    disk.evict();
+    let after_evict = shown(disk.tree());
+    let later_write = disk.write_at(one, &[b'l'; 10], 0).map_or(-1, |n| n as i64);
+    let later_fsync_device_healthy = word(&disk.fsync(one));
+    let again = Seen {
+        fsync,
+        cache_after,
+        fsync_again,
+        fsync_other_fd,
+        fsync_fd_opened_later,
+        syncfs,
+        after_evict,
+        later_write,
+        later_fsync_device_healthy,
+        ..seen.clone()
+    };
+    (again, beside.remounted())
+}
+
+/// The profile of a file system that was observed.
+fn profile_of(fs: &str) -> &'static str {
+    match fs {
+        "ext4,data=journal" => "ext4-journal",
+        "ext4,nodelalloc" => "ext4-nodelalloc",
+        "xfs" => "xfs",
+        "btrfs" => "btrfs",
+        _ => "ext4",
+    }
+}
+
+/// Where a profile differs from what was seen of its file system.
+pub(crate) fn differences(profile: &Profile) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for seen in seen().iter().filter(|seen| profile_of(&seen.fs) == profile.name) {
+        let (again, remounted) = again(seen, profile);
+        if again != *seen {
+            wrong.push(format!("{}: {again:?}\nwas seen as {seen:?}", profile.name));
+        }
+        // Whoever evicted the pages saw what the medium has: nothing is open any more, but for
+        // what a journal that was given up may hold.
+        let decided = again.later_fsync_device_healthy == "ok";
+        if !remounted.contains(&seen.after_remount) || (decided && remounted.len() > 1) {
+            let name = profile.name;
+            wrong.push(format!("{name}, {}: {remounted:?} after the next mount", seen.case));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn each_failed_fsync_that_was_seen_is_as_it_was_seen() {
+    let wrong: Vec<String> = Profile::all().iter().flat_map(differences).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen().len(), 10);
+}
+
+// What the 2020 study saw, which nothing runs on by default.
+
+#[test]
+fn btrfs_of_2020_shows_the_old_file_and_a_later_write_leaves_a_hole() {
+    let (mut disk, beside) = disk("append", &Profile::BTRFS_2020);
+    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    disk.seek(file, 0, libc::SEEK_END).expect("it is a file");
+    disk.write(file, &[b'n'; 4096]).expect("there is room");
+    assert_eq!(disk.fail_sync(file, false), Err(Errno::EIO));
+    assert_eq!(shown(disk.tree()), "o*4096");
+    disk.write(file, &[b'm'; 4096]).expect("there is room");
+    assert_eq!(shown(disk.tree()), "o*4096 .*4096 m*4096");
+    assert_eq!(disk.fsync(file), Ok(()));
+    assert_eq!(beside.remounted(), BTreeSet::from(["o*4096 .*4096 m*4096".to_owned()]));
+}
+
+#[test]
+fn a_journal_of_2020_has_the_error_for_the_next_fsync_on_each_descriptor() {
+    let (mut disk, beside) = disk("overwrite", &Profile::EXT4_JOURNAL_2020);
+    let [file, other] = [0; 2].map(|_| open(&mut disk, libc::O_RDWR).expect("it is there"));
+    disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
+    assert_eq!(disk.fail_sync(file, false), Ok(()));
+    // Nobody has seen the error, so even who comes later is told.
+    let later = open(&mut disk, libc::O_RDWR).expect("it is there");
+    for descriptor in [file, other, later] {
+        assert_eq!(disk.fsync(descriptor), Err(Errno::EIO));
+        assert_eq!(disk.fsync(descriptor), Ok(()));
+    }
+    let both = ["o*12288", "n*4096 o*8192"].map(str::to_owned);
+    assert_eq!(beside.remounted(), BTreeSet::from(both));
+}
+
+#[test]
+fn xfs_that_shut_down_answers_nothing() {
+    let (mut disk, _) = disk("overwrite", &Profile::XFS_SHUTDOWN);
+    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
+    assert_eq!(disk.fail_sync(file, true), Err(Errno::EIO));
+    assert_eq!(disk.fsync(file), Err(Errno::EIO));
+    assert_eq!(disk.read_at(file, &mut [0; 1], 0), Err(Errno::EIO));
+    assert_eq!(disk.write_at(file, b"m", 0), Err(Errno::EIO));
+    assert_eq!(open(&mut disk, libc::O_RDONLY), Err(Errno::EIO));
+    assert_eq!(disk.unlink(ROOT, b"f"), Err(Errno::EIO));
+}
+
+#[test]
+fn a_file_system_that_became_read_only_can_be_read_and_no_more() {
+    let (mut disk, _) = disk("overwrite", &Profile::EXT4_JOURNAL);
+    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
+    assert_eq!(disk.fail_sync(file, true), Err(Errno::EROFS));
+    let read_only = Err(Errno::EROFS);
+    assert_eq!(disk.truncate(file, 0), read_only);
+    assert_eq!(disk.allocate(file, 0, 0, 1), read_only);
+    assert_eq!(disk.mkdir(ROOT, b"d", 0o755), read_only);
+    assert_eq!(disk.symlink(b"f", ROOT, b"l"), read_only);
+    assert_eq!(disk.link(ROOT, b"f", ROOT, b"g", false), read_only);
+    assert_eq!(disk.rename(ROOT, b"f", ROOT, b"g", 0), read_only);
+    assert_eq!(disk.unlink(ROOT, b"f"), read_only);
+    assert_eq!(disk.chmod(file, 0o600), read_only);
+    assert_eq!(disk.open(ROOT, b"g", libc::O_CREAT | libc::O_RDWR, 0o644), Err(Errno::EROFS));
+    assert_eq!(open(&mut disk, libc::O_RDONLY | libc::O_TRUNC), Err(Errno::EROFS));
+    let reader = open(&mut disk, libc::O_RDONLY).expect("it may be read");
+    let mut bytes = [0; 1];
+    assert_eq!((disk.read(reader, &mut bytes), bytes), (Ok(1), [b'n']));
+    assert_eq!(disk.mkdir(ROOT, b"f", 0o755), Err(Errno::EEXIST), "that comes first");
+}
+
+#[test]
+fn a_synchronous_write_is_told_of_a_write_back_that_failed_before_it() {
+    let (mut disk, _) = disk("overwrite", &Profile::EXT4);
+    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    let other = open(&mut disk, libc::O_RDWR | libc::O_DSYNC).expect("it is there");
+    disk.write(file, b"n").expect("there is room");
+    assert_eq!(disk.fail_sync(file, true), Err(Errno::EIO));
+    assert_eq!(disk.write(other, b"m"), Err(Errno::EIO));
+    assert_eq!(disk.write(other, b"m"), Ok(1), "the offset has not moved");
+    assert_eq!(shown(disk.tree()), "m*1 o*12287");
+}
