@@ -19,7 +19,10 @@ const CANARY: &str = "no-dir-sync-after-rename";
 
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
-    #[cfg_attr(not(feature = "kevy"), expect(unused_mut, reason = "origins are added"))]
+    #[cfg_attr(
+        not(any(feature = "kevy", feature = "moltendb")),
+        expect(unused_mut, reason = "origins are added")
+    )]
     let mut sims = vec![
         sim::<append_log::AppendLog>(),
         sim::<aof::Aof<aof::Always>>(),
@@ -27,6 +30,9 @@ pub fn registry() -> Registry {
         sim::<aof::Aof<aof::No>>(),
         sim::<checkpoint::Checkpoint>(),
         sim::<document_log::DocumentLog>(),
+        sim::<document_log::DocumentLog<document_log::AsyncMode>>(),
+        sim::<document_log::DocumentLog<document_log::Clients<document_log::SyncMode>>>(),
+        sim::<document_log::DocumentLog<document_log::Clients<document_log::AsyncMode>>>(),
         sim::<fjall_fold::FjallFoldSim>(),
         sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
         sim::<toy::ToySim<0>>(),
@@ -35,6 +41,8 @@ pub fn registry() -> Registry {
     // They break promises: a run of them is not expected to pass.
     #[cfg(feature = "kevy")]
     sims.extend(aof::origin::sims());
+    #[cfg(feature = "moltendb")]
+    sims.extend(document_log::origin::sims());
     Registry {
         sims,
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),

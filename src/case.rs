@@ -18,7 +18,7 @@
 //! and open), or `sleep 50ms`. A `crash` line ends a life; what follows it are the steps of the
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
-//! `returned` that it had returned.
+//! `returned` that it had returned, `replies=N` that within it so many ops of clients had.
 //! What the crash keeps is the text form of a [`crate::disk::fate`]; a process crash keeps all, but
 //! with `cache=evicted` not the pages whose write had failed before. A line `cache evicted` in the
 //! header says that these pages are dropped as soon as a sync fails, while the engine goes on;
@@ -104,6 +104,8 @@ pub struct Crash {
     pub effect: u32,
     /// Whether the step had returned.
     pub returned: bool,
+    /// How many ops of clients had returned within the step.
+    pub replies: u32,
     /// The call that was under way or came next, `door:path`, to notice that a case no longer
     /// fits its engine.
     pub within: Option<String>,
@@ -459,6 +461,7 @@ impl Crash {
             step: 0,
             effect: 0,
             returned: false,
+            replies: 0,
             within: None,
             down: Duration::ZERO,
             fate: Vec::new(),
@@ -474,6 +477,7 @@ impl Crash {
             match text.split_once('=') {
                 Some(("step", value)) => step = Some(number(value)?),
                 Some(("effect", value)) => effect = Some(number(value)?),
+                Some(("replies", value)) => crash.replies = number(value)?,
                 Some(("in", value)) => crash.within = Some(value.to_owned()),
                 Some(("down", value)) => {
                     let word = Word { bytes: value.into(), column: word.column };
@@ -526,6 +530,9 @@ impl fmt::Display for Crash {
         write!(f, "crash {kind} step={} effect={}", self.step, self.effect)?;
         if self.returned {
             f.write_str(" returned")?;
+        }
+        if self.replies > 0 {
+            write!(f, " replies={}", self.replies)?;
         }
         if let Some(call) = &self.within {
             write!(f, " {}", quote(format!("in={call}").as_bytes()))?;
@@ -603,6 +610,8 @@ sleep 50ms
 reopen
 crash power step=2 effect=3 in=write:log down=1500ms keep=nothing log@4096:2
 put b "v"*5000
+crash process step=1 effect=2 replies=3
+put c 1
 crash process step=1 effect=0 returned
 "#;
 
@@ -610,7 +619,8 @@ crash process step=1 effect=0 returned
     fn a_case_reads_back() {
         let case = Case::parse(CASE).expect("it parses");
         assert_eq!(case.to_string(), CASE);
-        assert_eq!(case.lives.len(), 2);
+        assert_eq!(case.lives.len(), 3);
+        assert_eq!(case.lives[1].crash.as_ref().map(|crash| crash.replies), Some(3));
         assert_eq!(case.lives[0].steps.len(), 3);
     }
 
@@ -620,7 +630,8 @@ crash process step=1 effect=0 returned
         assert_eq!((lines.sim, lines.profile), (3, 4));
         let first = LifeLines { steps: vec![10, 11, 12], crash: Some(13) };
         let second = LifeLines { steps: vec![14], crash: Some(15) };
-        assert_eq!(lines.lives, [first, second]);
+        let third = LifeLines { steps: vec![16], crash: Some(17) };
+        assert_eq!(lines.lives, [first, second, third]);
         assert_eq!(lines.lives.len(), case.lives.len());
     }
 

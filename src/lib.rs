@@ -14,6 +14,8 @@ mod check;
 pub mod cli;
 #[cfg(simulated)]
 mod client;
+#[cfg(simulated)]
+mod clients;
 pub mod digest;
 #[cfg(simulated)]
 pub mod disk;
@@ -61,8 +63,10 @@ mod verbs;
 pub use check::measure;
 #[cfg(simulated)]
 pub use check::{Finding, check, check_case, check_corpus, check_pair, check_store, find};
+#[cfg(simulated)]
+pub use clients::as_client;
 #[cfg(not(simulated))]
-pub use elsewhere::{Acks, check, check_corpus, check_pair, check_store};
+pub use elsewhere::{Acks, as_client, check, check_corpus, check_pair, check_store};
 #[cfg(simulated)]
 pub use pair::Acks;
 #[cfg(simulated)]

@@ -81,6 +81,12 @@ pub enum Mark<'a> {
     Returned(u32, Result<Ack, &'a str>),
     /// Step `.0` of the workload was refused, with this text: it had no effect.
     Refused(u32, &'a str),
+    /// Within the step, op `.1` of client `.0` was issued.
+    IssuedBy(u32, u32),
+    /// The op of client `.0` returned; an error has its text.
+    ReturnedBy(u32, Result<Ack, &'a str>),
+    /// The op of client `.0` was refused, with this text: it had no effect.
+    RefusedBy(u32, &'a str),
     /// The first of two functions acknowledged something, at this level.
     Acked(Level, &'a str),
     /// What a read-back showed: the `postcard` form of a list of items and values.

@@ -292,7 +292,7 @@ fn kind(debug: &str) -> String {
 }
 
 /// An error with its sources, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

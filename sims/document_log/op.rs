@@ -43,8 +43,7 @@ pub enum DocOp {
     Flush,
     /// Make all durable.
     Sync,
-    /// Clients at work at the same time, each with collections of its own, so that what comes of
-    /// it hangs on no order between them.
+    /// Clients at work at the same time.
     Together(Vec<Vec<DocOp>>),
 }
 
@@ -251,19 +250,11 @@ impl Model for DocModel {
         &self.shown
     }
 
-    /// Of what clients do at the same time, each has done some first part.
-    fn partial(op: &DocOp) -> Vec<DocOp> {
-        let DocOp::Together(clients) = op else { return Vec::new() };
-        let mut parts = vec![Vec::new()];
-        for ops in clients {
-            let with = |part: &Vec<Vec<DocOp>>| {
-                let part = part.clone();
-                (0..=ops.len()).map(move |done| [&part[..], &[ops[..done].to_vec()]].concat())
-            };
-            parts = parts.iter().flat_map(with).collect();
+    fn clients(op: &DocOp) -> Option<&[Vec<DocOp>]> {
+        match op {
+            DocOp::Together(clients) => Some(clients),
+            _ => None,
         }
-        parts.retain(|part| part != clients && !part.iter().all(Vec::is_empty));
-        parts.into_iter().map(DocOp::Together).collect()
     }
 
     fn items(op: &DocOp) -> Option<Vec<Vec<u8>>> {
@@ -337,19 +328,5 @@ mod tests {
         assert_eq!(batch(&[document("c", "b", 1, ""), document("c", "a", 2, "")]), 1);
         assert_eq!(batch(&[document("c", "b", 1, ""), document("c", "b", 1, "")]), 1);
         assert_eq!(batch(&[document("c", "b", 1, ""), document("c", "a", 3, "")]), 2);
-    }
-
-    #[test]
-    fn clients_have_each_done_some_first_part() {
-        let drop = |name: &str| DocOp::Drop(name.to_owned());
-        let both = DocOp::Together(vec![vec![drop("a"), drop("b")], vec![drop("c")]]);
-        let parts: Vec<String> = DocModel::partial(&both).iter().map(ToString::to_string).collect();
-        let wanted = [
-            "together 2 0 1 drop c",
-            "together 2 1 drop a 0",
-            "together 2 1 drop a 1 drop c",
-            "together 2 2 drop a drop b 0",
-        ];
-        assert_eq!(parts, wanted);
     }
 }

@@ -1,5 +1,5 @@
-//! The published crate whose format the document log has, `moltendb-core` 0.5.1 in its sync mode,
-//! under the same workloads. It breaks its promises: what was found is in `corpus/origins`.
+//! The published crate whose format the document log has, `moltendb-core` 0.5.1, under the same
+//! workloads, in both its modes. It breaks its promises: what was found is in `corpus/origins`.
 //!
 //! Its documents get a version each time they are set, and times, which are left out here. Its
 //! batches are of one collection.
@@ -7,21 +7,26 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::time::Duration;
 
-use crashpoint::engine::{Ack, Engine, Error};
+use crashpoint::as_client;
+use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Model, Promises, Source};
+use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use crashpoint::time::Time;
 use moltendb_core::engine::{Db, DbError};
 use proptest::prelude::*;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::op::{DocOp, Document, item};
-use super::workload;
+use super::workload::{self, Who};
 
 /// The collections that workloads name: the origin cannot list its own.
-const COLLECTIONS: [&str; 3] = ["c0", "c1", "c2"];
+const COLLECTIONS: [&str; 12] =
+    ["c0", "c1", "c2", "x0", "x1", "x2", "y0", "y1", "y2", "z0", "z1", "z2"];
 
 /// The documents as the origin keeps them: each with a version that grows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,6 +86,10 @@ impl Model for OriginModel {
     fn items(op: &DocOp) -> Option<Vec<Vec<u8>>> {
         super::op::DocModel::items(op)
     }
+
+    fn clients(op: &DocOp) -> Option<&[Vec<DocOp>]> {
+        super::op::DocModel::clients(op)
+    }
 }
 
 /// What is taken for promised.
@@ -89,6 +98,12 @@ pub trait Claim: 'static {
     const NAME: &'static str;
     /// What a write promises.
     const WRITE: Ack;
+    /// The sentence that says so.
+    const SENTENCE: &'static str = "Zero data loss on crash, but much lower throughput.";
+    /// Whether it writes in the background.
+    const LATE: bool = false;
+    /// Who is at work.
+    const WHO: Who = Who::One;
 }
 
 /// "Zero data loss on crash", a loss of power included.
@@ -107,17 +122,68 @@ impl Claim for Written {
     const WRITE: Ack = Ack::FLUSHED;
 }
 
+/// The same with several clients, each in collections of its own.
+pub struct WrittenByClients;
+
+impl Claim for WrittenByClients {
+    const NAME: &'static str = "moltendb-core-clients";
+    const WRITE: Ack = Ack::FLUSHED;
+    const WHO: Who = Who::Apart;
+}
+
+/// "Up to 50ms data loss", and the time that a write takes.
+pub struct Late;
+
+impl Claim for Late {
+    const NAME: &'static str = "moltendb-core-async";
+    const WRITE: Ack = Ack::Within(Level::Flushed, Duration::from_millis(55));
+    const SENTENCE: &'static str = "Highest throughput, up to 50ms data loss.";
+    const LATE: bool = true;
+}
+
+/// The same with several clients, each in collections of its own.
+pub struct LateByClients;
+
+impl Claim for LateByClients {
+    const NAME: &'static str = "moltendb-core-async-clients";
+    const WRITE: Ack = Late::WRITE;
+    const SENTENCE: &'static str = Late::SENTENCE;
+    const LATE: bool = true;
+    const WHO: Who = Who::Apart;
+}
+
+/// The origin in each of its modes.
+pub fn sims() -> Vec<Entry> {
+    vec![
+        sim::<Origin<Durable>>(),
+        sim::<Origin<Written>>(),
+        sim::<Origin<WrittenByClients>>(),
+        sim::<Origin<Late>>(),
+        sim::<Origin<LateByClients>>(),
+    ]
+}
+
 /// The adapter.
-pub struct OriginEngine<C>(Db, PhantomData<C>);
+pub struct OriginEngine<C> {
+    /// `None` once it is dropped.
+    store: Option<Db>,
+    /// Where its background writer runs, if it has one.
+    runtime: Option<Runtime>,
+    claim: PhantomData<C>,
+}
 
 /// Opens the origin's store as its sync mode.
 ///
 /// # Errors
 /// What it says.
 pub fn open(path: &Path) -> Result<Db, Error> {
+    open_as(path, true)
+}
+
+fn open_as(path: &Path, sync: bool) -> Result<Db, Error> {
     let path = path.to_str().ok_or("the path is not UTF-8")?;
     // Documents in memory, requests and their window and size: as in its own tests.
-    Db::open(path, true, false, 1000, 100, 60, 1 << 20, None).map_err(told)
+    Db::open(path, sync, false, 1000, 100, 60, 1 << 20, None).map_err(told)
 }
 
 /// Its errors are none.
@@ -138,35 +204,27 @@ impl<C: Claim> Engine for OriginEngine<C> {
     type Op = DocOp;
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        Ok(Self(open(&dir.join("log"))?, PhantomData))
+        let runtime = C::LATE.then(|| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+        });
+        let runtime = runtime.transpose()?;
+        let inside = runtime.as_ref().map(Runtime::enter);
+        let store = open_as(&dir.join("log"), !C::LATE)?;
+        drop(inside);
+        Ok(Self { store: Some(store), runtime, claim: PhantomData })
     }
 
     fn apply(&mut self, op: &DocOp) -> Result<Ack, Error> {
-        let batch = |documents: &[Document]| {
-            let items = documents.iter().map(|new| (new.key.clone(), new.value())).collect();
-            documents.first().map_or(Ok(()), |new| self.0.insert_batch(&new.collection, items))
-        };
-        let done = match op {
-            DocOp::Put(document) => batch(std::slice::from_ref(document)),
-            DocOp::Batch(documents) => batch(documents),
-            DocOp::Delete(collection, key) => self.0.delete(collection, key),
-            DocOp::Drop(collection) => self.0.delete_collection(collection),
-            DocOp::Compact => self.0.compact(),
-            DocOp::Flush | DocOp::Sync | DocOp::Together(_) => {
-                return Err("the origin's sync mode has no such call".into());
-            }
-        };
-        match done {
-            Ok(()) => Ok(C::WRITE),
-            Err(DbError::Conflict) => Ok(Ack::BUFFERED),
-            Err(error) => Err(told(error)),
+        match op {
+            DocOp::Together(clients) => together::<C>(self.store(), clients),
+            op => do_one::<C>(self.store(), op),
         }
     }
 
     fn scan(&mut self) -> Result<State, Error> {
         let mut state = State::new();
         for name in COLLECTIONS {
-            for (key, value) in self.0.get_all(name) {
+            for (key, value) in self.store().get_all(name) {
                 state.set(item(name, &key), shown(value));
             }
         }
@@ -175,8 +233,68 @@ impl<C: Claim> Engine for OriginEngine<C> {
 
     fn get(&mut self, item: &[u8]) -> Option<Result<Option<Vec<u8>>, Error>> {
         let (collection, key) = str::from_utf8(item).ok()?.split_once('/')?;
-        Some(Ok(self.0.get(collection, key).map(|value| shown(value).into_bytes())))
+        Some(Ok(self.store().get(collection, key).map(|value| shown(value).into_bytes())))
     }
+}
+
+impl<C> OriginEngine<C> {
+    fn store(&self) -> &Db {
+        match &self.store {
+            Some(store) => store,
+            None => unreachable!("only `drop` takes the store"),
+        }
+    }
+}
+
+impl<C> Drop for OriginEngine<C> {
+    /// The store waits for its writer, for which it must be inside the runtime.
+    fn drop(&mut self) {
+        let _inside = self.runtime.as_ref().map(Runtime::enter);
+        drop(self.store.take());
+    }
+}
+
+fn do_one<C: Claim>(store: &Db, op: &DocOp) -> Result<Ack, Error> {
+    let batch = |documents: &[Document]| {
+        let items = documents.iter().map(|new| (new.key.clone(), new.value())).collect();
+        documents.first().map_or(Ok(()), |new| store.insert_batch(&new.collection, items))
+    };
+    let done = match op {
+        DocOp::Put(document) => batch(std::slice::from_ref(document)),
+        DocOp::Batch(documents) => batch(documents),
+        DocOp::Delete(collection, key) => store.delete(collection, key),
+        DocOp::Drop(collection) => store.delete_collection(collection),
+        DocOp::Compact => store.compact(),
+        DocOp::Flush | DocOp::Sync | DocOp::Together(_) => {
+            return Err("the origin has no such call".into());
+        }
+    };
+    match done {
+        Ok(()) => Ok(C::WRITE),
+        Err(DbError::Conflict) => Ok(Ack::BUFFERED),
+        Err(error) => Err(told(error)),
+    }
+}
+
+/// Each client in a thread of its own.
+fn together<C: Claim>(store: &Db, clients: &[Vec<DocOp>]) -> Result<Ack, Error> {
+    std::thread::scope(|scope| {
+        let start = |(client, ops): (usize, &Vec<DocOp>)| {
+            let (store, ops) = (store.clone(), ops.clone());
+            scope.spawn(move || {
+                ops.iter().enumerate().try_for_each(|(number, op)| {
+                    as_client(client, number, || do_one::<C>(&store, op)).map(drop)
+                })
+            })
+        };
+        let clients: Vec<_> = clients.iter().enumerate().map(start).collect();
+        let ended = clients.into_iter().map(|client| match client.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ended.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>, _>>()
+    })?;
+    Ok(Ack::BUFFERED)
 }
 
 /// The sim of the origin.
@@ -193,11 +311,7 @@ impl<C: Claim> Sim for Origin<C> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
         Promises {
             sources: vec![
-                Source {
-                    promise: "a write survives a crash",
-                    sentence: "Zero data loss on crash, but much lower throughput.",
-                    at,
-                },
+                Source { promise: "a write survives a crash", sentence: C::SENTENCE, at },
                 Source {
                     promise: "a batch is atomic",
                     sentence: "marks the start of an atomic batch transaction.",
@@ -209,15 +323,33 @@ impl<C: Claim> Sim for Origin<C> {
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {
-        let of_one = |step| match step {
-            Step::Op(DocOp::Batch(mut documents)) => {
-                let name = documents[0].collection.clone();
-                documents.iter_mut().for_each(|document| document.collection.clone_from(&name));
-                Step::Op(DocOp::Batch(documents))
-            }
-            step => step,
-        };
-        let all = move |steps: Vec<_>| steps.into_iter().map(of_one).collect();
-        workload::workload(steps, false, 1).prop_map(all).boxed()
+        let all = |steps: Vec<Step<DocOp>>| steps.into_iter().filter_map(known).collect();
+        workload::workload(steps, C::LATE, C::WHO).prop_map(all).boxed()
+    }
+}
+
+/// The step as the origin can take it: batches are of one collection, and there is nothing to flush
+/// or to sync.
+fn known(step: Step<DocOp>) -> Option<Step<DocOp>> {
+    match step {
+        Step::Op(op) => known_op(op).map(Step::Op),
+        step => Some(step),
+    }
+}
+
+fn known_op(op: DocOp) -> Option<DocOp> {
+    match op {
+        DocOp::Batch(mut documents) => {
+            let name = documents[0].collection.clone();
+            documents.iter_mut().for_each(|document| document.collection.clone_from(&name));
+            Some(DocOp::Batch(documents))
+        }
+        DocOp::Together(clients) => {
+            let known =
+                |ops: Vec<DocOp>| ops.into_iter().filter_map(known_op).collect::<Vec<DocOp>>();
+            Some(DocOp::Together(clients.into_iter().map(known).collect()))
+        }
+        DocOp::Flush | DocOp::Sync => None,
+        op => Some(op),
     }
 }

@@ -8,36 +8,44 @@ use proptest::prelude::*;
 
 use super::op::{DocOp, Document};
 
-/// Workloads of up to so many steps: with flushes, syncs and pauses if the log writes late, with
-/// several clients at once if there are any.
-pub(super) fn workload(
-    steps: usize,
-    late: bool,
-    clients: usize,
-) -> BoxedStrategy<Vec<Step<DocOp>>> {
+/// Who is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// One client.
+    One,
+    /// Several at once, each in collections of its own.
+    Apart,
+    /// Several at once, now and then in the same collections.
+    Several,
+}
+
+/// Workloads of up to so many steps: with flushes, syncs and pauses if the log writes late.
+pub(super) fn workload(steps: usize, late: bool, who: Who) -> BoxedStrategy<Vec<Step<DocOp>>> {
     let alone = alone("c", late).prop_map(Step::Op);
     let pause = (1..120u64).prop_map(|millis| Step::Sleep(Duration::from_millis(millis)));
-    let together = together(late, clients.max(2)).prop_map(Step::Op);
+    let together = together(late, who).prop_map(Step::Op);
     let step = prop_oneof![
         14 => alone,
         1 => Just(Step::Reopen),
         if late { 2 } else { 0 } => pause,
-        if clients > 1 { 8 } else { 0 } => together,
+        if who == Who::One { 0 } else { 8 } => together,
     ];
     vec(step, 1..=steps.max(1)).boxed()
 }
 
-/// Clients at the same time: each with collections of its own.
-fn together(late: bool, clients: usize) -> impl Strategy<Value = DocOp> {
-    let letters = ["x", "y", "z", "w"];
-    let client = |at: usize| vec(alone(letters[at % letters.len()], late), 1..4).boxed();
-    let few: Vec<_> = (0..clients).map(client).collect();
-    let mut all = few.prop_map(DocOp::Together).boxed();
-    if clients > 2 {
-        let two: Vec<_> = (0..2).map(client).collect();
-        all = prop_oneof![3 => two.prop_map(DocOp::Together), 1 => all].boxed();
-    }
-    all
+/// Clients at the same time: two or three, each with collections of its own, or two that share
+/// them.
+fn together(late: bool, who: Who) -> impl Strategy<Value = DocOp> {
+    let client = move |of: &'static str, most: usize| vec(alone(of, late), 1..=most);
+    let clients = move |of: &[&'static str], most: usize| {
+        let all: Vec<_> = of.iter().map(|of| client(of, most)).collect();
+        all.prop_map(DocOp::Together)
+    };
+    prop_oneof![
+        6 => clients(&["x", "y"], 3),
+        2 => clients(&["x", "y", "z"], 3),
+        if who == Who::Several { 2 } else { 0 } => clients(&["c", "c"], 2),
+    ]
 }
 
 /// What one client does, in collections whose names begin like this.
@@ -73,8 +81,8 @@ fn version() -> impl Strategy<Value = u64> {
 
 /// Empty, short, a sector, several blocks; what JSON escapes, and more than a byte a letter.
 fn text() -> impl Strategy<Value = String> {
-    let length = prop_oneof![1 => Just(0usize), 6 => 1..30usize, 2 => 400..1400usize,
-        1 => 5000..13000usize];
+    let length = prop_oneof![1 => Just(0usize), 5 => 1..30usize, 2 => 400..1400usize,
+        2 => 4500..13000usize];
     let fill = prop_oneof![4 => Just('v'), 1 => Just('"'), 1 => Just('é'), 1 => Just('\n')];
     (any::<u16>(), length, fill).prop_map(|(number, length, fill)| {
         let mut text = if length == 0 { String::new() } else { number.to_string() };

@@ -212,6 +212,17 @@ pub trait Storage: Send + Sync {
     /// How much the log holds.
     fn counts(&self) -> Counts;
 
+    /// Closes the log as dropping it does, and says what dropping cannot say.
+    ///
+    /// # Errors
+    /// `Refused` if what is queued could not be written out: it is lost.
+    fn close(self) -> Result<(), LogError>
+    where
+        Self: Sized,
+    {
+        Ok(())
+    }
+
     /// The planted M6: a batch of this collection was refused.
     ///
     /// # Errors

@@ -238,9 +238,9 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
         --json nosuch/x toy
@@ -248,7 +248,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug go with a case file, which names one crash
     "#]].assert_eq(&all);
@@ -326,7 +326,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs
             wrong seed

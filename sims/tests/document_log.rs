@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -371,6 +373,42 @@ fn what_is_no_log_is_refused_by_name_and_left_as_it_is() {
     std::os::unix::fs::symlink(&path, &link).expect("links");
     fs::write(&path, format!("{FIRST}\n")).expect("writes");
     assert_eq!(says(&link), "opens with 0 entries", "a link leads to the log");
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_refused_and_left_as_it_is() {
+    let (_dir, path) = place();
+    fs::write(&path, format!("{FIRST}\n")).expect("writes");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("sets");
+    // The superuser may read any file but a few of the kernel's own.
+    let paths = [path.as_path(), Path::new("/proc/sys/vm/compact_memory")];
+    let denied = |path: &&Path| {
+        fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    for path in paths.into_iter().filter(denied) {
+        let wanted = |error: &LogError| matches!(error, LogError::Io(error) if error.kind() == ErrorKind::PermissionDenied);
+        let error = SyncStorage::open(path).expect_err("may not be read");
+        assert!(wanted(&error), "{error}");
+        let error = AsyncStorage::open(path).expect_err("may not be read");
+        assert!(wanted(&error), "{error}");
+    }
+    assert_eq!(fs::metadata(&path).expect("is there").len(), FIRST.len() as u64 + 1);
+}
+
+#[test]
+fn a_link_is_read_through_and_the_first_write_puts_a_log_in_its_place() {
+    let (dir, path) = place();
+    let target = dir.path().join("target");
+    std::os::unix::fs::symlink(&target, &path).expect("links");
+    assert_eq!(keys(&open(&path)), "", "a link to nothing is an empty log");
+    open(&target).write_entry(&put("a", json!(1))).expect("writes");
+    let before = fs::read(&target).expect("reads");
+    let storage = open(&path);
+    assert_eq!(keys(&storage), "a");
+    storage.write_entry(&put("b", json!(2))).expect("writes");
+    assert_eq!(keys(&open(&path)), "ab");
+    assert!(fs::symlink_metadata(&path).expect("is there").is_file());
+    assert_eq!(fs::read(&target).expect("reads"), before, "what it led to is left as it was");
 }
 
 #[test]

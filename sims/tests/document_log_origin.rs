@@ -6,13 +6,16 @@
 use std::path::Path;
 
 use crashpoint::oracle::Class;
+use crashpoint::registry::{Entry, sim};
 use crashpoint::seed::Seed;
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use sims::document_log::origin::{Durable, Origin, Written, open, shown};
+use sims::document_log::origin::{
+    Durable, Late, LateByClients, Origin, Written, WrittenByClients, open, shown,
+};
 use sims::document_log::{DocOp, item};
 use sims::engines::document_log::{Documents, SyncStorage};
 
@@ -116,8 +119,60 @@ fn files_of_random_workloads_load_alike_in_both_directions() {
 fn what_the_origin_loses_is_found_again() {
     let corpus = sims::corpus().join("origins");
     crashpoint::check_corpus::<Origin>(&corpus);
-    let cases = std::fs::read_dir(corpus.join("moltendb-core")).expect("lists").count();
-    assert!(cases >= 4, "{cases} cases");
+    crashpoint::check_corpus::<Origin<WrittenByClients>>(&corpus);
+    crashpoint::check_corpus::<Origin<Late>>(&corpus);
+    crashpoint::check_corpus::<Origin<LateByClients>>(&corpus);
+    for (name, most) in [("", 6), ("-clients", 2), ("-async", 1)] {
+        let folder = corpus.join(format!("moltendb-core{name}"));
+        let cases = std::fs::read_dir(folder).expect("lists").count();
+        assert!(cases >= most, "{cases} cases of moltendb-core{name}");
+    }
+}
+
+/// Two clients, a batch each.
+const BATCHES: &str = "together 2 1 batch 2 x0 k0 0 a x0 k1 0 b 1 batch 2 y0 k0 0 c y0 k1 0 d
+reopen
+";
+
+/// One client compacts, another deletes.
+const COMPACTION: &str = "put c0 k0 0 one
+put c0 k1 0 two
+together 2 1 compact 2 delete c0 k0 delete c0 k1
+reopen
+";
+
+/// How many schedules of these steps it takes until a promise is broken, and the case.
+fn schedules(entry: &Entry, steps: &str) -> (u64, String) {
+    for seed in 0..200_u64 {
+        let case =
+            format!("sim {}\nprofile posix\nseed {}\nexpect pass\n{steps}", entry.name, Seed(seed));
+        if let Err(why) = crashpoint::check_case(entry, &case) {
+            assert!(why.starts_with("expected no violation, found"), "{why}");
+            return (seed + 1, format!("{why}\n{case}"));
+        }
+    }
+    panic!("{} keeps its promises in 200 schedules of\n{steps}", entry.name);
+}
+
+#[test]
+fn what_the_origin_loses_to_concurrency_is_found_in_few_schedules() {
+    for entry in [sim::<Origin<WrittenByClients>>(), sim::<Origin<LateByClients>>()] {
+        for (row, steps) in [("M13", BATCHES), ("M12", COMPACTION)] {
+            let (count, case) = schedules(&entry, steps);
+            println!("{row} in {}: {count} schedules\n{case}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn the_sim_finds_what_the_origins_other_modes_lose() {
+    for entry in
+        [sim::<Origin<WrittenByClients>>(), sim::<Origin<Late>>(), sim::<Origin<LateByClients>>()]
+    {
+        let found = crashpoint::find(&entry, "posix", Seed(0), 36);
+        println!("{}: {} states\n{}\n{}", entry.name, found.states, found.report, found.case);
+        assert!(found.class.is_some(), "nothing in {} states", found.states);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
 use sims::toy::{self, ToySim};
-use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
+use sims::{aof, append_log, checkpoint, fjall_fold, toy_threads};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
@@ -38,11 +38,6 @@ fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
 #[test]
 fn each_bug_of_the_event_stores_origin_is_found() {
     each_is_found(&checkpoint::planted());
-}
-
-#[test]
-fn each_bug_of_the_document_logs_origin_is_found() {
-    each_is_found(&document_log::planted());
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         step: point.step,
         effect: point.effect,
         returned: point.returned,
+        replies: point.replies,
         within: within(calls, point).map(str::to_owned),
         down: DOWN,
         fate: crashed.left.words(pending),

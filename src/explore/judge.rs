@@ -11,8 +11,13 @@ use crate::process::ending::Ending;
 use crate::sim::{OpOf, Sim, Step};
 use crate::time::Time;
 
+use crate::oracle::model::Model;
+
 use super::acked::{Acked, Acks};
 use super::moment::{Failed, Moment, Outcome, What};
+
+/// How the oracle counts the clients within a step: behind the one who issues the steps.
+const CLIENTS: usize = 1;
 
 /// The oracle of a run, and where in the run it is.
 pub(crate) struct Judge<S: Sim> {
@@ -212,11 +217,17 @@ impl<S: Sim> Judge<S> {
                 self.oracle.returned(self.before + step, result, at);
             }
             What::Refused(step) => self.oracle.refused(self.before + step, at),
+            What::IssuedBy(client, number) => self.issued_by(*client, *number, at),
+            What::ReturnedBy(client, result) => {
+                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
+                self.oracle.returned_by(CLIENTS + client, result, at);
+            }
+            What::RefusedBy(client) => self.oracle.refused_by(CLIENTS + client, at),
             What::Acked(level, what) => self.acks.push(*level, what),
             What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             What::Harmed(harm) => {
                 self.harmed = true;
-                self.oracle.harmed(*harm);
+                self.oracle.harmed(*harm, at);
             }
             What::Observed(state) => {
                 let from = self.phase.map_or(at, |(_, since)| since);
@@ -241,8 +252,20 @@ impl<S: Sim> Judge<S> {
     fn issued(&mut self, step: u32, at: Time) {
         self.step = step;
         self.after = After::Live;
-        if let Some(Step::Op(op)) = self.steps.get(step as usize - 1) {
+        if let Some(Step::Op(op)) = self.steps.get(step as usize - 1)
+            && S::Model::clients(op).is_none()
+        {
             self.oracle.issue(self.before + step, 0, op, at);
+        }
+    }
+
+    fn issued_by(&mut self, client: usize, number: usize, at: Time) {
+        let Some(Step::Op(op)) = self.steps.get((self.step as usize).wrapping_sub(1)) else {
+            return;
+        };
+        let ops = S::Model::clients(op).and_then(|clients| clients.get(client));
+        if let Some(op) = ops.and_then(|ops| ops.get(number)) {
+            self.oracle.issue(self.before + self.step, CLIENTS + client, op, at);
         }
     }
 

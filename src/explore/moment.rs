@@ -35,6 +35,12 @@ pub(crate) enum What {
     Returned(u32, Result<Ack, String>),
     /// A step was refused.
     Refused(u32),
+    /// Within the step, a client issued one of its ops.
+    IssuedBy(usize, usize),
+    /// The op of a client returned.
+    ReturnedBy(usize, Result<Ack, String>),
+    /// The op of a client was refused.
+    RefusedBy(usize),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
     /// What a read-back showed.
@@ -98,6 +104,11 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::Issued(step) => What::Issued(step),
         Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
         Mark::Refused(step, _) => What::Refused(step),
+        Mark::IssuedBy(client, number) => What::IssuedBy(client as usize, number as usize),
+        Mark::ReturnedBy(client, result) => {
+            What::ReturnedBy(client as usize, result.map_err(str::to_owned))
+        }
+        Mark::RefusedBy(client, _) => What::RefusedBy(client as usize),
         Mark::Acked(level, what) => What::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
@@ -188,9 +199,10 @@ impl Outcome {
             What::Opened(Err(failed)) | What::Closed(Err(failed)) | What::Read(Err(failed)) => {
                 failed.kind.len() + failed.text.len()
             }
-            What::Returned(_, Err(text)) | What::Acked(_, text) | What::Inconsistent(text) => {
-                text.len()
-            }
+            What::Returned(_, Err(text))
+            | What::ReturnedBy(_, Err(text))
+            | What::Acked(_, text)
+            | What::Inconsistent(text) => text.len(),
             _ => 0,
         };
         let moments: usize =

@@ -64,6 +64,8 @@ pub(crate) struct Point {
     pub(crate) effect: u32,
     /// Whether the step has returned.
     pub(crate) returned: bool,
+    /// How many ops of clients have returned within the step.
+    pub(crate) replies: u32,
     /// How many changes were made in the whole log.
     pub(crate) effects: u64,
     /// The change whose call has not returned.
@@ -76,7 +78,16 @@ impl Point {
     /// Before all that a log tells: a recovery begins when its machine is up again.
     pub(crate) fn start(log: &[u8]) -> Self {
         let at = records(log).next().map_or(Time::START, |record| record.at);
-        Self { at, step: 0, effect: 0, returned: false, effects: 0, flight: None, turns: 0 }
+        Self {
+            at,
+            step: 0,
+            effect: 0,
+            returned: false,
+            replies: 0,
+            effects: 0,
+            flight: None,
+            turns: 0,
+        }
     }
 
     /// Goes on behind a record; says whether a crash there may leave something new.
@@ -104,14 +115,17 @@ impl Point {
                     }
                     _ => None,
                 };
+                let replied = matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..));
                 self.returned |= returned;
+                self.replies = if returned { 0 } else { self.replies + u32::from(replied) };
                 self.turns += usize::from(matches!(mark, Mark::Turn(_)));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
                     self.returned = false;
+                    self.replies = 0;
                 }
-                issued || returned
+                issued || returned || replied
             }
         }
     }

@@ -142,10 +142,22 @@ impl<M: Model> Oracle<M> {
     /// Step `step` returned: with what it promised, or with an error. A step that was in flight
     /// when the store crashed returns no more; that is ignored.
     pub fn returned(&mut self, step: u32, result: Result<Ack, ()>, at: Time) {
-        let of_step = |place: &usize| self.issued[*place].step == step;
-        let Some(slot) = self.in_flight.iter().position(of_step) else { return };
-        let place = self.in_flight.remove(slot);
-        self.settle_op(place, result, at);
+        self.landed(|issued| issued.step == step, result, at);
+    }
+
+    /// As [`Oracle::returned`], for the op that a client waits for: several clients may be at work
+    /// in one step.
+    pub fn returned_by(&mut self, client: usize, result: Result<Ack, ()>, at: Time) {
+        self.landed(|issued| issued.client == client, result, at);
+    }
+
+    fn landed(
+        &mut self,
+        wanted: impl Fn(&Issued<M::Op>) -> bool,
+        result: Result<Ack, ()>,
+        at: Time,
+    ) {
+        let Some(place) = self.settle_op(wanted, result, at) else { return };
         match result {
             Ok(ack) => self.succeeded(place, ack, at),
             Err(()) => self.failed(place, at),
@@ -156,10 +168,16 @@ impl<M: Model> Oracle<M> {
     /// Step `step` was refused: it returned an error, and had no effect. As after any error, what
     /// was promised for later is void.
     pub fn refused(&mut self, step: u32, at: Time) {
-        let of_step = |place: &usize| self.issued[*place].step == step;
-        let Some(slot) = self.in_flight.iter().position(of_step) else { return };
-        let place = self.in_flight.remove(slot);
-        self.settle_op(place, Err(()), at);
+        self.bounced(|issued| issued.step == step, at);
+    }
+
+    /// As [`Oracle::refused`], for the op that a client waits for.
+    pub fn refused_by(&mut self, client: usize, at: Time) {
+        self.bounced(|issued| issued.client == client, at);
+    }
+
+    fn bounced(&mut self, wanted: impl Fn(&Issued<M::Op>) -> bool, at: Time) {
+        let Some(place) = self.settle_op(wanted, Err(()), at) else { return };
         Arc::make_mut(&mut self.floors).settle(at);
         let graph = Arc::make_mut(&mut self.graph);
         graph.rule_out(place, self.issued[place].nodes);
@@ -168,9 +186,18 @@ impl<M: Model> Oracle<M> {
         self.skip(place, left);
     }
 
-    fn settle_op(&mut self, place: usize, result: Result<Ack, ()>, at: Time) {
+    /// Notes how an op returned that was in flight, and says which it was.
+    fn settle_op(
+        &mut self,
+        wanted: impl Fn(&Issued<M::Op>) -> bool,
+        result: Result<Ack, ()>,
+        at: Time,
+    ) -> Option<usize> {
+        let slot = self.in_flight.iter().position(|place| wanted(&self.issued[*place]))?;
+        let place = self.in_flight.remove(slot);
         let issued = Issued { result: Some((result, at)), ..self.issued[place].clone() };
         self.issued.set_mut(place, issued);
+        Some(place)
     }
 
     /// The store was closed in good order.
@@ -190,8 +217,13 @@ impl<M: Model> Oracle<M> {
     }
 
     /// Something was done to the engine; what it promises from here on is the weakest of what it
-    /// promises after each.
-    pub fn harmed(&mut self, harm: Harm) {
+    /// promises after each. After a failed write or sync what was promised for later is void, as
+    /// when an op fails: who writes in the background has no op to fail, and cannot keep a
+    /// deadline when the disk says no. The next acknowledgement covers all of it again.
+    pub fn harmed(&mut self, harm: Harm, at: Time) {
+        if matches!(harm, Harm::FailedWrite | Harm::FailedSync) {
+            Arc::make_mut(&mut self.floors).settle(at);
+        }
         self.answer = self.answer.min(self.promises.answer(harm));
         self.rotten |= harm == Harm::BitRot;
     }

@@ -29,6 +29,14 @@ pub trait Model: Clone + Default + PartialEq + 'static {
         Vec::new()
     }
 
+    /// The ops of each client, if the op stands for clients at work at the same time: then it is
+    /// these that are told to the oracle, as the adapter carries them out by
+    /// [`as_client`](crate::as_client), and not the op itself.
+    fn clients(op: &Self::Op) -> Option<&[Vec<Self::Op>]> {
+        let _ = op;
+        None
+    }
+
     /// The items that an op is about, or `None` for the whole store (a sync, a clear). Two uses:
     /// changes are found without comparing whole states (a wrong answer costs time, not truth),
     /// and, where the order is promised per key or per part, the acknowledgement of an op covers

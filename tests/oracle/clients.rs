@@ -97,6 +97,23 @@ fn a_failed_op_of_one_client_branches_the_others() {
 }
 
 #[test]
+fn ops_of_one_step_are_told_apart_by_their_clients() {
+    let mut run = Run::<Kv>::new();
+    run.oracle.issue(1, 1, &op("put x 1"), run.now);
+    run.oracle.issue(1, 2, &op("put y 1"), run.now);
+    run.oracle.returned_by(2, Ok(DURABLE), run.now);
+    // A client with nothing in flight has nothing that could return.
+    run.oracle.returned_by(2, Ok(DURABLE), run.now);
+    run.oracle.returned_by(3, Ok(DURABLE), run.now);
+    for (shown, says) in [("", Err(Class::LostWrite)), ("y=1", PASSES), ("x=1 y=1", PASSES)] {
+        assert_eq!(run.power(shown), says, "{shown}");
+    }
+    run.oracle.refused_by(1, run.now);
+    assert_eq!(run.power("y=1"), PASSES);
+    assert!(run.power("x=1 y=1").is_err());
+}
+
+#[test]
 fn three_busy_clients_keep_few_candidates() {
     let mut run = Run::<Kv>::new();
     let mut open: Vec<Option<u32>> = vec![None; 3];

@@ -331,18 +331,39 @@ fn a_store_that_cannot_be_opened_is_a_violation_of_its_own_kind_while_it_is_crea
 }
 
 #[test]
+fn a_write_that_fails_in_the_background_voids_what_was_promised_for_later() {
+    let survives = vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)];
+    for harm in [Harm::FailedWrite, Harm::FailedSync] {
+        let survives = survives.clone();
+        let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
+        run.at(0).ok("put a 1", within(Level::Flushed, 50));
+        assert_eq!(run.at(60).process(""), Err(Class::LostWrite));
+        run.at(70).ok("put b 1", within(Level::Flushed, 50));
+        let now = run.at(80).now;
+        run.oracle.harmed(harm, now);
+        // What was due before stays due, and the next acknowledgement covers all.
+        assert_eq!(run.at(200).process("a=1"), PASSES);
+        assert_eq!(run.at(200).process(""), Err(Class::LostWrite));
+        run.at(210).ok("put c 1", within(Level::Flushed, 50));
+        assert_eq!(run.at(250).process("a=1"), PASSES);
+        assert_eq!(run.at(270).process("a=1 b=1 c=1"), PASSES);
+        assert_eq!(run.at(270).process("a=1"), Err(Class::LostWrite));
+    }
+}
+
+#[test]
 fn an_engine_may_fail_loudly_only_where_it_said_so() {
     let survives = vec![(Harm::BitRot, Answer::Loud), (Harm::FailedWrite, Answer::Right)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put a 1", DURABLE);
-    run.oracle.harmed(Harm::FailedWrite);
+    run.oracle.harmed(Harm::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
-    run.oracle.harmed(Harm::BitRot);
+    run.oracle.harmed(Harm::BitRot, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
     assert_eq!(run.power(""), Err(Class::LostWrite));
-    run.oracle.harmed(Harm::FailedSync);
+    run.oracle.harmed(Harm::FailedSync, run.now);
     assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
     assert_eq!(failed(&run, Class::Aborted, false), Ok(Passed::Unchecked));
 }

@@ -88,6 +88,20 @@ impl AsyncStorage {
         Ok(Self { shared, writer: Some(writer) })
     }
 
+    /// Has the writer write out what is queued, and waits for its end.
+    fn end(&mut self) -> Result<(), LogError> {
+        lock(&self.shared.wanted).closing = true;
+        self.shared.work.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so; there is nobody to tell once more.
+            let _ = writer.join();
+        }
+        match &lock(&self.shared.wanted).failed {
+            Some(why) => Err(LogError::Refused(why.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn write(&self, lines: &Lines) -> Result<Vec<Pointer>, LogError> {
         let shared = &self.shared;
         let mut wanted = lock(&shared.wanted);
@@ -227,18 +241,18 @@ impl Storage for AsyncStorage {
         self.shared.core.counts()
     }
 
+    fn close(mut self) -> Result<(), LogError> {
+        self.end()
+    }
+
     fn bugs(&self) -> Bugs {
         self.shared.core.bugs
     }
 }
 
 impl Drop for AsyncStorage {
+    /// Who wants to know whether it could be written calls [`close`](Storage::close).
     fn drop(&mut self) {
-        lock(&self.shared.wanted).closing = true;
-        self.shared.work.notify_one();
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has said so; there is nobody to tell once more.
-            let _ = writer.join();
-        }
+        let _ = self.end();
     }
 }

@@ -165,6 +165,14 @@ impl<S: Storage> Documents<S> {
         self.move_places()
     }
 
+    /// Closes the log.
+    ///
+    /// # Errors
+    /// As [`Storage::close`].
+    pub fn close(self) -> Result<(), LogError> {
+        self.storage.close()
+    }
+
     fn collection(&self, name: &str) -> Arc<Mutex<Places>> {
         Arc::clone(lock(&self.collections).entry(name.to_owned()).or_default())
     }
