@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Promises, Source};
 use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -243,7 +243,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
         Promises {
             // Dropping the storage writes out what is queued.
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(write, M::SENTENCE),
                 source(

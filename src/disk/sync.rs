@@ -69,6 +69,11 @@ impl Disk {
         Err(Errno::EIO)
     }
 
+    /// As [`Disk::fail_sync`], for a `syncfs`.
+    pub fn fail_sync_all(&mut self) {
+        self.change(&Effect::SyncFailed(Sync::All));
+    }
+
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;

@@ -122,7 +122,7 @@ fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send)
 #[test]
 fn a_short_write_is_followed_by_one_that_fails() {
     let error = FaultError::NoSpace;
-    let fault = Fault { step: 1, class: FaultClass::Write, nth: 2, error, after: 2 };
+    let fault = Fault { step: 1, after: 2, ..Fault::new(error, FaultClass::Write, 2) };
     let ran = with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         file.write_all(b"step 0, ")?;
@@ -134,7 +134,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
         assert_eq!(fs::read(at("a"))?, b"step 0, first, sethird");
         Ok(())
     });
-    let faults: Vec<_> = ran.calls().into_iter().filter(|call| call.fault).collect();
+    let faults: Vec<_> = ran.calls().into_iter().filter(|call| call.fault.is_some()).collect();
     let results: Vec<_> = faults.iter().map(|call| call.result).collect();
     assert_eq!(results, [2, -i64::from(libc::ENOSPC)]);
 }
@@ -142,7 +142,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
 #[test]
 fn a_failed_sync_is_an_effect_and_the_next_one_works() {
     let error = FaultError::Io;
-    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let fault = Fault::new(error, FaultClass::Sync, 1);
     let ran = with_fault(fault, || {
         let file = File::create(at("a"))?;
         assert_eq!(errno(file.sync_all()), Some(libc::EIO));
