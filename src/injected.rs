@@ -174,6 +174,14 @@ mod tests {
         let seed = |number| Seed(5).derive("workload", number);
         let drawn = (0..12).filter_map(|number| common(&promises, seed(number), 9));
         let drawn: Vec<_> = drawn.map(|fault| fault.to_string()).collect();
-        assert_eq!(drawn, [""; 3]);
+        assert_eq!(
+            drawn,
+            [
+                "fault EIO step=9 write=3",
+                "fault EIO step=7 sync=1",
+                "fault ENOSPC step=4 write=2 after=7",
+                "fault EIO step=6 sync=3",
+            ]
+        );
     }
 }
