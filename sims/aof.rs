@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -200,7 +200,7 @@ impl<P: Planted> Sim for Aof<P> {
         };
         Promises {
             close: if P::FSYNC == Fsync::EverySec { Level::Durable } else { Level::Flushed },
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 command,
                 source(

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
-use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
+use crashpoint::oracle::{Model, Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -267,7 +267,7 @@ impl<P: Planted> Sim for AppendLog<P> {
         Promises {
             // The adapter flushes before it closes.
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(
                     "a checkpoint or flush survives the process, with all before it",

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
-use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
+use crashpoint::oracle::{Model, Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -452,7 +452,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
         let source = |promise, sentence| Source { promise, sentence, at: "engines/checkpoint.rs" };
         Promises {
             close: Level::Durable,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(
                     "an append survives the process, with all before it",

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::as_client;
 use crashpoint::engine::{Ack, Engine, Error, Level, Refused};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Promises, Source};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use proptest::prelude::*;
@@ -261,7 +261,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
         Promises {
             // Dropping the storage writes out what is queued.
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(write, M::SENTENCE),
                 source(

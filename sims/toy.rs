@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crashpoint::engine::{Ack, Engine, Error, Level, Operation, Refused};
-use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
+use crashpoint::oracle::{Model, Promises, Source};
 use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -215,7 +215,7 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(
                     "put, delete and add survive the process, with all before them",

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Promises, Source};
 use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -81,7 +81,7 @@ impl<const BUG: usize> Sim for ThreadsSim<BUG> {
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: crate::whatever_fails(),
             sources: vec![
                 source(
                     "sync and checkpoint survive power loss, with all before them",

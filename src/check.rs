@@ -22,6 +22,8 @@ const SEED: Seed = Seed(1);
 /// How many recoveries `cargo test` spends on a sim and a profile, unless `CRASHPOINT_BUDGET`
 /// says otherwise: some seconds.
 const BUDGET: u64 = 4000;
+/// Faults that [`check_faults`] tries on a workload.
+const FAULTS: u64 = 600;
 /// Recoveries for each workload.
 const WORKLOAD: u64 = 400;
 
@@ -190,6 +192,77 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
         states: verdict.tally.states,
         run: verdict.tally.run,
         digest: verdict.tally.digest,
+    }
+}
+
+/// What came of failing every call.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Runs and recoveries that each had one call fail.
+    pub faults: u64,
+    /// Distinct crash states that were judged.
+    pub states: u64,
+    /// The classes and the `fault` lines of the violations, one for each signature.
+    pub violations: Vec<(Class, String)>,
+    /// The report of the first.
+    pub report: String,
+    /// The case that replays the first, as text.
+    pub case: String,
+    /// Crash states whose recovery could not be compared with anything.
+    pub unchecked: u64,
+    /// Digest of all that was done.
+    pub digest: Digest,
+}
+
+/// Fails every call of a workload of up to so many steps, and every call of a recovery behind it,
+/// in turn: once, and from then on, in each way that a kernel may fail it and for which the sim
+/// promises something. At most so many faults are tried, drawn from the seed where there are more.
+///
+/// # Panics
+/// With what the machine does not allow.
+#[track_caller]
+pub fn fail_every_call(
+    entry: &Entry,
+    profile: &str,
+    seed: Seed,
+    steps: usize,
+    faults: u64,
+) -> Failed {
+    let budget = Budget { recoveries: faults, ..Budget::default() };
+    let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
+    let request = run::faults_of(&part, seed, steps);
+    let ask = || Client::start()?.ask(entry, &request, &mut |_| {});
+    let answer = match ask() {
+        Ok(answer) => answer,
+        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
+    };
+    let commands = Commands { replay: String::new(), keep: None };
+    let violation = |failure: &Failure| {
+        let faults = failure.case.lines().filter(|line| line.starts_with("fault "));
+        Some((failure.class.parse().ok()?, faults.collect::<Vec<_>>().join("; ")))
+    };
+    let first = answer.failures.first();
+    Failed {
+        faults: answer.tally.faults,
+        states: answer.tally.states,
+        violations: answer.failures.iter().filter_map(violation).collect(),
+        report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
+        case: first.map(|failure| failure.case.clone()).unwrap_or_default(),
+        unchecked: answer.tally.unchecked,
+        digest: answer.tally.digest,
+    }
+}
+
+/// Fails every call of some short workloads of a sim ([`fail_every_call`]), on the weakest profile.
+///
+/// # Panics
+/// With the report, when a promise was broken; or with what the machine does not allow.
+#[track_caller]
+pub fn check_faults<S: Sim>() {
+    for (number, steps) in (0..).zip(run::FAILING) {
+        let seed = SEED.derive("faults", number);
+        let failed = fail_every_call(&sim::<S>(), "posix", seed, steps, FAULTS);
+        assert!(failed.violations.is_empty(), "\n{}\n{}", failed.report, failed.case);
     }
 }
 

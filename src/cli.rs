@@ -97,6 +97,9 @@ pub struct RunArgs {
     /// Mute each sync call site in turn and see which are load-bearing
     #[arg(long)]
     pub mute_syncs: bool,
+    /// Fail each call of some short workloads, and of a recovery, in turn
+    #[arg(long, conflicts_with = "mute_syncs")]
+    pub fail_calls: bool,
     /// Write one JSON object per event to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

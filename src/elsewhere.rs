@@ -51,6 +51,15 @@ pub fn check_store<S: Store>() {
     panic!("{NEEDS}");
 }
 
+/// Fails every call of a sim.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check_faults<S: Sim>() {
+    panic!("{NEEDS}");
+}
+
 /// Tests two functions.
 ///
 /// # Panics

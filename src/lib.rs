@@ -26,6 +26,8 @@ pub mod engine;
 pub mod explore;
 pub mod fault;
 #[cfg(simulated)]
+mod injected;
+#[cfg(simulated)]
 pub mod litmus;
 #[cfg(simulated)]
 pub mod log;
@@ -62,11 +64,14 @@ mod verbs;
 #[doc(hidden)]
 pub use check::measure;
 #[cfg(simulated)]
-pub use check::{Finding, check, check_case, check_corpus, check_pair, check_store, find};
+pub use check::{
+    Failed, Finding, check, check_case, check_corpus, check_faults, check_pair, check_store,
+    fail_every_call, find,
+};
 #[cfg(simulated)]
 pub use clients::as_client;
 #[cfg(not(simulated))]
-pub use elsewhere::{Acks, as_client, check, check_corpus, check_pair, check_store};
+pub use elsewhere::{Acks, as_client, check, check_corpus, check_faults, check_pair, check_store};
 #[cfg(simulated)]
 pub use pair::Acks;
 #[cfg(simulated)]

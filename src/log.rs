@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::effect::Effect;
 use crate::engine::{Ack, Level};
+use crate::fault::Harm;
 use crate::process::schedule::Turn;
 use crate::time::Time;
 
@@ -58,8 +59,8 @@ pub struct Call<'a> {
     /// A digest of the calls since the record before that have none of their own, because they
     /// are frequent and change no disk (`lseek`, reading a clock); 0 if there were none.
     pub unrecorded: u64,
-    /// A fault was injected here.
-    pub fault: bool,
+    /// What was injected here.
+    pub fault: Option<Harm>,
     /// The thread that made it; 1 is the first.
     pub thread: u32,
     /// Return addresses, innermost first, as 8-byte little-endian numbers; empty unless the run
@@ -196,7 +197,10 @@ impl Space<'_> {
         self.write_signed(call.result)?;
         self.write_number(call.bytes)?;
         self.write_number(call.unrecorded)?;
-        self.try_push(call.fault.into())?;
+        match call.fault {
+            None => self.try_push(0)?,
+            Some(harm) => self.try_extend(&[1, harm as u8])?,
+        }
         self.write_number(call.thread.into())?;
         self.write_bytes(call.stack)?;
         Ok(self.used)
@@ -290,11 +294,11 @@ mod tests {
             result: -28,
             bytes: 1 << 63,
             unrecorded: 128,
-            fault: true,
+            fault: Some(Harm::FailedSync),
             thread: 300,
             stack: &[1; 16],
         };
-        let small = Call { fd: -1, result: i64::MIN, other: b"", fault: false, ..call };
+        let small = Call { fd: -1, result: i64::MIN, other: b"", fault: None, ..call };
         for call in [call, small] {
             let record = Record { at: Time(123_456_789), event: Event::Call(call) };
             let mut space = [0; 1024];

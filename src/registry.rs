@@ -6,9 +6,10 @@ use rand_chacha::rand_core::Rng;
 
 use crate::case::{Case, Life, RESERVED};
 use crate::engine::Operation;
-use crate::explore::chooser::{Choice, Chooser, Random, stream};
+use crate::explore::chooser::{Choice, stream};
 use crate::explore::explorer;
-use crate::fault::{Fault, FaultClass, FaultError};
+use crate::fault::Fault;
+use crate::injected;
 use crate::oracle::{Answer, Harm, Source};
 use crate::process::template::Reply;
 use crate::seed::Seed;
@@ -30,6 +31,10 @@ pub struct Entry {
     pub recoveries: u64,
     /// The promises and where they come from, a line each.
     pub promises: fn() -> Vec<(String, String)>,
+    /// What it survives beside a crash, and how ([`Promises::survives`]).
+    ///
+    /// [`Promises::survives`]: crate::oracle::Promises::survives
+    pub survives: fn() -> Vec<(Harm, Answer)>,
     /// Draws the steps of a workload from a seed.
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of so many steps, as far as the sim survives any.
@@ -49,8 +54,9 @@ pub const fn sim<S: Sim>() -> Entry {
         workloads: S::WORKLOADS,
         recoveries: S::RECOVERIES,
         promises: promises::<S>,
+        survives: || S::promises().survives,
         generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
-        faults: faults::<S>,
+        faults: injected::faults::<S>,
         knows: knows::<S>,
         explore: explorer::serve::<S>,
     }
@@ -74,28 +80,6 @@ pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
         Ok(tree) => tree.current(),
         Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
     }
-}
-
-/// Every other workload has a fault; it may wait for a call that never comes.
-fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
-    let mut random = Random::new(seed);
-    let mut draw = |options| random.choose(Choice::Fault, options);
-    let promises = S::promises();
-    let survives = |harm| promises.answer(harm) == Answer::Right;
-    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(2) > 0 {
-        return Vec::new();
-    }
-    let step = draw(steps as u64 + 1) as u32;
-    let nth = 1 + draw(3) as u32;
-    let fault = match draw(3) {
-        0 => Fault { step, class: FaultClass::Sync, nth, error: FaultError::Io, after: 0 },
-        1 => Fault { step, class: FaultClass::Write, nth, error: FaultError::Io, after: 0 },
-        _ => {
-            let after = draw(40);
-            Fault { step, class: FaultClass::Write, nth, error: FaultError::NoSpace, after }
-        }
-    };
-    vec![fault]
 }
 
 fn knows<S: Sim>(life: &Life) -> Result<(), (usize, TextError)> {

@@ -71,6 +71,36 @@ pub(crate) fn run(
     Ok(verdict)
 }
 
+/// How many steps the workloads have of which every call fails.
+pub(crate) const FAILING: [usize; 3] = [4, 8, 16];
+
+/// Fails every call of some short workloads of a part, and of a recovery behind each, so many of
+/// them at most; `progress` as in [`run`].
+///
+/// # Errors
+/// See [`Problem`].
+pub(crate) fn fail_calls(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    known: &[(String, String)],
+    progress: &mut dyn FnMut(u64, &Tally),
+) -> Result<Verdict, Problem> {
+    let mut verdict = Verdict::default();
+    for (number, steps) in (0..).zip(FAILING) {
+        let mut request = faults_of(part, seed.derive("faults", number), steps);
+        request.known = known.to_vec();
+        let before = verdict.tally;
+        let answer = client.ask(&part.entry, &request, &mut |tally| {
+            let mut sum = before;
+            sum.add(tally);
+            progress(number, &sum);
+        })?;
+        verdict.take(answer);
+    }
+    Ok(verdict)
+}
+
 impl Verdict {
     fn take(&mut self, answer: Answer) {
         self.workloads += 1;
@@ -119,6 +149,14 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
         stacks: false,
         keep: None,
     }
+}
+
+/// The request to fail every call of a workload of up to so many steps.
+pub(crate) fn faults_of(part: &Part, seed: Seed, size: usize) -> Request {
+    let request = request_of(part, seed, size);
+    let mut case = Case::new(part.entry.name, &part.profile, seed);
+    case.lives = vec![Life { steps: (part.entry.generate)(seed, size), ..Life::default() }];
+    Request { case: case.to_string(), task: Task::Faults, ..request }
 }
 
 /// What muting one sync call site did.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::engine::{Ack, Engine, Error, Level, Operation};
 use crate::oracle::model::Model;
-use crate::oracle::{Promises, Source};
+use crate::oracle::{Answer, Harm, Promises, Source};
 use crate::sim::{Sim, Step};
 use crate::state::State;
 use crate::text::{TextError, Word, quote};
@@ -28,6 +28,10 @@ pub trait Store: Sized + 'static {
     /// What `put` and `delete` promise when they return; `sync` always promises durability of all
     /// before it.
     const WRITES: Level = Level::Buffered;
+
+    /// What it survives beside a crash, and how; what is not listed it need not survive. See
+    /// [`check_faults`](crate::check_faults).
+    const SURVIVES: &'static [(Harm, Answer)] = &[];
 
     /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
     /// more counts as hung.
@@ -188,7 +192,7 @@ impl<S: Store> Sim for KeyValue<S> {
                 at: "crashpoint::Store",
             },
         ];
-        Promises { sources, ..Promises::default() }
+        Promises { survives: S::SURVIVES.to_vec(), sources, ..Promises::default() }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {

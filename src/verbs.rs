@@ -11,6 +11,7 @@ use crate::cli::{Exit, Registry, ReplayArgs, RunArgs};
 use crate::client::{Answer, Client, Problem};
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Tally};
+use crate::oracle::{self, Harm};
 use crate::out::{Tone, grouped, wrapped};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
@@ -81,7 +82,7 @@ pub(crate) fn run(
         let known = run::known(&cases);
         for profile in profiles(args) {
             let part = part(*entry, profile, sims.len());
-            let row = run_part(client, &part, args.seed, &known, &mut json, out)?;
+            let row = run_part(client, &part, args, &known, &mut json, out)?;
             rows.push(row);
         }
     }
@@ -102,17 +103,30 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// What is done with a part.
+type Runs = fn(
+    &mut Client,
+    &Part,
+    Seed,
+    &[(String, String)],
+    &mut dyn FnMut(u64, &Tally),
+) -> Result<Verdict, Problem>;
+
 fn run_part(
     client: &mut Client,
     part: &Part,
-    seed: Seed,
+    args: &RunArgs,
     known: &[(String, String)],
     json: &mut Json,
     out: &mut Out,
 ) -> Result<Row, Problem> {
     let what = format!("{} on {}", part.entry.name, part.profile);
-    let mut verdict = run::run(client, part, seed, known, &mut |done, tally| {
-        out.progress(&what, done, part.workloads, tally);
+    let (run, workloads): (Runs, _) = match args.fail_calls {
+        true => (run::fail_calls, run::FAILING.len() as u64),
+        false => (run::run, part.workloads),
+    };
+    let mut verdict = run(client, part, args.seed, known, &mut |done, tally| {
+        out.progress(&what, done, workloads, tally);
     })?;
     out.clear_progress();
     for notice in &verdict.notices {
@@ -123,6 +137,7 @@ fn run_part(
         "event": "part", "sim": part.entry.name, "profile": part.profile,
         "workloads": verdict.workloads, "points": verdict.tally.points,
         "states": verdict.tally.states, "violations": verdict.tally.violations,
+        "faults": verdict.tally.faults,
     }))?;
     for failure in &mut verdict.failures {
         let path = save(part.entry.name, failure)?;
@@ -157,11 +172,14 @@ fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
         (true, false) => (Tone::Good, "PASS"),
     };
     let what = format!("{} on {}", part.entry.name, part.profile);
-    let share = format!(
-        "exhaustive at {} of {} crash points",
-        grouped(tally.exhaustive_points),
-        grouped(tally.points)
-    );
+    let share = match tally.faults {
+        0 => format!(
+            "exhaustive at {} of {} crash points",
+            grouped(tally.exhaustive_points),
+            grouped(tally.points)
+        ),
+        faults => format!("{} calls failed in turn", grouped(faults)),
+    };
     match verdict.failures.len() {
         0 => out.status(tone, word, &format!("{what}: {share}")),
         kinds => {
@@ -420,6 +438,22 @@ pub(crate) fn replay_seed(
     Ok(if bad { Exit::Violation } else { Exit::Clean })
 }
 
+/// What a sim answers after each harm, in words, and after which it promises nothing.
+fn fault_budget(survives: &[(Harm, oracle::Answer)]) -> Vec<String> {
+    let answer = |harm| survives.iter().find(|(listed, _)| *listed == harm).map(|(_, how)| *how);
+    let rows = [
+        ("answers rightly after", Some(oracle::Answer::Right)),
+        ("answers rightly or with an error after", Some(oracle::Answer::Loud)),
+        ("promises nothing after", None),
+    ];
+    let line = |(words, how): (&str, Option<oracle::Answer>)| {
+        let shown = |harm: &Harm| answer(*harm).filter(|how| *how > oracle::Answer::Nothing) == how;
+        let harms: Vec<_> = Harm::ALL.iter().filter(|h| shown(h)).map(Harm::to_string).collect();
+        (!harms.is_empty()).then(|| format!("{words}: {}", harms.join(", ")))
+    };
+    rows.into_iter().filter_map(line).collect()
+}
+
 /// `list`.
 pub(crate) fn list(registry: &Registry, out: &mut Out) {
     out.line("Sims");
@@ -432,6 +466,10 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
             wrapped(&first, &rest, &promise).iter().for_each(|line| out.line(line));
             let source = format!("({source})");
             wrapped(&rest, &rest, &source).iter().for_each(|line| out.line(line));
+        }
+        let rest = " ".repeat(19);
+        for line in fault_budget(&(entry.survives)()) {
+            wrapped(&format!("{}- ", &rest[2..]), &rest, &line).iter().for_each(|l| out.line(l));
         }
     }
     out.line("");

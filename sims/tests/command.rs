@@ -121,6 +121,9 @@ fn help_shows_verbs_and_flags() {
               --mute-syncs
                   Mute each sync call site in turn and see which are load-bearing
 
+              --fail-calls
+                  Fail each call of some short workloads, and of a recovery, in turn
+
               --json <FILE>
                   Write one JSON object per event to this file
 
@@ -320,7 +323,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             ("two headers", &with("profile posix", "sim toy")),
             ("no header", &with("expect pass\n", "")),
             ("fault below", &with("put b 2", "fault EIO step=1 sync=1")),
-            ("wrong fault", &with("put a 1", "fault EIO step=1 read=1")),
+            ("wrong fault", &with("put a 1", "fault EIO step=1 flush=1")),
             ("wrong sleep", &with("put b 2", "sleep 5 minutes")),
             ("many crashes", GOOD.replace(CRASH, &vec![CRASH; 20_000].join("\n")).as_bytes()),
         ],
@@ -352,7 +355,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             fault below
               error: x.case: line 8, column 1: `fault` belongs before the first step
             wrong fault
-              error: x.case: line 5, column 18: expected step=N, write=N, sync=N or after=N
+              error: x.case: line 5, column 18: expected life=N, step=N, call=N, open=N, create=N, read=N, write=N, sync=N, rename=N, unlink=N, mkdir=N, truncate=N, stat=N, link=N, allocate=N, close=N, after=N or always, N a number
             wrong sleep
               error: x.case: line 8, column 9: one word too many
             many crashes

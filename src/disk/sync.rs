@@ -116,6 +116,26 @@ impl Disk {
         }
     }
 
+    /// As [`Disk::fail_sync`], for a `syncfs`. Which files are hit is not known here, so that only
+    /// a later `syncfs` is told, and no `fsync`.
+    ///
+    /// # Errors
+    /// As [`Disk::fail_sync`].
+    pub fn fail_sync_all(&mut self, h: Handle) -> Result<(), Errno> {
+        self.syncable(h)?;
+        self.may_change()?;
+        self.change(&Effect::SyncFailed(Sync::All));
+        self.all_errors.add();
+        match self.fail().tells {
+            Tells::Next => Ok(()),
+            Tells::Now => {
+                self.may_change()?;
+                self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all);
+                Err(Errno::EIO)
+            }
+        }
+    }
+
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;

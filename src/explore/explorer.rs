@@ -28,6 +28,7 @@ use crate::time::Time;
 use super::acked::Acked;
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
+use super::every;
 use super::judge::Judge;
 use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
@@ -76,6 +77,7 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop>
         Task::Explore => explorer.explore(),
         Task::Replay { .. } => replay::replay(&mut explorer),
         Task::Sites => explorer.sites(),
+        Task::Faults => every::every(&mut explorer),
     };
     match done {
         Ok(()) | Err(Stop::Found) => Ok(explorer.finish()),
@@ -110,6 +112,8 @@ fn send(reply: &mut Reply<'_>, frame: &Frame) {
 pub(crate) struct After {
     pub(crate) kind: CrashKind,
     pub(crate) at: Time,
+    /// The life that the recovery begins; 1 is the first.
+    pub(crate) life: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
     /// What was acknowledged, outside of the steps' own promises, to survive it.
@@ -163,6 +167,8 @@ pub(crate) struct Explorer<'r, S: Sim> {
     started: Instant,
     in_children: Duration,
     in_debug: bool,
+    /// Walks visit only where a fault has just struck, the end of the last step, and the end.
+    pub(crate) sparse: bool,
     /// Recoveries spent inside recoveries.
     nested: u64,
     sim: std::marker::PhantomData<S>,
@@ -215,6 +221,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             started: now(),
             in_children: Duration::ZERO,
             in_debug: false,
+            sparse: false,
             nested: 0,
             request,
             sim: std::marker::PhantomData,
@@ -247,6 +254,16 @@ impl<'r, S: Sim> Explorer<'r, S> {
         life.steps.iter().enumerate().map(read).collect()
     }
 
+    /// The faults of a life; 1 is the first.
+    pub(crate) fn faults_of(&self, life: u32) -> Vec<Fault> {
+        self.case.faults.iter().filter(|fault| fault.life == life).copied().collect()
+    }
+
+    /// Whether a fault of a life lasts to its end.
+    pub(crate) fn lasting(&self, life: u32) -> bool {
+        self.faults_of(life).iter().any(Fault::lasts)
+    }
+
     pub(crate) fn send(&mut self, frame: &Frame) {
         (self.sent)(frame);
     }
@@ -255,7 +272,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
     pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = Rc::clone(&self.items);
-        let faults = self.case.faults.clone();
+        let faults = self.faults_of(1);
         let turns = self.case.lives[0].turns.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
         let script = Script {
@@ -288,6 +305,11 @@ impl<'r, S: Sim> Explorer<'r, S> {
         digest: Digest,
         after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
+        if !self.faults_of(after.life).is_empty() {
+            let life = self.afterlife.clone();
+            let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
+            return Ok(Rc::new(recovered.outcome));
+        }
         let timed = Some((after.at, after.kind == CrashKind::Power));
         let key = |timed| (digest, after.acked.digest(), timed);
         for key in [key(None), key(timed)] {
@@ -319,17 +341,18 @@ impl<'r, S: Sim> Explorer<'r, S> {
             CrashKind::Power => BOOTED,
         };
         let acked = after.acked.texts();
+        let faults = self.faults_of(after.life);
         let script = Script {
             recovery: true,
             steps: &steps,
             items: &items,
             acked,
-            retries: 0,
+            retries: if faults.is_empty() { 0 } else { RETRIES },
             threads_may_stay: S::THREADS_MAY_STAY,
         };
         let turns = life.turns.as_deref();
-        let child =
-            Child { tree, start, uptime, faults: &[], evicts: false, stacks, turns, script };
+        let evicts = false;
+        let child = Child { tree, start, uptime, faults: &faults, evicts, stacks, turns, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -417,29 +440,35 @@ impl<'r, S: Sim> Explorer<'r, S> {
     /// Explores the run and, if a sync failed in it, once more with the cache evicted as soon as
     /// it had failed: the engine goes on, but finds on reading what the medium has.
     fn explore(&mut self) -> Result<(), Stop> {
-        let kept = self.record(self.request.stacks)?;
-        self.tally.run = kept.outcome.digest;
-        let failed = failed_sync(&kept.log);
-        let digest = kept.outcome.digest;
-        self.explore_run(kept)?;
+        let Recovered { outcome, log } = self.record(self.request.stacks)?;
+        self.tally.run = outcome.digest;
+        let failed = failed_sync(&log);
+        let digest = outcome.digest;
+        let allowance = self.request.budget.recoveries;
+        self.explore_recorded(outcome, &log, allowance)?;
         if failed && !self.case.evicts {
             self.case.evicts = true;
             let evicted = self.record(self.request.stacks)?;
             // If it read nothing of it, its states are among those of the other run.
             if evicted.outcome.digest != digest {
-                self.explore_run(evicted)?;
+                self.explore_recorded(evicted.outcome, &evicted.log, allowance)?;
             }
             self.case.evicts = false;
         }
         Ok(())
     }
 
-    fn explore_run(&mut self, recorded: Recovered) -> Result<(), Stop> {
-        let Recovered { outcome, log } = recorded;
+    /// Judges a first life and places crashes in it.
+    pub(crate) fn explore_recorded(
+        &mut self,
+        outcome: Outcome,
+        log: &[u8],
+        allowance: u64,
+    ) -> Result<(), Stop> {
         self.note(Digest(0), outcome.digest);
         let life = self.case.lives[0].clone();
         let mut judge = Judge::<S>::new();
-        judge.begin(Rc::new(self.steps(&life)?));
+        judge.begin(Rc::new(self.steps(&life)?), self.lasting(1));
         if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
             let failure = super::failure::without_crash(self, &violation, &outcome);
             return self.violated(failure);
@@ -449,8 +478,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         drop(outcome);
         let line = Line { lives: Vec::new(), life, depth: 0, turns };
         let pending = Pending::new(Tree::new(), &self.profile);
-        let allowance = self.request.budget.recoveries;
-        walk::walk(self, &line, &log, pending, judge, allowance)
+        walk::walk(self, &line, log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::log::Phase;
 use crate::oracle::CrashKind;
-use crate::oracle::{Bound, Oracle};
+use crate::oracle::{Answer, Bound, Oracle};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
 use crate::process::ending::Ending;
@@ -35,6 +35,8 @@ pub(crate) struct Judge<S: Sim> {
     /// The phase that began and has not ended, and since when.
     phase: Option<(Phase, Time)>,
     step: u32,
+    /// What is injected in this life lasts to its end: while it does, the store need not work.
+    lasting: bool,
     /// An error was injected; what it caused may pass when the same is tried again.
     harmed: bool,
     excused: Option<Violation>,
@@ -87,6 +89,7 @@ impl<S: Sim> Judge<S> {
             created: false,
             phase: None,
             step: 0,
+            lasting: false,
             harmed: false,
             excused: None,
             stopped: false,
@@ -96,8 +99,9 @@ impl<S: Sim> Judge<S> {
         }
     }
 
-    /// A life with these steps begins.
-    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>) {
+    /// A life with these steps begins; `lasting` says that it has faults which do not pass.
+    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>, lasting: bool) {
+        self.lasting = lasting;
         self.before += self.steps.len() as u32;
         self.steps = steps;
         self.step = 0;
@@ -147,7 +151,9 @@ impl<S: Sim> Judge<S> {
         }
         self.ending(&outcome.ending, outcome.place.as_deref())?;
         match self.excused.take() {
-            Some(violation) if !outcome.finished() && !self.stopped => Err(violation),
+            Some(violation) if !(outcome.finished() || self.stopped || self.lasting) => {
+                Err(violation)
+            }
             _ => Ok(()),
         }
     }
@@ -172,7 +178,7 @@ impl<S: Sim> Judge<S> {
         self.ended(class, how, place)
     }
 
-    fn ended(&self, class: Class, how: String, source: Option<&str>) -> Result<(), Violation> {
+    fn ended(&mut self, class: Class, how: String, source: Option<&str>) -> Result<(), Violation> {
         let place = match (self.phase, self.step) {
             (Some((Phase::Open, _)), _) => "while opening".to_owned(),
             (Some((Phase::Close, _)), _) => "while closing".to_owned(),
@@ -182,7 +188,16 @@ impl<S: Sim> Judge<S> {
         let mut violation = Violation::new(class, format!("{place}: {how}"));
         let signature = violation.signature.with_payload(self.phase_word());
         violation.signature = signature.with_source(source.unwrap_or_default());
-        Err(violation)
+        self.promised(violation)
+    }
+
+    /// A violation, unless something was done to the engine after which it promises nothing.
+    fn promised(&mut self, violation: Violation) -> Result<(), Violation> {
+        if self.oracle.answer() > Answer::Nothing {
+            return Err(violation);
+        }
+        self.unchecked = true;
+        Ok(())
     }
 
     fn phase_word(&self) -> &'static str {
@@ -240,7 +255,7 @@ impl<S: Sim> Judge<S> {
                 let s = if *threads == 1 { "" } else { "s" };
                 let message =
                     format!("{threads} thread{s} of the engine did not end with its close");
-                return Err(Violation::new(Class::Leaked, message));
+                return self.promised(Violation::new(Class::Leaked, message));
             }
             What::Evicted => self.oracle.evicted(),
             What::Stopped => self.stopped = true,
@@ -310,8 +325,10 @@ impl<S: Sim> Judge<S> {
                 passed
             }
             After::Recovery(crash) => {
-                if let Some(first) = self.first.take() {
-                    self.oracle.same(&first, &seen)?;
+                if let Some(first) = self.first.take()
+                    && let Err(violation) = self.oracle.same(&first, &seen)
+                {
+                    self.promised(violation)?;
                 }
                 self.after = After::Live;
                 self.oracle.check(&crash, &seen)?

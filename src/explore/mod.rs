@@ -3,6 +3,7 @@
 mod acked;
 mod calls;
 pub mod chooser;
+mod every;
 pub mod explorer;
 mod failure;
 mod fates;

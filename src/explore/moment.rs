@@ -127,9 +127,7 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
 
 /// The error that was injected into a call, if one was.
 pub(crate) fn harm(at: Time, call: &Call<'_>) -> Option<Moment> {
-    let is_sync = call.door.contains("sync");
-    let harm = if is_sync { Harm::FailedSync } else { Harm::FailedWrite };
-    call.fault.then_some(Moment { at, what: What::Harmed(harm) })
+    call.fault.map(|harm| Moment { at, what: What::Harmed(harm) })
 }
 
 impl Outcome {

@@ -41,6 +41,9 @@ pub enum Task {
     },
     /// Record the first life and send the sync call sites.
     Sites,
+    /// Fail every call of the first life, and of a recovery, in turn, in each way that the sim
+    /// promises something for.
+    Faults,
 }
 
 /// How much to explore of one workload.
@@ -121,6 +124,8 @@ pub struct Tally {
     pub unchecked: u64,
     /// Recoveries that were carried out twice to compare their digests.
     pub rechecked: u64,
+    /// Runs and recoveries that each had one call fail.
+    pub faults: u64,
     /// Pieces that the muted syncs would have made durable.
     pub muted: u64,
     /// Digest of the recorded run: every call with its time.
@@ -146,6 +151,7 @@ impl Tally {
         self.nested += other.nested;
         self.unchecked += other.unchecked;
         self.rechecked += other.rechecked;
+        self.faults += other.faults;
         self.muted += other.muted;
         self.run = combine(self.run, other.run);
         self.digest = combine(self.digest, other.digest);

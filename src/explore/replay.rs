@@ -29,7 +29,7 @@ use super::walk::{Line, Point};
 pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
     let (trace, debug) = match explorer.request.task {
         Task::Replay { trace, debug } => (trace, debug),
-        Task::Explore | Task::Sites => (false, false),
+        Task::Explore | Task::Sites | Task::Faults => (false, false),
     };
     let lives = explorer.case.lives.clone();
     let mut judge = Judge::<S>::new();
@@ -40,7 +40,8 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
     let mut before: Option<Failure> = None;
     let mut start = Time::START;
     for (depth, life) in lives.iter().enumerate() {
-        judge.begin(Rc::new(explorer.steps(life)?));
+        let number = u32::try_from(depth + 1).unwrap_or(u32::MAX);
+        judge.begin(Rc::new(explorer.steps(life)?), explorer.lasting(number));
         if trace {
             trace_life(explorer, depth, &run, &pending);
         }
@@ -79,13 +80,14 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
         let tree = pending.live().clone();
         start = point.at + crash.down;
         let acked = Rc::clone(judge.acked(crashed.judged_as()));
-        let after = After { kind: crash.kind, at: point.at, down: crash.down, acked };
+        let life = number.saturating_add(1);
+        let after = After { kind: crash.kind, at: point.at, life, down: crash.down, acked };
         run = explorer.recover_alone(&tree, &after, &next, true)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
         before = Some(told);
         if depth + 1 == lives.len() {
-            judge.begin(Rc::default());
+            judge.begin(Rc::default(), explorer.lasting(life));
             if trace {
                 trace_life(explorer, depth + 1, &run, &pending);
             }

@@ -24,7 +24,7 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
                     error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),
                     number => number.to_string(),
                 };
-                let fault = if call.fault { "  (injected)" } else { "" };
+                let fault = if call.fault.is_some() { "  (injected)" } else { "" };
                 let site = sites.resolve(call.stack).into_iter().next();
                 let site = site.map(|site| format!("  {site}"));
                 format!(

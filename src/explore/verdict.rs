@@ -196,7 +196,7 @@ fn judge<S: Sim>(
     let outcome = explorer.recover(tree, digest, scene.then)?;
     let mut judge = scene.judge.clone();
     judge.crash(scene.then.kind, scene.then.at);
-    judge.begin(Rc::clone(&explorer.afterlife_steps));
+    judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(scene.then.life));
     let violated = judge.outcome(&outcome, scene.then.at + DOWN);
     Ok(violated.err().map(|violation| (violation, outcome, judge.in_steps())))
 }

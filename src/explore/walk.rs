@@ -110,7 +110,7 @@ impl Point {
                 let begins = match mark {
                     Mark::Issued(step) => Some(step),
                     // What follows the last step is one more.
-                    Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps => {
+                    Mark::Returned(step, _) | Mark::Refused(step, _) if ends(&mark, steps) => {
                         Some(step + 1)
                     }
                     _ => None,
@@ -138,7 +138,8 @@ struct Walk<'a, S: Sim> {
     /// States that were judged, with the kind of crash and the bound they were judged by, and where
     /// the answer hangs on the time, when.
     judged: BTreeSet<(Digest, CrashKind, (u64, usize), u64)>,
-    /// Recoveries that may be spent on this log, and the points they are spread over.
+    /// Recoveries that may be spent on this log, and the points they are spread over. Where few
+    /// points are visited, the states that are drawn at each.
     allowance: u64,
     points: u64,
     passed: u64,
@@ -182,17 +183,25 @@ pub(crate) fn walk<S: Sim>(
     walk.go(explorer)
 }
 
+/// Whether the last of so many steps has returned with this.
+pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
+    matches!(*mark, Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps)
+}
+
 impl<S: Sim> Walk<'_, S> {
     fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
         let steps = self.line.life.steps.len();
         let mut point = Point::start(self.log);
-        self.visit(explorer, &point)?;
+        let mut worth = false;
+        let mut left = self.points - 1;
+        self.pass(explorer, &point, left == 0)?;
         for record in records(self.log) {
             let before = point.clone();
             let changed = point.pass(&record, steps);
             match record.event {
                 Event::Effect(effect) => self.effect(explorer, &before, &effect, record.at)?,
                 Event::Mark(mark) => {
+                    worth |= ends(&mark, steps);
                     if let Some(moment) = moment(record.at, &mark) {
                         // The whole run was judged before it was walked.
                         let _ = self.judge.moment(&moment);
@@ -201,14 +210,34 @@ impl<S: Sim> Walk<'_, S> {
                 Event::Call(call) => {
                     if let Some(moment) = harm(record.at, &call) {
                         let _ = self.judge.moment(&moment);
+                        worth = true;
                     }
                 }
             }
             if changed {
-                self.visit(explorer, &point)?;
+                left -= 1;
+                self.pass(explorer, &point, std::mem::take(&mut worth) || left == 0)?;
             }
         }
         Ok(())
+    }
+
+    /// Visits a point, unless only those are to be visited that are worth it.
+    fn pass(
+        &mut self,
+        explorer: &mut Explorer<'_, S>,
+        point: &Point,
+        worth: bool,
+    ) -> Result<(), Stop> {
+        if explorer.sparse && !worth {
+            return Ok(());
+        }
+        self.visit(explorer, point)
+    }
+
+    /// The life that a recovery from a crash of this one begins.
+    fn next_life(&self) -> u32 {
+        self.line.depth + 2
     }
 
     fn effect(
@@ -227,7 +256,9 @@ impl<S: Sim> Walk<'_, S> {
                 (self.pending.len() - synced.len().min(self.pending.len())) as u64;
             return Ok(());
         }
-        self.interrupt_write(explorer, before, effect, at)?;
+        if !explorer.sparse {
+            self.interrupt_write(explorer, before, effect, at)?;
+        }
         self.pending.apply(effect, at);
         Ok(())
     }
@@ -293,9 +324,16 @@ impl<S: Sim> Walk<'_, S> {
     }
 
     fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+        let mut sampler = fates::Sampler::new(&self.pending, point.flight);
+        if explorer.sparse {
+            for _ in 0..self.allowance {
+                let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
+                self.power(explorer, point, fate)?;
+            }
+            return Ok(());
+        }
         let may = self.may_be_spent();
         let mut tries = 0;
-        let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
             tries += 1;
             let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
@@ -356,12 +394,13 @@ impl<S: Sim> Walk<'_, S> {
         }
         explorer.states.insert(digest);
         let acked = Rc::clone(self.judge.acked(crash.0));
-        let then = After { kind: crashed.kind, at: crash.1, down: DOWN, acked };
+        let life = self.next_life();
+        let then = After { kind: crashed.kind, at: crash.1, life, down: DOWN, acked };
         let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
-        judge.begin(Rc::clone(&explorer.afterlife_steps));
+        judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(life));
         let mut after_all = judge.clone();
         let violated = after_all.outcome(&outcome, crash.1 + DOWN);
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
@@ -378,9 +417,10 @@ impl<S: Sim> Walk<'_, S> {
             }
             Ok(()) => {
                 explorer.tally.unchecked += u64::from(after_all.unchecked());
-                let nest = outcome.effects > 0 && outcome.finished();
+                let struck = explorer.sparse && !explorer.faults_of(life).is_empty();
+                let nest = outcome.effects > 0 && outcome.finished() && !explorer.sparse;
                 let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
-                if nest && self.nests(explorer, outcome.digest, telling) {
+                if struck || nest && self.nests(explorer, outcome.digest, telling) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
                     let pending = partial.unwrap_or_else(|| self.fallen(crashed, tree));
                     self.nest(explorer, crashed, &recovered, pending, judge)?;
@@ -494,7 +534,10 @@ impl<S: Sim> Walk<'_, S> {
         let depth = self.line.depth + 1;
         let line = Line { lives, life: explorer.afterlife.clone(), depth, turns };
         let before = explorer.tally.recoveries;
-        let allowance = explorer.nested_left().min(explorer.request.budget.nested / 4).max(1);
+        let allowance = match explorer.sparse {
+            true => self.allowance,
+            false => explorer.nested_left().min(explorer.request.budget.nested / 4).max(1),
+        };
         walk(explorer, &line, &recovered.log, pending, judge, allowance)?;
         let spent = explorer.tally.recoveries - before;
         self.spent_before += spent;

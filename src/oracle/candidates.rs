@@ -235,6 +235,11 @@ impl<M: Model> Oracle<M> {
         self.worst = Some(CrashKind::Power);
     }
 
+    /// What is promised after all that was done to the engine.
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
     /// The recovery after this crash was itself cut: it settles nothing. What was in flight will
     /// not return, and what was promised for later is not promised any more. If it was the power
     /// that failed, it has failed for whatever recovery returns next, even if that one follows a

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::line::Line;
 use super::model::Model;
 use crate::engine::Level;
+pub use crate::fault::Harm;
 use crate::state::State;
 
 /// What ended the process. Of two, the later one in this order spares less.
@@ -29,19 +30,6 @@ pub enum Order<M: Model> {
     /// history that may have been. It must let pass at least every prefix that keeps what must
     /// survive.
     Custom(fn(&State, &Line<'_, M>) -> bool),
-}
-
-/// Something bad that was done to the engine beside the crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Harm {
-    /// A write failed or was short.
-    FailedWrite,
-    /// A sync failed.
-    FailedSync,
-    /// A read failed or was short.
-    FailedRead,
-    /// Bytes at rest changed.
-    BitRot,
 }
 
 /// What an engine promises after a [`Harm`], the weakest first.

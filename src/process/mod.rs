@@ -28,6 +28,7 @@ mod server;
 mod signals;
 mod start;
 mod stderr;
+mod strike;
 pub mod template;
 pub mod traps;
 pub mod watch;

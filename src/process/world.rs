@@ -9,12 +9,11 @@ use std::borrow::Cow;
 use std::ffi::c_int;
 use std::time::Duration;
 
-use crate::digest::hash;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
-use crate::fault::Fault;
+use crate::fault::{Fault, Harm};
 use crate::log::{Call, Event, Mark, Record};
 use crate::time::Time;
 
@@ -23,7 +22,7 @@ use super::clock::{CALL, Clock};
 use super::descriptors::{Descriptor, Descriptors};
 use super::doors::{Map, Streams};
 use super::entropy::Entropy;
-use super::faults::{Faults, WriteFault};
+use super::faults::Faults;
 use super::kernel::{errno, set_errno};
 use super::lock::Lock;
 use super::schedule::{Plan, Schedule};
@@ -155,11 +154,11 @@ pub(crate) enum What {
 
 /// A call as a door got it.
 pub(crate) struct Called<'a> {
-    door: &'static str,
-    fd: c_int,
-    path: &'a [u8],
-    other: &'a [u8],
-    arguments: [u64; 2],
+    pub(super) door: &'static str,
+    pub(super) fd: c_int,
+    pub(super) path: &'a [u8],
+    pub(super) other: &'a [u8],
+    pub(super) arguments: [u64; 2],
 }
 
 impl<'a> Called<'a> {
@@ -205,9 +204,10 @@ pub struct World {
     pub(crate) hooks: Hooks,
     /// The digest of the bytes that the call at hand moves.
     pub(crate) bytes: u64,
-    faults: Faults,
-    evicts: bool,
-    fault: bool,
+    pub(super) faults: Faults,
+    pub(super) evicts: bool,
+    /// What was injected into the call at hand.
+    pub(super) fault: Option<Harm>,
     budget: Budget,
     calls: u64,
     unrecorded: u64,
@@ -322,7 +322,7 @@ impl World {
             bytes: 0,
             faults: Faults::new(setup.faults),
             evicts: setup.evicts,
-            fault: false,
+            fault: None,
             budget: setup.budget,
             calls: 0,
             unrecorded: 0,
@@ -340,7 +340,10 @@ impl World {
         act: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
         self.begin(called.door);
-        let outcome = act(self);
+        let outcome = match self.refusal(called) {
+            Some(error) => Err(Errno(error.errno())),
+            None => act(self),
+        };
         self.end(called, outcome)
     }
 
@@ -348,7 +351,7 @@ impl World {
     pub(crate) fn begin(&mut self, door: &'static str) {
         self.count(door, CALL);
         self.disk.set_time(self.clock.now());
-        (self.bytes, self.fault) = (0, false);
+        (self.bytes, self.fault) = (0, None);
     }
 
     /// A call ends: the log gets a record.
@@ -407,7 +410,7 @@ impl World {
     }
 
     #[inline]
-    fn check_time(&mut self) {
+    pub(super) fn check_time(&mut self) {
         if self.clock.running() > self.budget.time {
             self.hang(&format!("does not end within {:?} of virtual time", self.budget.time));
         }
@@ -523,66 +526,6 @@ impl World {
         whole.push(b'/');
         whole.extend_from_slice(path);
         Cow::Owned(relative(&whole).to_vec())
-    }
-
-    /// Writes, unless a fault was planned here.
-    pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> Outcome {
-        self.write_as(to, bytes, at, 0)
-    }
-
-    /// Writes with `O_DSYNC` or `O_SYNC` beside the flags that the file was opened with.
-    pub(crate) fn write_as(
-        &mut self,
-        to: Handle,
-        bytes: &[u8],
-        at: Option<i64>,
-        flags: i32,
-    ) -> Outcome {
-        let bytes = match self.faults.on_write() {
-            None => bytes,
-            Some(WriteFault::Fails(error)) => {
-                self.fault = true;
-                return Err(Errno(error.errno()));
-            }
-            Some(WriteFault::Short(most)) => {
-                self.fault = true;
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                &bytes[..bytes.len().min(most)]
-            }
-        };
-        self.bytes = hash(bytes);
-        let written = match at {
-            Some(offset) => self.disk.write_at_as(to, bytes, offset, flags)?,
-            None => self.disk.write_as(to, bytes, flags)?,
-        };
-        Ok(length(written))
-    }
-
-    /// Makes a sync call, unless a fault was planned here: then the pages are clean, and nobody
-    /// knows what reached the disk.
-    pub(crate) fn sync(
-        &mut self,
-        handle: Handle,
-        data_only: bool,
-        act: impl FnOnce(&mut Disk) -> Result<(), Errno>,
-    ) -> Outcome {
-        if let Some(error) = self.faults.on_sync() {
-            self.fault = true;
-            let failed = self.disk.fail_sync(handle, data_only);
-            if self.disk.is_stopped() {
-                self.mark(Mark::Stopped);
-            }
-            if self.evicts {
-                self.disk.evict();
-                self.mark(Mark::Evicted);
-            }
-            return match failed {
-                Err(Errno::EIO) => Err(Errno(error.errno())),
-                Err(other) => Err(other),
-                Ok(()) => Ok(0),
-            };
-        }
-        act(&mut self.disk).map(|()| 0)
     }
 }
 

@@ -123,7 +123,7 @@ fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send)
 #[test]
 fn a_short_write_is_followed_by_one_that_fails() {
     let error = FaultError::NoSpace;
-    let fault = Fault { step: 1, class: FaultClass::Write, nth: 2, error, after: 2 };
+    let fault = Fault { step: 1, after: 2, ..Fault::new(error, FaultClass::Write, 2) };
     let ran = with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         file.write_all(b"step 0, ")?;
@@ -135,7 +135,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
         assert_eq!(fs::read(at("a"))?, b"step 0, first, sethird");
         Ok(())
     });
-    let faults: Vec<_> = ran.calls().into_iter().filter(|call| call.fault).collect();
+    let faults: Vec<_> = ran.calls().into_iter().filter(|call| call.fault.is_some()).collect();
     let results: Vec<_> = faults.iter().map(|call| call.result).collect();
     assert_eq!(results, [2, -i64::from(libc::ENOSPC)]);
 }
@@ -143,7 +143,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
 #[test]
 fn a_failed_sync_is_an_effect_and_the_next_one_works() {
     let error = FaultError::Io;
-    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let fault = Fault::new(error, FaultClass::Sync, 1);
     let ran = with_fault(fault, || {
         let file = File::create(at("a"))?;
         assert_eq!(errno(file.sync_all()), Some(libc::EIO));
@@ -157,7 +157,7 @@ fn a_failed_sync_is_an_effect_and_the_next_one_works() {
 #[test]
 fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
     let error = FaultError::Io;
-    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let fault = Fault::new(error, FaultClass::Sync, 1);
     with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         let (same, other) = (file.try_clone()?, File::open(at("a"))?);
@@ -181,7 +181,7 @@ fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
 #[test]
 fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
     let error = FaultError::Io;
-    let fault = Fault { step: 1, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let fault = Fault { step: 1, ..Fault::new(error, FaultClass::Sync, 1) };
     let set = |setup: &mut Setup| (setup.faults, setup.evicts) = (vec![fault], true);
     let ran = run_in(set, || {
         let mut file = File::create(at("a"))?;
@@ -202,7 +202,7 @@ fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
 #[test]
 fn a_file_system_that_turned_read_only_refuses_every_change() {
     let error = FaultError::Io;
-    let fault = Fault { step: 0, class: FaultClass::Sync, nth: 1, error, after: 0 };
+    let fault = Fault::new(error, FaultClass::Sync, 1);
     let set = |setup: &mut Setup| {
         (setup.faults, setup.profile) = (vec![fault], Profile::EXT4_JOURNAL);
     };

@@ -72,10 +72,7 @@ impl World {
             to.len()
         } else {
             let file = self.file(fd)?;
-            match at {
-                Some(offset) => self.disk.read_at(file, to, offset)?,
-                None => self.disk.read(file, to)?,
-            }
+            self.read_file(file, to, at)?
         };
         self.bytes = hash(&to[..read]);
         Ok(length(read))

@@ -6,6 +6,7 @@ use libc::off_t;
 
 use crate::process::descriptors::is_simulated;
 use crate::process::seam;
+use crate::process::strike::Syncs;
 use crate::process::world::{self, Called};
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};
@@ -87,7 +88,7 @@ fn sync(door: &'static str, fd: c_int) -> Option<c_int> {
         return is_beside_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.sync(file, false, |disk| disk.fsync(file))
+        world.sync(file, Syncs::File, |disk| disk.fsync(file))
     })?;
     Some(answer(outcome))
 }
@@ -97,7 +98,7 @@ fn sync_data(door: &'static str, fd: c_int) -> Option<c_int> {
         return is_beside_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.sync(file, true, |disk| disk.fdatasync(file))
+        world.sync(file, Syncs::Data, |disk| disk.fdatasync(file))
     })?;
     Some(answer(outcome))
 }
@@ -110,15 +111,14 @@ fn sync_range(
     flags: c_uint,
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
-        world.sync(file, true, |disk| disk.sync_range(file, offset, length, flags))
+        world.sync(file, Syncs::Data, |disk| disk.sync_range(file, offset, length, flags))
     })?;
     Some(answer(outcome))
 }
 
 fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.disk.sync_fs(file)?;
-        Ok(0)
+        world.sync(file, Syncs::All, |disk| disk.sync_fs(file))
     })?;
     Some(answer(outcome))
 }

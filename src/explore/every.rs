@@ -1,0 +1,167 @@
+//! Fail the Nth call, for every N: in the workload, and in a recovery from a crash behind it.
+//!
+//! SQLite's tests do so with every allocation and every call of its file system layer
+//! (`do_faultsim_test`). A first run without faults says which calls there are. Then the same
+//! workload is run once for each call and each way in which a kernel may fail it, as far as the
+//! sim promises something for it ([`Promises::survives`]): once, and from then on. Behind each
+//! such run the process dies, or the power, right after the error, behind the last step, and at
+//! the end; the store is opened again where nothing fails, and must show all that it promised.
+//!
+//! [`Promises::survives`]: crate::oracle::Promises::survives
+
+use std::rc::Rc;
+
+use crate::disk::pending::Pending;
+use crate::disk::tree::Tree;
+use crate::fault::{Fault, FaultClass, FaultError, Harm};
+use crate::log::{Call, Event, records};
+use crate::oracle::{Answer, CrashKind};
+use crate::process::world::RANDOM;
+use crate::sim::Sim;
+use crate::time::Time;
+
+use super::chooser::{Choice, Chooser};
+use super::explorer::{After, Explorer, Recovered, Stop};
+use super::moment::{Outcome, What};
+use super::walk::{DOWN, ends};
+
+/// Crash states of the power that are recovered at each point, where there are more.
+const STATES: u64 = 4;
+/// How long a slow call takes, in milliseconds: longer than any background work waits.
+const SLOW: u64 = 5_000;
+
+/// In which ways a call is made to fail, each once; the second word says whether also from then on.
+const WAYS: [(FaultError, bool); 9] = [
+    (FaultError::Io, true),
+    (FaultError::NoSpace, true),
+    (FaultError::Quota, false),
+    (FaultError::Files, true),
+    (FaultError::Interrupted, false),
+    (FaultError::Short, false),
+    (FaultError::ReadOnly, false),
+    (FaultError::Slow, false),
+    (FaultError::Corrupt, false),
+];
+
+/// Fails every call in turn, as far as the budget goes: half of it for the workload, half for a
+/// recovery. Where there are more faults than that, some are drawn.
+pub(crate) fn every<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+    explorer.case.faults = Vec::new();
+    explorer.sparse = true;
+    explorer.request.budget.exhaustive = explorer.request.budget.exhaustive.min(STATES);
+    let quiet = explorer.record(explorer.request.stacks)?;
+    explorer.tally.run = quiet.outcome.digest;
+    explorer.explore_recorded(quiet.outcome.clone(), &quiet.log, STATES)?;
+    let may = explorer.request.budget.recoveries / 2;
+    let plan = draw(explorer, plan::<S>(&quiet, 1), may);
+    for fault in plan {
+        explorer.case.faults = vec![fault];
+        let struck = explorer.record(explorer.request.stacks)?;
+        if !harmed(&struck.outcome) {
+            continue;
+        }
+        explorer.tally.faults += 1;
+        explorer.explore_recorded(struck.outcome, &struck.log, STATES)?;
+        explorer.progress();
+    }
+    explorer.case.faults = Vec::new();
+    let calm = recovery(explorer, &quiet)?;
+    let plan = draw(explorer, self::plan::<S>(&calm, 2), may);
+    for fault in plan {
+        explorer.case.faults = vec![fault];
+        explorer.tally.faults += 1;
+        explorer.explore_recorded(quiet.outcome.clone(), &quiet.log, STATES)?;
+        explorer.progress();
+    }
+    Ok(())
+}
+
+/// Whether a fault struck.
+fn harmed(outcome: &Outcome) -> bool {
+    outcome.moments.iter().any(|moment| matches!(moment.what, What::Harmed(_)))
+}
+
+/// A recovery without a fault, from the death of the process behind the last step of a run.
+fn recovery<S: Sim>(explorer: &mut Explorer<'_, S>, quiet: &Recovered) -> Result<Recovered, Stop> {
+    let steps = explorer.case.lives[0].steps.len();
+    let mut pending = Pending::new(Tree::new(), &explorer.profile);
+    let mut at = Time::START;
+    for record in records(&quiet.log) {
+        at = record.at;
+        match record.event {
+            Event::Effect(effect) => pending.apply(&effect, record.at),
+            Event::Mark(mark) if ends(&mark, steps) => break,
+            Event::Mark(_) | Event::Call(_) => {}
+        }
+    }
+    let after = After { kind: CrashKind::Process, at, life: 2, down: DOWN, acked: Rc::default() };
+    let life = explorer.afterlife.clone();
+    explorer.recover_alone(pending.live(), &after, &life, false)
+}
+
+/// Each way in which each call of a run may fail, as far as the sim promises something for it.
+fn plan<S: Sim>(quiet: &Recovered, life: u32) -> Vec<Fault> {
+    let promises = S::promises();
+    let promised = |harm| promises.answer(harm) != Answer::Nothing;
+    let of_every_call = Harm::OF_EVERY_CALL.into_iter().all(promised);
+    let mut plan = Vec::new();
+    let mut counts = [0_u32; FaultClass::ALL.len()];
+    let mut nth = 0;
+    for record in records(&quiet.log) {
+        let Event::Call(call) = record.event else { continue };
+        let Some(class) = FaultClass::of(call.door).filter(|_| call.path != RANDOM) else {
+            continue;
+        };
+        nth += 1;
+        counts[class as usize] += 1;
+        let flags = i32::try_from(call.arguments[0]).unwrap_or(0);
+        let makes = class == FaultClass::Open && flags & libc::O_CREAT != 0;
+        let shown = if makes { FaultClass::Create } else { class };
+        for (error, lasts) in WAYS {
+            if !error.may_strike(shown) || !promised(error.harm(shown)) {
+                continue;
+            }
+            for after in places(error, shown, &call) {
+                let once = Fault { life, after, ..Fault::new(error, FaultClass::Call, nth) };
+                plan.push(once);
+                if lasts {
+                    let nth = counts[class as usize];
+                    plan.push(Fault { class, nth, always: true, ..once });
+                }
+            }
+        }
+        if of_every_call {
+            let all = Fault::new(FaultError::Io, FaultClass::Call, nth);
+            plan.push(Fault { life, always: true, ..all });
+        }
+    }
+    plan
+}
+
+/// Where inside a call it is struck, as [`Fault::after`] counts: a write before it and in its
+/// middle, a read at its first, its middle and its last byte.
+fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
+    let moved = u64::try_from(call.result).unwrap_or(0);
+    match (error, class) {
+        (FaultError::Slow, _) => vec![SLOW],
+        (FaultError::Short, _) if moved < 2 => Vec::new(),
+        (FaultError::Short, _) => vec![moved / 2],
+        (FaultError::Corrupt, _) if moved == 0 => Vec::new(),
+        (FaultError::Corrupt, _) => {
+            let mut places = vec![0, moved / 2, moved - 1];
+            places.dedup();
+            places
+        }
+        (FaultError::NoSpace, FaultClass::Write) if moved >= 2 => vec![0, moved / 2],
+        _ => vec![0],
+    }
+}
+
+/// So many of them at most, drawn where there are more, in their order.
+fn draw<S: Sim>(explorer: &mut Explorer<'_, S>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
+    while plan.len() as u64 > most {
+        let place = explorer.chooser.choose(Choice::Fault, plan.len() as u64);
+        plan.remove(usize::try_from(place).unwrap_or(0));
+    }
+    plan
+}

@@ -1,0 +1,422 @@
+//! Every call of a workload and of a recovery fails in turn: a small store keeps its promises, and
+//! with one planted bug for each kind of fault it does not.
+#![expect(unsafe_code, reason = "no safe form of close(2) tells its error")]
+#![expect(clippy::print_stdout, reason = "what each bug took, for who asks")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::IntoRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crashpoint::engine::{Error, Level};
+use crashpoint::oracle::{Answer, Harm, Promises};
+use crashpoint::process::template::Reply;
+use crashpoint::registry::Entry;
+use crashpoint::seed::Seed;
+use crashpoint::sim::{OpOf, Sim, Step};
+use crashpoint::store::{Bytes, KeyValue};
+use crashpoint::{Store, check_case, fail_every_call, sim};
+use proptest::strategy::BoxedStrategy;
+
+/// What a small store gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    Nothing,
+    /// A log that cannot be opened is taken for none.
+    UnopenedIsNone,
+    /// As before, where the process has no descriptor left.
+    NoDescriptorIsNone,
+    /// A log that cannot be read is taken for an empty one.
+    UnreadIsEmpty,
+    /// A read that was interrupted is taken for the end of the log.
+    InterruptedIsEnd,
+    /// One `read` is taken for the whole log.
+    OneRead,
+    /// A record that does not add up is taken for a torn one, and never read again.
+    NotReadAgain,
+    /// One `write` is taken for the whole record.
+    OneWrite,
+    /// A write that fails is called good.
+    WriteIgnored,
+    /// A write to a full disk is called good.
+    FullIsGood,
+    /// A write beyond the quota is called good.
+    QuotaIsGood,
+    /// A sync that fails is called good.
+    SyncIgnored,
+    /// A sync that finds no room for what was written is called good.
+    FullAtSync,
+    /// A disk that is read-only needs no sync.
+    ReadOnlyIsSynced,
+    /// A sync that took long is undone, and called good.
+    SlowIsUndone,
+    /// A new log that does not get its name is gone on with.
+    RenameIgnored,
+    /// As before, if it did not get it in two tries.
+    RenameTriedTwice,
+    /// As before, if the log was torn.
+    TornRenameIgnored,
+    /// Where there is no room for a new log, the old one is written over.
+    WrittenOver,
+    /// Where its folder cannot be made, the store does without.
+    Homeless,
+    /// A close that fails is made again, until it does not.
+    ClosedAgain,
+}
+
+/// The bug of the store, and the harm after which it promises a right answer, as places in `Bug` and
+/// in [`Harm::ALL`]: set in an explorer before it starts, so that all its children have them. One
+/// sim with a bug that is set so is built in a twentieth of the time of as many sims.
+static BUG: AtomicUsize = AtomicUsize::new(0);
+static HARM: AtomicUsize = AtomicUsize::new(ALL);
+/// Stands for all harms at once.
+const ALL: usize = usize::MAX;
+
+fn has(bug: Bug) -> bool {
+    BUG.load(Ordering::Relaxed) == bug as usize
+}
+
+/// A log of records; each opening writes a new one and gives it the name.
+struct Log {
+    /// `None` after an error: open it again.
+    log: Option<File>,
+    synced: u64,
+    items: BTreeMap<Bytes, Bytes>,
+}
+
+/// `len:u32le sum:u32le key_len:u8 key rest`; the rest is a letter and the value.
+fn record(key: &[u8], value: Option<&[u8]>) -> Bytes {
+    let mut payload = vec![key.len() as u8];
+    payload.extend_from_slice(key);
+    payload.push(if value.is_some() { b'+' } else { b'-' });
+    payload.extend_from_slice(value.unwrap_or_default());
+    let mut record = (payload.len() as u32).to_le_bytes().to_vec();
+    record.extend_from_slice(&sum(&payload).to_le_bytes());
+    record.extend_from_slice(&payload);
+    record
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The items of the records up to the first that is not whole, and whether there is such a one.
+fn replay(mut bytes: &[u8]) -> (BTreeMap<Bytes, Bytes>, bool) {
+    let mut items = BTreeMap::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let expected = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let Some(payload) = rest.get(..length).filter(|payload| sum(payload) == expected) else {
+            break;
+        };
+        let Some((key_length, payload)) = payload.split_first() else { break };
+        let (key, payload) = payload.split_at(usize::from(*key_length));
+        match payload.split_first() {
+            Some((b'+', value)) => drop(items.insert(key.to_vec(), value.to_vec())),
+            _ => drop(items.remove(key)),
+        }
+        bytes = &rest[length..];
+    }
+    (items, !bytes.is_empty())
+}
+
+fn is(error: &io::Error, number: i32) -> bool {
+    error.raw_os_error() == Some(number)
+}
+
+impl Log {
+    /// The folder of the store. One whose name could not be synced is made anew.
+    fn home(dir: &Path) -> io::Result<PathBuf> {
+        let home = dir.join("data");
+        match fs::create_dir(&home) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(home),
+            Err(_) if has(Bug::Homeless) => return Ok(dir.to_owned()),
+            made => made?,
+        }
+        let synced = Self::sync_folder(dir);
+        if synced.is_err() {
+            fs::remove_dir(&home)?;
+        }
+        synced.map(|()| home)
+    }
+
+    fn sync_folder(path: &Path) -> io::Result<()> {
+        let folder = File::open(path)?;
+        folder.sync_all()?;
+        if has(Bug::ClosedAgain) {
+            let number = folder.into_raw_fd();
+            // SAFETY: the number is the folder's own, and nothing else refers to it.
+            while unsafe { libc::close(number) } != 0 {
+                let error = io::Error::last_os_error();
+                assert!(!is(&error, libc::EBADF), "somebody closed the folder");
+            }
+        }
+        Ok(())
+    }
+
+    fn read(path: &Path) -> io::Result<Bytes> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(_) if has(Bug::UnopenedIsNone) => return Ok(Vec::new()),
+            Err(error) if has(Bug::NoDescriptorIsNone) && is(&error, libc::EMFILE) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        if has(Bug::OneRead) {
+            bytes.resize(file.metadata()?.len() as usize, 0);
+            let read = file.read(&mut bytes)?;
+            bytes.truncate(read);
+            return Ok(bytes);
+        }
+        if has(Bug::InterruptedIsEnd) {
+            let mut part = [0; 16];
+            loop {
+                match rustix::io::read(&file, &mut part) {
+                    Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(bytes),
+                    read => bytes.extend_from_slice(&part[..read?]),
+                }
+            }
+        }
+        match file.read_to_end(&mut bytes) {
+            Err(_) if has(Bug::UnreadIsEmpty) => Ok(Vec::new()),
+            read => read.map(|_| bytes),
+        }
+    }
+
+    /// What the log holds, and whether its end is torn. What does not add up is read again: only
+    /// what reads the same twice is so on the disk.
+    fn load(path: &Path) -> io::Result<(BTreeMap<Bytes, Bytes>, bool)> {
+        let mut bytes = Self::read(path)?;
+        loop {
+            let (items, torn) = replay(&bytes);
+            if !torn || has(Bug::NotReadAgain) || has(Bug::OneRead) {
+                return Ok((items, torn));
+            }
+            let again = Self::read(path)?;
+            if again == bytes {
+                return Ok((items, torn));
+            }
+            bytes = again;
+        }
+    }
+
+    /// Writes a new log with these items, and gives it the name.
+    fn begin(home: &Path, items: &BTreeMap<Bytes, Bytes>, torn: bool) -> io::Result<File> {
+        let (next, path) = (home.join("next"), home.join("log"));
+        let mut over = false;
+        let mut log = match File::create(&next) {
+            Err(error) if has(Bug::WrittenOver) && is(&error, libc::ENOSPC) => {
+                over = true;
+                File::create(&path)?
+            }
+            created => created?,
+        };
+        for (key, value) in items {
+            log.write_all(&record(key, Some(value)))?;
+        }
+        log.sync_all()?;
+        let renamed = match fs::rename(&next, &path) {
+            Err(_) if has(Bug::RenameTriedTwice) => fs::rename(&next, &path),
+            renamed => renamed,
+        };
+        let ignored = over
+            || has(Bug::RenameIgnored)
+            || has(Bug::RenameTriedTwice)
+            || has(Bug::TornRenameIgnored) && torn;
+        if !ignored {
+            renamed?;
+        }
+        Self::sync_folder(home)?;
+        Ok(log)
+    }
+
+    fn change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        let mut log = self.log.take().ok_or("an earlier error: open the store again")?;
+        let record = record(key, value);
+        let written = match has(Bug::OneWrite) {
+            true => log.write(&record).map(drop),
+            false => log.write_all(&record),
+        };
+        if let Err(error) = written {
+            let ignored = has(Bug::WriteIgnored)
+                || has(Bug::FullIsGood) && is(&error, libc::ENOSPC)
+                || has(Bug::QuotaIsGood) && is(&error, libc::EDQUOT);
+            if !ignored {
+                return Err(error.into());
+            }
+        }
+        self.log = Some(log);
+        match value {
+            Some(value) => drop(self.items.insert(key.to_vec(), value.to_vec())),
+            None => drop(self.items.remove(key)),
+        }
+        Ok(())
+    }
+}
+
+impl Store for Log {
+    const NAME: &'static str = "small-log";
+    const WRITES: Level = Level::Flushed;
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let home = Self::home(dir)?;
+        let (items, torn) = Self::load(&home.join("log"))?;
+        let log = Self::begin(&home, &items, torn)?;
+        Ok(Self { synced: log.metadata()?.len(), log: Some(log), items })
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.change(key, Some(value))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.change(key, None)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an engine reads whatever clock it likes")]
+    fn sync(&mut self) -> Result<(), Error> {
+        let log = self.log.take().ok_or("an earlier error: open the store again")?;
+        let began = Instant::now();
+        if let Err(error) = log.sync_data() {
+            let ignored = has(Bug::SyncIgnored)
+                || has(Bug::FullAtSync) && is(&error, libc::ENOSPC)
+                || has(Bug::ReadOnlyIsSynced) && is(&error, libc::EROFS);
+            if !ignored {
+                return Err(error.into());
+            }
+        }
+        if has(Bug::SlowIsUndone) && began.elapsed().as_secs() >= 1 {
+            log.set_len(self.synced)?;
+        }
+        self.synced = log.metadata()?.len();
+        self.log = Some(log);
+        Ok(())
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        Ok(self.items.clone().into_iter().collect())
+    }
+}
+
+/// The store with the promises of the moment.
+struct Small;
+
+impl Sim for Small {
+    type Engine = <KeyValue<Log> as Sim>::Engine;
+    type Model = <KeyValue<Log> as Sim>::Model;
+
+    const NAME: &'static str = "small-log";
+    const ABOUT: &'static str = "a log of records";
+
+    fn promises() -> Promises<Self::Model> {
+        let harm = HARM.load(Ordering::Relaxed);
+        let harms = Harm::ALL.into_iter().enumerate();
+        let promised = harms.filter(|(place, _)| harm == ALL || harm == *place);
+        let survives = promised.map(|(_, harm)| (harm, Answer::Right)).collect();
+        Promises { survives, ..KeyValue::<Log>::promises() }
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<OpOf<Self>>>> {
+        KeyValue::<Log>::workload(steps)
+    }
+}
+
+fn explore<const SET_BUG: usize, const SET_HARM: usize>(request: &[u8], reply: &mut Reply<'_>) {
+    BUG.store(SET_BUG, Ordering::Relaxed);
+    HARM.store(SET_HARM, Ordering::Relaxed);
+    (sim::<Small>().explore)(request, reply);
+}
+
+/// How many workloads may be spent on one bug, and how many faults on each.
+const WORKLOADS: u64 = 4;
+const FAULTS: u64 = 400;
+
+/// What is found when every call fails in turn that does this harm: classes with the faults, and
+/// how many states and faults it took.
+fn found<const SET_BUG: usize, const SET_HARM: usize>() -> (Vec<String>, u64, u64) {
+    let entry = Entry { explore: explore::<SET_BUG, SET_HARM>, ..sim::<Small>() };
+    let (mut found, mut states, mut faults) = (Vec::new(), 0, 0);
+    for number in 0..WORKLOADS {
+        let failed = fail_every_call(&entry, "posix", Seed(7).derive("every", number), 8, FAULTS);
+        assert!(failed.faults > 0, "no call was made to fail");
+        states += failed.states;
+        faults += failed.faults;
+        if failed.violations.is_empty() {
+            continue;
+        }
+        assert_eq!(check_case(&entry, &failed.case), Ok(()), "{}", failed.case);
+        found.extend(failed.violations.iter().map(|(class, fault)| format!("{class} ({fault})")));
+        break;
+    }
+    (found, states, faults)
+}
+
+const fn place(harm: Harm) -> usize {
+    let mut at = 0;
+    while Harm::ALL[at] as u8 != harm as u8 {
+        at += 1;
+    }
+    at
+}
+
+/// One planted bug, found by faults of one kind; the fault that finds it has this word.
+macro_rules! finds {
+    ($($name:ident: $bug:ident by $harm:ident in $word:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            let (found, states, faults) =
+                found::<{ Bug::$bug as usize }, { place(Harm::$harm) }>();
+            println!("{:?}: {states} states, {faults} faults: {}", Bug::$bug, found.join(", "));
+            assert!(!found.is_empty(), "{:?} is not found", Bug::$bug);
+            assert!(found.iter().all(|found| found.contains($word)), "{found:?}");
+        }
+    )*};
+}
+
+finds! {
+    a_failed_open_finds_a_log_that_is_taken_for_none: UnopenedIsNone by FailedOpen in "fault";
+    a_process_without_descriptors_finds_the_same:
+        NoDescriptorIsNone by FailedOpen in "EMFILE";
+    a_failed_read_finds_a_log_that_is_taken_for_empty: UnreadIsEmpty by FailedRead in "EIO";
+    an_interrupted_read_finds_one_that_is_the_last:
+        InterruptedIsEnd by Interrupted in "EINTR";
+    a_short_read_finds_a_single_read: OneRead by Interrupted in "short";
+    a_corrupt_read_finds_one_that_is_not_made_again: NotReadAgain by CorruptRead in "corrupt";
+    a_short_write_finds_a_single_write: OneWrite by Interrupted in "short";
+    a_failed_write_finds_one_that_is_ignored: WriteIgnored by FailedWrite in "fault";
+    a_full_disk_finds_a_write_that_is_ignored: FullIsGood by FailedWrite in "ENOSPC";
+    a_quota_finds_a_write_that_is_ignored: QuotaIsGood by FailedWrite in "EDQUOT";
+    a_failed_sync_finds_one_that_is_ignored: SyncIgnored by FailedSync in "fault";
+    delayed_allocation_finds_a_sync_that_is_ignored: FullAtSync by FailedSync in "ENOSPC";
+    a_disk_that_turns_read_only_finds_a_sync_that_is_not_done:
+        ReadOnlyIsSynced by ReadOnly in "EROFS";
+    a_slow_sync_finds_one_that_is_undone: SlowIsUndone by Slow in "slow";
+    a_failed_rename_finds_one_that_is_ignored: RenameIgnored by FailedChange in "fault";
+    what_fails_for_good_finds_a_rename_that_is_tried_twice:
+        RenameTriedTwice by FailedChange in "always";
+    a_fault_in_a_recovery_finds_what_only_a_recovery_ignores:
+        TornRenameIgnored by FailedChange in "life=2";
+    a_full_disk_finds_a_log_that_is_written_over: WrittenOver by FailedChange in "ENOSPC";
+    a_failed_mkdir_finds_a_store_that_does_without: Homeless by FailedChange in "fault";
+    an_interrupted_close_finds_one_that_is_made_again: ClosedAgain by Interrupted in "EINTR";
+    a_failed_close_finds_one_that_is_made_again: ClosedAgain by FailedClose in "fault";
+}
+
+#[test]
+fn the_small_store_without_a_bug_keeps_its_promises_whichever_call_fails() {
+    let (found, states, faults) = found::<{ Bug::Nothing as usize }, ALL>();
+    println!("{states} states, {faults} faults");
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn failing_every_call_is_a_function_of_the_seed() {
+    let once = || fail_every_call(&sim::<Small>(), "posix", Seed(3), 4, 60).digest;
+    assert_eq!(once(), once());
+}
