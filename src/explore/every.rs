@@ -15,9 +15,9 @@ use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, records};
-use crate::oracle::{Answer, CrashKind};
+use crate::oracle::model::Model;
+use crate::oracle::{Answer, CrashKind, Promises};
 use crate::process::world::RANDOM;
-use crate::sim::Sim;
 use crate::time::Time;
 
 use super::chooser::{Choice, Chooser};
@@ -45,7 +45,7 @@ const WAYS: [(FaultError, bool); 9] = [
 
 /// Fails every call in turn, as far as the budget goes: half of it for the workload, half for a
 /// recovery. Where there are more faults than that, some are drawn.
-pub(crate) fn every<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     explorer.case.faults = Vec::new();
     explorer.sparse = true;
     explorer.request.budget.exhaustive = explorer.request.budget.exhaustive.min(STATES);
@@ -53,7 +53,7 @@ pub(crate) fn every<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> 
     explorer.tally.run = quiet.outcome.digest;
     explorer.explore_recorded(quiet.outcome.clone(), &quiet.log, STATES)?;
     let may = explorer.request.budget.recoveries / 2;
-    let plan = draw(explorer, plan::<S>(&quiet, 1), may);
+    let plan = draw(explorer, plan(&explorer.promises(), &quiet, 1), may);
     for fault in plan {
         explorer.case.faults = vec![fault];
         let struck = explorer.record(explorer.request.stacks)?;
@@ -66,7 +66,7 @@ pub(crate) fn every<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> 
     }
     explorer.case.faults = Vec::new();
     let calm = recovery(explorer, &quiet)?;
-    let plan = draw(explorer, self::plan::<S>(&calm, 2), may);
+    let plan = draw(explorer, self::plan(&explorer.promises(), &calm, 2), may);
     for fault in plan {
         explorer.case.faults = vec![fault];
         explorer.tally.faults += 1;
@@ -82,7 +82,10 @@ fn harmed(outcome: &Outcome) -> bool {
 }
 
 /// A recovery without a fault, from the death of the process behind the last step of a run.
-fn recovery<S: Sim>(explorer: &mut Explorer<'_, S>, quiet: &Recovered) -> Result<Recovered, Stop> {
+fn recovery<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    quiet: &Recovered,
+) -> Result<Recovered, Stop> {
     let steps = explorer.case.lives[0].steps.len();
     let mut pending = Pending::new(Tree::new(), &explorer.profile);
     let mut at = Time::START;
@@ -100,8 +103,7 @@ fn recovery<S: Sim>(explorer: &mut Explorer<'_, S>, quiet: &Recovered) -> Result
 }
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
-fn plan<S: Sim>(quiet: &Recovered, life: u32) -> Vec<Fault> {
-    let promises = S::promises();
+fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, life: u32) -> Vec<Fault> {
     let promised = |harm| promises.answer(harm) != Answer::Nothing;
     let of_every_call = Harm::OF_EVERY_CALL.into_iter().all(promised);
     let mut plan = Vec::new();
@@ -158,7 +160,7 @@ fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
 }
 
 /// So many of them at most, drawn where there are more, in their order.
-fn draw<S: Sim>(explorer: &mut Explorer<'_, S>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
+fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
     while plan.len() as u64 > most {
         let place = explorer.chooser.choose(Choice::Fault, plan.len() as u64);
         plan.remove(usize::try_from(place).unwrap_or(0));

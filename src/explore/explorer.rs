@@ -13,7 +13,8 @@ use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
 use crate::log::{Event, records};
-use crate::oracle::{CrashKind, items_set_by};
+use crate::oracle::model::Model;
+use crate::oracle::{CrashKind, Promises, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
@@ -21,8 +22,8 @@ use crate::process::schedule::{Plan, Turn};
 use crate::process::template::Reply;
 use crate::process::world::{Setup, World};
 use crate::process::{probe, traps};
-use crate::script::{self, Script};
-use crate::sim::{OpOf, Sim, Step};
+use crate::script::Script;
+use crate::sim::{Sim, Step};
 use crate::time::Time;
 
 use super::acked::Acked;
@@ -34,6 +35,7 @@ use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
 use super::remembered::Remembered;
 use super::replay;
+use super::subject::{Subject, subject};
 use super::walk::{self, Line};
 
 /// The real-time clock at the beginning of a run: 2026-01-01.
@@ -59,7 +61,11 @@ pub(crate) enum Stop {
 
 /// Serves one request; the entry of an explorer process.
 pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply<'_>) {
-    let last = match explore::<S>(request, reply) {
+    serve_subject(subject::<S>(), request, reply);
+}
+
+fn serve_subject<M: Model>(subject: Subject<M>, request: &[u8], reply: &mut Reply<'_>) {
+    let last = match explore(subject, request, reply) {
         Ok(tally) => Frame::Done(tally),
         Err(Stop::Refused(why)) => Frame::Refused(why),
         Err(Stop::NotDeterministic(how)) => Frame::NotDeterministic(how),
@@ -68,11 +74,15 @@ pub fn serve<S: Sim>(request: &[u8], reply: &mut Reply<'_>) {
     send(reply, &last);
 }
 
-fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop> {
+fn explore<M: Model>(
+    subject: Subject<M>,
+    request: &[u8],
+    reply: &mut Reply<'_>,
+) -> Result<Tally, Stop> {
     let request: Request = serde_json::from_slice(request)
         .map_err(|error| Stop::Refused(format!("the request: {error}")))?;
     arm(reply)?;
-    let mut explorer = Explorer::<S>::new(request, |frame| send(reply, frame))?;
+    let mut explorer = Explorer::new(subject, request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
         Task::Explore => explorer.explore(),
         Task::Replay { .. } => replay::replay(&mut explorer),
@@ -144,7 +154,7 @@ pub(crate) struct Child<'a, Op> {
 }
 
 /// An explorer at work on one request.
-pub(crate) struct Explorer<'r, S: Sim> {
+pub(crate) struct Explorer<'r, M: Model> {
     pub(crate) request: Request,
     pub(crate) case: Case,
     /// Where in the request's text the parts of the case are.
@@ -154,7 +164,7 @@ pub(crate) struct Explorer<'r, S: Sim> {
     pub(crate) tally: Tally,
     pub(crate) sites: Sites,
     pub(crate) afterlife: Life,
-    pub(crate) afterlife_steps: Rc<Vec<Step<OpOf<S>>>>,
+    pub(crate) afterlife_steps: Rc<Vec<Step<M::Op>>>,
     /// Distinct crash states so far.
     pub(crate) states: BTreeSet<Digest>,
     /// Signatures that were reported.
@@ -171,7 +181,7 @@ pub(crate) struct Explorer<'r, S: Sim> {
     pub(crate) sparse: bool,
     /// Recoveries spent inside recoveries.
     nested: u64,
-    sim: std::marker::PhantomData<S>,
+    subject: Subject<M>,
 }
 
 /// Whether a sync of data failed in a run.
@@ -187,8 +197,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-impl<'r, S: Sim> Explorer<'r, S> {
-    fn new(mut request: Request, sent: impl FnMut(&Frame) + 'r) -> Result<Self, Stop> {
+impl<'r, M: Model> Explorer<'r, M> {
+    fn new(
+        subject: Subject<M>,
+        mut request: Request,
+        sent: impl FnMut(&Frame) + 'r,
+    ) -> Result<Self, Stop> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
         let (case, lines) = Case::parse_with_lines(&std::mem::take(&mut request.case))
             .map_err(|error| refuse(&error))?;
@@ -196,7 +210,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
         let afterlife = Case::parse(&format!(
             "{}crash power step=0 effect=0\n{}",
-            Case::new(S::NAME, profile.name, case.seed),
+            Case::new(subject.name, profile.name, case.seed),
             request.afterlife.join("\n")
         ))
         .map_err(|error| refuse(&error))?;
@@ -224,7 +238,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             sparse: false,
             nested: 0,
             request,
-            sim: std::marker::PhantomData,
+            subject,
         };
         explorer.items = Rc::new(explorer.all_items()?);
         explorer.afterlife_steps = Rc::new(explorer.steps(&explorer.afterlife)?);
@@ -240,13 +254,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 Step::Reopen | Step::Sleep(_) => None,
             }));
         }
-        let mut items = items_set_by::<S::Model>(ops);
+        let mut items = items_set_by::<M>(ops);
         items.insert(NEVER_WRITTEN.to_vec());
         Ok(items)
     }
 
     /// The steps of a life, read by the sim.
-    pub(crate) fn steps(&self, life: &Life) -> Result<Vec<Step<OpOf<S>>>, Stop> {
+    pub(crate) fn steps(&self, life: &Life) -> Result<Vec<Step<M::Op>>, Stop> {
         let read = |(index, step): (usize, &crate::case::Step)| {
             Step::from_case(step)
                 .map_err(|error| Stop::Refused(format!("step {} (`{step}`), {error}", index + 1)))
@@ -262,6 +276,11 @@ impl<'r, S: Sim> Explorer<'r, S> {
     /// Whether a fault of a life lasts to its end.
     pub(crate) fn lasting(&self, life: u32) -> bool {
         self.faults_of(life).iter().any(Fault::lasts)
+    }
+
+    /// What the engine promises.
+    pub(crate) fn promises(&self) -> Promises<M> {
+        (self.subject.promises)()
     }
 
     pub(crate) fn send(&mut self, frame: &Frame) {
@@ -281,7 +300,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             items: &items,
             acked: &[],
             retries,
-            threads_may_stay: S::THREADS_MAY_STAY,
+            threads_may_stay: self.subject.threads_may_stay,
         };
         let tree = Tree::new();
         let child = Child {
@@ -348,7 +367,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             items: &items,
             acked,
             retries: if faults.is_empty() { 0 } else { RETRIES },
-            threads_may_stay: S::THREADS_MAY_STAY,
+            threads_may_stay: self.subject.threads_may_stay,
         };
         let turns = life.turns.as_deref();
         let evicts = false;
@@ -357,7 +376,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         self.run_child(&child)
     }
 
-    fn run_child(&mut self, child: &Child<'_, OpOf<S>>) -> Result<Recovered, Stop> {
+    fn run_child(&mut self, child: &Child<'_, M::Op>) -> Result<Recovered, Stop> {
         self.region.reset();
         let started = now();
         let seed = self.case.seed.derive("entropy", 0).0;
@@ -379,12 +398,12 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 ..Setup::new(child.tree.clone(), region)
             };
             World::install(setup);
-            script::run::<S::Engine>(&child.script);
+            (self.subject.live)(&child.script);
         };
         let ending = if self.in_debug {
             leaf::here(&self.region, body)
         } else {
-            let limits = Limits { cpu: S::CPU, ..Limits::default() };
+            let limits = Limits { cpu: self.subject.cpu, ..Limits::default() };
             leaf::run(&self.region, &limits, body)
         };
         self.in_children += now().duration_since(started);
@@ -400,7 +419,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
         if let Some(call) = &outcome.refused {
             return Err(Stop::Refused(format!(
                 "{} called {call}, which is not simulated",
-                S::NAME
+                self.subject.name
             )));
         }
         if let Ending::Asleep { syscall } = &outcome.ending
@@ -408,10 +427,10 @@ impl<'r, S: Sim> Explorer<'r, S> {
         {
             // It waits for somebody outside: that says nothing about the engine. A futex is its
             // own, and nobody is there to wake it.
-            return Err(Stop::Refused(format!("{} is {}", S::NAME, outcome.ending)));
+            return Err(Stop::Refused(format!("{} is {}", self.subject.name, outcome.ending)));
         }
         if let Ending::Killed { .. } = &outcome.ending {
-            return Err(Stop::Refused(format!("{} was {}", S::NAME, outcome.ending)));
+            return Err(Stop::Refused(format!("{} was {}", self.subject.name, outcome.ending)));
         }
         Ok(Recovered { outcome, log })
     }
@@ -467,7 +486,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
     ) -> Result<(), Stop> {
         self.note(Digest(0), outcome.digest);
         let life = self.case.lives[0].clone();
-        let mut judge = Judge::<S>::new();
+        let mut judge = Judge::new(self.promises());
         judge.begin(Rc::new(self.steps(&life)?), self.lasting(1));
         if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
             let failure = super::failure::without_crash(self, &violation, &outcome);

@@ -4,8 +4,8 @@ use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::oracle::CrashKind;
+use crate::oracle::model::Model;
 use crate::oracle::{ItemDiff, Violation};
-use crate::sim::Sim;
 use crate::text::{Word, quote, words};
 
 use super::calls::Calls;
@@ -91,8 +91,8 @@ pub(crate) fn within<'c>(calls: &'c Calls, point: &Point) -> Option<&'c str> {
 }
 
 /// The failure of a run that no crash interrupted.
-pub(crate) fn without_crash<S: Sim>(
-    explorer: &Explorer<'_, S>,
+pub(crate) fn without_crash<M: Model>(
+    explorer: &Explorer<'_, M>,
     violation: &Violation,
     outcome: &Outcome,
 ) -> Failure {
@@ -103,8 +103,8 @@ pub(crate) fn without_crash<S: Sim>(
 
 /// The failure of a recovery. `afterlife` says whether it came after the first of the steps that
 /// follow a recovery, which then belong to the case.
-pub(crate) fn after_crash<S: Sim>(
-    explorer: &Explorer<'_, S>,
+pub(crate) fn after_crash<M: Model>(
+    explorer: &Explorer<'_, M>,
     line: &Line,
     life: Life,
     afterlife: bool,

@@ -4,14 +4,13 @@ use std::rc::Rc;
 
 use crate::log::Phase;
 use crate::oracle::CrashKind;
-use crate::oracle::{Answer, Bound, Oracle};
+use crate::oracle::model::Model;
+use crate::oracle::{Answer, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
 use crate::process::ending::Ending;
-use crate::sim::{OpOf, Sim, Step};
+use crate::sim::Step;
 use crate::time::Time;
-
-use crate::oracle::model::Model;
 
 use super::acked::{Acked, Acks};
 use super::moment::{Failed, Moment, Outcome, What};
@@ -20,10 +19,10 @@ use super::moment::{Failed, Moment, Outcome, What};
 const CLIENTS: usize = 1;
 
 /// The oracle of a run, and where in the run it is.
-pub(crate) struct Judge<S: Sim> {
-    oracle: Oracle<S::Model>,
+pub(crate) struct Judge<M: Model> {
+    oracle: Oracle<M>,
     /// The steps of this life.
-    steps: Rc<Vec<Step<OpOf<S>>>>,
+    steps: Rc<Vec<Step<M::Op>>>,
     /// How many steps were issued in the lives before: the oracle counts through.
     before: u32,
     /// What the next read-back follows.
@@ -63,7 +62,7 @@ enum After {
     Live,
 }
 
-impl<S: Sim> Clone for Judge<S> {
+impl<M: Model> Clone for Judge<M> {
     fn clone(&self) -> Self {
         Self {
             oracle: self.oracle.clone(),
@@ -77,11 +76,11 @@ impl<S: Sim> Clone for Judge<S> {
     }
 }
 
-impl<S: Sim> Judge<S> {
+impl<M: Model> Judge<M> {
     /// Before the first opening.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(promises: Promises<M>) -> Self {
         Self {
-            oracle: Oracle::new(S::promises()),
+            oracle: Oracle::new(promises),
             steps: Rc::default(),
             before: 0,
             after: After::Restart,
@@ -100,7 +99,7 @@ impl<S: Sim> Judge<S> {
     }
 
     /// A life with these steps begins; `lasting` says that it has faults which do not pass.
-    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<OpOf<S>>>>, lasting: bool) {
+    pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<M::Op>>>, lasting: bool) {
         self.lasting = lasting;
         self.before += self.steps.len() as u32;
         self.steps = steps;
@@ -268,7 +267,7 @@ impl<S: Sim> Judge<S> {
         self.step = step;
         self.after = After::Live;
         if let Some(Step::Op(op)) = self.steps.get(step as usize - 1)
-            && S::Model::clients(op).is_none()
+            && M::clients(op).is_none()
         {
             self.oracle.issue(self.before + step, 0, op, at);
         }
@@ -278,7 +277,7 @@ impl<S: Sim> Judge<S> {
         let Some(Step::Op(op)) = self.steps.get((self.step as usize).wrapping_sub(1)) else {
             return;
         };
-        let ops = S::Model::clients(op).and_then(|clients| clients.get(client));
+        let ops = M::clients(op).and_then(|clients| clients.get(client));
         if let Some(op) = ops.and_then(|ops| ops.get(number)) {
             self.oracle.issue(self.before + self.step, CLIENTS + client, op, at);
         }

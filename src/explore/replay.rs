@@ -12,7 +12,7 @@ use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
-use crate::sim::Sim;
+use crate::oracle::model::Model;
 use crate::text::quote;
 use crate::time::Time;
 
@@ -26,13 +26,13 @@ use super::trace;
 use super::walk::{Line, Point};
 
 /// Replays the case of a request.
-pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     let (trace, debug) = match explorer.request.task {
         Task::Replay { trace, debug } => (trace, debug),
         Task::Explore | Task::Sites | Task::Faults => (false, false),
     };
     let lives = explorer.case.lives.clone();
-    let mut judge = Judge::<S>::new();
+    let mut judge = Judge::new(explorer.promises());
     let mut run = explorer.record(true)?;
     explorer.tally.run = run.outcome.digest;
     explorer.note(Digest(0), run.outcome.digest);
@@ -98,8 +98,8 @@ pub(crate) fn replay<S: Sim>(explorer: &mut Explorer<'_, S>) -> Result<(), Stop>
     Ok(())
 }
 
-fn finish<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
+fn finish<M: Model>(
+    explorer: &mut Explorer<'_, M>,
     violated: Result<(), Violation>,
     run: &Recovered,
     told: Option<Failure>,
@@ -116,13 +116,13 @@ fn finish<S: Sim>(
 }
 
 /// Walks a log up to the crash point of a case.
-fn reach<S: Sim>(
+fn reach<M: Model>(
     crash: &Crash,
     life: &Life,
     log: &[u8],
     calls: &Calls,
     pending: &mut Pending,
-    judge: &mut Judge<S>,
+    judge: &mut Judge<M>,
 ) -> Result<Point, String> {
     let mut found = Point::start(log);
     let there = |point: &Point| {
@@ -261,8 +261,8 @@ fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
 }
 
 /// What a report says about a crash, before it is known what comes of it.
-fn describe<S: Sim>(
-    explorer: &Explorer<'_, S>,
+fn describe<M: Model>(
+    explorer: &Explorer<'_, M>,
     line: &Line,
     calls: &Calls,
     crashed: &Crashed<'_>,
@@ -279,8 +279,8 @@ fn describe<S: Sim>(
     failure
 }
 
-fn trace_life<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
+fn trace_life<M: Model>(
+    explorer: &mut Explorer<'_, M>,
     depth: usize,
     run: &Recovered,
     pending: &Pending,

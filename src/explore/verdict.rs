@@ -12,7 +12,7 @@ use crate::disk::relax::Relaxation;
 use crate::disk::tree::Tree;
 use crate::log::{Event, records};
 use crate::oracle::Violation;
-use crate::sim::Sim;
+use crate::oracle::model::Model;
 
 use super::chooser::Random;
 use super::explorer::{After, Explorer, Stop};
@@ -22,12 +22,12 @@ use super::moment::Outcome;
 use super::walk::{DOWN, Point};
 
 /// Where a failure was met.
-pub(crate) struct Scene<'a, S: Sim> {
+pub(crate) struct Scene<'a, M: Model> {
     /// The log of the run, and the disk that it began with.
     pub(crate) log: &'a [u8],
     pub(crate) origin: &'a Tree,
     pub(crate) point: &'a Point,
-    pub(crate) judge: &'a Judge<S>,
+    pub(crate) judge: &'a Judge<M>,
     pub(crate) then: &'a After,
     /// What was violated.
     pub(crate) violation: &'a Violation,
@@ -51,9 +51,9 @@ pub(crate) struct Verdict {
 }
 
 /// Tries the crash states of a point, on the profile of the run and on all others.
-pub(crate) fn weigh<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
-    scene: &Scene<'_, S>,
+pub(crate) fn weigh<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    scene: &Scene<'_, M>,
     pending: &Pending,
     first: &Fate,
 ) -> Result<Verdict, Stop> {
@@ -100,7 +100,7 @@ fn decisive(relaxations: &BTreeSet<Relaxation>) -> impl Iterator<Item = Relaxati
 }
 
 /// The disk at the crash point, had the file system been another one.
-fn replay<S: Sim>(scene: &Scene<'_, S>, profile: &Profile) -> Pending {
+fn replay<M: Model>(scene: &Scene<'_, M>, profile: &Profile) -> Pending {
     let mut pending = Pending::new(scene.origin.clone(), profile);
     for record in records(scene.log) {
         if let Event::Effect(effect) = record.event {
@@ -114,9 +114,9 @@ fn replay<S: Sim>(scene: &Scene<'_, S>, profile: &Profile) -> Pending {
 }
 
 /// Whether some state of the point breaks a promise in the same way, and whether all were tried.
-fn mildest_of_class<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
-    scene: &Scene<'_, S>,
+fn mildest_of_class<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    scene: &Scene<'_, M>,
     pending: &Pending,
 ) -> Result<(bool, bool), Stop> {
     let (found, all) = mildest(explorer, scene, pending, None)?;
@@ -125,9 +125,9 @@ fn mildest_of_class<S: Sim>(
 
 /// The state with the fewest relaxations and losses that shows the failure, and whether all states
 /// were tried. Without a `first` fate, one of the same class is enough, and the first is taken.
-fn mildest<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
-    scene: &Scene<'_, S>,
+fn mildest<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    scene: &Scene<'_, M>,
     pending: &Pending,
     first: Option<&Fate>,
 ) -> Result<(Option<Shown>, bool), Stop> {
@@ -173,8 +173,8 @@ fn mildest<S: Sim>(
 }
 
 /// Fates from a stream of their own, so that a verdict shifts nothing else that is drawn.
-fn sample<S: Sim>(
-    explorer: &Explorer<'_, S>,
+fn sample<M: Model>(
+    explorer: &Explorer<'_, M>,
     pending: &Pending,
     flight: Option<u64>,
     first: Option<&Fate>,
@@ -187,9 +187,9 @@ fn sample<S: Sim>(
 }
 
 /// What a recovery of a crash state violates.
-fn judge<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
-    scene: &Scene<'_, S>,
+fn judge<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    scene: &Scene<'_, M>,
     tree: &Tree,
     digest: Digest,
 ) -> Result<Option<(Violation, Rc<Outcome>, bool)>, Stop> {

@@ -17,7 +17,6 @@ use crate::oracle::CrashKind;
 use crate::oracle::Violation;
 use crate::oracle::model::Model;
 use crate::process::schedule::Turn;
-use crate::sim::Sim;
 use crate::time::Time;
 
 use super::calls::Calls;
@@ -132,7 +131,7 @@ impl Point {
 }
 
 /// What one walk has spent and seen.
-struct Walk<'a, S: Sim> {
+struct Walk<'a, M: Model> {
     line: &'a Line,
     calls: Calls,
     /// States that were judged, with the kind of crash and the bound they were judged by, and where
@@ -146,7 +145,7 @@ struct Walk<'a, S: Sim> {
     spent_before: u64,
     /// Digests of recoveries that had crashes placed in them.
     nested: BTreeSet<Digest>,
-    judge: Judge<S>,
+    judge: Judge<M>,
     /// The disk that the log began with, unless something was pending on it: another file system
     /// would have left that in another way.
     origin: Option<Tree>,
@@ -155,12 +154,12 @@ struct Walk<'a, S: Sim> {
 }
 
 /// Walks a log and visits each crash point.
-pub(crate) fn walk<S: Sim>(
-    explorer: &mut Explorer<'_, S>,
+pub(crate) fn walk<M: Model>(
+    explorer: &mut Explorer<'_, M>,
     line: &Line,
     log: &[u8],
     pending: Pending,
-    judge: Judge<S>,
+    judge: Judge<M>,
     allowance: u64,
 ) -> Result<(), Stop> {
     let steps = line.life.steps.len();
@@ -188,8 +187,8 @@ pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
     matches!(*mark, Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps)
 }
 
-impl<S: Sim> Walk<'_, S> {
-    fn go(&mut self, explorer: &mut Explorer<'_, S>) -> Result<(), Stop> {
+impl<M: Model> Walk<'_, M> {
+    fn go(&mut self, explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
         let steps = self.line.life.steps.len();
         let mut point = Point::start(self.log);
         let mut worth = false;
@@ -225,7 +224,7 @@ impl<S: Sim> Walk<'_, S> {
     /// Visits a point, unless only those are to be visited that are worth it.
     fn pass(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         point: &Point,
         worth: bool,
     ) -> Result<(), Stop> {
@@ -242,7 +241,7 @@ impl<S: Sim> Walk<'_, S> {
 
     fn effect(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         before: &Point,
         effect: &Effect<'_>,
         at: Time,
@@ -266,7 +265,7 @@ impl<S: Sim> Walk<'_, S> {
     /// A process that is killed inside a write leaves some of its pages copied.
     fn interrupt_write(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         before: &Point,
         effect: &Effect<'_>,
         at: Time,
@@ -282,7 +281,7 @@ impl<S: Sim> Walk<'_, S> {
     }
 
     /// Visits the crash states of one point, as far as the budget goes.
-    fn visit(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+    fn visit(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
         self.passed += 1;
         explorer.tally.points += 1;
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
@@ -306,7 +305,7 @@ impl<S: Sim> Walk<'_, S> {
     /// The process dies and is started again: with all that was written in the cache and, if a
     /// sync had failed, with the cache evicted. A file system that a failed sync stopped lets
     /// nobody in before it is mounted again, which leaves what a loss of power leaves.
-    fn restart(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+    fn restart(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
         if self.pending.is_frozen() {
             return Ok(());
         }
@@ -323,7 +322,7 @@ impl<S: Sim> Walk<'_, S> {
         self.allowance * self.passed / self.points.max(1)
     }
 
-    fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
+    fn sample(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         if explorer.sparse {
             for _ in 0..self.allowance {
@@ -345,7 +344,7 @@ impl<S: Sim> Walk<'_, S> {
     /// The process dies and the kernel goes on.
     fn process(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         point: &Point,
         left: Left,
         partial: Option<Pending>,
@@ -359,7 +358,7 @@ impl<S: Sim> Walk<'_, S> {
     /// The power goes.
     fn power(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         point: &Point,
         fate: Fate,
     ) -> Result<(), Stop> {
@@ -380,7 +379,7 @@ impl<S: Sim> Walk<'_, S> {
     /// Recovers one crash state and judges what came back.
     fn state(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         crashed: &Crashed<'_>,
         tree: &Tree,
         digest: Digest,
@@ -388,7 +387,7 @@ impl<S: Sim> Walk<'_, S> {
     ) -> Result<(), Stop> {
         let crash = (crashed.judged_as(), crashed.point.at);
         let bound = self.judge.bound(crash.0, crash.1);
-        let instant = if S::Model::TIMED { crash.1.0 / INSTANT } else { 0 };
+        let instant = if M::TIMED { crash.1.0 / INSTANT } else { 0 };
         if !self.judged.insert((digest, crash.0, bound, instant)) {
             return Ok(());
         }
@@ -434,7 +433,7 @@ impl<S: Sim> Walk<'_, S> {
     /// crash state that shows it.
     fn weighed(
         &self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         crashed: &Crashed<'_>,
         then: &After,
         violation: &Violation,
@@ -470,7 +469,7 @@ impl<S: Sim> Walk<'_, S> {
 
     fn failure(
         &self,
-        explorer: &Explorer<'_, S>,
+        explorer: &Explorer<'_, M>,
         crashed: &Crashed<'_>,
         in_steps: bool,
         violation: &Violation,
@@ -489,7 +488,7 @@ impl<S: Sim> Walk<'_, S> {
     /// Recovers a state once more and compares the digests.
     fn again(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         tree: &Tree,
         after: &After,
         digest: Digest,
@@ -507,7 +506,7 @@ impl<S: Sim> Walk<'_, S> {
 
     /// Whether crashes are to be placed in a recovery: in each new one that finds pages in the
     /// cache which an earlier process failed to write (`telling`), in some of the others.
-    fn nests(&mut self, explorer: &mut Explorer<'_, S>, digest: Digest, telling: bool) -> bool {
+    fn nests(&mut self, explorer: &mut Explorer<'_, M>, digest: Digest, telling: bool) -> bool {
         if self.line.depth > 0 || explorer.nested_left() == 0 {
             return false;
         }
@@ -521,11 +520,11 @@ impl<S: Sim> Walk<'_, S> {
     /// Walks the log of a recovery and of the life behind it.
     fn nest(
         &mut self,
-        explorer: &mut Explorer<'_, S>,
+        explorer: &mut Explorer<'_, M>,
         crashed: &Crashed<'_>,
         recovered: &Recovered,
         pending: Pending,
-        judge: Judge<S>,
+        judge: Judge<M>,
     ) -> Result<(), Stop> {
         explorer.tally.nested += 1;
         let mut lives = self.line.lives.clone();

@@ -1,0 +1,36 @@
+//! What the explorer knows of a sim: all but the engine's type.
+//!
+//! So its code is compiled once for each model, and not again for each engine that is compared with
+//! it.
+
+use std::time::Duration;
+
+use crate::oracle::Promises;
+use crate::oracle::model::Model;
+use crate::script::{self, Script};
+use crate::sim::Sim;
+
+/// A sim without the type of its engine.
+pub(crate) struct Subject<M: Model> {
+    /// [`Sim::NAME`].
+    pub(crate) name: &'static str,
+    /// [`Sim::CPU`].
+    pub(crate) cpu: Duration,
+    /// [`Sim::THREADS_MAY_STAY`].
+    pub(crate) threads_may_stay: bool,
+    /// [`Sim::promises`].
+    pub(crate) promises: fn() -> Promises<M>,
+    /// Has the engine carry out a script, in a child.
+    pub(crate) live: fn(&Script<'_, M::Op>),
+}
+
+/// What there is to know of a sim.
+pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
+    Subject {
+        name: S::NAME,
+        cpu: S::CPU,
+        threads_may_stay: S::THREADS_MAY_STAY,
+        promises: S::promises,
+        live: script::run::<S::Engine>,
+    }
+}
