@@ -20,7 +20,7 @@ use crate::engines::document_log::{
     AsyncStorage, Bugs, Documents, FLUSH_AFTER, LogError, Storage, SyncStorage,
 };
 pub use op::{DocModel, DocOp, Document, item};
-pub use planted::planted;
+pub use planted::{FailedSyncForgiven, planted};
 pub use workload::Who;
 
 /// The time that a write may take in the kernel: a generous bound on a call's virtual time.
