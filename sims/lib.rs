@@ -19,7 +19,10 @@ const CANARY: &str = "no-dir-sync-after-rename";
 
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
-    #[cfg_attr(not(feature = "kevy"), expect(unused_mut, reason = "origins are added"))]
+    #[cfg_attr(
+        not(any(feature = "batpak", feature = "kevy")),
+        expect(unused_mut, reason = "origins are added")
+    )]
     let mut sims = vec![
         sim::<append_log::AppendLog>(),
         sim::<aof::Aof<aof::Always>>(),
@@ -35,6 +38,8 @@ pub fn registry() -> Registry {
     // They break promises: a run of them is not expected to pass.
     #[cfg(feature = "kevy")]
     sims.extend(aof::origin::sims());
+    #[cfg(feature = "batpak")]
+    sims.extend(checkpoint::origin::sims());
     Registry {
         sims,
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),
