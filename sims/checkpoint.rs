@@ -1,216 +1,33 @@
 //! The event store under test: a service that appends events and batches, checkpoints, compacts;
 //! and someone who damages its checkpoint, or puts an old one back.
 
+mod harm;
+mod model;
+mod op;
+#[cfg(feature = "batpak")]
+pub mod origin;
+mod workload;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::marker::PhantomData;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
-use crashpoint::oracle::{Model, Promises, Source};
+use crashpoint::engine::{Ack, Engine, Error, Level};
+use crashpoint::oracle::{Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
-use crashpoint::text::{TextError, Word, quote};
-use crashpoint::time::Time;
-use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::strategy::BoxedStrategy;
 use serde_bytes::{ByteBuf, Bytes};
 
+pub use model::StoreModel;
+pub use op::{Event, Part, StoreOp};
+
 use crate::engines::checkpoint::{Bugs, Config, Entry, NewEvent, Store, StoredEvent};
+use model::{id, item, scope, shown};
 
 /// The length of a segment: some four events, so that workloads of a few steps reach the next.
 const SEGMENT_LEN: u64 = 1600;
-/// What stands before the body of a checkpoint.
-const HEADER: u64 = 12;
-
-/// An event: its id, its entity, its payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event(u16, String, Vec<u8>);
-
-/// What a byte is flipped in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Magic and version of the checkpoint.
-    Header,
-    /// The checksum of the checkpoint.
-    Checksum,
-    /// The body of the checkpoint.
-    Body,
-    /// The footer of a segment.
-    Footer,
-}
-
-/// One step of the service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreOp {
-    /// An event, unless its id is stored.
-    Append(Event),
-    /// Events as one, but for those whose ids are stored.
-    Batch(Vec<Event>),
-    /// Make all durable.
-    Sync,
-    /// Write a checkpoint.
-    Checkpoint,
-    /// Merge the segments.
-    Compact,
-    /// Sync after so many events; 0: never.
-    Every(u32),
-    /// Flip a byte at rest.
-    Spoil(Part, u16),
-    /// Cut the checkpoint off.
-    Cut(u16),
-    /// Put a copy of the checkpoint aside.
-    Keep,
-    /// Put that copy in the place of the checkpoint.
-    PutBack,
-}
-
-const PARTS: [(&str, Part); 4] = [
-    ("header", Part::Header),
-    ("checksum", Part::Checksum),
-    ("body", Part::Body),
-    ("footer", Part::Footer),
-];
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " {} {} {}", self.0, quote(self.1.as_bytes()), quote(&self.2))
-    }
-}
-
-impl fmt::Display for StoreOp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Append(event) => write!(f, "append{event}"),
-            Self::Batch(events) => {
-                f.write_str("batch")?;
-                events.iter().try_for_each(|event| write!(f, "{event}"))
-            }
-            Self::Sync => f.write_str("sync"),
-            Self::Checkpoint => f.write_str("checkpoint"),
-            Self::Compact => f.write_str("compact"),
-            Self::Every(events) => write!(f, "every {events}"),
-            Self::Spoil(part, at) => {
-                let name =
-                    PARTS.iter().find(|(_, named)| named == part).map_or("", |named| named.0);
-                write!(f, "spoil {name} {at}")
-            }
-            Self::Cut(at) => write!(f, "cut {at}"),
-            Self::Keep => f.write_str("keep"),
-            Self::PutBack => f.write_str("put-back"),
-        }
-    }
-}
-
-fn number<T: std::str::FromStr>(word: &Word) -> Result<T, TextError> {
-    word.text().parse().map_err(|_| TextError::new(word.column, "expected a small number"))
-}
-
-fn event(words: &[Word]) -> Result<Event, TextError> {
-    let [id, entity, payload] = words else {
-        let column = words.first().map_or(1, |word| word.column);
-        return Err(TextError::new(column, "an event is `ID ENTITY PAYLOAD`"));
-    };
-    let name = String::from_utf8(entity.bytes.clone()).ok().filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| TextError::new(entity.column, "an entity is UTF-8"))?;
-    Ok(Event(number(id)?, name, payload.bytes.clone()))
-}
-
-impl Operation for StoreOp {
-    fn parse(words: &[Word]) -> Result<Self, TextError> {
-        let name = words.first().map(|word| word.bytes.as_slice()).unwrap_or_default();
-        match (name, words.get(1..).unwrap_or_default()) {
-            (b"append", words) => Ok(Self::Append(event(words)?)),
-            (b"batch", words) => {
-                Ok(Self::Batch(words.chunks(3).map(event).collect::<Result<_, _>>()?))
-            }
-            (b"sync", []) => Ok(Self::Sync),
-            (b"checkpoint", []) => Ok(Self::Checkpoint),
-            (b"compact", []) => Ok(Self::Compact),
-            (b"every", [events]) => Ok(Self::Every(number(events)?)),
-            (b"spoil", [part, at]) => {
-                let named = PARTS.iter().find(|(name, _)| part.text() == *name);
-                let message = "expected header, checksum, body or footer";
-                let (_, part) = named.ok_or_else(|| TextError::new(part.column, message))?;
-                Ok(Self::Spoil(*part, number(at)?))
-            }
-            (b"cut", [at]) => Ok(Self::Cut(number(at)?)),
-            (b"keep", []) => Ok(Self::Keep),
-            (b"put-back", []) => Ok(Self::PutBack),
-            _ => {
-                let column = words.first().map_or(1, |word| word.column);
-                let message = "expected `append ID ENTITY PAYLOAD`, `batch` with several of these, \
-                               `sync`, `checkpoint`, `compact`, `every N`, `spoil PART N`, \
-                               `cut N`, `keep` or `put-back`";
-                Err(TextError::new(column, message))
-            }
-        }
-    }
-}
-
-fn item(id: u128) -> Vec<u8> {
-    format!("event {id}").into_bytes()
-}
-
-/// What an item shows of an event.
-fn shown(sequence: u64, entity: &str, clock: u32, payload: &[u8]) -> Vec<u8> {
-    [format!("{sequence} {entity}/{clock} ").as_bytes(), payload].concat()
-}
-
-/// The scope of an event. `SIDX` at the end of a frame looks like the end of a footer.
-fn scope(id: u16) -> &'static str {
-    ["home", "office", "SIDX"][usize::from(id % 3)]
-}
-
-/// What the service knows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StoreModel {
-    state: State,
-    clocks: BTreeMap<String, u32>,
-    sequence: u64,
-}
-
-impl StoreModel {
-    fn append(&mut self, Event(id, entity, payload): &Event) {
-        if self.state.get(&item((*id).into())).is_some() {
-            return;
-        }
-        let clock = self.clocks.entry(entity.clone()).or_default();
-        self.state.set(item((*id).into()), shown(self.sequence, entity, *clock, payload));
-        *clock += 1;
-        self.sequence += 1;
-    }
-}
-
-impl Model for StoreModel {
-    type Op = StoreOp;
-
-    fn apply(&mut self, op: &StoreOp, _at: Time) {
-        match op {
-            StoreOp::Append(event) => self.append(event),
-            StoreOp::Batch(events) => events.iter().for_each(|event| self.append(event)),
-            _ => {}
-        }
-    }
-
-    fn state(&mut self, _at: Time) -> &State {
-        &self.state
-    }
-
-    fn items(op: &StoreOp) -> Option<Vec<Vec<u8>>> {
-        let item = |event: &Event| item(event.0.into());
-        match op {
-            StoreOp::Append(event) => Some(vec![item(event)]),
-            StoreOp::Batch(events) => Some(events.iter().map(item).collect()),
-            _ => None,
-        }
-    }
-}
-
 /// Which bugs an adapter plants.
 pub trait Planted: 'static {
     /// The name of the sim.
@@ -261,10 +78,6 @@ fn new_event(Event(id, entity, payload): &Event) -> Result<NewEvent, Error> {
 }
 
 impl<P> StoreEngine<P> {
-    fn checkpoint(&self) -> PathBuf {
-        self.dir.join("index.ckpt")
-    }
-
     fn batch(&mut self, events: &[Event]) -> Result<Ack, Error> {
         let mut fresh: Vec<NewEvent> = Vec::new();
         for event in events {
@@ -281,74 +94,6 @@ impl<P> StoreEngine<P> {
         self.store.append_batch(&fresh)?;
         Ok(Ack::DURABLE)
     }
-
-    fn spoil(&self, part: Part, at: u16) -> Result<(), Error> {
-        let path = match part {
-            Part::Footer => self.some_segment(at)?,
-            _ => Some(self.checkpoint()),
-        };
-        let Some(path) = path else { return Ok(()) };
-        let file = match File::options().read(true).write(true).open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            file => file?,
-        };
-        let len = file.metadata()?.len();
-        let range = match part {
-            Part::Header => 0..8,
-            Part::Checksum => 8..HEADER,
-            Part::Body => HEADER..len,
-            Part::Footer => footer(&file, len)?..len,
-        };
-        if range.is_empty() || range.end > len {
-            return Ok(());
-        }
-        let at = range.start + u64::from(at) % (range.end - range.start);
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, at)?;
-        file.write_all_at(&[byte[0] ^ 0x11], at)?;
-        Ok(())
-    }
-
-    /// One of the segments that have a footer.
-    fn some_segment(&self, number: u16) -> Result<Option<PathBuf>, Error> {
-        let mut segments = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "fbat") {
-                continue;
-            }
-            let file = File::open(&path)?;
-            let len = file.metadata()?.len();
-            if footer(&file, len)? < len {
-                segments.push(path);
-            }
-        }
-        segments.sort();
-        let number = usize::from(number) % segments.len().max(1);
-        Ok((number < segments.len()).then(|| segments.swap_remove(number)))
-    }
-
-    fn cut(&self, at: u16) -> Result<(), Error> {
-        let Ok(file) = File::options().write(true).open(self.checkpoint()) else { return Ok(()) };
-        Ok(file.set_len(file.metadata()?.len() * u64::from(at) / (u64::from(u16::MAX) + 1))?)
-    }
-
-    fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        match fs::read(from) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            data => Ok(fs::write(to, data?)?),
-        }
-    }
-}
-
-/// Where the footer of a segment starts; its end if there is none.
-fn footer(file: &File, len: u64) -> Result<u64, Error> {
-    let mut trailer = [0; 16];
-    let Some(at) = len.checked_sub(16) else { return Ok(len) };
-    file.read_exact_at(&mut trailer, at)?;
-    let (start, rest) = trailer.split_at(8);
-    let start = u64::from_le_bytes(start.try_into()?);
-    Ok(if rest.ends_with(b"SIDX") && start < len { start } else { len })
 }
 
 impl<P: Planted> Engine for StoreEngine<P> {
@@ -369,7 +114,6 @@ impl<P: Planted> Engine for StoreEngine<P> {
     }
 
     fn apply(&mut self, op: &StoreOp) -> Result<Ack, Error> {
-        let kept = self.dir.join("kept");
         match op {
             StoreOp::Append(event) => {
                 self.store.append(&new_event(event)?)?;
@@ -383,20 +127,8 @@ impl<P: Planted> Engine for StoreEngine<P> {
                 self.store.set_sync_every(*events);
                 return Ok(Ack::BUFFERED);
             }
-            StoreOp::Spoil(part, at) => {
-                self.spoil(*part, *at)?;
-                return Ok(Ack::BUFFERED);
-            }
-            StoreOp::Cut(at) => {
-                self.cut(*at)?;
-                return Ok(Ack::BUFFERED);
-            }
-            StoreOp::Keep => {
-                self.copy(&self.checkpoint(), &kept)?;
-                return Ok(Ack::BUFFERED);
-            }
-            StoreOp::PutBack => {
-                self.copy(&kept, &self.checkpoint())?;
+            happening => {
+                harm::harm(&self.dir, happening)?;
                 return Ok(Ack::BUFFERED);
             }
         }
@@ -420,7 +152,7 @@ impl<P: Planted> Engine for StoreEngine<P> {
     }
 
     fn get(&mut self, item: &[u8]) -> Option<Result<Option<Vec<u8>>, Error>> {
-        let id = std::str::from_utf8(item).ok()?.strip_prefix("event ")?.parse().ok()?;
+        let id = id(item)?;
         if self.store.entry(id).is_none() {
             return Some(Ok(None));
         }
@@ -483,41 +215,12 @@ impl<P: Planted> Sim for Checkpoint<P> {
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<StoreOp>>> {
-        vec(step(), 1..=steps.max(1)).boxed()
+        workload::workload(steps)
     }
 }
 
-fn step() -> impl Strategy<Value = Step<StoreOp>> {
-    let part = prop_oneof![
-        1 => Just(Part::Header), 1 => Just(Part::Checksum), 2 => Just(Part::Body),
-        4 => Just(Part::Footer),
-    ];
-    prop_oneof![
-        24 => event_strategy().prop_map(StoreOp::Append),
-        5 => vec(event_strategy(), 1..5).prop_map(StoreOp::Batch),
-        3 => Just(StoreOp::Sync),
-        3 => Just(StoreOp::Checkpoint),
-        2 => Just(StoreOp::Compact),
-        1 => (0..4u32).prop_map(StoreOp::Every),
-        3 => (part, any::<u16>()).prop_map(|(part, at)| StoreOp::Spoil(part, at)),
-        1 => any::<u16>().prop_map(StoreOp::Cut),
-        1 => Just(StoreOp::Keep),
-        2 => Just(StoreOp::PutBack),
-    ]
-    .prop_map(Step::Op)
-    .prop_flat_map(|op| prop_oneof![9 => Just(op), 1 => Just(Step::Reopen)])
-}
-
-/// Few ids come twice; payloads are short, or span sectors, or span blocks.
-fn event_strategy() -> impl Strategy<Value = Event> {
-    let length = prop_oneof![6 => 0..30usize, 2 => 300..900usize, 2 => 4000..9000usize];
-    let fill = prop_oneof![3 => Just(b'v'), 1 => Just(0u8)];
-    (1..2000u16, 0..3u8, length, fill)
-        .prop_map(|(id, entity, length, fill)| Event(id, format!("e{entity}"), vec![fill; length]))
-}
-
 macro_rules! planted {
-    ($($name:ident $text:literal $($bug:ident)+;)*) => {
+    ($(#[$about:meta])+ $list:ident: $($name:ident $text:literal $($bug:ident)+;)*) => {
         $(
             /// The store with one bug of its origin, or of its kind.
             pub struct $name;
@@ -531,19 +234,17 @@ macro_rules! planted {
             }
         )*
 
-        /// The store with each bug of its origin, and some that a checkpoint invites. B14 is a
-        /// promise that was never made, B15 needs bit rot. `half_frame_kept` (B7) and
-        /// `page_cache_trusted` (P22) are missing: the workloads do not find them yet within the
-        /// budget. The one needs a full disk in the midst of an append and another append right
-        /// behind it (a test of the engine shows what it does then), the other a failed sync that
-        /// leaves a page behind which nothing writes again.
-        pub fn planted() -> Vec<SimEntry> {
+        $(#[$about])+
+        pub fn $list() -> Vec<SimEntry> {
             vec![$(sim::<Checkpoint<$name>>()),*]
         }
     };
 }
 
 planted! {
+    /// The store with each bug of its origin, and some that a checkpoint invites. B14 is a promise
+    /// that was never made, B15 needs bit rot in a frame.
+    planted:
     DirectoryNotSynced "b3-directory-not-synced" directory_not_synced checkpoint_believed;
     SourceMovedAway "b4a-source-moved-away" source_moved_away;
     CheckpointBelieved "b4c-checkpoint-believed" checkpoint_believed;
@@ -556,6 +257,15 @@ planted! {
     TailNotReplayed "tail-not-replayed" tail_not_replayed;
     RenameBeforeSync "segment-renamed-before-sync" rename_before_sync;
     FailedSyncForgiven "failed-sync-forgiven" failed_sync_forgiven;
+}
+
+planted! {
+    /// The store with bugs that have not been seen found by the workloads, only by saved cases:
+    /// the one needs a full disk in the midst of an append and another append right behind it, the
+    /// other a failed sync, a reopening, and a sync before the power goes.
+    planted_in_cases:
+    HalfFrameKept "b7-half-frame-kept" half_frame_kept;
+    PageCacheTrusted "page-cache-trusted" page_cache_trusted;
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn whatever_fails() -> Vec<(Harm, Answer)> {
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
     #[cfg_attr(
-        not(any(feature = "kevy", feature = "moltendb")),
+        not(any(feature = "batpak", feature = "kevy", feature = "moltendb")),
         expect(unused_mut, reason = "origins are added")
     )]
     let mut sims = vec![
@@ -51,6 +51,8 @@ pub fn registry() -> Registry {
     sims.extend(aof::origin::sims());
     #[cfg(feature = "moltendb")]
     sims.extend(document_log::origin::sims());
+    #[cfg(feature = "batpak")]
+    sims.extend(checkpoint::origin::sims());
     Registry {
         sims,
         canary: toy::planted().into_iter().find(|entry| entry.name == CANARY),

@@ -16,29 +16,25 @@ use proptest::strategy::BoxedStrategy;
 
 use super::model::{AofModel, Held, shown};
 use super::op::AofOp;
-use super::{Planted, WITHIN, promise, wait, workload};
+use super::{Always, EverySec, No, Planted, WITHIN, promise, wait, workload};
 use crate::engines::aof::Fsync;
 
-/// One of the policies.
-pub struct Always;
-/// One of the policies.
-pub struct EverySec;
-/// One of the policies.
-pub struct No;
-
-impl Planted for Always {
-    const NAME: &'static str = "kevy-persist-always";
-    const FSYNC: Fsync = Fsync::Always;
+/// A policy of the store, under which its origin has a sim too.
+pub trait Policy: Planted {
+    /// The name of the origin's sim.
+    const ORIGIN: &'static str;
 }
 
-impl Planted for EverySec {
-    const NAME: &'static str = "kevy-persist-everysec";
-    const FSYNC: Fsync = Fsync::EverySec;
+impl Policy for Always {
+    const ORIGIN: &'static str = "kevy-persist-always";
 }
 
-impl Planted for No {
-    const NAME: &'static str = "kevy-persist-no";
-    const FSYNC: Fsync = Fsync::No;
+impl Policy for EverySec {
+    const ORIGIN: &'static str = "kevy-persist-everysec";
+}
+
+impl Policy for No {
+    const ORIGIN: &'static str = "kevy-persist-no";
 }
 
 /// The sims of the origin.
@@ -195,11 +191,11 @@ impl<P: Planted> Engine for OriginEngine<P> {
 /// The sim of the origin in one policy.
 pub struct Origin<P>(PhantomData<P>);
 
-impl<P: Planted> Sim for Origin<P> {
+impl<P: Policy> Sim for Origin<P> {
     type Engine = OriginEngine<P>;
     type Model = AofModel;
 
-    const NAME: &'static str = P::NAME;
+    const NAME: &'static str = P::ORIGIN;
     const ABOUT: &'static str = "the origin of the keyspace: kevy-persist 1.0.4";
 
     fn promises() -> Promises<AofModel> {

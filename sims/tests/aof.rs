@@ -1,6 +1,7 @@
 //! The keyspace on a real directory: its features, its files, its repairs, its refusals.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sims::engines::aof::{
@@ -253,13 +254,27 @@ fn a_directory_or_a_link_in_a_files_place_is_refused() {
     .assert_eq(
         &Database::open(Path::new("/nonexistent/dir"), Fsync::No).expect_err("fails").to_string(),
     );
-    let shown = rustix::process::geteuid().is_root();
-    if !shown {
-        use std::os::unix::fs::PermissionsExt;
-        let path = elsewhere.path().join(LOG);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("sets");
-        assert!(refusal(&elsewhere).starts_with("cannot read DIR"));
-    }
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_named() {
+    let dir = filled();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("sets");
+    };
+    mode(dir.path(), 0o777);
+    mode(&dir.path().join(LOG), 0o000);
+    let as_nobody = || {
+        // The superuser may read everything. Only this thread is somebody else then.
+        if rustix::process::geteuid().is_root() {
+            let nobody = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("drops");
+        }
+        refusal(&dir)
+    };
+    let said = std::thread::scope(|scope| scope.spawn(as_nobody).join()).expect("no panic");
+    expect_test::expect!["cannot read DIR/append.aof: Permission denied (os error 13)"]
+        .assert_eq(&said);
 }
 
 /// A store whose log follows a snapshot with ten keys.

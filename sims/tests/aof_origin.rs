@@ -10,7 +10,7 @@ use crashpoint::seed::Seed;
 use kevy_persist::{Argv, Fsync as Policy};
 use kevy_store::Store;
 use sims::aof::origin::{self, Origin};
-use sims::aof::{Aof, No};
+use sims::aof::{Always, Aof, EverySec, No};
 use sims::engines::aof::{
     Bytes, Database, Entry, Fsync, Keyspace, LOG, SNAPSHOT, Value, export_plain_log, load_snapshot,
     replay_aof, save_snapshot,
@@ -161,7 +161,7 @@ fn ours_reads_the_origins_logs_and_snapshots() {
 #[test]
 fn the_origin_still_fails_in_each_saved_case() {
     let folder = sims::corpus().join("origins/kevy-persist");
-    crashpoint::check_corpus::<Origin<origin::Always>>(&folder);
-    crashpoint::check_corpus::<Origin<origin::EverySec>>(&folder);
-    crashpoint::check_corpus::<Origin<origin::No>>(&folder);
+    crashpoint::check_corpus::<Origin<Always>>(&folder);
+    crashpoint::check_corpus::<Origin<EverySec>>(&folder);
+    crashpoint::check_corpus::<Origin<No>>(&folder);
 }

@@ -1,5 +1,6 @@
 //! Both ways with the crate that the event store takes its format from: its stores open here, ours
-//! open there, with and without the checkpoint that the other wrote.
+//! open there, with and without the checkpoint that the other wrote; and the cases in which the
+//! harness found its bugs.
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use sims::checkpoint::origin::{Durable, Origin, Written};
 use sims::engines::checkpoint::{Config, NewEvent, Store};
 
 /// The length of a segment: some four events.
@@ -274,4 +276,11 @@ fn what_they_write_we_read_and_go_on_with() {
     }
     assert!(events > 1600, "{events} events are too few to mean something");
     assert!(used_by_us > 10, "their checkpoint was used {used_by_us} times");
+}
+
+#[test]
+fn the_origin_still_fails_in_each_saved_case() {
+    let folder = sims::corpus().join("origins/batpak");
+    crashpoint::check_corpus::<Origin<Durable>>(&folder);
+    crashpoint::check_corpus::<Origin<Written>>(&folder);
 }

@@ -36,6 +36,13 @@ fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
 }
 
 #[test]
+fn the_event_stores_bugs_that_take_a_certain_fault_are_found_in_their_cases() {
+    use checkpoint::{Checkpoint, HalfFrameKept, PageCacheTrusted};
+    crashpoint::check_corpus::<Checkpoint<HalfFrameKept>>(&sims::corpus());
+    crashpoint::check_corpus::<Checkpoint<PageCacheTrusted>>(&sims::corpus());
+}
+
+#[test]
 fn each_bug_of_the_event_stores_origin_is_found() {
     each_is_found(&checkpoint::planted());
 }

@@ -7,6 +7,7 @@
 mod by_hand;
 mod doors;
 mod memory;
+mod opening;
 mod points;
 
 use std::time::{Duration, Instant};
@@ -17,11 +18,12 @@ fn main() {
     if by_hand::child(&names) {
         return;
     }
-    let tables: [(&str, fn()); 4] = [
+    let tables: [(&str, fn()); 5] = [
         ("recovery", by_hand::table),
         ("doors", doors::table),
         ("points", points::table),
         ("memory", memory::table),
+        ("opening", opening::table),
     ];
     for (name, table) in tables {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {

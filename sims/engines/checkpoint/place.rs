@@ -24,7 +24,7 @@ impl Place {
     /// The directory, which is made if there is none.
     pub(super) fn make(dir: &Path, bugs: Bugs) -> io::Result<Self> {
         if !dir.is_dir() {
-            fs::create_dir_all(dir)?;
+            fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
             if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 File::open(parent)?.sync_all()?;
             }
@@ -52,7 +52,7 @@ impl Place {
     pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
         let mut found = Vec::new();
         let mut moved = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
+        for entry in fs::read_dir(&self.dir).map_err(|error| named(&self.dir, error))? {
             let name = entry?.file_name();
             let name = name.to_string_lossy();
             if let Some(id) = name.strip_suffix(SOURCE).and_then(number) {
@@ -110,6 +110,11 @@ impl Place {
         }
         File::open(&self.dir)?.sync_all()
     }
+}
+
+/// An error of a call on a file, which is named.
+pub(super) fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Removes a file that may not be there.

@@ -4,11 +4,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::footer::{self, TRAILER};
 use super::frame;
 use super::index::{Entry, Index};
-use super::place::Place;
+use super::place::{Place, named};
 use super::saved::{self, Ignored, Watermark};
 use super::segment::{self, Batch, End, Segment};
 use super::{Config, StoreError};
@@ -70,14 +71,20 @@ fn living(place: &Place, segments: Vec<u64>) -> io::Result<(Vec<u64>, Vec<u64>)>
             dead.push(id);
             continue;
         }
-        let file = File::open(place.segment(id))?;
-        let mut front = vec![0; file.metadata()?.len().min(FRONT) as usize];
-        file.read_exact_at(&mut front, 0)?;
-        from = segment::merges_from(&front).unwrap_or(u64::MAX);
+        let path = place.segment(id);
+        from = merged_from(&path).map_err(|error| named(&path, error))?.unwrap_or(u64::MAX);
         living.push(id);
     }
     living.reverse();
     Ok((living, dead))
+}
+
+/// The first of the segments that this one was merged from.
+fn merged_from(path: &Path) -> io::Result<Option<u64>> {
+    let file = File::open(path)?;
+    let mut front = vec![0; file.metadata()?.len().min(FRONT) as usize];
+    file.read_exact_at(&mut front, 0)?;
+    Ok(segment::merges_from(&front))
 }
 
 fn from_checkpoint(place: &Place, config: &Config, segments: &[u64]) -> Result<Recovered, Ignored> {

@@ -124,8 +124,12 @@ impl Segment<'_> {
         }
     }
 
-    /// Whether a crash can have made this of a header: its front, and then nothing or zeros.
+    /// Whether a crash can have made this of a header: its front, and then nothing or zeros. One
+    /// that does not fit into a sector is none of a segment.
     fn is_torn_header(&self, len: Option<usize>) -> bool {
+        if len.is_some_and(|len| len > SECTOR - PREFIX) {
+            return false;
+        }
         let front = &self.data[..self.data.len().min(SECTOR)];
         let kept = front.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
         let known = front[..kept].iter().zip(MAGIC).all(|(found, wanted)| *found == wanted);

@@ -1,6 +1,7 @@
 //! The event store on a real directory: its features, its repairs, its refusals.
 
 mod damage;
+mod refusals;
 mod rig;
 
 use std::fs;
