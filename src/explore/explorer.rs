@@ -188,6 +188,10 @@ impl<'r, S: Sim> Explorer<'r, S> {
             .map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
+        if case.space.is_some_and(|space| space.delayed) && !profile.delays {
+            let name = profile.name;
+            return Err(Stop::Refused(format!("{name} does not delay its allocation")));
+        }
         let afterlife = Case::parse(&format!(
             "{}crash power step=0 effect=0\n{}",
             Case::new(S::NAME, profile.name, case.seed),
@@ -257,7 +261,8 @@ impl<'r, S: Sim> Explorer<'r, S> {
         let items = Rc::clone(&self.items);
         let faults = self.case.faults.clone();
         let turns = self.case.lives[0].turns.clone();
-        let retries = if faults.is_empty() { 0 } else { RETRIES };
+        let harmless = faults.is_empty() && self.case.space.is_none();
+        let retries = if harmless { 0 } else { RETRIES };
         let script = Script {
             recovery: false,
             steps: &steps,
@@ -352,6 +357,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
                 faults: child.faults.to_vec(),
                 profile: self.profile,
                 evicts: child.evicts,
+                space: if child.script.recovery { None } else { self.case.space },
                 stacks: child.stacks,
                 ..Setup::new(child.tree.clone(), region)
             };
