@@ -134,9 +134,9 @@
 //! - *What the cache shows*: the new data, until the page is *evicted*; then what the medium has,
 //!   for a block past the old end zeros. The size stays the new one while the file is open. A page
 //!   that was written again is dirty, and is not evicted.
-//! - *What a later sync makes durable*: nothing of it, though it succeeds. A size that grew over the
-//!   blocks is logged all the same, so an append may come back as zeros with its new size; on xfs
-//!   it is not, unless a later append succeeds: then the block in between is bad.
+//! - *What a later sync makes durable*: nothing of it, though it succeeds. A size that grew over
+//!   the blocks is logged all the same, so an append may come back as zeros with its new size; on
+//!   xfs it is not, unless a later append succeeds: then the block in between is bad.
 //! - *A restart of the process* finds the cache as it was left, or evicted; then xfs shows the old
 //!   size again.
 //! - `ext4-journal` turns read-only: `EROFS` for every change, for the sync that failed too, until
