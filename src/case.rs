@@ -19,10 +19,12 @@
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
 //! `returned` that it had returned, `replies=N` that within it so many ops of clients had.
-//! What the crash keeps is the text form of a [`crate::disk::fate`]; a process crash keeps all, but
+//! What the crash keeps is the text form of a [`crate::disk::fate`], and a word of
+//! [`crate::disk::rot`] behind it says what of that rots; a process crash keeps all, but
 //! with `cache=evicted` not the pages whose write had failed before. A line `cache evicted` in the
 //! header says that these pages are dropped as soon as a sync fails, while the engine goes on;
-//! without it they stay in the cache.
+//! without it they stay in the cache. A line `space pages=40 inodes=9` limits the disk of the first
+//! life (see [`crate::disk::space`]); the machines behind the crashes have room.
 //!
 //! An engine with threads is scheduled from the seed, unless a life has lines `turns 17>2 21>1`:
 //! then by the rule that a thread goes on as long as it can, but for these decisions (see
@@ -31,6 +33,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::disk::Errno;
+use crate::disk::space::Space;
 use crate::fault::Fault;
 use crate::oracle::CrashKind;
 use crate::oracle::{Class, Signature};
@@ -56,6 +60,8 @@ pub struct Case {
     pub known: Option<String>,
     /// Injected errors.
     pub faults: Vec<Fault>,
+    /// How much the disk of the first life holds, if that is little.
+    pub space: Option<Space>,
     /// Whether the cache drops pages whose write failed, as soon as the sync has failed.
     pub evicts: bool,
     /// From one opening to the crash, or to the end.
@@ -151,9 +157,9 @@ const MOST_CRASHES: usize = 100;
 const MOST_BYTES: usize = 64 << 20;
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 11] = [
-    "sim", "profile", "seed", "expect", "known", "fault", "cache", "turns", "crash", "reopen",
-    "sleep",
+pub const RESERVED: [&str; 12] = [
+    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "turns", "crash",
+    "reopen", "sleep",
 ];
 
 impl Case {
@@ -167,6 +173,7 @@ impl Case {
             expect: Expect::Pass,
             known: None,
             faults: Vec::new(),
+            space: None,
             evicts: false,
             lives: vec![Life::default()],
         }
@@ -204,6 +211,7 @@ struct Reader {
     expect: Option<Expect>,
     known: Option<String>,
     faults: Vec<Fault>,
+    space: Option<Space>,
     cache: Option<bool>,
     lives: Vec<Life>,
     began: bool,
@@ -291,6 +299,7 @@ impl Reader {
             "profile" => self.profile.is_some(),
             "seed" => self.seed.is_some(),
             "known" => self.known.is_some(),
+            "space" => self.space.is_some(),
             "cache" => self.cache.is_some(),
             _ => self.expect.is_some(),
         };
@@ -313,6 +322,7 @@ impl Reader {
                     Some(seed.map_err(|error| TextError::new(word.column, error.to_string()))?);
             }
             "known" => self.known = Some(one(first, rest)?.text()),
+            "space" => self.space = Some(parse_space(rest)?),
             "cache" => {
                 let word = one(first, rest)?;
                 self.cache = Some(match word.bytes.as_slice() {
@@ -340,6 +350,7 @@ impl Reader {
             expect: self.expect.ok_or_else(|| missing("expect"))?,
             known: self.known,
             faults: self.faults,
+            space: self.space,
             evicts: self.cache.unwrap_or(false),
             lives: self.lives,
         };
@@ -387,6 +398,39 @@ impl Expect {
         };
         Ok(Self::Violation(named, signature))
     }
+}
+
+/// Reads `pages=N`, `inodes=N`, `EDQUOT` and `delayed`, in any order.
+fn parse_space(rest: &[Word]) -> Result<Space, TextError> {
+    let most = u64::MAX;
+    let mut space = Space { pages: most, inodes: most, error: Errno::ENOSPC, delayed: false };
+    for word in rest {
+        let wrong = || TextError::new(word.column, "expected pages=N, inodes=N, EDQUOT or delayed");
+        let text = word.text();
+        match text.split_once('=') {
+            Some(("pages", number)) => space.pages = number.parse().map_err(|_| wrong())?,
+            Some(("inodes", number)) => space.inodes = number.parse().map_err(|_| wrong())?,
+            None if text == "EDQUOT" => space.error = Errno::EDQUOT,
+            None if text == "delayed" => space.delayed = true,
+            _ => return Err(wrong()),
+        }
+    }
+    if (space.pages, space.inodes) == (most, most) {
+        return Err(TextError::new(1, "`space` needs pages=N or inodes=N"));
+    }
+    Ok(space)
+}
+
+/// Writes a limit so that [`parse_space`] reads it back.
+fn show_space(space: &Space) -> String {
+    let number = |name: &str, n: u64| (n < u64::MAX).then(|| format!("{name}={n}"));
+    let words = [
+        number("pages", space.pages),
+        number("inodes", space.inodes),
+        (space.error == Errno::EDQUOT).then(|| "EDQUOT".to_owned()),
+        space.delayed.then(|| "delayed".to_owned()),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Reads `none`, or a list such as `17>2 21>1`.
@@ -574,6 +618,9 @@ impl fmt::Display for Case {
         for fault in &self.faults {
             writeln!(f, "{fault}")?;
         }
+        if let Some(space) = &self.space {
+            writeln!(f, "space {}", show_space(space))?;
+        }
         if self.evicts {
             writeln!(f, "cache evicted")?;
         }
@@ -604,6 +651,7 @@ seed 0x92c17f0300000040
 expect lost-write
 known "tracker: issue 12"
 fault ENOSPC step=2 write=1 after=100
+space pages=40 inodes=9 EDQUOT delayed
 cache evicted
 put a "x y"
 sleep 50ms
@@ -628,9 +676,9 @@ crash process step=1 effect=0 returned
     fn the_parts_of_a_case_know_their_lines() {
         let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
         assert_eq!((lines.sim, lines.profile), (3, 4));
-        let first = LifeLines { steps: vec![10, 11, 12], crash: Some(13) };
-        let second = LifeLines { steps: vec![14], crash: Some(15) };
-        let third = LifeLines { steps: vec![16], crash: Some(17) };
+        let first = LifeLines { steps: vec![11, 12, 13], crash: Some(14) };
+        let second = LifeLines { steps: vec![15], crash: Some(16) };
+        let third = LifeLines { steps: vec![17], crash: Some(18) };
         assert_eq!(lines.lives, [first, second, third]);
         assert_eq!(lines.lives.len(), case.lives.len());
     }
@@ -654,16 +702,17 @@ crash process step=1 effect=0 returned
         };
         assert_eq!(wrong("0x92c17f0300000040", "0xzz"), (5, 6));
         assert_eq!(wrong("lost-write", "lost-right"), (6, 8));
-        assert_eq!(wrong("50ms", "50 ms"), (11, 10));
-        assert_eq!(wrong("50ms", "5x"), (11, 7));
-        assert_eq!(wrong("crash power", "crash flood"), (13, 7));
-        assert_eq!(wrong("reopen", "sim other"), (12, 1));
-        assert_eq!(wrong("reopen", "reopen now"), (12, 8));
-        assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (12, 1));
-        assert_eq!(wrong("cache evicted", "cache gone"), (9, 7));
+        assert_eq!(wrong("50ms", "50 ms"), (12, 10));
+        assert_eq!(wrong("50ms", "5x"), (12, 7));
+        assert_eq!(wrong("crash power", "crash flood"), (14, 7));
+        assert_eq!(wrong("reopen", "sim other"), (13, 1));
+        assert_eq!(wrong("reopen", "reopen now"), (13, 8));
+        assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (13, 1));
+        assert_eq!(wrong("EDQUOT delayed", "delayed soon"), (9, 33));
+        assert_eq!(wrong("cache evicted", "cache gone"), (10, 7));
         assert_eq!(wrong("profile posix", "sim other"), (4, 1));
-        assert_eq!(wrong("sim append-log\n", ""), (14, 1));
-        assert_eq!(wrong("\"x y\"", "\"x y"), (10, 7));
+        assert_eq!(wrong("sim append-log\n", ""), (15, 1));
+        assert_eq!(wrong("\"x y\"", "\"x y"), (11, 7));
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub enum Mark<'a> {
     Evicted,
     /// A failed sync stopped the file system: it takes no change until it is mounted again.
     Stopped,
+    /// The disk is full, from here on: what fails for that will not pass at the next try.
+    Full,
 }
 
 /// What an engine's error says.

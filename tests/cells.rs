@@ -276,3 +276,140 @@ fn one_that_trusts_the_log_it_finds_is_found_after_a_restart() {
     assert!(finding.class.is_some(), "not found");
     assert!(finding.case.contains("\nfault EIO"), "{}", finding.case);
 }
+
+/// A store that writes all of itself at each sync, under a checksum or not.
+struct Sealed<const CHECKED: bool> {
+    dir: PathBuf,
+    items: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl<const CHECKED: bool> Store for Sealed<CHECKED> {
+    const NAME: &'static str = if CHECKED { "sealed" } else { "unsealed" };
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let mut items = BTreeMap::new();
+        match fs::read(dir.join("items")) {
+            Ok(bytes) => {
+                let (seal, all) = bytes.split_first_chunk().ok_or("no seal")?;
+                if CHECKED && u64::from_le_bytes(*seal) != hash(all) {
+                    return Err("the seal is broken".into());
+                }
+                let mut rest = all;
+                while !rest.is_empty() {
+                    let take = |rest: &mut &[u8]| -> Result<Vec<u8>, Error> {
+                        let (length, behind) = rest.split_first_chunk().ok_or("cut short")?;
+                        let length = u32::from_le_bytes(*length) as usize;
+                        let (taken, behind) = behind.split_at_checked(length).ok_or("cut short")?;
+                        *rest = behind;
+                        Ok(taken.to_vec())
+                    };
+                    let key = take(&mut rest)?;
+                    items.insert(key, take(&mut rest)?);
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self { dir: dir.to_owned(), items })
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.items.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.items.remove(key);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        let mut all = Vec::new();
+        for part in self.items.iter().flat_map(|(key, value)| [key, value]) {
+            all.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            all.extend_from_slice(part);
+        }
+        let mut file = File::create(self.dir.join("new"))?;
+        file.write_all(&[&hash(&all).to_le_bytes()[..], &all].concat())?;
+        file.sync_all()?;
+        fs::rename(self.dir.join("new"), self.dir.join("items"))?;
+        Ok(File::open(&self.dir)?.sync_all()?)
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        Ok(self.items.clone().into_iter().collect())
+    }
+}
+
+/// The sim of such a store: it says so when what it reads is not what it wrote.
+struct Rots<const CHECKED: bool, const PROMISED: bool>;
+
+impl<const CHECKED: bool, const PROMISED: bool> Sim for Rots<CHECKED, PROMISED> {
+    type Engine = StoreEngine<Sealed<CHECKED>>;
+    type Model = KeyModel;
+
+    const NAME: &'static str = Sealed::<CHECKED>::NAME;
+    const ABOUT: &'static str = "a store whose disk rots";
+
+    fn promises() -> Promises<KeyModel> {
+        let survives = if PROMISED { vec![(Harm::BitRot, Answer::Loud)] } else { Vec::new() };
+        Promises { survives, ..KeyValue::<Sealed<CHECKED>>::promises() }
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {
+        KeyValue::<Sealed<CHECKED>>::workload(steps)
+    }
+}
+
+#[test]
+fn a_store_without_a_checksum_is_found_by_bit_rot_alone() {
+    let finding = find(&sim::<Rots<false, false>>(), "posix", Seed(1), 6);
+    assert!(finding.class.is_none(), "{}", finding.report);
+    let finding = find(&sim::<Rots<true, true>>(), "posix", Seed(1), 6);
+    assert!(finding.class.is_none(), "{}", finding.report);
+    let entry = sim::<Rots<false, true>>();
+    let finding = find(&entry, "posix", Seed(1), 6);
+    assert!(finding.class.is_some(), "not found");
+    assert!(finding.case.contains(" rot=items@"), "{}", finding.case);
+    assert_eq!(check_case(&entry, &finding.case), Ok(()), "{}", finding.case);
+}
+
+#[test]
+fn a_case_says_what_rots_and_where() {
+    let head = "sim unsealed\nprofile posix\nseed 0x1\n";
+    let run = "put k abc\nsync\ncrash power step=2 effect=6 returned keep=all";
+    let check = |rest: &str| check_case(&sim::<Rots<false, true>>(), &format!("{head}{rest}\n"));
+    assert_eq!(check(&format!("expect pass\n{run}")), Ok(()));
+    assert_eq!(check(&format!("expect phantom-value\n{run} rot=items@18:bit1")), Ok(()));
+    let wrong = check(&format!("expect pass\n{run} rot=item@18:bit1")).unwrap_err();
+    assert!(wrong.contains("line 7: the crash state has no item@18"), "{wrong}");
+    let wrong = check(&format!("expect pass\n{run} rot=items@18:bit9")).unwrap_err();
+    assert!(wrong.contains("line 7, column"), "{wrong}");
+}
+
+#[test]
+fn a_full_disk_that_only_a_sync_notices_loses_what_it_had_no_room_for() {
+    let case = |name: &str, expect: &str, profile: &str| {
+        format!(
+            "sim {name}\nprofile {profile}\nseed 0x1\nexpect {expect}\nspace pages=3 delayed\n\
+             put k \"v\"*9000\nsync\n"
+        )
+    };
+    let tries = sim::<Cells<THE_SECOND_TRY>>();
+    assert_eq!(check_case(&tries, &case(tries.name, "lost-write", "ext4")), Ok(()));
+    let trusts = sim::<Cells<NOTHING>>();
+    assert_eq!(check_case(&trusts, &case(trusts.name, "pass", "ext4")), Ok(()));
+    let refused = check_case(&trusts, &case(trusts.name, "pass", "posix")).unwrap_err();
+    assert!(refused.contains("posix does not delay its allocation"), "{refused}");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_call_is_told_at_the_call() {
+    for limit in ["pages=3", "pages=4 EDQUOT", "inodes=3"] {
+        let case = format!(
+            "sim trusts-nothing\nprofile posix\nseed 0x1\nexpect pass\nspace {limit}\n\
+             put k \"v\"*9000\nsync\nput j 1\nsync\n"
+        );
+        assert_eq!(check_case(&sim::<Cells<NOTHING>>(), &case), Ok(()), "{limit}");
+    }
+}

@@ -3,6 +3,8 @@
 //! The values are those of [`super::profiles`]; what Linux 6.18 was seen to do is in
 //! `tests/litmus/fsync-failure.jsonl`, what it did in 2020 in Rebello and others, ATC'20, table 1.
 
+use super::errno::Errno;
+
 /// What a failed write-back of data does, beside that the pages count as clean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -66,13 +68,15 @@ impl Failure {
 pub(super) struct Errors {
     count: u32,
     seen: bool,
+    /// The last one.
+    error: Option<Errno>,
 }
 
 impl Errors {
     /// One more. It merges with one that nobody has seen yet.
-    pub(super) fn add(&mut self) {
+    pub(super) fn add(&mut self, error: Errno) {
         if self.seen || self.count == 0 {
-            *self = Self { count: self.count + 1, seen: false };
+            *self = Self { count: self.count + 1, seen: false, error: Some(error) };
         }
     }
 
@@ -81,12 +85,12 @@ impl Errors {
         if self.seen { self.count } else { 0 }
     }
 
-    /// Whether there is an error that a descriptor has not seen, which it then has.
-    pub(super) fn tell(&mut self, since: &mut u32) -> bool {
+    /// The error that a descriptor has not seen, if there is one; then it has.
+    pub(super) fn tell(&mut self, since: &mut u32) -> Result<(), Errno> {
         if *since == self.count {
-            return false;
+            return Ok(());
         }
         (*since, self.seen) = (self.count, true);
-        true
+        self.error.map_or(Ok(()), Err)
     }
 }

@@ -36,6 +36,11 @@ impl Pending {
         !self.undecided.is_empty()
     }
 
+    /// Whether a sync of a file would have data to write.
+    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
+        self.unsynced.contains_key(&(ino, Aspect::Data))
+    }
+
     /// Whether a failed sync stopped the file system: it takes no change until it is mounted
     /// again.
     pub fn is_frozen(&self) -> bool {

@@ -147,6 +147,7 @@ impl Disk {
         self.may_change()?;
         let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
+        let bytes = &bytes[..self.has_bytes(ino, offset, bytes.len())?];
         self.change(&Effect::Write { ino, offset, bytes });
         // O_SYNC includes the bit of O_DSYNC.
         if flags & libc::O_DSYNC != 0 {
@@ -271,6 +272,9 @@ impl Disk {
             return Err(Errno::EFBIG);
         }
         self.may_change()?;
+        if what != Allocation::Punch {
+            self.has_range(ino, offset, length)?;
+        }
         if mode == ZERO_INSIDE {
             self.zero_inside(ino, offset, length);
         } else {

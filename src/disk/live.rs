@@ -7,6 +7,7 @@ use super::lock::Locks;
 use super::open::Opens;
 use super::pending::Pending;
 use super::profile::Profile;
+use super::space::Account;
 use super::tree::{Node, Tree};
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub struct Disk {
     pub(super) all_errors: Errors,
     /// Set by a failed sync: what the file system does until it is mounted again.
     state: Then,
+    /// How much it holds at most.
+    pub(super) account: Option<Account>,
     now: Time,
     journal: Option<Box<dyn Journal + Send>>,
 }
@@ -60,6 +63,7 @@ impl Disk {
             errors: BTreeMap::new(),
             all_errors: Errors::default(),
             state: Then::GoesOn,
+            account: None,
             now: Time::START,
             journal: None,
         }
@@ -80,6 +84,11 @@ impl Disk {
         for evicted in evictable.unwrap_or_default() {
             self.change(&evicted.effect());
         }
+    }
+
+    /// Whether a file has data in the cache that the medium has not, as far as that is known.
+    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
+        self.medium.as_ref().is_some_and(|medium| medium.is_dirty(ino))
     }
 
     /// What a failed sync does to the file system.
@@ -137,6 +146,9 @@ impl Disk {
             journal.record(self.now, effect);
         }
         self.tree.apply(effect, self.now);
+        if let Some(account) = &mut self.account {
+            account.follow(effect, &self.tree);
+        }
         if let Some(medium) = &mut self.medium {
             medium.apply(effect, self.now);
         }

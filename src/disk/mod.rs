@@ -22,7 +22,8 @@
 //!    not a block; real ones were seen to shear blocks (Zheng and others, FAST'13). One tear a
 //!    state, and only in what the call wrote that the crash interrupts.
 //! 4. *Undecided for ever*: a sync of it failed. It may be kept or lost at this crash and at
-//!    every later one, and no later sync makes it durable, until the block is written again.
+//!    every later one, and no later sync makes it durable, until the block is written again or
+//!    its page is evicted.
 //!
 //! The pieces stand in *groups*, in the order in which they were made, and a power loss keeps a
 //! prefix of each group: one *cut* for each group is one *crash state*. The profile says which
@@ -118,19 +119,54 @@
 //! - **sync, syncfs**: everything that is not undecided.
 //! - **unlink of a file that was synced**: should the unlink be lost, the data is all there. So
 //!   what an inode holds outlives it for as long as an entry may come back.
-//! - **a sync that fails**: the kernel marks the pages clean (Rebello and others, ATC'20; the
-//!   kernel's own documentation of `errseq_t`). The cache goes on showing the new data. A later
-//!   sync succeeds and writes nothing of it, but it does make sizes and entries durable, so an
-//!   append may come back as zeros with its new size.
+//! - **a sync that fails**: see below.
+//!
+//! # A sync that fails
+//!
+//! The kernel marks the pages clean (Rebello and others, ATC'20; the kernel's own documentation of
+//! `errseq_t`). Nobody knows what of them was written: each block is undecided on its own. The
+//! rest is data of the profile ([`failure::Failure`]), held against what Linux 6.18 was seen to do
+//! (`tests/litmus/fsync-failure.jsonl`):
+//!
+//! - *Who is told*: each descriptor that was open, once, by its next `fsync`, `fdatasync`,
+//!   synchronous write or waiting `sync_file_range`; and each by one `syncfs`. Who opens the file
+//!   later is not told, unless nobody has been. Such a call promises nothing of what it wrote.
+//! - *What the cache shows*: the new data, until the page is *evicted*; then what the medium has,
+//!   for a block past the old end zeros. The size stays the new one while the file is open. A page
+//!   that was written again is dirty, and is not evicted.
+//! - *What a later sync makes durable*: nothing of it, though it succeeds. A size that grew over
+//!   the blocks is logged all the same, so an append may come back as zeros with its new size; on
+//!   xfs it is not, unless a later append succeeds: then the block in between is bad.
+//! - *A restart of the process* finds the cache as it was left, or evicted; then xfs shows the old
+//!   size again.
+//! - `ext4-journal` turns read-only: `EROFS` for every change, for the sync that failed too, until
+//!   the next mount. What its journal holds stays there in its order.
+//!
+//! What the study of 2020 saw are values to build on ([`profile::Profile::variants`]): btrfs showed
+//! the old data and size again, ext4 with `data=journal` told of the error at the *next* sync, xfs
+//! shut down when its log could not be written.
+//!
+//! # Room
+//!
+//! A disk may be told how much it holds ([`space::Space`]): pages and inodes, counted from what is
+//! there. A write takes what there is room for; a name needs a page where its directory grows by
+//! one. Where a profile delays allocation, a limit may be noticed by the sync alone, which then
+//! loses the pages that it has no room for.
+//!
+//! # Bit rot
+//!
+//! While the machine is down, a bit may flip, or a sector may turn to zeros or junk ([`rot::Rot`]).
+//! It happens to an engine that promises something about it.
 //!
 //! # Not modelled yet
 //!
 //! Blocks of garbage behind a new size (ext4 with `data=writeback` and `dioread_lock`); blocks of
 //! other sizes than 4096 bytes; journal commits by their timer (a crash may come before or after
 //! any of them, so the time matters to no state, but to how likely it is); a rename over a file
-//! leaving neither of the two at the new name; a page that is evicted after a failed sync, which
-//! makes the old data visible without a crash; tears of more than one block; the device as a cache
-//! of its own (`O_DIRECT`); extended attributes; bit rot.
+//! leaving neither of the two at the new name; an eviction that shows a part of what a failed sync
+//! was about; a failed write-back that nobody asked for; blocks that metadata takes; tears of more
+//! than one block; the device as a cache of its own (`O_DIRECT`); extended attributes; bytes that
+//! rot under a running engine.
 
 mod block;
 pub mod content;
@@ -154,7 +190,9 @@ pub mod piece;
 pub mod profile;
 pub mod profiles;
 pub mod relax;
+pub mod rot;
 mod settle;
+pub mod space;
 pub mod stat;
 mod sync;
 pub mod tree;

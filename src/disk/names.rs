@@ -21,6 +21,8 @@ impl Disk {
     pub fn mkdir(&mut self, base: Ino, path: &[u8], mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.vacancy(base, path, true)?;
         self.may_change()?;
+        self.has_inode(1)?;
+        self.has_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Directory, mode & 0o1777, b"");
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -39,6 +41,8 @@ impl Disk {
         }
         let (dir, name) = self.vacancy(base, path, false)?;
         self.may_change()?;
+        self.has_inode(0)?;
+        self.has_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Symlink, 0o777, target);
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -100,6 +104,7 @@ impl Disk {
             _ => {}
         }
         self.may_change()?;
+        self.has_entry(dir, &name)?;
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
     }
@@ -188,6 +193,7 @@ impl Disk {
             self.check_replace(moved, replaced)?;
         }
         self.may_change()?;
+        self.has_entry(to.dir, new)?;
         self.change(&Effect::Rename { from: from.dir, old, to: to.dir, new, exchange });
         if let Some(replaced) = replaced {
             self.free_if_unused(replaced);

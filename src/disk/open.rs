@@ -180,6 +180,8 @@ impl Disk {
     fn create(&mut self, place: &Place, mode: u32) -> Result<Ino, Errno> {
         let name = place.name(Errno::EISDIR)?;
         self.may_change()?;
+        self.has_inode(0)?;
+        self.has_entry(place.dir, name)?;
         let ino = self.new_inode(Kind::File, mode, b"");
         self.change(&Effect::Entry { dir: place.dir, name, ino: Some(ino) });
         Ok(ino)
@@ -201,6 +203,7 @@ impl Disk {
             return Err(Errno::ENOTDIR);
         }
         self.may_change()?;
+        self.has_inode(0)?;
         let ino = self.new_inode(Kind::File, mode, b"");
         let dir = self.path_of(dir).unwrap_or_default();
         let path = [&dir, &b"/#"[..], ino.0.to_string().as_bytes(), b" (deleted)"].concat();

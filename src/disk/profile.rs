@@ -53,6 +53,8 @@ pub struct Profile {
     pub tear: TearRule,
     /// What a sync that fails does.
     pub failure: Failure,
+    /// Whether blocks are allocated when they are written back, not by the call that fills them.
+    pub delays: bool,
 }
 
 /// Where a piece queues: pieces in one group are kept in their order.

@@ -66,6 +66,7 @@ impl Profile {
         sync_range: NOTHING,
         tear: SECTORS,
         failure: Failure::USUAL,
+        delays: false,
     };
 
     /// The mildest file system that an engine may reckon with: what is lost of a file is the
@@ -122,6 +123,7 @@ impl Profile {
         // Anything but a regular file forces the whole journal (`ext4_force_commit`).
         fsync_directory: SyncRule { entries: true, names: true, log: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
+        delays: true,
         ..Self::POSIX
     };
 
@@ -154,6 +156,7 @@ impl Profile {
             need(Class::Zero, On::First),
             need(Class::Resize, On::Block),
         ],
+        delays: false,
         ..Self::EXT4
     };
 
@@ -184,6 +187,7 @@ impl Profile {
         needs: &[],
         tear: TearRule { classes: &[], ..SECTORS },
         failure: Failure { then: Then::ReadOnly, ..Failure::USUAL },
+        delays: false,
         ..Self::EXT4
     };
 
@@ -219,6 +223,7 @@ impl Profile {
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
         failure: Failure { sizes: Sizes::Lost, ..Failure::USUAL },
+        delays: true,
         ..Self::POSIX
     };
 
@@ -248,6 +253,7 @@ impl Profile {
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, alone: true, ..NOTHING },
         tear: TearRule { classes: &[], ..SECTORS },
+        delays: true,
         ..Self::POSIX
     };
 

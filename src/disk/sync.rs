@@ -16,6 +16,7 @@ impl Disk {
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         self.told(h)?;
+        self.has_room(h, Sync::Inode(ino))?;
         self.change(&Effect::Sync(Sync::Inode(ino)));
         Ok(())
     }
@@ -27,6 +28,7 @@ impl Disk {
     pub fn fdatasync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         self.told(h)?;
+        self.has_room(h, Sync::Data(ino))?;
         self.change(&Effect::Sync(Sync::Data(ino)));
         Ok(())
     }
@@ -75,9 +77,7 @@ impl Disk {
     pub fn sync_fs(&mut self, h: Handle) -> Result<(), Errno> {
         self.syncable(h)?;
         self.may_change()?;
-        if self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all) {
-            return Err(Errno::EIO);
-        }
+        self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)?;
         self.sync_all();
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Disk {
         self.may_change()?;
         let open = self.opens.get_mut(h)?;
         let Some(errors) = self.errors.get_mut(&open.ino) else { return Ok(()) };
-        if errors.tell(&mut open.seen) { Err(Errno::EIO) } else { Ok(()) }
+        errors.tell(&mut open.seen)
     }
 
     /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the
@@ -104,8 +104,8 @@ impl Disk {
         self.may_change()?;
         self.change(&Effect::SyncFailed(sync));
         if self.opens.get(h)?.kind == Kind::File {
-            self.errors.entry(ino).or_default().add();
-            self.all_errors.add();
+            self.errors.entry(ino).or_default().add(Errno::EIO);
+            self.all_errors.add(Errno::EIO);
         }
         match self.fail().tells {
             Tells::Next => Ok(()),
@@ -125,15 +125,26 @@ impl Disk {
         self.syncable(h)?;
         self.may_change()?;
         self.change(&Effect::SyncFailed(Sync::All));
-        self.all_errors.add();
+        self.all_errors.add(Errno::EIO);
         match self.fail().tells {
             Tells::Next => Ok(()),
             Tells::Now => {
                 self.may_change()?;
-                self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all);
+                self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)?;
                 Err(Errno::EIO)
             }
         }
+    }
+
+    /// Finds room for what a file has in the cache alone. If there is none, those pages are lost.
+    fn has_room(&mut self, h: Handle, sync: Sync) -> Result<(), Errno> {
+        let ino = self.opens.get(h)?.ino;
+        let Some(error) = self.overdrawn().filter(|_| self.is_dirty(ino)) else { return Ok(()) };
+        self.change(&Effect::SyncFailed(sync));
+        self.errors.entry(ino).or_default().add(error);
+        self.all_errors.add(error);
+        self.evict();
+        self.told(h)
     }
 
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {

@@ -31,6 +31,8 @@ pub enum Choice {
     Downtime,
     /// What happens after a recovery.
     Life,
+    /// What rots on the disk.
+    Rot,
 }
 
 /// Draws numbers.

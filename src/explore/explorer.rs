@@ -208,6 +208,10 @@ impl<'r, M: Model> Explorer<'r, M> {
             .map_err(|error| refuse(&error))?;
         let profile = Profile::by_name(&case.profile)
             .ok_or_else(|| Stop::Refused(format!("there is no profile `{}`", case.profile)))?;
+        if case.space.is_some_and(|space| space.delayed) && !profile.delays {
+            let name = profile.name;
+            return Err(Stop::Refused(format!("{name} does not delay its allocation")));
+        }
         let afterlife = Case::parse(&format!(
             "{}crash power step=0 effect=0\n{}",
             Case::new(subject.name, profile.name, case.seed),
@@ -293,7 +297,8 @@ impl<'r, M: Model> Explorer<'r, M> {
         let items = Rc::clone(&self.items);
         let faults = self.faults_of(1);
         let turns = self.case.lives[0].turns.clone();
-        let retries = if faults.is_empty() { 0 } else { RETRIES };
+        let harmless = faults.is_empty() && self.case.space.is_none();
+        let retries = if harmless { 0 } else { RETRIES };
         let script = Script {
             recovery: false,
             steps: &steps,
@@ -394,6 +399,7 @@ impl<'r, M: Model> Explorer<'r, M> {
                 faults: child.faults.to_vec(),
                 profile: self.profile,
                 evicts: child.evicts,
+                space: if child.script.recovery { None } else { self.case.space },
                 stacks: child.stacks,
                 ..Setup::new(child.tree.clone(), region)
             };

@@ -3,6 +3,7 @@
 use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
+use crate::disk::rot::Rot;
 use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::oracle::{ItemDiff, Violation};
@@ -38,6 +39,8 @@ pub(crate) enum Left {
     Evicted,
     /// What a fate says: the power went.
     Fate(Fate),
+    /// The same, but some of it is not what was written.
+    Rotten(Fate, Rot),
 }
 
 impl Crashed<'_> {
@@ -58,6 +61,9 @@ impl Left {
             Self::Pages(pages) => format!("{PAGES}{pages}"),
             Self::Evicted => EVICTED.to_owned(),
             Self::Fate(fate) => fate.text(pending),
+            Self::Rotten(fate, rot) => {
+                format!("{} {}", fate.text(pending), quote(&rot.word()))
+            }
         };
         words(&text).unwrap_or_default()
     }
@@ -157,6 +163,10 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         (CrashKind::Process, Left::Evicted) => "process died, cache evicted,",
         (CrashKind::Process, _) if pending.has_undecided() => "process died, cache kept,",
         (CrashKind::Process, _) => "process died",
+    };
+    let kind = match &crashed.left {
+        Left::Rotten(_, rot) => format!("{kind} and {} {},", rot.damage, rot.place()),
+        _ => kind.to_owned(),
     };
     let life = if depth > 0 { "after a recovery, " } else { "" };
     let step = if point.step == 0 { "opening".to_owned() } else { format!("step {}", point.step) };

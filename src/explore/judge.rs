@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use crate::log::Phase;
-use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
+use crate::oracle::{CrashKind, Harm};
 use crate::process::ending::Ending;
 use crate::sim::Step;
 use crate::time::Time;
@@ -116,6 +116,13 @@ impl<M: Model> Judge<M> {
         self.first = None;
         self.excused = None;
         self.stopped = false;
+    }
+
+    /// Bytes changed while the machine was down.
+    pub(crate) fn rotten(&mut self, at: Time) {
+        let what = What::Harmed(Harm::BitRot);
+        let judged = self.moment(&Moment { at, what });
+        debug_assert!(judged.is_ok(), "a harm alone breaks no promise");
     }
 
     /// What decides, beside the disk, how a crash of this kind is judged.

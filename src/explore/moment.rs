@@ -53,7 +53,7 @@ pub(crate) enum What {
     Harmed(Harm),
     /// The cache dropped pages whose write had failed.
     Evicted,
-    /// A failed sync stopped the file system.
+    /// The file system takes no more changes, or nothing that is new.
     Stopped,
     /// The script was carried out to its end.
     Done,
@@ -113,7 +113,7 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
         Mark::Done => What::Done,
-        Mark::Stopped => What::Stopped,
+        Mark::Stopped | Mark::Full => What::Stopped,
         Mark::Evicted => What::Evicted,
         Mark::Leaked(threads) => What::Leaked(threads),
         Mark::Outside(_)

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::disk::effect::Kind;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
+use crate::disk::rot::Rot;
 use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
 use crate::oracle::CrashKind;
@@ -69,6 +70,13 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
         judge.crash(crashed.judged_as(), point.at);
+        if let Left::Rotten(_, rot) = &crashed.left {
+            judge.rotten(point.at);
+            if rot.find(pending.live()).is_none() {
+                let why = format!("the crash state has no {}: nothing can rot there", rot.place());
+                return Err(on_line(line_number, &why));
+            }
+        }
         let next = lives.get(depth + 1).cloned().unwrap_or_default();
         let last = depth + 2 >= lives.len();
         if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
@@ -216,8 +224,14 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
 /// What a case says that its crash left.
 fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
     if crash.kind == CrashKind::Power {
-        let fate = Fate::parse(&crash.fate, pending);
-        return fate.map(Left::Fate).map_err(|error| error.to_string());
+        let (last, rest) = match crash.fate.split_last() {
+            Some((last, rest)) if last.bytes.starts_with(b"rot=") => (Some(last), rest),
+            _ => (None, &crash.fate[..]),
+        };
+        let fate = Fate::parse(rest, pending).map_err(|error| error.to_string())?;
+        let Some(last) = last else { return Ok(Left::Fate(fate)) };
+        let rot = Rot::parse(last).map_err(|error| error.to_string())?;
+        return Ok(Left::Rotten(fate, rot));
     }
     match crash.fate.as_slice() {
         [] => Ok(Left::All),
@@ -245,6 +259,11 @@ fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
     let point = crashed.point;
     match &crashed.left {
         Left::Fate(fate) => Pending::new(pending.keep(fate).tree, pending.profile()),
+        Left::Rotten(fate, rot) => {
+            let mut tree = pending.keep(fate).tree;
+            rot.apply(&mut tree);
+            Pending::new(tree, pending.profile())
+        }
         Left::All => pending.process_crash(point.at),
         Left::Evicted => pending.evicted(point.at),
         Left::Pages(pages) => {
@@ -273,7 +292,7 @@ fn describe<M: Model>(
         point: failure::place(crashed, calls, line.depth, pending),
         ..Failure::default()
     };
-    if let Left::Fate(fate) = &crashed.left {
+    if let Left::Fate(fate) | Left::Rotten(fate, _) = &crashed.left {
         (failure.pieces, failure.counts) = failure::pieces(pending, fate, calls);
     }
     failure

@@ -69,6 +69,7 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),
         Mark::Leaked(threads) => format!("threads that outlived the engine: {threads}"),
         Mark::Stopped => "the file system takes no more changes".to_owned(),
+        Mark::Full => "the disk is full".to_owned(),
         Mark::Evicted => "cache evicted".to_owned(),
         Mark::Observed(_) | Mark::SawClock | Mark::Done => return None,
     })

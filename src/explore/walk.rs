@@ -11,11 +11,12 @@ use crate::disk::content::PAGE;
 use crate::disk::effect::Effect;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
+use crate::disk::relax::Relaxation;
+use crate::disk::rot::Rot;
 use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Record, records};
-use crate::oracle::CrashKind;
-use crate::oracle::Violation;
 use crate::oracle::model::Model;
+use crate::oracle::{Answer, CrashKind, Harm, Violation};
 use crate::process::schedule::Turn;
 use crate::time::Time;
 
@@ -35,6 +36,8 @@ pub(crate) const DOWN: Duration = Duration::from_secs(1);
 const NESTED_SHARE: u64 = 12;
 /// A process may die behind each of the first pages of a long write.
 const PARTIAL_WRITES: usize = 8;
+/// How many crash states rot at each point where any do.
+const ROTS: u32 = 2;
 /// Nanoseconds in which a model's deadlines are taken not to pass: what calls take. Sleeps are
 /// longer.
 const INSTANT: u64 = 10_000_000;
@@ -146,6 +149,8 @@ struct Walk<'a, M: Model> {
     /// Digests of recoveries that had crashes placed in them.
     nested: BTreeSet<Digest>,
     judge: Judge<M>,
+    /// Whether bytes rot: the engine promises something about it.
+    rots: bool,
     /// The disk that the log began with, unless something was pending on it: another file system
     /// would have left that in another way.
     origin: Option<Tree>,
@@ -174,6 +179,7 @@ pub(crate) fn walk<M: Model>(
         passed: 0,
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
+        rots: !explorer.sparse && explorer.promises().answer(Harm::BitRot) != Answer::Nothing,
         judge,
         origin: pending.is_empty().then(|| pending.live().clone()),
         pending,
@@ -299,6 +305,26 @@ impl<M: Model> Walk<'_, M> {
             }
             None => self.sample(explorer, point)?,
         }
+        self.rot(explorer, point)
+    }
+
+    /// If the engine promises something about it: a power loss that keeps everything, when a step
+    /// has returned, and bytes that rot while the machine is down.
+    fn rot(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
+        if !self.rots || !point.returned || point.flight.is_some() {
+            return Ok(());
+        }
+        for _ in 0..ROTS {
+            let fate = Fate::all();
+            let mut tree = self.pending.keep(&fate).tree;
+            let mut draw = |options| explorer.chooser.choose(Choice::Rot, options);
+            let Some(rot) = Rot::draw(&tree, &mut draw) else { return Ok(()) };
+            rot.apply(&mut tree);
+            let left = Left::Rotten(fate, rot);
+            let crashed = Crashed { kind: CrashKind::Power, point, left };
+            let digest = tree.digest();
+            self.state(explorer, &crashed, &tree, digest, None)?;
+        }
         Ok(())
     }
 
@@ -370,7 +396,7 @@ impl<M: Model> Walk<'_, M> {
     /// The disk after a crash that left `tree`, with what is pending on it.
     fn fallen(&self, crashed: &Crashed<'_>, tree: &Tree) -> Pending {
         match crashed.left {
-            Left::Fate(_) => Pending::new(tree.clone(), self.pending.profile()),
+            Left::Fate(_) | Left::Rotten(..) => Pending::new(tree.clone(), self.pending.profile()),
             Left::Evicted => self.pending.evicted(crashed.point.at),
             Left::All | Left::Pages(_) => self.pending.process_crash(crashed.point.at),
         }
@@ -399,6 +425,9 @@ impl<M: Model> Walk<'_, M> {
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
+        if let Left::Rotten(..) = crashed.left {
+            judge.rotten(crash.1);
+        }
         judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(life));
         let mut after_all = judge.clone();
         let violated = after_all.outcome(&outcome, crash.1 + DOWN);
@@ -417,7 +446,8 @@ impl<M: Model> Walk<'_, M> {
             Ok(()) => {
                 explorer.tally.unchecked += u64::from(after_all.unchecked());
                 let struck = explorer.sparse && !explorer.faults_of(life).is_empty();
-                let nest = outcome.effects > 0 && outcome.finished() && !explorer.sparse;
+                let rotten = matches!(crashed.left, Left::Rotten(..));
+                let nest = outcome.effects > 0 && outcome.finished() && !rotten && !explorer.sparse;
                 let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
                 if struck || nest && self.nests(explorer, outcome.digest, telling) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
@@ -479,7 +509,10 @@ impl<M: Model> Walk<'_, M> {
         let mut failure =
             failure::after_crash(explorer, self.line, life, in_steps, violation, outcome);
         failure.point = failure::place(crashed, &self.calls, self.line.depth, &self.pending);
-        if let Left::Fate(fate) = &crashed.left {
+        if let Left::Rotten(..) = crashed.left {
+            failure.relaxations = vec![Relaxation::BitRot.name().to_owned()];
+        }
+        if let Left::Fate(fate) | Left::Rotten(fate, _) = &crashed.left {
             (failure.pieces, failure.counts) = failure::pieces(&self.pending, fate, &self.calls);
         }
         failure

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::profile::Profile;
+use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
-use crate::fault::{Fault, Harm};
+use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, Mark, Record};
 use crate::time::Time;
 
@@ -98,6 +99,8 @@ pub struct Setup {
     pub faults: Vec<Fault>,
     /// What the file system does when a sync fails.
     pub profile: Profile,
+    /// How much the disk holds, if that is little.
+    pub space: Option<Space>,
     /// Whether the cache drops pages whose write failed, as soon as it did.
     pub evicts: bool,
     /// Whether each call is logged with its return addresses.
@@ -124,6 +127,7 @@ impl Setup {
             schedule: Plan::Listed(Vec::new()),
             faults: Vec::new(),
             profile: Profile::POSIX,
+            space: None,
             evicts: false,
             stacks: false,
             cpus: 1,
@@ -206,6 +210,9 @@ pub struct World {
     pub(crate) bytes: u64,
     pub(super) faults: Faults,
     pub(super) evicts: bool,
+    space: Option<Space>,
+    /// A call found no room.
+    full: bool,
     /// What was injected into the call at hand.
     pub(super) fault: Option<Harm>,
     budget: Budget,
@@ -300,11 +307,14 @@ impl World {
     }
 
     fn new(setup: Setup) -> Self {
-        let mut disk = match setup.faults.is_empty() {
+        let mut disk = match setup.faults.is_empty() && setup.space.is_none() {
             true => Disk::new(setup.tree),
             false => Disk::mounted(setup.tree, &setup.profile),
         };
         disk.set_time(setup.start);
+        if let Some(space) = setup.space {
+            disk.limit(space);
+        }
         disk.set_journal(Box::new(Effects { sink: setup.sink, hung: setup.hooks.hung }));
         Self {
             disk,
@@ -322,6 +332,8 @@ impl World {
             bytes: 0,
             faults: Faults::new(setup.faults),
             evicts: setup.evicts,
+            space: setup.space,
+            full: false,
             fault: None,
             budget: setup.budget,
             calls: 0,
@@ -356,6 +368,16 @@ impl World {
 
     /// A call ends: the log gets a record.
     pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
+        if self.space.is_some_and(|space| outcome == Err(space.error)) {
+            self.fault = self.fault.or(Some(no_room(called.door)));
+            if self.space.is_some_and(|space| space.delayed) {
+                // What it had no room for is gone from the cache, too.
+                self.mark(Mark::Evicted);
+            }
+            if !std::mem::replace(&mut self.full, true) {
+                self.mark(Mark::Full);
+            }
+        }
         self.record(called, outcome);
         if !self.maps.is_empty() {
             self.refresh_maps();
@@ -570,6 +592,16 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
         used < space.len()
     });
     &space[..used]
+}
+
+/// What it is, in the terms of a sim's promises, that a call found no room.
+fn no_room(door: &str) -> Harm {
+    let class = match FaultClass::of(door) {
+        // An open needs room for a file that it makes.
+        Some(FaultClass::Open) => FaultClass::Create,
+        class => class.unwrap_or(FaultClass::Write),
+    };
+    FaultError::NoSpace.harm(class)
 }
 
 /// The user and the group that the process acts as.

@@ -9,6 +9,7 @@ mod names;
 mod open;
 mod real;
 mod simulated;
+mod space;
 
 use crashpoint::disk::tree::Tree;
 use crashpoint::disk::{Disk, Errno, Handle, Ino};

@@ -1,0 +1,224 @@
+//! Bit rot: bytes at rest that are not what was written there.
+//!
+//! A case writes it as one word behind the fate of a crash: `rot=FILE@OFFSET:bitN` (bit N of the
+//! byte at the offset is flipped, N from 0 to 7), `:zeros` or `:junk` (the sector of 512 bytes
+//! there reads as zeros, or as what was never written). FILE is a path in the crash state.
+
+use std::fmt;
+
+use super::content::Content;
+use super::effect::Ino;
+use super::tree::{Body, Node, Tree};
+use crate::digest::hash;
+use crate::text::{TextError, Word};
+
+/// Bytes of a sector.
+const SECTOR: u64 = 512;
+/// How often a draw is tried again that hits what it does not change.
+const TRIES: u32 = 8;
+
+/// Something that happened to bytes at rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rot {
+    /// The path of the file, without a leading slash.
+    pub path: Vec<u8>,
+    /// Where in the file, in bytes; of a sector, where it begins.
+    pub offset: u64,
+    /// What happened there.
+    pub damage: Damage,
+}
+
+/// What happened to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// This bit of a byte is flipped.
+    Bit(u8),
+    /// A sector reads as zeros.
+    Zeros,
+    /// A sector reads as bytes that nobody wrote.
+    Junk,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bit(bit) => write!(f, "bit {bit} flipped at"),
+            Self::Zeros => f.write_str("a sector of zeros at"),
+            Self::Junk => f.write_str("a sector of junk at"),
+        }
+    }
+}
+
+impl Rot {
+    /// Where it happened, in words.
+    pub fn place(&self) -> String {
+        format!("{}@{}", String::from_utf8_lossy(&self.path), self.offset)
+    }
+
+    /// Draws one among the bytes that a tree holds; `None` if it holds none that would change.
+    /// `draw(n)` must return a number below n.
+    pub fn draw(tree: &Tree, draw: &mut impl FnMut(u64) -> u64) -> Option<Self> {
+        let mut files: Vec<(Vec<u8>, u64)> = Vec::new();
+        for (ino, path) in tree.paths() {
+            let size = tree.node(ino).and_then(Node::content).map_or(0, Content::size);
+            files.extend((size > 0).then_some((path, size)));
+        }
+        files.sort();
+        for _ in 0..TRIES {
+            // Small files matter as much as large ones.
+            let (path, size) = files.get(draw(files.len().max(1) as u64) as usize)?.clone();
+            let offset = draw(size);
+            let sector = offset - offset % SECTOR;
+            let rot = match draw(4) {
+                0 => Self { path, offset: sector, damage: Damage::Zeros },
+                1 => Self { path, offset: sector, damage: Damage::Junk },
+                _ => Self { path, offset, damage: Damage::Bit(draw(8) as u8) },
+            };
+            if rot.apply(&mut tree.clone()) {
+                return Some(rot);
+            }
+        }
+        None
+    }
+
+    /// Lets it happen; says whether anything changed.
+    pub fn apply(&self, tree: &mut Tree) -> bool {
+        let Some(ino) = self.find(tree) else { return false };
+        let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { return false };
+        let length = match self.damage {
+            Damage::Bit(_) => 1,
+            Damage::Zeros | Damage::Junk => SECTOR,
+        };
+        let length = length.min(content.size().saturating_sub(self.offset)) as usize;
+        let mut bytes = vec![0; length];
+        content.read(self.offset, &mut bytes);
+        let before = bytes.clone();
+        match self.damage {
+            Damage::Bit(bit) => bytes.iter_mut().for_each(|byte| *byte ^= 1 << bit),
+            Damage::Zeros => bytes.fill(0),
+            Damage::Junk => {
+                for (number, chunk) in bytes.chunks_mut(8).enumerate() {
+                    let seed = [self.offset.to_le_bytes(), (number as u64).to_le_bytes()].concat();
+                    chunk.copy_from_slice(&hash(&seed).to_le_bytes()[..chunk.len()]);
+                }
+            }
+        }
+        content.write(self.offset, &bytes);
+        bytes != before
+    }
+
+    /// The file, if the tree has it.
+    pub fn find(&self, tree: &Tree) -> Option<Ino> {
+        let mut at = Ino::ROOT;
+        for name in self.path.split(|&byte| byte == b'/') {
+            at = tree.entry(at, name)?;
+        }
+        Some(at)
+    }
+
+    /// The word of a case, without its quotes.
+    pub fn word(&self) -> Vec<u8> {
+        let damage = match self.damage {
+            Damage::Bit(bit) => format!("bit{bit}"),
+            Damage::Zeros => "zeros".to_owned(),
+            Damage::Junk => "junk".to_owned(),
+        };
+        [b"rot=", &self.path[..], format!("@{}:{damage}", self.offset).as_bytes()].concat()
+    }
+
+    /// Reads the word of a case.
+    ///
+    /// # Errors
+    /// The column of the word, and what was expected.
+    pub fn parse(word: &Word) -> Result<Self, TextError> {
+        let wrong = || {
+            let message = "expected rot=FILE@OFFSET:bitN, rot=FILE@OFFSET:zeros or \
+                           rot=FILE@OFFSET:junk, N from 0 to 7";
+            TextError::new(word.column, message)
+        };
+        let rest = word.bytes.strip_prefix(b"rot=").ok_or_else(wrong)?;
+        let at = rest.iter().rposition(|&byte| byte == b'@').ok_or_else(wrong)?;
+        let place = std::str::from_utf8(&rest[at + 1..]).map_err(|_| wrong())?;
+        let (offset, damage) = place.split_once(':').ok_or_else(wrong)?;
+        let offset: u64 = offset.parse().map_err(|_| wrong())?;
+        let damage = match damage {
+            "zeros" => Damage::Zeros,
+            "junk" => Damage::Junk,
+            _ => {
+                let bit = damage.strip_prefix("bit").and_then(|bit| bit.parse().ok());
+                Damage::Bit(bit.filter(|bit| *bit < 8).ok_or_else(wrong)?)
+            }
+        };
+        if damage != Damage::Zeros && damage != Damage::Junk || offset.is_multiple_of(SECTOR) {
+            return Ok(Self { path: rest[..at].to_vec(), offset, damage });
+        }
+        Err(TextError::new(word.column, format!("a sector begins at a multiple of {SECTOR}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::effect::{Effect, Kind};
+    use crate::text::{quote, words};
+    use crate::time::Time;
+
+    fn tree(bytes: &[u8]) -> Tree {
+        let mut tree = Tree::new();
+        let ino = tree.next_ino();
+        let effects = [
+            Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" },
+            Effect::Entry { dir: Ino::ROOT, name: b"a f", ino: Some(ino) },
+            Effect::Write { ino, offset: 0, bytes },
+        ];
+        effects.iter().for_each(|effect| tree.apply(effect, Time::START));
+        tree
+    }
+
+    fn content(tree: &Tree) -> Vec<u8> {
+        let ino = tree.entry(Ino::ROOT, b"a f").expect("it is there");
+        tree.node(ino).and_then(Node::content).expect("a file").to_vec()
+    }
+
+    #[test]
+    fn it_reads_back_and_changes_what_it_says() {
+        for (text, wanted) in [
+            (r#""rot=a f@1:bit0""#, [b'o'; 600]),
+            (r#""rot=a f@0:zeros""#, [b'o'; 600]),
+            (r#""rot=a f@512:junk""#, [b'o'; 600]),
+        ] {
+            let words = words(text).expect("words");
+            let rot = Rot::parse(&words[0]).expect("it parses");
+            assert_eq!(quote(&rot.word()), text);
+            let mut tree = tree(&wanted);
+            assert!(rot.apply(&mut tree));
+            let found = content(&tree);
+            assert_eq!(found.len(), 600);
+            let changed: Vec<usize> = (0..600).filter(|&at| found[at] != wanted[at]).collect();
+            let (from, to) = match rot.damage {
+                Damage::Bit(_) => (1, 2),
+                Damage::Zeros => (0, 512),
+                Damage::Junk => (512, 600),
+            };
+            assert_eq!(changed.first(), Some(&from));
+            assert!(changed.iter().all(|at| (from..to).contains(at)));
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_drawn() {
+        let mut draws = [0, 0, 0, 0, 0, 0].into_iter().cycle();
+        let mut draw = |_: u64| draws.next().unwrap_or_default();
+        assert_eq!(Rot::draw(&tree(&[0; 600]), &mut draw), None);
+        assert_eq!(Rot::draw(&tree(b""), &mut draw), None);
+        assert!(Rot::draw(&tree(b"o"), &mut draw).is_some());
+    }
+
+    #[test]
+    fn a_wrong_word_is_refused() {
+        for text in ["rot=f", "rot=f@x:zeros", "rot=f@1:zeros", "rot=f@1:bit8", "rot=f@1:heat"] {
+            let words = words(text).expect("words");
+            assert!(Rot::parse(&words[0]).is_err(), "{text}");
+        }
+    }
+}
