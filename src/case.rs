@@ -18,7 +18,8 @@
 //! and open), or `sleep 50ms`. A `crash` line ends a life; what follows it are the steps of the
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
-//! `returned` that it had returned.
+//! `returned` that it had returned, `ended=N` that N openings and closings of the store had returned
+//! since the last of these changes.
 //! What the crash keeps is the text form of a [`crate::disk::fate`].
 //!
 //! An engine with threads is scheduled from the seed, unless a life has lines `turns 17>2 21>1`:
@@ -99,6 +100,8 @@ pub struct Crash {
     pub effect: u32,
     /// Whether the step had returned.
     pub returned: bool,
+    /// How many openings and closings had returned since the last change within the step.
+    pub ended: u32,
     /// The call that was under way or came next, `door:path`, to notice that a case no longer
     /// fits its engine.
     pub within: Option<String>,
@@ -440,6 +443,7 @@ impl Crash {
             step: 0,
             effect: 0,
             returned: false,
+            ended: 0,
             within: None,
             down: Duration::ZERO,
             fate: Vec::new(),
@@ -455,6 +459,7 @@ impl Crash {
             match text.split_once('=') {
                 Some(("step", value)) => step = Some(number(value)?),
                 Some(("effect", value)) => effect = Some(number(value)?),
+                Some(("ended", value)) => crash.ended = number(value)?,
                 Some(("in", value)) => crash.within = Some(value.to_owned()),
                 Some(("down", value)) => {
                     let word = Word { bytes: value.into(), column: word.column };
@@ -507,6 +512,9 @@ impl fmt::Display for Crash {
         write!(f, "crash {kind} step={} effect={}", self.step, self.effect)?;
         if self.returned {
             f.write_str(" returned")?;
+        }
+        if self.ended > 0 {
+            write!(f, " ended={}", self.ended)?;
         }
         if let Some(call) = &self.within {
             write!(f, " {}", quote(format!("in={call}").as_bytes()))?;
@@ -580,7 +588,7 @@ sleep 50ms
 reopen
 crash power step=2 effect=3 in=write:log down=1500ms keep=nothing log@4096:2
 put b "v"*5000
-crash process step=1 effect=0 returned
+crash process step=1 effect=0 returned ended=2
 "#;
 
     #[test]

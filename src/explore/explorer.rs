@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Life, Lines};
 use crate::digest::{Digest, Digester};
-use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
@@ -15,7 +14,7 @@ use crate::oracle::{CrashKind, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
-use crate::process::schedule::{Plan, Turn};
+use crate::process::schedule::Plan;
 use crate::process::template::Reply;
 use crate::process::world::{Setup, World};
 use crate::process::{probe, traps};
@@ -26,12 +25,10 @@ use crate::time::Time;
 use super::acked::Acked;
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
-use super::judge::Judge;
 use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
 use super::remembered::Remembered;
-use super::replay;
-use super::walk::{self, Line};
+use super::{replay, schedules};
 
 /// The real-time clock at the beginning of a run: 2026-01-01.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -41,6 +38,10 @@ const UPTIME: Duration = Duration::from_secs(100_000);
 const BOOTED: Duration = Duration::from_secs(30);
 /// How often an open is tried again in a life with injected errors.
 const RETRIES: u32 = 2;
+/// Schedules of a seed: the first that its workload is recorded in, and that of all recoveries. Those
+/// that the workload is recorded in again come behind.
+const RECORDED: u64 = 0;
+const RECOVERIES: u64 = 1;
 /// A key that no workload writes: a lookup of it must find nothing.
 const NEVER_WRITTEN: &[u8] = b"never-written";
 
@@ -71,7 +72,7 @@ fn explore<S: Sim>(request: &[u8], reply: &mut Reply<'_>) -> Result<Tally, Stop>
     arm(reply)?;
     let mut explorer = Explorer::<S>::new(request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
-        Task::Explore => explorer.explore(),
+        Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { .. } => replay::replay(&mut explorer),
         Task::Sites => explorer.sites(),
     };
@@ -130,8 +131,8 @@ pub(crate) struct Child<'a, Op> {
     pub(crate) uptime: Duration,
     pub(crate) faults: &'a [Fault],
     pub(crate) stacks: bool,
-    /// How its threads are scheduled, if that is not left to the seed.
-    pub(crate) turns: Option<&'a [Turn]>,
+    /// How its threads are scheduled.
+    pub(crate) schedule: Plan,
     pub(crate) script: Script<'a, Op>,
 }
 
@@ -242,12 +243,25 @@ impl<'r, S: Sim> Explorer<'r, S> {
         (self.sent)(frame);
     }
 
-    /// Records the first life and returns its log.
+    /// Records the first life as its turns say, or in the first schedule, and returns its log.
     pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
+        let schedule = match &self.case.lives[0].turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECORDED),
+        };
+        self.record_as(stacks, schedule)
+    }
+
+    /// A schedule of the seed.
+    fn drawn(&self, number: u64) -> Plan {
+        Plan::Drawn { seed: self.case.seed.derive("schedule", number).0, decisions: None }
+    }
+
+    /// Records the first life in this schedule and returns its log.
+    pub(crate) fn record_as(&mut self, stacks: bool, schedule: Plan) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = Rc::clone(&self.items);
         let faults = self.case.faults.clone();
-        let turns = self.case.lives[0].turns.clone();
         let retries = if faults.is_empty() { 0 } else { RETRIES };
         let script = Script {
             recovery: false,
@@ -264,7 +278,7 @@ impl<'r, S: Sim> Explorer<'r, S> {
             uptime: UPTIME,
             faults: &faults,
             stacks,
-            turns: turns.as_deref(),
+            schedule,
             script,
         };
         self.run_child(&child)
@@ -317,8 +331,11 @@ impl<'r, S: Sim> Explorer<'r, S> {
             retries: 0,
             threads_may_stay: S::THREADS_MAY_STAY,
         };
-        let turns = life.turns.as_deref();
-        let child = Child { tree, start, uptime, faults: &[], stacks, turns, script };
+        let schedule = match &life.turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECOVERIES),
+        };
+        let child = Child { tree, start, uptime, faults: &[], stacks, schedule, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -327,17 +344,13 @@ impl<'r, S: Sim> Explorer<'r, S> {
         self.region.reset();
         let started = now();
         let seed = self.case.seed.derive("entropy", 0).0;
-        let schedule = match child.turns {
-            Some(turns) => Plan::Listed(turns.to_vec()),
-            None => Plan::Drawn(self.case.seed.derive("schedule", child.script.recovery.into()).0),
-        };
         let body = |region: &'static Region| {
             let setup = Setup {
                 start: child.start,
                 uptime: child.uptime,
                 epoch: EPOCH,
                 seed,
-                schedule: schedule.clone(),
+                schedule: child.schedule.clone(),
                 faults: child.faults.to_vec(),
                 stacks: child.stacks,
                 ..Setup::new(child.tree.clone(), region)
@@ -399,26 +412,6 @@ impl<'r, S: Sim> Explorer<'r, S> {
     pub(crate) fn note(&mut self, state: Digest, recovered: Digest) {
         self.digester.add_number(state.0);
         self.digester.add_number(recovered.0);
-    }
-
-    fn explore(&mut self) -> Result<(), Stop> {
-        let Recovered { outcome, log } = self.record(self.request.stacks)?;
-        self.tally.run = outcome.digest;
-        self.note(Digest(0), outcome.digest);
-        let life = self.case.lives[0].clone();
-        let mut judge = Judge::<S>::new();
-        judge.begin(Rc::new(self.steps(&life)?));
-        if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
-            let failure = super::failure::without_crash(self, &violation, &outcome);
-            return self.violated(failure);
-        }
-        let turns = outcome.turns.clone();
-        // Each fork copies the page tables of what is still held.
-        drop(outcome);
-        let line = Line { lives: Vec::new(), life, depth: 0, turns };
-        let pending = Pending::new(Tree::new(), &self.profile);
-        let allowance = self.request.budget.recoveries;
-        walk::walk(self, &line, &log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {

@@ -3,6 +3,7 @@
 use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
+use crate::log::Phase;
 use crate::oracle::CrashKind;
 use crate::oracle::{ItemDiff, Violation};
 use crate::sim::Sim;
@@ -54,6 +55,7 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         step: point.step,
         effect: point.effect,
         returned: point.returned,
+        ended: point.ended,
         within: within(calls, point).map(str::to_owned),
         down: DOWN,
         fate: crashed.left.words(pending),
@@ -148,7 +150,13 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32) -> String 
         return format!("{kind} {life}when {step} had returned, at {}", point.at);
     }
     let changes = if point.effect == 1 { "change" } else { "changes" };
-    format!("{kind} {life}in {step}, {} {changes} into it{call}, at {}", point.effect, point.at)
+    let phase = match (point.ended, point.phase) {
+        (0, _) | (_, None | Some(Phase::ReadBack)) => "",
+        (_, Some(Phase::Open)) => ", when opening had returned",
+        (_, Some(Phase::Close)) => ", when closing had returned",
+    };
+    let effect = point.effect;
+    format!("{kind} {life}in {step}, {effect} {changes} into it{phase}{call}, at {}", point.at)
 }
 
 /// What became of the pending pieces: the rows of those that were lost or torn, and how many were

@@ -227,6 +227,15 @@ impl<S: Sim> Judge<S> {
                     format!("{threads} thread{s} of the engine did not end with its close");
                 return Err(Violation::new(Class::Leaked, message));
             }
+            What::Panicked { thread, name, place, message } => {
+                let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+                let message = format!(
+                    "thread {thread}{name} panicked at {place}, and nobody joined it: {message}"
+                );
+                let mut violation = Violation::new(Class::Panicked, message);
+                violation.signature = violation.signature.with_payload("thread").with_source(place);
+                return Err(violation);
+            }
             What::Done => {}
         }
         Ok(())

@@ -11,6 +11,7 @@ mod moment;
 pub mod protocol;
 mod remembered;
 mod replay;
+mod schedules;
 mod trace;
 mod verdict;
 mod walk;

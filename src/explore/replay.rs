@@ -124,7 +124,8 @@ fn reach<S: Sim>(
 ) -> Result<Point, String> {
     let mut found = Point::start(log);
     let there = |point: &Point| {
-        (point.step, point.effect, point.returned) == (crash.step, crash.effect, crash.returned)
+        (point.step, point.effect, point.returned, point.ended)
+            == (crash.step, crash.effect, crash.returned, crash.ended)
     };
     let steps = steps(crash, life);
     let mut records = records(log);
@@ -196,6 +197,10 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
         })
         .max();
     match most {
+        Some(most) if most >= effect && crash.ended > 0 => {
+            let ended = crash.ended;
+            format!("step={step} effect={effect} never has ended={ended} openings and closings")
+        }
         Some(most) if most >= effect => {
             format!("step={step} never returns: drop `returned`, or the case no longer fits")
         }

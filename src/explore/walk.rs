@@ -12,7 +12,7 @@ use crate::disk::effect::Effect;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
-use crate::log::{Event, Mark, Record, records};
+use crate::log::{Event, Mark, Phase, Record, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
 use crate::oracle::model::Model;
@@ -64,6 +64,10 @@ pub(crate) struct Point {
     pub(crate) effect: u32,
     /// Whether the step has returned.
     pub(crate) returned: bool,
+    /// How many openings and closings have returned since the last change within the step, and
+    /// which was the last.
+    pub(crate) ended: u32,
+    pub(crate) phase: Option<Phase>,
     /// How many changes were made in the whole log.
     pub(crate) effects: u64,
     /// The change whose call has not returned.
@@ -76,7 +80,17 @@ impl Point {
     /// Before all that a log tells: a recovery begins when its machine is up again.
     pub(crate) fn start(log: &[u8]) -> Self {
         let at = records(log).next().map_or(Time::START, |record| record.at);
-        Self { at, step: 0, effect: 0, returned: false, effects: 0, flight: None, turns: 0 }
+        Self {
+            at,
+            step: 0,
+            effect: 0,
+            returned: false,
+            ended: 0,
+            phase: None,
+            effects: 0,
+            flight: None,
+            turns: 0,
+        }
     }
 
     /// Goes on behind a record; says whether a crash there may leave something new.
@@ -87,6 +101,7 @@ impl Point {
                 self.flight = Some(self.effects);
                 self.effect += 1;
                 self.effects += 1;
+                self.ended = 0;
                 true
             }
             Event::Call(_) => {
@@ -104,28 +119,50 @@ impl Point {
                     }
                     _ => None,
                 };
+                // What was opened may be promised to survive, and what was closed.
+                let ended = match mark {
+                    Mark::End(phase @ (Phase::Open | Phase::Close), Ok(())) => Some(phase),
+                    _ => None,
+                };
+                self.ended += u32::from(ended.is_some());
+                self.phase = ended.or(self.phase);
                 self.returned |= returned;
                 self.turns += usize::from(matches!(mark, Mark::Turn(_)));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
+                    self.ended = 0;
                     self.returned = false;
                 }
-                issued || returned
+                issued || returned || ended.is_some()
             }
         }
     }
+}
+
+/// States that were judged, with the kind of crash and the bound they were judged by, and where the
+/// answer hangs on the time, when.
+pub(crate) type Judged = BTreeSet<(Digest, CrashKind, (u64, usize), u64)>;
+
+/// What may be spent on one walk.
+#[derive(Clone, Copy)]
+pub(crate) struct Spend {
+    /// Recoveries.
+    pub(crate) recoveries: u64,
+    /// A crash point with at most this many crash states has all of them visited.
+    pub(crate) exhaustive: u64,
+    /// Whether this log is the first of its workload: crashes inside recoveries are placed, and the
+    /// crash points of a process are visited whatever is spent.
+    pub(crate) first: bool,
 }
 
 /// What one walk has spent and seen.
 struct Walk<'a, S: Sim> {
     line: &'a Line,
     calls: Calls,
-    /// States that were judged, with the kind of crash and the bound they were judged by, and where
-    /// the answer hangs on the time, when.
-    judged: BTreeSet<(Digest, CrashKind, (u64, usize), u64)>,
-    /// Recoveries that may be spent on this log, and the points they are spread over.
-    allowance: u64,
+    judged: &'a mut Judged,
+    /// What may be spent on this log, spread over its points.
+    spend: Spend,
     points: u64,
     passed: u64,
     spent_before: u64,
@@ -146,7 +183,8 @@ pub(crate) fn walk<S: Sim>(
     log: &[u8],
     pending: Pending,
     judge: Judge<S>,
-    allowance: u64,
+    judged: &mut Judged,
+    spend: Spend,
 ) -> Result<(), Stop> {
     let steps = line.life.steps.len();
     let mut point = Point::start(log);
@@ -154,8 +192,8 @@ pub(crate) fn walk<S: Sim>(
     let mut walk = Walk {
         line,
         calls: Calls::index(log, &mut explorer.sites),
-        judged: BTreeSet::new(),
-        allowance,
+        judged,
+        spend,
         points,
         passed: 0,
         spent_before: explorer.tally.recoveries,
@@ -227,6 +265,9 @@ impl<S: Sim> Walk<'_, S> {
         at: Time,
     ) -> Result<(), Stop> {
         let Effect::Write { offset, bytes, .. } = effect else { return Ok(()) };
+        if !self.spend.first && !self.may_go_on(explorer) {
+            return Ok(());
+        }
         let page = PAGE as u64;
         let pages = (offset + bytes.len() as u64).div_ceil(page) - offset / page;
         for copied in (1..pages).take(PARTIAL_WRITES) {
@@ -239,14 +280,16 @@ impl<S: Sim> Walk<'_, S> {
     /// Visits the crash states of one point, as far as the budget goes.
     fn visit(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
         self.passed += 1;
+        if !self.spend.first && !self.may_go_on(explorer) {
+            return Ok(());
+        }
         explorer.tally.points += 1;
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
         }
         self.process(explorer, point, Left::All, None)?;
         let flight = point.flight;
-        let limit = explorer.request.budget.exhaustive;
-        match fates::all(&self.pending, flight, limit) {
+        match fates::all(&self.pending, flight, self.spend.exhaustive) {
             Some(all) => {
                 explorer.tally.exhaustive_points += 1;
                 for fate in all {
@@ -259,15 +302,15 @@ impl<S: Sim> Walk<'_, S> {
     }
 
     /// What was not spent at earlier points may be spent here.
-    fn may_be_spent(&self) -> u64 {
-        self.allowance * self.passed / self.points.max(1)
+    fn may_go_on(&self, explorer: &Explorer<'_, S>) -> bool {
+        let may = self.spend.recoveries * self.passed / self.points.max(1);
+        explorer.tally.recoveries - self.spent_before < may
     }
 
     fn sample(&mut self, explorer: &mut Explorer<'_, S>, point: &Point) -> Result<(), Stop> {
-        let may = self.may_be_spent();
         let mut tries = 0;
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
-        while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
+        while self.may_go_on(explorer) && tries < fates::TRIES {
             tries += 1;
             let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
             self.power(explorer, point, fate)?;
@@ -436,7 +479,7 @@ impl<S: Sim> Walk<'_, S> {
 
     /// Whether crashes are to be placed in a recovery.
     fn nests(&mut self, explorer: &mut Explorer<'_, S>, digest: Digest) -> bool {
-        if self.line.depth > 0 || explorer.nested_left() == 0 {
+        if self.line.depth > 0 || !self.spend.first || explorer.nested_left() == 0 {
             return false;
         }
         let is_new = self.nested.insert(digest);
@@ -460,8 +503,10 @@ impl<S: Sim> Walk<'_, S> {
         let depth = self.line.depth + 1;
         let line = Line { lives, life: explorer.afterlife.clone(), depth, turns };
         let before = explorer.tally.recoveries;
-        let allowance = explorer.nested_left().min(explorer.request.budget.nested / 4).max(1);
-        walk(explorer, &line, &recovered.log, pending, judge, allowance)?;
+        let recoveries = explorer.nested_left().min(explorer.request.budget.nested / 4).max(1);
+        let spend = Spend { recoveries, ..self.spend };
+        let mut judged = Judged::new();
+        walk(explorer, &line, &recovered.log, pending, judge, &mut judged, spend)?;
         let spent = explorer.tally.recoveries - before;
         self.spent_before += spent;
         explorer.spend_nested(spent);
