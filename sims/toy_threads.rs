@@ -112,7 +112,7 @@ pub fn planted() -> Vec<Entry> {
     macro_rules! entries {
         ($($number:literal)*) => { vec![$(sim::<ThreadsSim<$number>>()),*] };
     }
-    entries!(1 2 3 4 5 6)
+    entries!(1 2 3 4 5 6 7)
 }
 
 #[cfg(test)]

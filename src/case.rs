@@ -18,7 +18,8 @@
 //! and open), or `sleep 50ms`. A `crash` line ends a life; what follows it are the steps of the
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
-//! `returned` that it had returned, `replies=N` that within it so many ops of clients had.
+//! `returned` that it had returned, `replies=N` that within it so many ops of clients had,
+//! `ended=N` that N openings and closings of the store had returned since the last of these changes.
 //! What the crash keeps is the text form of a [`crate::disk::fate`], and a word of
 //! [`crate::disk::rot`] behind it says what of that rots; a process crash keeps all, but
 //! with `cache=evicted` not the pages whose write had failed before. A line `cache evicted` in the
@@ -112,6 +113,8 @@ pub struct Crash {
     pub returned: bool,
     /// How many ops of clients had returned within the step.
     pub replies: u32,
+    /// How many openings and closings had returned since the last change within the step.
+    pub ended: u32,
     /// The call that was under way or came next, `door:path`, to notice that a case no longer
     /// fits its engine.
     pub within: Option<String>,
@@ -506,6 +509,7 @@ impl Crash {
             effect: 0,
             returned: false,
             replies: 0,
+            ended: 0,
             within: None,
             down: Duration::ZERO,
             fate: Vec::new(),
@@ -522,6 +526,7 @@ impl Crash {
                 Some(("step", value)) => step = Some(number(value)?),
                 Some(("effect", value)) => effect = Some(number(value)?),
                 Some(("replies", value)) => crash.replies = number(value)?,
+                Some(("ended", value)) => crash.ended = number(value)?,
                 Some(("in", value)) => crash.within = Some(value.to_owned()),
                 Some(("down", value)) => {
                     let word = Word { bytes: value.into(), column: word.column };
@@ -577,6 +582,9 @@ impl fmt::Display for Crash {
         }
         if self.replies > 0 {
             write!(f, " replies={}", self.replies)?;
+        }
+        if self.ended > 0 {
+            write!(f, " ended={}", self.ended)?;
         }
         if let Some(call) = &self.within {
             write!(f, " {}", quote(format!("in={call}").as_bytes()))?;
@@ -660,7 +668,7 @@ crash power step=2 effect=3 in=write:log down=1500ms keep=nothing log@4096:2
 put b "v"*5000
 crash process step=1 effect=2 replies=3
 put c 1
-crash process step=1 effect=0 returned
+crash process step=1 effect=0 returned ended=2
 "#;
 
     #[test]

@@ -124,13 +124,19 @@ fn notes(verdict: &Verdict) -> String {
 /// What a passing test leaves behind.
 fn summary(part: &Part, seed: Seed, verdict: &Verdict) -> String {
     let tally = &verdict.tally;
+    let schedules = if tally.schedules > verdict.workloads {
+        format!(" in {} schedules ({} histories)", tally.schedules, tally.histories)
+    } else {
+        String::new()
+    };
     format!(
-        "{} on {}: no violation\n  seed {seed}, {} workloads, {} crash points, exhaustive at {}, \
+        "{} on {}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
          sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
          digest {}\n",
         part.entry.name,
         part.profile,
         verdict.workloads,
+        schedules,
         tally.points,
         tally.exhaustive_points,
         tally.points - tally.exhaustive_points,
@@ -152,6 +158,8 @@ pub struct Finding {
     pub case: String,
     /// Distinct crash states that were judged until then.
     pub states: u64,
+    /// Schedules in which workloads were recorded until then.
+    pub schedules: u64,
     /// Digest of the recorded runs.
     pub run: Digest,
     /// Digest of all that was done, every recovery included.
@@ -173,6 +181,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
             recoveries: 600,
             exhaustive: 128,
             nested: 150,
+            schedules: 24,
             stop: true,
             recheck: 2,
             verdict: 0,
@@ -190,6 +199,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
         report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
         case: first.map(|failure| failure.case.clone()).unwrap_or_default(),
         states: verdict.tally.states,
+        schedules: verdict.tally.schedules,
         run: verdict.tally.run,
         digest: verdict.tally.digest,
     }

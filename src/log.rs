@@ -107,6 +107,19 @@ pub enum Mark<'a> {
     Turn(Turn),
     /// So many threads of the engine outlived its close; they never run again.
     Leaked(u32),
+    /// So often more threads than one could run and one was chosen.
+    Decisions(u64),
+    /// A panic ended thread `thread` of the engine, called `name`, and nobody joined it.
+    Panicked {
+        /// The thread.
+        thread: u32,
+        /// Its name; empty if it has none.
+        name: &'a str,
+        /// Where the panic was raised, as `file:line`.
+        place: &'a str,
+        /// What it said.
+        message: &'a str,
+    },
     /// The engine read a clock at some time before: what it did may hang on when it ran.
     SawClock,
     /// The script of this child was carried out to its end.

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::engine::{Ack, Engine, Error, Refused};
 use crate::log::{Mark, Phase, Said};
 use crate::pair;
-use crate::process;
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
+use crate::process::{self, Unseen};
 use crate::sim::Step;
 use crate::state::State;
 
@@ -36,8 +36,13 @@ pub(crate) struct Script<'a, Op> {
 pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
     pair::given(script.acked);
     let done = live::<E>(script).is_some();
+    mark_panics();
     if world::saw_clock() {
         world::mark(Mark::SawClock);
+    }
+    let decisions = world::decisions();
+    if decisions > 0 {
+        world::mark(Mark::Decisions(decisions));
     }
     if done {
         world::mark(Mark::Done);
@@ -155,13 +160,22 @@ fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
     if let Some(engine) = engine.0.take() {
         let result = seam::engine(|| engine.close());
+        mark_end(Phase::Close, &result);
+        // What its threads do from here on comes after its promise.
         if !threads_may_stay {
             let left = process::settle(world::now() + GRACE);
             if left > 0 {
                 world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
             }
         }
-        mark_end(Phase::Close, &result);
+        mark_panics();
+    }
+}
+
+/// Panics that ended threads of the engine which nobody has joined until now.
+fn mark_panics() {
+    for Unseen { thread, name, place, message } in &process::take_unseen_panics() {
+        world::mark(Mark::Panicked { thread: *thread, name, place, message });
     }
 }
 

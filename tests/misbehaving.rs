@@ -171,6 +171,9 @@ macro_rules! acts {
     };
 }
 
+#[path = "wild/panics.rs"]
+mod panics;
+
 acts! {
     Nothing "good-store" |_dir| Ok(());
     Fails "fails" |_dir| Err("no such luck".into());

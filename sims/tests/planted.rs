@@ -96,7 +96,15 @@ fn row(name: &str, findings: &[Finding]) -> String {
     classes.sort();
     classes.dedup();
     let (median, worst) = (states[states.len() / 2], states[states.len() - 1]);
-    format!("{name:<26} median {median:>6}  worst {worst:>6}  {}", classes.join(", "))
+    let mut schedules: Vec<u64> = findings.iter().map(|finding| finding.schedules).collect();
+    schedules.sort_unstable();
+    let schedules = format!(
+        "schedules median {:>4} worst {:>4}",
+        schedules[schedules.len() / 2],
+        schedules[schedules.len() - 1]
+    );
+    let classes = classes.join(", ");
+    format!("{name:<26} states median {median:>6} worst {worst:>6}  {schedules}  {classes}")
 }
 
 #[test]

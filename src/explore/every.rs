@@ -11,6 +11,7 @@
 
 use std::rc::Rc;
 
+use crate::digest::Digest;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::fault::{Fault, FaultClass, FaultError, Harm};
@@ -23,7 +24,8 @@ use crate::time::Time;
 use super::chooser::{Choice, Chooser};
 use super::explorer::{After, Explorer, Recovered, Stop};
 use super::moment::{Outcome, What};
-use super::walk::{DOWN, ends};
+use super::schedules::explore_recorded;
+use super::walk::{DOWN, Judged, Spend, ends};
 
 /// Crash states of the power that are recovered at each point, where there are more.
 const STATES: u64 = 4;
@@ -51,7 +53,7 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
     explorer.request.budget.exhaustive = explorer.request.budget.exhaustive.min(STATES);
     let quiet = explorer.record(explorer.request.stacks)?;
     explorer.tally.run = quiet.outcome.digest;
-    explorer.explore_recorded(quiet.outcome.clone(), &quiet.log, STATES)?;
+    cut(explorer, quiet.outcome.clone(), &quiet.log)?;
     let may = explorer.request.budget.recoveries / 2;
     let plan = draw(explorer, plan(&explorer.promises(), &quiet, 1), may);
     for fault in plan {
@@ -61,7 +63,7 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
             continue;
         }
         explorer.tally.faults += 1;
-        explorer.explore_recorded(struck.outcome, &struck.log, STATES)?;
+        cut(explorer, struck.outcome, &struck.log)?;
         explorer.progress();
     }
     explorer.case.faults = Vec::new();
@@ -70,10 +72,18 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
     for fault in plan {
         explorer.case.faults = vec![fault];
         explorer.tally.faults += 1;
-        explorer.explore_recorded(quiet.outcome.clone(), &quiet.log, STATES)?;
+        cut(explorer, quiet.outcome.clone(), &quiet.log)?;
         explorer.progress();
     }
     Ok(())
+}
+
+/// Judges a run and places the few crashes behind it.
+fn cut<M: Model>(explorer: &mut Explorer<'_, M>, outcome: Outcome, log: &[u8]) -> Result<(), Stop> {
+    explorer.note(Digest(0), outcome.digest);
+    let exhaustive = explorer.request.budget.exhaustive;
+    let spend = Spend { recoveries: STATES, exhaustive, first: true };
+    explore_recorded(explorer, outcome, log, &mut Judged::new(), spend)
 }
 
 /// Whether a fault struck.

@@ -7,18 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Life, Lines};
 use crate::digest::{Digest, Digester};
-use crate::disk::effect::Effect;
-use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
-use crate::log::{Event, records};
 use crate::oracle::model::Model;
 use crate::oracle::{CrashKind, Promises, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
-use crate::process::schedule::{Plan, Turn};
+use crate::process::schedule::Plan;
 use crate::process::template::Reply;
 use crate::process::world::{Setup, World};
 use crate::process::{probe, traps};
@@ -30,13 +27,11 @@ use super::acked::Acked;
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
 use super::every;
-use super::judge::Judge;
 use super::moment::Outcome;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
 use super::remembered::Remembered;
-use super::replay;
 use super::subject::{Subject, subject};
-use super::walk::{self, Line};
+use super::{replay, schedules};
 
 /// The real-time clock at the beginning of a run: 2026-01-01.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -46,6 +41,10 @@ const UPTIME: Duration = Duration::from_secs(100_000);
 const BOOTED: Duration = Duration::from_secs(30);
 /// How often an open is tried again in a life with injected errors.
 const RETRIES: u32 = 2;
+/// Schedules of a seed: the first that its workload is recorded in, and that of all recoveries. Those
+/// that the workload is recorded in again come behind.
+const RECORDED: u64 = 0;
+const RECOVERIES: u64 = 1;
 /// A key that no workload writes: a lookup of it must find nothing.
 const NEVER_WRITTEN: &[u8] = b"never-written";
 
@@ -84,7 +83,7 @@ fn explore<M: Model>(
     arm(reply)?;
     let mut explorer = Explorer::new(subject, request, |frame| send(reply, frame))?;
     let done = match explorer.request.task {
-        Task::Explore => explorer.explore(),
+        Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { .. } => replay::replay(&mut explorer),
         Task::Sites => explorer.sites(),
         Task::Faults => every::every(&mut explorer),
@@ -148,8 +147,8 @@ pub(crate) struct Child<'a, Op> {
     /// Whether the cache drops pages whose write failed.
     pub(crate) evicts: bool,
     pub(crate) stacks: bool,
-    /// How its threads are scheduled, if that is not left to the seed.
-    pub(crate) turns: Option<&'a [Turn]>,
+    /// How its threads are scheduled.
+    pub(crate) schedule: Plan,
     pub(crate) script: Script<'a, Op>,
 }
 
@@ -182,11 +181,6 @@ pub(crate) struct Explorer<'r, M: Model> {
     /// Recoveries spent inside recoveries.
     nested: u64,
     subject: Subject<M>,
-}
-
-/// Whether a sync of data failed in a run.
-fn failed_sync(log: &[u8]) -> bool {
-    records(log).any(|record| matches!(record.event, Event::Effect(Effect::SyncFailed(_))))
 }
 
 #[expect(
@@ -291,12 +285,25 @@ impl<'r, M: Model> Explorer<'r, M> {
         (self.sent)(frame);
     }
 
-    /// Records the first life and returns its log.
+    /// Records the first life as its turns say, or in the first schedule, and returns its log.
     pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
+        let schedule = match &self.case.lives[0].turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECORDED),
+        };
+        self.record_as(stacks, schedule)
+    }
+
+    /// A schedule of the seed.
+    fn drawn(&self, number: u64) -> Plan {
+        Plan::Drawn { seed: self.case.seed.derive("schedule", number).0, decisions: None }
+    }
+
+    /// Records the first life in this schedule and returns its log.
+    pub(crate) fn record_as(&mut self, stacks: bool, schedule: Plan) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = Rc::clone(&self.items);
         let faults = self.faults_of(1);
-        let turns = self.case.lives[0].turns.clone();
         let harmless = faults.is_empty() && self.case.space.is_none();
         let retries = if harmless { 0 } else { RETRIES };
         let script = Script {
@@ -315,7 +322,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             faults: &faults,
             evicts: self.case.evicts,
             stacks,
-            turns: turns.as_deref(),
+            schedule,
             script,
         };
         self.run_child(&child)
@@ -374,9 +381,13 @@ impl<'r, M: Model> Explorer<'r, M> {
             retries: if faults.is_empty() { 0 } else { RETRIES },
             threads_may_stay: self.subject.threads_may_stay,
         };
-        let turns = life.turns.as_deref();
+        let schedule = match &life.turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECOVERIES),
+        };
         let evicts = false;
-        let child = Child { tree, start, uptime, faults: &faults, evicts, stacks, turns, script };
+        let child =
+            Child { tree, start, uptime, faults: &faults, evicts, stacks, schedule, script };
         self.tally.recoveries += 1;
         self.run_child(&child)
     }
@@ -385,17 +396,13 @@ impl<'r, M: Model> Explorer<'r, M> {
         self.region.reset();
         let started = now();
         let seed = self.case.seed.derive("entropy", 0).0;
-        let schedule = match child.turns {
-            Some(turns) => Plan::Listed(turns.to_vec()),
-            None => Plan::Drawn(self.case.seed.derive("schedule", child.script.recovery.into()).0),
-        };
         let body = |region: &'static Region| {
             let setup = Setup {
                 start: child.start,
                 uptime: child.uptime,
                 epoch: EPOCH,
                 seed,
-                schedule: schedule.clone(),
+                schedule: child.schedule.clone(),
                 faults: child.faults.to_vec(),
                 profile: self.profile,
                 evicts: child.evicts,
@@ -460,50 +467,6 @@ impl<'r, M: Model> Explorer<'r, M> {
     pub(crate) fn note(&mut self, state: Digest, recovered: Digest) {
         self.digester.add_number(state.0);
         self.digester.add_number(recovered.0);
-    }
-
-    /// Explores the run and, if a sync failed in it, once more with the cache evicted as soon as
-    /// it had failed: the engine goes on, but finds on reading what the medium has.
-    fn explore(&mut self) -> Result<(), Stop> {
-        let Recovered { outcome, log } = self.record(self.request.stacks)?;
-        self.tally.run = outcome.digest;
-        let failed = failed_sync(&log);
-        let digest = outcome.digest;
-        let allowance = self.request.budget.recoveries;
-        self.explore_recorded(outcome, &log, allowance)?;
-        if failed && !self.case.evicts {
-            self.case.evicts = true;
-            let evicted = self.record(self.request.stacks)?;
-            // If it read nothing of it, its states are among those of the other run.
-            if evicted.outcome.digest != digest {
-                self.explore_recorded(evicted.outcome, &evicted.log, allowance)?;
-            }
-            self.case.evicts = false;
-        }
-        Ok(())
-    }
-
-    /// Judges a first life and places crashes in it.
-    pub(crate) fn explore_recorded(
-        &mut self,
-        outcome: Outcome,
-        log: &[u8],
-        allowance: u64,
-    ) -> Result<(), Stop> {
-        self.note(Digest(0), outcome.digest);
-        let life = self.case.lives[0].clone();
-        let mut judge = Judge::new(self.promises());
-        judge.begin(Rc::new(self.steps(&life)?), self.lasting(1));
-        if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
-            let failure = super::failure::without_crash(self, &violation, &outcome);
-            return self.violated(failure);
-        }
-        let turns = outcome.turns.clone();
-        // Each fork copies the page tables of what is still held.
-        drop(outcome);
-        let line = Line { lives: Vec::new(), life, depth: 0, turns };
-        let pending = Pending::new(Tree::new(), &self.profile);
-        walk::walk(self, &line, log, pending, judge, allowance)
     }
 
     fn sites(&mut self) -> Result<(), Stop> {

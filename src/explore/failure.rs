@@ -4,6 +4,7 @@ use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
+use crate::log::Phase;
 use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::oracle::{ItemDiff, Violation};
@@ -79,6 +80,7 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         effect: point.effect,
         returned: point.returned,
         replies: point.replies,
+        ended: point.ended,
         within: within(calls, point).map(str::to_owned),
         down: DOWN,
         fate: crashed.left.words(pending),
@@ -179,7 +181,13 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         return format!("{kind} {life}when {step} had returned, at {}", point.at);
     }
     let changes = if point.effect == 1 { "change" } else { "changes" };
-    format!("{kind} {life}in {step}, {} {changes} into it{call}, at {}", point.effect, point.at)
+    let phase = match (point.ended, point.phase) {
+        (0, _) | (_, None | Some(Phase::ReadBack)) => "",
+        (_, Some(Phase::Open)) => ", when opening had returned",
+        (_, Some(Phase::Close)) => ", when closing had returned",
+    };
+    let effect = point.effect;
+    format!("{kind} {life}in {step}, {effect} {changes} into it{phase}{call}, at {}", point.at)
 }
 
 /// What became of the pending pieces: the rows of those that were lost or torn, and how many were

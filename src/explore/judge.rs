@@ -265,6 +265,15 @@ impl<M: Model> Judge<M> {
             }
             What::Evicted => self.oracle.evicted(),
             What::Stopped => self.stopped = true,
+            What::Panicked { thread, name, place, message } => {
+                let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+                let message = format!(
+                    "thread {thread}{name} panicked at {place}, and nobody joined it: {message}"
+                );
+                let mut violation = Violation::new(Class::Panicked, message);
+                violation.signature = violation.signature.with_payload("thread").with_source(place);
+                return self.promised(violation);
+            }
             What::Done => {}
         }
         Ok(())

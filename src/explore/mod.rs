@@ -12,6 +12,7 @@ mod moment;
 pub mod protocol;
 mod remembered;
 mod replay;
+mod schedules;
 mod subject;
 mod trace;
 mod verdict;

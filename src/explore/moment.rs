@@ -49,6 +49,8 @@ pub(crate) enum What {
     Inconsistent(String),
     /// So many threads outlived the engine.
     Leaked(u32),
+    /// A panic ended a thread that nobody joined.
+    Panicked { thread: u32, name: String, place: String, message: String },
     /// An error was injected.
     Harmed(Harm),
     /// The cache dropped pages whose write had failed.
@@ -89,6 +91,8 @@ pub(crate) struct Outcome {
     pub(crate) outside: Vec<String>,
     /// How its threads were scheduled, if it had more than one.
     pub(crate) turns: Option<Vec<Turn>>,
+    /// How many decisions its schedule came to, if it came to its end.
+    pub(crate) decisions: Option<u64>,
 }
 
 /// The moment that a mark stands for, if it is one that is judged.
@@ -116,10 +120,17 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         Mark::Stopped | Mark::Full => What::Stopped,
         Mark::Evicted => What::Evicted,
         Mark::Leaked(threads) => What::Leaked(threads),
+        Mark::Panicked { thread, name, place, message } => What::Panicked {
+            thread,
+            name: name.to_owned(),
+            place: place.to_owned(),
+            message: message.to_owned(),
+        },
         Mark::Outside(_)
         | Mark::NotSimulated(_)
         | Mark::Hung(_)
         | Mark::Turn(_)
+        | Mark::Decisions(_)
         | Mark::SawClock => return None,
     };
     Some(Moment { at, what })
@@ -144,6 +155,7 @@ impl Outcome {
             hung: None,
             outside: Vec::new(),
             turns: None,
+            decisions: None,
         };
         let mut digester = Digester::default();
         for record in records(log) {
@@ -177,6 +189,7 @@ impl Outcome {
                 self.refused.get_or_insert_with(|| (*call).to_owned());
             }
             Mark::SawClock => self.timed = true,
+            Mark::Decisions(decisions) => self.decisions = Some(*decisions),
             Mark::Turn(turn) => self.turns.get_or_insert_default().push(*turn),
             Mark::Hung(why) => self.hung = Some((*why).to_owned()),
             Mark::Outside(path) => {
@@ -197,6 +210,7 @@ impl Outcome {
             What::Opened(Err(failed)) | What::Closed(Err(failed)) | What::Read(Err(failed)) => {
                 failed.kind.len() + failed.text.len()
             }
+            What::Panicked { name, place, message, .. } => name.len() + place.len() + message.len(),
             What::Returned(_, Err(text))
             | What::ReturnedBy(_, Err(text))
             | What::Acked(_, text)

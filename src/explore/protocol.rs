@@ -55,6 +55,9 @@ pub struct Budget {
     pub exhaustive: u64,
     /// How many of the recoveries may be spent on crashes inside recoveries and after them.
     pub nested: u64,
+    /// In how many schedules the workload of an engine with threads is recorded. Each that makes
+    /// another history than those before is cut, after the first with a share of the recoveries.
+    pub schedules: u64,
     /// End at the first violation that is not known.
     pub stop: bool,
     /// Recover the first so many crash states again, each alone, and compare the digests.
@@ -69,14 +72,23 @@ impl Budget {
     pub(crate) fn of_run(recoveries: u64) -> Self {
         let exhaustive = recoveries * 16 / 75;
         let nested = recoveries / 4;
-        Self { recoveries, exhaustive, nested, stop: false, recheck: 2, verdict: 64 }
+        let schedules = 8;
+        Self { recoveries, exhaustive, nested, schedules, stop: false, recheck: 2, verdict: 64 }
     }
 }
 
 impl Default for Budget {
     /// What `cargo test` spends on one workload.
     fn default() -> Self {
-        Self { recoveries: 400, exhaustive: 64, nested: 120, stop: false, recheck: 0, verdict: 0 }
+        Self {
+            recoveries: 400,
+            exhaustive: 64,
+            nested: 120,
+            schedules: 8,
+            stop: false,
+            recheck: 0,
+            verdict: 0,
+        }
     }
 }
 
@@ -120,6 +132,10 @@ pub struct Tally {
     pub shadowed: u64,
     /// Recoveries in which a crash was placed in turn.
     pub nested: u64,
+    /// Schedules in which the workload was recorded: 1 for an engine without threads.
+    pub schedules: u64,
+    /// Those of them whose history was new, and was cut.
+    pub histories: u64,
     /// Crash states whose recovery could not be compared with anything: not counted as passed.
     pub unchecked: u64,
     /// Recoveries that were carried out twice to compare their digests.
@@ -149,6 +165,8 @@ impl Tally {
         self.known += other.known;
         self.shadowed += other.shadowed;
         self.nested += other.nested;
+        self.schedules += other.schedules;
+        self.histories += other.histories;
         self.unchecked += other.unchecked;
         self.rechecked += other.rechecked;
         self.faults += other.faults;

@@ -134,8 +134,8 @@ fn reach<M: Model>(
 ) -> Result<Point, String> {
     let mut found = Point::start(log);
     let there = |point: &Point| {
-        (point.step, point.effect, point.returned, point.replies)
-            == (crash.step, crash.effect, crash.returned, crash.replies)
+        (point.step, point.effect, point.returned, point.replies, point.ended)
+            == (crash.step, crash.effect, crash.returned, crash.replies, crash.ended)
     };
     let steps = steps(crash, life);
     let mut records = records(log);
@@ -210,6 +210,10 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
         Some(most) if most >= effect && crash.replies > 0 => {
             let replies = crash.replies;
             format!("the run never comes to step={step} effect={effect} replies={replies}")
+        }
+        Some(most) if most >= effect && crash.ended > 0 => {
+            let ended = crash.ended;
+            format!("step={step} effect={effect} never has ended={ended} openings and closings")
         }
         Some(most) if most >= effect => {
             format!("step={step} never returns: drop `returned`, or the case no longer fits")

@@ -67,10 +67,13 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::NotSimulated(call) => format!("not simulated: {call}"),
         Mark::Hung(why) => format!("hung: {why}"),
         Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),
+        Mark::Panicked { thread, place, message, .. } => {
+            format!("thread {thread} panicked at {place}, and nobody joined it: {message}")
+        }
         Mark::Leaked(threads) => format!("threads that outlived the engine: {threads}"),
         Mark::Stopped => "the file system takes no more changes".to_owned(),
         Mark::Full => "the disk is full".to_owned(),
         Mark::Evicted => "cache evicted".to_owned(),
-        Mark::Observed(_) | Mark::SawClock | Mark::Done => return None,
+        Mark::Observed(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Done => return None,
     })
 }

@@ -14,7 +14,7 @@ use crate::disk::pending::Pending;
 use crate::disk::relax::Relaxation;
 use crate::disk::rot::Rot;
 use crate::disk::tree::Tree;
-use crate::log::{Event, Mark, Record, records};
+use crate::log::{Event, Mark, Phase, Record, records};
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, Harm, Violation};
 use crate::process::schedule::Turn;
@@ -68,6 +68,10 @@ pub(crate) struct Point {
     pub(crate) returned: bool,
     /// How many ops of clients have returned within the step.
     pub(crate) replies: u32,
+    /// How many openings and closings have returned since the last change within the step, and
+    /// which was the last.
+    pub(crate) ended: u32,
+    pub(crate) phase: Option<Phase>,
     /// How many changes were made in the whole log.
     pub(crate) effects: u64,
     /// The change whose call has not returned.
@@ -86,6 +90,8 @@ impl Point {
             effect: 0,
             returned: false,
             replies: 0,
+            ended: 0,
+            phase: None,
             effects: 0,
             flight: None,
             turns: 0,
@@ -100,6 +106,7 @@ impl Point {
                 self.flight = Some(self.effects);
                 self.effect += 1;
                 self.effects += 1;
+                self.ended = 0;
                 true
             }
             Event::Call(_) => {
@@ -118,31 +125,53 @@ impl Point {
                     _ => None,
                 };
                 let replied = matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..));
+                // What was opened may be promised to survive, and what was closed.
+                let ended = match mark {
+                    Mark::End(phase @ (Phase::Open | Phase::Close), Ok(())) => Some(phase),
+                    _ => None,
+                };
+                self.ended += u32::from(ended.is_some());
+                self.phase = ended.or(self.phase);
                 self.returned |= returned;
                 self.replies = if returned { 0 } else { self.replies + u32::from(replied) };
                 self.turns += usize::from(matches!(mark, Mark::Turn(_)));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
+                    self.ended = 0;
                     self.returned = false;
                     self.replies = 0;
                 }
-                issued || returned || replied
+                issued || returned || replied || ended.is_some()
             }
         }
     }
+}
+
+/// States that were judged, with the kind of crash and the bound they were judged by, and where the
+/// answer hangs on the time, when.
+pub(crate) type Judged = BTreeSet<(Digest, CrashKind, (u64, usize), u64)>;
+
+/// What may be spent on one walk.
+#[derive(Clone, Copy)]
+pub(crate) struct Spend {
+    /// Recoveries.
+    pub(crate) recoveries: u64,
+    /// A crash point with at most this many crash states has all of them visited.
+    pub(crate) exhaustive: u64,
+    /// Whether this log is the first of its workload: crashes inside recoveries are placed, and the
+    /// crash points of a process are visited whatever is spent.
+    pub(crate) first: bool,
 }
 
 /// What one walk has spent and seen.
 struct Walk<'a, M: Model> {
     line: &'a Line,
     calls: Calls,
-    /// States that were judged, with the kind of crash and the bound they were judged by, and where
-    /// the answer hangs on the time, when.
-    judged: BTreeSet<(Digest, CrashKind, (u64, usize), u64)>,
-    /// Recoveries that may be spent on this log, and the points they are spread over. Where few
-    /// points are visited, the states that are drawn at each.
-    allowance: u64,
+    judged: &'a mut Judged,
+    /// What may be spent on this log, spread over its points. Where few points are visited, the
+    /// states that are drawn at each.
+    spend: Spend,
     points: u64,
     passed: u64,
     spent_before: u64,
@@ -165,7 +194,8 @@ pub(crate) fn walk<M: Model>(
     log: &[u8],
     pending: Pending,
     judge: Judge<M>,
-    allowance: u64,
+    judged: &mut Judged,
+    spend: Spend,
 ) -> Result<(), Stop> {
     let steps = line.life.steps.len();
     let mut point = Point::start(log);
@@ -173,8 +203,8 @@ pub(crate) fn walk<M: Model>(
     let mut walk = Walk {
         line,
         calls: Calls::index(log, &mut explorer.sites),
-        judged: BTreeSet::new(),
-        allowance,
+        judged,
+        spend,
         points,
         passed: 0,
         spent_before: explorer.tally.recoveries,
@@ -277,6 +307,9 @@ impl<M: Model> Walk<'_, M> {
         at: Time,
     ) -> Result<(), Stop> {
         let Effect::Write { offset, bytes, .. } = effect else { return Ok(()) };
+        if !self.spend.first && !self.may_go_on(explorer) {
+            return Ok(());
+        }
         let page = PAGE as u64;
         let pages = (offset + bytes.len() as u64).div_ceil(page) - offset / page;
         for copied in (1..pages).take(PARTIAL_WRITES) {
@@ -289,14 +322,16 @@ impl<M: Model> Walk<'_, M> {
     /// Visits the crash states of one point, as far as the budget goes.
     fn visit(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
         self.passed += 1;
+        if !self.spend.first && !self.may_go_on(explorer) {
+            return Ok(());
+        }
         explorer.tally.points += 1;
         if explorer.tally.points.is_multiple_of(PROGRESS_EVERY) {
             explorer.progress();
         }
         self.restart(explorer, point)?;
         let flight = point.flight;
-        let limit = explorer.request.budget.exhaustive;
-        match fates::all(&self.pending, flight, limit) {
+        match fates::all(&self.pending, flight, self.spend.exhaustive) {
             Some(all) => {
                 explorer.tally.exhaustive_points += 1;
                 for fate in all {
@@ -344,22 +379,22 @@ impl<M: Model> Walk<'_, M> {
     }
 
     /// What was not spent at earlier points may be spent here.
-    fn may_be_spent(&self) -> u64 {
-        self.allowance * self.passed / self.points.max(1)
+    fn may_go_on(&self, explorer: &Explorer<'_, M>) -> bool {
+        let may = self.spend.recoveries * self.passed / self.points.max(1);
+        explorer.tally.recoveries - self.spent_before < may
     }
 
     fn sample(&mut self, explorer: &mut Explorer<'_, M>, point: &Point) -> Result<(), Stop> {
         let mut sampler = fates::Sampler::new(&self.pending, point.flight);
         if explorer.sparse {
-            for _ in 0..self.allowance {
+            for _ in 0..self.spend.recoveries {
                 let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
                 self.power(explorer, point, fate)?;
             }
             return Ok(());
         }
-        let may = self.may_be_spent();
         let mut tries = 0;
-        while explorer.tally.recoveries - self.spent_before < may && tries < fates::TRIES {
+        while self.may_go_on(explorer) && tries < fates::TRIES {
             tries += 1;
             let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
             self.power(explorer, point, fate)?;
@@ -540,7 +575,7 @@ impl<M: Model> Walk<'_, M> {
     /// Whether crashes are to be placed in a recovery: in each new one that finds pages in the
     /// cache which an earlier process failed to write (`telling`), in some of the others.
     fn nests(&mut self, explorer: &mut Explorer<'_, M>, digest: Digest, telling: bool) -> bool {
-        if self.line.depth > 0 || explorer.nested_left() == 0 {
+        if self.line.depth > 0 || !self.spend.first || explorer.nested_left() == 0 {
             return false;
         }
         let is_new = self.nested.insert(digest);
@@ -566,11 +601,13 @@ impl<M: Model> Walk<'_, M> {
         let depth = self.line.depth + 1;
         let line = Line { lives, life: explorer.afterlife.clone(), depth, turns };
         let before = explorer.tally.recoveries;
-        let allowance = match explorer.sparse {
-            true => self.allowance,
+        let recoveries = match explorer.sparse {
+            true => self.spend.recoveries,
             false => explorer.nested_left().min(explorer.request.budget.nested / 4).max(1),
         };
-        walk(explorer, &line, &recovered.log, pending, judge, allowance)?;
+        let spend = Spend { recoveries, ..self.spend };
+        let mut judged = Judged::new();
+        walk(explorer, &line, &recovered.log, pending, judge, &mut judged, spend)?;
         let spent = explorer.tally.recoveries - before;
         self.spent_before += spent;
         explorer.spend_nested(spent);

@@ -377,6 +377,7 @@ pub(crate) fn join_thread(
             return Some(libc::ETIMEDOUT);
         }
     }
+    world::enter(|world| world.forget_panics(id));
     Some(join(handle, result))
 }
 

@@ -19,6 +19,7 @@ mod kernel;
 pub mod leaf;
 mod lock;
 mod note;
+mod panics;
 pub mod place;
 pub mod probe;
 pub mod region;
@@ -36,4 +37,5 @@ pub mod world;
 
 pub use baton::settle;
 pub use item::item;
+pub(crate) use panics::{Unseen, take as take_unseen_panics};
 pub use signals::{AltStack, PanicNote, last_panic, last_words};

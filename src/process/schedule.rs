@@ -29,7 +29,13 @@ pub(crate) const FIRST: Id = 1;
 pub enum Plan {
     /// From this seed: how it is drawn (often or seldom, by chance or by priorities), and each
     /// draw.
-    Drawn(u64),
+    Drawn {
+        /// The seed.
+        seed: u64,
+        /// How many decisions the run is expected to come to, if another schedule of it has told:
+        /// what happens a few times only is then placed anywhere in the run, and nowhere else.
+        decisions: Option<u64>,
+    },
     /// Only these departures from the rule.
     Listed(Vec<Turn>),
 }
@@ -121,6 +127,9 @@ enum Policy {
     /// The thread with the highest priority runs; at these decisions the running one gets the
     /// lowest (probabilistic concurrency testing, Burckhardt et al., ASPLOS 2010).
     Priorities { lowered_at: Vec<u64> },
+    /// The same, but the running one gets the lowest at one decision in so many: in a long run an
+    /// order that one change of priorities would do for is tried at many places.
+    Lowered { one_in: u64 },
     /// Where a list says so.
     Listed(std::vec::IntoIter<Turn>, Option<Turn>),
 }
@@ -154,16 +163,17 @@ pub(crate) enum Next {
     Nobody,
 }
 
-/// Within how many decisions priorities are lowered: as many as a short workload has.
+/// Within how many decisions priorities are lowered if nobody knows how many there will be: as many
+/// as a short workload has.
 const HORIZON: u64 = 1 << 11;
 
 impl Schedule {
     /// One thread, which runs.
     pub(crate) fn new(plan: Plan) -> Self {
-        let seed = if let Plan::Drawn(seed) = plan { seed } else { 0 };
+        let seed = if let Plan::Drawn { seed, .. } = plan { seed } else { 0 };
         let mut stream = ChaCha8Rng::seed_from_u64(seed);
         let policy = match plan {
-            Plan::Drawn(_) => Policy::draw(&mut stream),
+            Plan::Drawn { decisions, .. } => Policy::draw(&mut stream, decisions),
             Plan::Listed(turns) => {
                 let mut turns = turns.into_iter();
                 let next = turns.next();
@@ -206,6 +216,11 @@ impl Schedule {
     /// The thread that runs.
     pub(crate) fn current(&self) -> Id {
         self.current
+    }
+
+    /// How many decisions there were so far.
+    pub(crate) fn decisions(&self) -> u64 {
+        self.decisions
     }
 
     /// How many threads were ever started.
@@ -398,6 +413,10 @@ impl Schedule {
         }
     }
 
+    fn most_urgent(&self, ready: &[Id]) -> Option<Id> {
+        ready.iter().copied().max_by_key(|id| self.threads[*id as usize - 1].priority)
+    }
+
     fn ready(&self) -> Vec<Id> {
         let ready = |(index, thread): (usize, &Thread)| {
             (thread.state == State::Ready).then_some(index as Id + 1)
@@ -461,8 +480,13 @@ impl Schedule {
                 if lowered_at.contains(&decision) {
                     self.lower_priority();
                 }
-                let priority = |id: &Id| self.threads[*id as usize - 1].priority;
-                ready.iter().copied().max_by_key(priority)
+                self.most_urgent(ready)
+            }
+            Policy::Lowered { one_in } => {
+                if below(&mut self.stream, *one_in) == 0 {
+                    self.lower_priority();
+                }
+                self.most_urgent(ready)
             }
             Policy::Listed(rest, next) => {
                 let turn = next.filter(|turn| turn.decision <= decision)?;
@@ -477,13 +501,20 @@ impl Schedule {
 impl Policy {
     /// Different runs are scheduled in different ways: what one way seldom shows another often
     /// does.
-    fn draw(stream: &mut ChaCha8Rng) -> Self {
-        match below(stream, 6) {
+    fn draw(stream: &mut ChaCha8Rng, decisions: Option<u64>) -> Self {
+        match below(stream, 9) {
             0 => Self::Walk { one_in: 2 },
             1 => Self::Walk { one_in: 8 },
             2 => Self::Walk { one_in: 64 },
-            changes => {
-                let horizon = HORIZON >> below(stream, 6);
+            3 => Self::Lowered { one_in: 4 },
+            4 => Self::Lowered { one_in: 16 },
+            5 => Self::Lowered { one_in: 64 },
+            more => {
+                let changes = more - 5;
+                let horizon = match decisions {
+                    Some(decisions) => decisions.max(1),
+                    None => HORIZON >> below(stream, 6),
+                };
                 let lowered = (0..changes).map(|_| below(stream, horizon)).collect();
                 Self::Priorities { lowered_at: lowered }
             }
@@ -544,6 +575,10 @@ mod tests {
         assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
     }
 
+    fn drawn(seed: u64) -> Plan {
+        Plan::Drawn { seed, decisions: None }
+    }
+
     /// Runs three threads that always stay ready, and returns who had the turns.
     fn turns(plan: Plan) -> (Vec<Id>, Vec<Turn>) {
         let mut schedule = Schedule::new(plan);
@@ -562,8 +597,8 @@ mod tests {
     #[test]
     fn the_departures_from_the_rule_replay_the_run() {
         for seed in 0..50 {
-            let (order, departures) = turns(Plan::Drawn(seed));
-            assert_eq!(turns(Plan::Drawn(seed)).0, order);
+            let (order, departures) = turns(drawn(seed));
+            assert_eq!(turns(drawn(seed)).0, order);
             let (again, same) = turns(Plan::Listed(departures.clone()));
             assert_eq!((again, same), (order, departures), "seed {seed}");
         }
@@ -571,7 +606,7 @@ mod tests {
 
     #[test]
     fn seeds_give_different_schedules() {
-        let mut all: Vec<_> = (0..50).map(|seed| turns(Plan::Drawn(seed)).0).collect();
+        let mut all: Vec<_> = (0..50).map(|seed| turns(drawn(seed)).0).collect();
         all.sort();
         all.dedup();
         assert!(all.len() > 25, "{} of 50", all.len());

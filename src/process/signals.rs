@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::kernel::next;
 use super::note::{End, Note};
-use super::stderr;
+use super::{panics, stderr};
 
 /// The exit code of a process whose note says why it ended.
 pub(super) const NOTED: c_int = 70;
@@ -160,8 +160,10 @@ fn panicked(info: &PanicHookInfo<'_>) {
     if let Some(note) = note() {
         note.set_panic(format_args!("{message}"), format_args!("{location}"));
     }
+    let location = location.to_string();
+    panics::raised(&location, message);
     last_words(b"panicked at ");
-    last_words(location.to_string().as_bytes());
+    last_words(location.as_bytes());
     last_words(b": ");
     last_words(message.as_bytes());
     last_words(b"\n");

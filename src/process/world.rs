@@ -26,6 +26,7 @@ use super::entropy::Entropy;
 use super::faults::Faults;
 use super::kernel::{errno, set_errno};
 use super::lock::Lock;
+use super::panics::Unseen;
 use super::schedule::{Plan, Schedule};
 use super::seam;
 use super::traps::EXIT_LEAKED;
@@ -199,6 +200,8 @@ pub struct World {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) schedule: Schedule,
+    /// Panics on threads that nobody has dealt with.
+    pub(crate) panics: Vec<Unseen>,
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
@@ -270,6 +273,11 @@ pub fn saw_clock() -> bool {
     enter(|world| world.clock.was_read()).unwrap_or(false)
 }
 
+/// How often more threads than one could run and one was chosen.
+pub fn decisions() -> u64 {
+    enter(|world| world.schedule.decisions()).unwrap_or(0)
+}
+
 /// What the run's verdict must mention, each once, in the order in which it came.
 pub fn notes() -> Vec<Note> {
     enter(|world| world.notes.clone()).unwrap_or_default()
@@ -324,6 +332,7 @@ impl World {
             clock: Clock::new(setup.start, setup.uptime, setup.epoch),
             entropy: Entropy::new(setup.seed),
             schedule: Schedule::new(setup.schedule),
+            panics: Vec::new(),
             directory: None,
             umask: 0o022,
             cpus: setup.cpus,
@@ -425,6 +434,9 @@ impl World {
         self.clock.advance(cost);
         self.calls += 1;
         self.last = door;
+        if !self.panics.is_empty() {
+            self.outlived_panics();
+        }
         if self.calls > self.budget.calls {
             self.hang(&format!("does not end within {} calls", self.budget.calls));
         }
@@ -440,8 +452,12 @@ impl World {
 
     #[cold]
     pub(super) fn hang(&mut self, what: &str) -> ! {
-        self.mark(Mark::Hung(what));
-        (self.hooks.hung)(what)
+        let mut what = what.to_owned();
+        for unseen in self.unseen_panics() {
+            what.push_str(&format!("; before that, {unseen}"));
+        }
+        self.mark(Mark::Hung(&what));
+        (self.hooks.hung)(&what)
     }
 
     fn record(&mut self, called: &Called<'_>, outcome: Outcome) {

@@ -83,7 +83,7 @@ fn explore<S: IsScene>(request: &[u8], reply: &mut Reply<'_>) {
     let ending = leaf::run(&region, &limits, |region| {
         let turn = |(decision, thread)| Turn { decision, thread };
         let schedule = match by {
-            By::Seed(seed) => Plan::Drawn(seed),
+            By::Seed(seed) => Plan::Drawn { seed, decisions: None },
             By::Turns(turns) => Plan::Listed(turns.into_iter().map(turn).collect()),
         };
         World::install(Setup { schedule, ..Setup::new(Tree::new(), region) });

@@ -164,7 +164,7 @@ pub(crate) fn table() {
     let entry = sim::<Fifty>();
     let states = states();
     let budget =
-        Budget { recoveries: 400, exhaustive: 64, nested: 0, stop: true, recheck: 0, verdict: 0 };
+        Budget { recoveries: 400, nested: 0, schedules: 1, stop: true, ..Budget::default() };
     let (mut ours, mut one, mut own) = (Vec::new(), Vec::new(), Vec::new());
     let mut tally = None;
     for _ in 0..ROUNDS {

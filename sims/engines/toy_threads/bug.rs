@@ -18,17 +18,21 @@ pub enum ThreadBug {
     FlushOutOfOrder,
     /// Closing does not wait for the flusher: the store may be opened again before it is done.
     CloseDoesNotWait,
+    /// Old generations are removed on a thread that nobody joins, and that panics if another has
+    /// removed a file first.
+    RemoverPanics,
 }
 
 impl ThreadBug {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AckBeforeFlush,
         Self::LostWakeup,
         Self::CompactionRacesWriter,
         Self::CheckpointRacesDelete,
         Self::FlushOutOfOrder,
         Self::CloseDoesNotWait,
+        Self::RemoverPanics,
     ];
 
     /// A name of one word.
@@ -65,6 +69,10 @@ impl ThreadBug {
             Self::CloseDoesNotWait => {
                 ("close-does-not-wait", "a store that is closed while its own threads still write")
             }
+            Self::RemoverPanics => (
+                "remover-panics",
+                "a panic on a thread that nobody joins, when two clean up at once",
+            ),
         }
     }
 }

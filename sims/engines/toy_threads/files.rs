@@ -107,6 +107,13 @@ pub(super) fn remove_before(dir: &Path, generation: u64) {
     }
 }
 
+/// Does the same, and fails if one cannot be removed: what a planted bug does.
+pub(super) fn remove_all_before(dir: &Path, generation: u64) -> io::Result<()> {
+    let files = numbered(dir)?;
+    let old = files.iter().filter(|file| file.number < generation);
+    old.map(|file| fs::remove_file(path(dir, &file.kind, file.number))).collect()
+}
+
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Numbered {
     number: u64,

@@ -1,0 +1,115 @@
+//! Panics on threads of the engine: seen by it, or by nobody.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, Builder};
+
+use crashpoint::engine::Error;
+use expect_test::expect;
+
+use super::{Act, Snapshot, check_act, says};
+
+acts! {
+    Detached "panics-detached" |_dir| detached();
+    Forgotten "panics-forgotten" |_dir| forgotten();
+    WaitedFor "panics-waited-for" |_dir| waited_for();
+    Survived "panics-survived" |dir| joined().and_then(|()| scoped()).and_then(|()| caught(dir));
+}
+
+fn detached() -> Result<(), Error> {
+    drop(Builder::new().name("remover".into()).spawn(|| panic!("nothing to remove"))?);
+    Ok(())
+}
+
+/// The handle lives on, and nobody asks it.
+fn forgotten() -> Result<(), Error> {
+    std::mem::forget(thread::spawn(|| panic!("nobody listens")));
+    Ok(())
+}
+
+/// What the thread was to say never comes.
+fn waited_for() -> Result<(), Error> {
+    let gate = std::sync::Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if fs::metadata("/proc/crashpoint").is_ok() {
+                panic!("before the gate");
+            }
+            gate.wait();
+        });
+        gate.wait();
+    });
+    Ok(())
+}
+
+fn joined() -> Result<(), Error> {
+    let lost = thread::spawn(|| panic!("the writer"));
+    thread::sleep(std::time::Duration::from_millis(1));
+    if lost.join().is_err() { Ok(()) } else { Err("it should have panicked".into()) }
+}
+
+fn scoped() -> Result<(), Error> {
+    let both = || thread::scope(|scope| drop(scope.spawn(|| panic!("in a scope"))));
+    match std::panic::catch_unwind(both) {
+        Err(_) => Ok(()),
+        Ok(()) => Err("it should have panicked".into()),
+    }
+}
+
+/// A worker that survives its jobs, as those of a pool do.
+fn caught(dir: &Path) -> Result<(), Error> {
+    let (send, jobs) = mpsc::channel::<fn()>();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        for job in jobs {
+            let result = std::panic::catch_unwind(job);
+            // The caller may be gone.
+            let _ = done.send(result.is_err());
+        }
+    });
+    send.send(|| panic!("a job"))?;
+    let failed = is_done.recv()?;
+    fs::metadata(dir)?;
+    if failed { Ok(()) } else { Err("it should have panicked".into()) }
+}
+
+#[test]
+fn a_panic_on_a_thread_that_nobody_joins_is_named_with_its_thread_and_place() {
+    check_act::<Detached>(&expect![[r#"
+        FAIL panics-detached on posix: panicked
+        class    panicked  (panicked:thread@tests/wild/panics.rs:N)
+        thread 2 `remover` panicked at tests/wild/panics.rs:N, and nobody joined it:
+        nothing to remove
+
+        FAIL panics-detached on posix: panicked
+        open:open, at 1.000002 s
+        class    panicked  (panicked:thread@tests/wild/panics.rs:N)
+        thread 2 `remover` panicked at tests/wild/panics.rs:N, and nobody joined it:
+        nothing to remove
+    "#]]);
+    let forgotten = says(crashpoint::check_store::<Snapshot<Forgotten, false>>).expect("it fails");
+    assert!(forgotten.contains("panicked at tests/wild/panics.rs"), "{forgotten}");
+    assert!(forgotten.contains(", and nobody joined it: nobody"), "{forgotten}");
+}
+
+#[test]
+fn a_wait_for_a_thread_that_panicked_names_the_panic() {
+    check_act::<WaitedFor>(&expect![[r#"
+        FAIL panics-waited-for on posix: does not come to an end
+        class    hung  (hung:step)
+        in step 2: is in a deadlock: thread 1 waits for a futex; before that, thread 2
+        panicked at tests/wild/panics.rs:N: before the gate
+
+        FAIL panics-waited-for on posix: does not come to an end
+        open:open, at 1.000002 s
+        class    hung  (hung:open)
+        while opening: is in a deadlock: thread 1 waits for a futex; before that,
+        thread 2 panicked at tests/wild/panics.rs:N: before the gate
+    "#]]);
+}
+
+#[test]
+fn a_panic_that_the_engine_joins_or_catches_is_its_own_affair() {
+    assert_eq!(says(crashpoint::check_store::<Snapshot<Survived, false>>), None);
+}
