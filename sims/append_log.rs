@@ -383,7 +383,6 @@ planted! {
     HalfRecordKept "s9-half-record-kept" half_record_kept;
     RenameBeforeSync "rename-before-sync" rename_before_sync;
     PageCacheTrusted "p22-page-cache-trusted" page_cache_trusted;
-    FailedSyncForgiven "p21-failed-sync-forgiven" failed_sync_forgiven;
 }
 
 #[cfg(test)]
