@@ -69,14 +69,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         let crashed = Crashed { kind: crash.kind, point: &point, left };
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
-        judge.crash(crashed.judged_as(), point.at);
-        if let Left::Rotten(_, rot) = &crashed.left {
-            judge.rotten(point.at);
-            if rot.find(pending.live()).is_none() {
-                let why = format!("the crash state has no {}: nothing can rot there", rot.place());
-                return Err(on_line(line_number, &why));
-            }
-        }
+        fallen(&crashed, &pending, &mut judge).map_err(|why| on_line(line_number, &why))?;
         let next = lives.get(depth + 1).cloned().unwrap_or_default();
         let last = depth + 2 >= lives.len();
         if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
@@ -121,6 +114,23 @@ fn finish<M: Model>(
     }
     failure.case = explorer.case.to_string();
     explorer.violated(failure)
+}
+
+/// Tells the judge of a crash that left this disk.
+fn fallen<S: Sim>(
+    crashed: &Crashed<'_>,
+    pending: &Pending,
+    judge: &mut Judge<S>,
+) -> Result<(), String> {
+    let at = crashed.point.at;
+    judge.crash(crashed.judged_as(), at);
+    if let Left::Rotten(_, rot) = &crashed.left {
+        judge.rotten(at);
+        if rot.find(pending.live()).is_none() {
+            return Err(format!("the crash state has no {}: nothing can rot there", rot.place()));
+        }
+    }
+    Ok(())
 }
 
 /// Walks a log up to the crash point of a case.
