@@ -147,7 +147,9 @@ impl<C: Claim> Engine for OriginEngine<C> {
                 return Ok(if appended { Ack::Now(C::SYNCED) } else { Ack::BUFFERED });
             }
             StoreOp::Sync => self.store.sync()?,
-            StoreOp::Compact => drop(self.store.compact(&CompactionConfig::default())?),
+            StoreOp::Compact => {
+                self.store.compact(&CompactionConfig::default())?;
+            }
             happening => {
                 // It has no call for a checkpoint, and the policy is the configuration's.
                 harm(&self.dir, happening)?;
