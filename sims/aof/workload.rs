@@ -148,8 +148,19 @@ fn burst() -> BoxedStrategy<Vec<Step<AofOp>>> {
         .boxed()
 }
 
+/// A command that fills pages of the log, or one that does not: what a failed sync leaves of the
+/// pages is not written again by what follows.
+fn spanning() -> BoxedStrategy<Step<AofOp>> {
+    let long = (key("s"), 4200..9000usize, any::<u8>())
+        .prop_map(|(key, length, fill)| AofOp::Set(key, vec![fill | 1; length], None));
+    let short = (key("n"), 1..9i64).prop_map(|(key, by)| AofOp::Incr(key, by));
+    prop_oneof![1 => long, 1 => short].prop_map(Step::Op).boxed()
+}
+
 /// Workloads of up to so many steps, and a burst more.
 pub(super) fn workload(steps: usize) -> BoxedStrategy<Vec<Step<AofOp>>> {
     let some = prop_oneof![24 => step().prop_map(|step| vec![step]), 1 => burst()];
-    vec(some, 1..=steps.max(1)).prop_map(|some| some.concat()).boxed()
+    let most = steps.max(1);
+    let mixed = vec(some, 1..=most).prop_map(|some| some.concat());
+    prop_oneof![6 => mixed, 1 => vec(spanning(), 1..=most)].boxed()
 }

@@ -28,7 +28,7 @@ pub(super) fn scope(id: u16) -> &'static str {
     ["home", "office", "SIDX"][usize::from(id % 3)]
 }
 
-/// What the service knows. Unless it is `NUMBERED`, it does not know an event's number in the store.
+/// What the service knows: an event's number in the store only if it is `NUMBERED`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreModel<const NUMBERED: bool = true> {
     state: State,
