@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_bytes::Bytes;
+
 use crate::engine::{Ack, Engine, Error, Refused};
 use crate::log::{Mark, Phase, Said};
 use crate::pair;
@@ -252,7 +254,8 @@ fn shown(value: Option<&[u8]>) -> String {
 
 /// The wire form of a state; [`decode`] reads it.
 fn encode(state: &State) -> Vec<u8> {
-    let items: Vec<(&[u8], &[u8])> = state.iter().collect();
+    let items: Vec<(&Bytes, &Bytes)> =
+        state.iter().map(|(item, value)| (Bytes::new(item), Bytes::new(value))).collect();
     postcard::to_allocvec(&items).unwrap_or_default()
 }
 
