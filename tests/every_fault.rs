@@ -299,7 +299,9 @@ impl Store for Log {
         Ok(())
     }
 
+    /// After an error it shows nothing either.
     fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.log.as_ref().ok_or("an earlier error: open the store again")?;
         Ok(self.items.clone().into_iter().collect())
     }
 }
