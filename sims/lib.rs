@@ -19,8 +19,8 @@ use crashpoint::sim;
 const CANARY: &str = "no-dir-sync-after-rename";
 
 /// A right answer whatever call fails or takes long: what an engine promises of which it is said
-/// that a failed call takes nothing back. A read that is wrong without an error is none that failed;
-/// and what is promised for a certain time (`timed`) hangs on a disk that is fast enough.
+/// that a failed call takes nothing back. A read that is wrong without an error is none that
+/// failed; and what is promised for a certain time (`timed`) hangs on a disk that is fast enough.
 fn whatever_fails(timed: bool) -> Vec<(Harm, Answer)> {
     let wrong = |harm| matches!(harm, Harm::CorruptRead | Harm::BitRot);
     let fails = Harm::ALL.into_iter().filter(|harm| !wrong(*harm));
