@@ -68,7 +68,7 @@ enum Bug {
 }
 
 /// The bug of the store, and the harm after which it promises a right answer, as places in `Bug`
-/// and in [`Harm::ALL`]: set in an explorer before it starts, so that all its children have them. One
+/// and in [`Harm::ALL`]: set in an explorer before it starts, so that its children have them. One
 /// sim with a bug that is set so is built in a twentieth of the time of as many sims.
 static BUG: AtomicUsize = AtomicUsize::new(0);
 static HARM: AtomicUsize = AtomicUsize::new(ALL);
