@@ -200,7 +200,7 @@ impl<P: Planted> Sim for Aof<P> {
         };
         Promises {
             close: if P::FSYNC == Fsync::EverySec { Level::Durable } else { Level::Flushed },
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(P::FSYNC == Fsync::EverySec),
             sources: vec![
                 command,
                 source(

@@ -267,7 +267,7 @@ impl<P: Planted> Sim for AppendLog<P> {
         Promises {
             // The adapter flushes before it closes.
             close: Level::Flushed,
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(false),
             sources: vec![
                 source(
                     "a checkpoint or flush survives the process, with all before it",

@@ -184,7 +184,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
         let source = |promise, sentence| Source { promise, sentence, at: "engines/checkpoint.rs" };
         Promises {
             close: Level::Durable,
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(false),
             sources: vec![
                 source(
                     "an append survives the process, with all before it",

@@ -261,7 +261,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
         Promises {
             // Dropping the storage writes out what is queued.
             close: Level::Flushed,
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(M::LATE),
             sources: vec![
                 source(write, M::SENTENCE),
                 source(

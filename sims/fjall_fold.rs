@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crashpoint::digest::Digester;
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Line, Model, Order, Promises, Source};
+use crashpoint::oracle::{Answer, Harm, Line, Model, Order, Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -262,7 +262,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
             order: if M::SYNC { Order::Prefix } else { Order::Custom(cursor_is_not_ahead) },
             // Each batch is handed to the kernel when it is applied.
             close: Level::Flushed,
-            survives: crate::whatever_fails(),
+            survives: vec![(Harm::FailedWrite, Answer::Right)],
             sources: if M::SYNC { synced_sources() } else { unsynced_sources() },
             ..Promises::default()
         }

@@ -215,7 +215,7 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(false),
             sources: vec![
                 source(
                     "put, delete and add survive the process, with all before them",

@@ -81,7 +81,7 @@ impl<const BUG: usize> Sim for ThreadsSim<BUG> {
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: crate::whatever_fails(),
+            survives: crate::whatever_fails(false),
             sources: vec![
                 source(
                     "sync and checkpoint survive power loss, with all before them",

@@ -20,19 +20,20 @@
 //! | error | calls |
 //! |---|---|
 //! | `EIO` | all |
-//! | `ENOSPC`, `EDQUOT` | create, link, mkdir, rename, write, allocate, sync (delayed allocation), \
-//!   close (NFS) |
+//! | `ENOSPC`, `EDQUOT` | create, link, mkdir, rename, write, allocate, sync, close |
 //! | `EMFILE` | open, create |
 //! | `EINTR` | open, create, read, write, sync, truncate, allocate, close |
 //! | `EROFS` | whatever changes the disk, an open for writing too, and from then on |
 //!
-//! `EINTR` is what NFS and FUSE return; ext4, xfs and btrfs wait for regular files in a state that
-//! no signal but a deadly one ends. Whoever calls through `std` never sees it: `std` tries again.
+//! A sync finds no space where allocation is delayed, a close on NFS. `EINTR` is what NFS and FUSE
+//! return; ext4, xfs and btrfs wait for regular files in a state that no signal but a deadly one
+//! ends. Whoever calls through `std` never sees it: `std` tries again.
 //!
 //! What a call that fails leaves: a write that fails has written nothing, one that is short has
 //! written its part; a sync that fails leaves the pages clean, whatever reached the disk, but one
 //! that was interrupted or met a read-only disk leaves them as they were; a close that fails has
-//! closed the descriptor all the same (close(2)). All else fails before it does anything.
+//! closed the descriptor all the same (close(2)); closedir(3) does not fail. All else fails before
+//! it does anything.
 
 use std::fmt;
 
@@ -250,7 +251,8 @@ impl FaultClass {
             "mkdir" | "mkdirat" | "mkdtemp" => Self::Mkdir,
             "truncate" | "truncate64" | "ftruncate" | "ftruncate64" => Self::Truncate,
             "fallocate" | "fallocate64" | "posix_fallocate" | "posix_fallocate64" => Self::Allocate,
-            "close" | "closedir" => Self::Close,
+            // closedir(3) fails for a stream that is none, and in no other way.
+            "close" => Self::Close,
             "stat" | "stat64" | "lstat" | "lstat64" | "fstat" | "fstat64" | "fstatat"
             | "fstatat64" | "statx" | "xstat" | "xstat64" | "lxstat" | "lxstat64" | "fxstat"
             | "fxstat64" | "fxstatat" | "fxstatat64" | "access" | "faccessat" | "euidaccess"

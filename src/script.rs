@@ -73,9 +73,9 @@ impl<E> Drop for Held<E> {
 fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
     let mut engine = open::<E>(script.retries)?;
     if script.recovery {
-        read_back(&mut engine, script)?;
+        engine = look(engine, script)?;
         engine = reopen(engine, script)?;
-        read_back(&mut engine, script)?;
+        engine = look(engine, script)?;
     }
     let mut errors = Errors::default();
     for (index, step) in script.steps.iter().enumerate() {
@@ -86,7 +86,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             Step::Op(op) => seam::engine(|| engine.get().apply(op)),
             Step::Reopen => {
                 engine = reopen(engine, script)?;
-                read_back(&mut engine, script)?;
+                engine = look(engine, script)?;
                 Ok(Ack::BUFFERED)
             }
             Step::Sleep(duration) => {
@@ -97,13 +97,13 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         mark_returned(number, &result);
         if errors.ask_for_reopening(&result) {
             engine = reopen(engine, script)?;
-            read_back(&mut engine, script)?;
+            engine = look(engine, script)?;
         }
     }
     world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
-    read_back(&mut engine, script)?;
+    engine = look(engine, script)?;
     engine = reopen(engine, script)?;
-    read_back(&mut engine, script)?;
+    engine = look(engine, script)?;
     close(engine, script.threads_may_stay);
     Some(())
 }
@@ -179,6 +179,19 @@ fn mark_panics() {
     for Unseen { thread, name, place, message } in &process::take_unseen_panics() {
         world::mark(Mark::Panicked { thread: *thread, name, place, message });
     }
+}
+
+/// Reads back. A store that refuses that after an injected error is opened again, as one that
+/// refuses to go on.
+fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+    if read_back(&mut engine, script).is_none() {
+        if script.retries == 0 {
+            return None;
+        }
+        engine = reopen(engine, script)?;
+        read_back(&mut engine, script)?;
+    }
+    Some(engine)
 }
 
 /// A scan, a lookup of each item, and the count: they must agree.

@@ -67,8 +67,8 @@ enum Bug {
     ClosedAgain,
 }
 
-/// The bug of the store, and the harm after which it promises a right answer, as places in `Bug` and
-/// in [`Harm::ALL`]: set in an explorer before it starts, so that all its children have them. One
+/// The bug of the store, and the harm after which it promises a right answer, as places in `Bug`
+/// and in [`Harm::ALL`]: set in an explorer before it starts, so that its children have them. One
 /// sim with a bug that is set so is built in a twentieth of the time of as many sims.
 static BUG: AtomicUsize = AtomicUsize::new(0);
 static HARM: AtomicUsize = AtomicUsize::new(ALL);
@@ -299,7 +299,9 @@ impl Store for Log {
         Ok(())
     }
 
+    /// After an error it shows nothing either.
     fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.log.as_ref().ok_or("an earlier error: open the store again")?;
         Ok(self.items.clone().into_iter().collect())
     }
 }

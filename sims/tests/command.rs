@@ -184,7 +184,11 @@ fn the_list_names_sims_with_their_promises() {
                            written.")
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
-                           earlier calls promised still holds.")"#]]
+                           earlier calls promised still holds.")
+                         - answers rightly after: failed write, failed sync, failed
+                           read, failed open, failed change, interrupted call, read-only
+                           disk, slow call, failed close
+                         - promises nothing after: corrupt read, bit rot"#]]
     .assert_eq(&listed("Sims", "\n  aof"));
 }
 

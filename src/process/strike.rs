@@ -73,7 +73,10 @@ impl World {
     }
 
     /// What a close shows, once the descriptor is gone.
-    pub(crate) fn strike_close(&mut self) -> Result<(), Errno> {
+    pub(crate) fn strike_close(&mut self, door: &str) -> Result<(), Errno> {
+        if FaultClass::of(door) != Some(FaultClass::Close) {
+            return Ok(());
+        }
         match self.strike(At::any(FaultClass::Close)) {
             Some(Strike::Fails(error)) => Err(Errno(error.errno())),
             _ => Ok(()),

@@ -152,10 +152,10 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
         world.call(&called, |world| {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
             world.close(closed.what);
-            if matches!(closed.what, What::File(_)) {
-                world.strike_close()?;
+            match closed.what {
+                What::File(_) => world.strike_close(door).map(|()| 0),
+                What::Random => Ok(0),
             }
-            Ok(0)
         })
     })?;
     Some(answer(outcome))
