@@ -18,8 +18,8 @@
 //! and open), or `sleep 50ms`. A `crash` line ends a life; what follows it are the steps of the
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
-//! `returned` that it had returned, `ended=N` that N openings and closings of the store had returned
-//! since the last of these changes.
+//! `returned` that it had returned, `ended=N` that N openings and closings of the store had
+//! returned since the last of these changes.
 //! What the crash keeps is the text form of a [`crate::disk::fate`].
 //!
 //! An engine with threads is scheduled from the seed, unless a life has lines `turns 17>2 21>1`:
