@@ -19,7 +19,8 @@
 //! next one, which begins with a recovery. `step=0` is the opening of a life, the step behind the
 //! last is its closing; `effect=N` says that N changes of the disk had been made within the step,
 //! `returned` that it had returned, `replies=N` that within it so many ops of clients had,
-//! `ended=N` that N openings and closings of the store had returned since the last of these changes.
+//! `ended=N` that N openings and closings of the store had returned since the last of these
+//! changes.
 //! What the crash keeps is the text form of a [`crate::disk::fate`], and a word of
 //! [`crate::disk::rot`] behind it says what of that rots; a process crash keeps all, but
 //! with `cache=evicted` not the pages whose write had failed before. A line `cache evicted` in the

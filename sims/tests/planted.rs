@@ -52,8 +52,14 @@ fn each_bug_of_the_event_stores_origin_is_found() {
 
 #[test]
 fn each_bug_of_threads_is_found() {
-    // The others need more states than a default run has time for, or were not found yet.
-    const QUICK: [&str; 3] = ["ack-before-flush", "lost-wakeup", "compaction-races-writer"];
+    // The others need more states than a default run has time for.
+    const QUICK: [&str; 5] = [
+        "ack-before-flush",
+        "lost-wakeup",
+        "compaction-races-writer",
+        "flush-out-of-order",
+        "close-does-not-wait",
+    ];
     let mut entries = toy_threads::planted();
     entries.retain(|entry| seeds() > 1 || QUICK.contains(&entry.name));
     each_is_found(&entries);

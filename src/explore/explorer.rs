@@ -41,8 +41,8 @@ const UPTIME: Duration = Duration::from_secs(100_000);
 const BOOTED: Duration = Duration::from_secs(30);
 /// How often an open is tried again in a life with injected errors.
 const RETRIES: u32 = 2;
-/// Schedules of a seed: the first that its workload is recorded in, and that of all recoveries. Those
-/// that the workload is recorded in again come behind.
+/// Schedules of a seed: the first that its workload is recorded in, and that of all recoveries.
+/// Those that the workload is recorded in again come behind.
 const RECORDED: u64 = 0;
 const RECOVERIES: u64 = 1;
 /// A key that no workload writes: a lookup of it must find nothing.

@@ -24,7 +24,7 @@ fn detached() -> Result<(), Error> {
 
 /// The handle lives on, and nobody asks it.
 fn forgotten() -> Result<(), Error> {
-    std::mem::forget(thread::spawn(|| panic!("nobody listens")));
+    std::mem::forget(Builder::new().spawn(|| panic!("nobody listens"))?);
     Ok(())
 }
 
@@ -44,7 +44,7 @@ fn waited_for() -> Result<(), Error> {
 }
 
 fn joined() -> Result<(), Error> {
-    let lost = thread::spawn(|| panic!("the writer"));
+    let lost = Builder::new().spawn(|| panic!("the writer"))?;
     thread::sleep(std::time::Duration::from_millis(1));
     if lost.join().is_err() { Ok(()) } else { Err("it should have panicked".into()) }
 }
@@ -61,13 +61,14 @@ fn scoped() -> Result<(), Error> {
 fn caught(dir: &Path) -> Result<(), Error> {
     let (send, jobs) = mpsc::channel::<fn()>();
     let (done, is_done) = mpsc::channel();
-    thread::spawn(move || {
+    let work = move || {
         for job in jobs {
             let result = std::panic::catch_unwind(job);
             // The caller may be gone.
             let _ = done.send(result.is_err());
         }
-    });
+    };
+    Builder::new().spawn(work)?;
     send.send(|| panic!("a job"))?;
     let failed = is_done.recv()?;
     fs::metadata(dir)?;

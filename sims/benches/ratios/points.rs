@@ -74,6 +74,7 @@ fn one(entry: &Entry, seed: Seed, size: usize) -> Tally {
         recoveries: size as u64,
         exhaustive: 8,
         nested: 0,
+        schedules: 1,
         stop: true,
         recheck: 0,
         verdict: 0,
