@@ -137,8 +137,8 @@ fn belongs(name: &std::ffi::OsStr) -> bool {
     ["log", "log.snapshot.bin", "backup"].iter().any(|known| name == *known)
 }
 
-/// What a call returned, as a promise: a conflict is an answer, which promises nothing, and what was
-/// refused since an earlier error has no effect.
+/// What a call returned, as a promise: a conflict is an answer, which promises nothing, and what
+/// was refused since an earlier error has no effect.
 fn answer(result: Result<(), LogError>, ack: Ack) -> Result<Ack, Error> {
     match result {
         Ok(()) => Ok(ack),

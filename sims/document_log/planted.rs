@@ -1,5 +1,5 @@
-//! The document log with each bug of its origin, and with some that it never had, on the sim that can
-//! meet it.
+//! The document log with each bug of its origin, and with some that it never had, on the sim that
+//! can meet it.
 
 use crashpoint::registry::{Entry, sim};
 

@@ -156,22 +156,10 @@ fn schedules(entry: &Entry, steps: &str) -> (u64, String) {
 
 #[test]
 fn what_the_origin_loses_to_concurrency_is_found_in_few_schedules() {
-    for entry in [sim::<Origin<WrittenByClients>>(), sim::<Origin<LateByClients>>()] {
-        for (row, steps) in [("M13", BATCHES), ("M12", COMPACTION)] {
-            let (count, case) = schedules(&entry, steps);
-            println!("{row} in {}: {count} schedules\n{case}", entry.name);
-        }
-    }
-}
-
-#[test]
-fn the_sim_finds_what_the_origins_other_modes_lose() {
-    for entry in
-        [sim::<Origin<WrittenByClients>>(), sim::<Origin<Late>>(), sim::<Origin<LateByClients>>()]
-    {
-        let found = crashpoint::find(&entry, "posix", Seed(0), 36);
-        println!("{}: {} states\n{}\n{}", entry.name, found.states, found.report, found.case);
-        assert!(found.class.is_some(), "nothing in {} states", found.states);
+    let entry = sim::<Origin<WrittenByClients>>();
+    for (row, steps) in [("M13", BATCHES), ("M12", COMPACTION)] {
+        let (count, case) = schedules(&entry, steps);
+        println!("{row} in {}: {count} schedules\n{case}", entry.name);
     }
 }
 
