@@ -379,7 +379,7 @@ fn what_is_no_log_is_refused_by_name_and_left_as_it_is() {
 fn a_log_that_may_not_be_read_is_refused_and_left_as_it_is() {
     let (_dir, path) = place();
     fs::write(&path, format!("{FIRST}\n")).expect("writes");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("sets");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("sets");
     // The superuser may read any file but a few of the kernel's own.
     let paths = [path.as_path(), Path::new("/proc/sys/vm/compact_memory")];
     let denied = |path: &&Path| {

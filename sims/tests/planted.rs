@@ -5,12 +5,13 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, check_case, find};
 use sims::toy::{self, ToySim};
-use sims::{aof, append_log, checkpoint, fjall_fold, toy_threads};
+use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
 
 /// How many workloads of a seed may be spent on one bug.
 const WORKLOADS: u64 = 108;
 
-/// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table.
+/// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table,
+/// with `PLANTED_ONLY=m13` that of some bugs.
 fn seeds() -> u64 {
     std::env::var_os("PLANTED_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1)
 }
@@ -51,6 +52,17 @@ fn each_bug_of_the_event_stores_origin_is_found() {
 }
 
 #[test]
+fn each_bug_of_the_document_logs_origin_is_found() {
+    each_is_found(&document_log::planted());
+}
+
+#[test]
+fn the_document_log_that_forgives_a_failed_sync_is_found_in_its_case() {
+    use document_log::{DocumentLog, FailedSyncForgiven, SyncMode};
+    crashpoint::check_corpus::<DocumentLog<SyncMode, FailedSyncForgiven>>(&sims::corpus());
+}
+
+#[test]
 fn each_bug_of_threads_is_found() {
     // The others need more states than a default run has time for.
     const QUICK: [&str; 5] = [
@@ -80,8 +92,10 @@ fn what_the_fold_adds_to_fjall_is_missed_when_it_is_not_there() {
 }
 
 fn each_is_found(entries: &[Entry]) {
+    let only = std::env::var_os("PLANTED_ONLY").unwrap_or_default();
+    let only = only.to_string_lossy();
     let mut missed = Vec::new();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| entry.name.contains(&*only)) {
         let findings: Vec<Finding> =
             (0..seeds()).map(|seed| find(entry, "posix", Seed(seed), WORKLOADS)).collect();
         for finding in findings.iter().filter(|finding| finding.class.is_some()) {
@@ -124,5 +138,27 @@ fn the_toy_without_bugs_is_clean() {
         let finding = find(&entry, profile, Seed(1000), workloads);
         println!("toy on {profile}: {workloads} workloads, {} states", finding.states);
         assert!(finding.class.is_none(), "{}", finding.report);
+    }
+}
+
+#[test]
+fn the_document_log_with_threads_and_without_bugs_is_clean() {
+    use document_log::{AsyncMode, Clients, DocumentLog, SyncMode};
+    let (profiles, workloads) = match seeds() {
+        1 => (&["posix"][..], 2),
+        _ => (&["posix", "tail-prefix", "ext4"][..], 6),
+    };
+    for entry in [
+        crashpoint::sim::<DocumentLog<AsyncMode>>(),
+        crashpoint::sim::<DocumentLog<Clients<SyncMode>>>(),
+        crashpoint::sim::<DocumentLog<Clients<AsyncMode>>>(),
+    ] {
+        for profile in profiles {
+            let look = |seed| find(&entry, profile, Seed(1000 + seed), workloads);
+            let findings: Vec<Finding> = (0..seeds()).map(look).collect();
+            println!("{}", row(entry.name, &findings));
+            let found = findings.iter().find(|finding| finding.class.is_some());
+            assert!(found.is_none(), "{}", found.map_or("", |finding| &finding.report));
+        }
     }
 }

@@ -117,10 +117,10 @@ fn finish<M: Model>(
 }
 
 /// Tells the judge of a crash that left this disk.
-fn fallen<S: Sim>(
+fn fallen<M: Model>(
     crashed: &Crashed<'_>,
     pending: &Pending,
-    judge: &mut Judge<S>,
+    judge: &mut Judge<M>,
 ) -> Result<(), String> {
     let at = crashed.point.at;
     judge.crash(crashed.judged_as(), at);

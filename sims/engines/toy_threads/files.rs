@@ -109,9 +109,10 @@ pub(super) fn remove_before(dir: &Path, generation: u64) {
 
 /// Does the same, and fails if one cannot be removed: what a planted bug does.
 pub(super) fn remove_all_before(dir: &Path, generation: u64) -> io::Result<()> {
-    let files = numbered(dir)?;
-    let old = files.iter().filter(|file| file.number < generation);
-    old.map(|file| fs::remove_file(path(dir, &file.kind, file.number))).collect()
+    for file in numbered(dir)?.iter().filter(|file| file.number < generation) {
+        fs::remove_file(path(dir, &file.kind, file.number))?;
+    }
+    Ok(())
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
