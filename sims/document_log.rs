@@ -250,6 +250,8 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
 
     const NAME: &'static str = if P::NAME.is_empty() { M::NAME } else { P::NAME };
     const ABOUT: &'static str = M::ABOUT;
+    // Four modes share what one engine has, and three of them record several schedules.
+    const RECOVERIES: u64 = 240;
 
     fn promises() -> Promises<DocModel> {
         let source =

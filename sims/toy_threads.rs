@@ -71,6 +71,8 @@ impl<const BUG: usize> Sim for ThreadsSim<BUG> {
         Some(bug) => bug.name(),
         None => "toy-threads",
     };
+    // Several schedules are recorded, each with a share of these.
+    const RECOVERIES: u64 = 300;
     const ABOUT: &'static str = match bug(BUG) {
         Some(bug) => bug.pattern(),
         None => "a small store with flushers and a compactor; the host of the bugs of threads",

@@ -720,7 +720,7 @@ crash process step=1 effect=0 returned ended=2
         assert_eq!(wrong("EDQUOT delayed", "delayed soon"), (9, 33));
         assert_eq!(wrong("cache evicted", "cache gone"), (10, 7));
         assert_eq!(wrong("profile posix", "sim other"), (4, 1));
-        assert_eq!(wrong("sim append-log\n", ""), (15, 1));
+        assert_eq!(wrong("sim append-log\n", ""), (17, 1));
         assert_eq!(wrong("\"x y\"", "\"x y"), (11, 7));
     }
 

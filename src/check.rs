@@ -21,7 +21,7 @@ use crate::target;
 const SEED: Seed = Seed(1);
 /// How many recoveries `cargo test` spends on a sim and a profile, unless `CRASHPOINT_BUDGET`
 /// says otherwise: some seconds.
-const BUDGET: u64 = 4000;
+const BUDGET: u64 = 2400;
 /// Faults that [`check_faults`] tries on a workload.
 const FAULTS: u64 = 600;
 /// Recoveries for each workload.

@@ -410,7 +410,7 @@ fn a_crash_that_does_not_fit_is_named_by_its_line() {
             other call
               error: x.case: line 7: at step=2 effect=0 the run is in fsync:log-1, not in rename:x: the case no longer fits
             process
-              error: x.case: line 7, column 31: `keep=nothing` does not go with a process crash: expected pages=N
+              error: x.case: line 7, column 31: `keep=nothing` does not go with a process crash: expected pages=N or cache=evicted
         "#]],
     );
 }

@@ -386,7 +386,10 @@ fn a_log_that_may_not_be_read_is_refused_and_left_as_it_is() {
         fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     };
     for path in paths.into_iter().filter(denied) {
-        let wanted = |error: &LogError| matches!(error, LogError::Io(error) if error.kind() == ErrorKind::PermissionDenied);
+        let wanted = |error: &LogError| match error {
+            LogError::Io(error) => error.kind() == ErrorKind::PermissionDenied,
+            _ => false,
+        };
         let error = SyncStorage::open(path).expect_err("may not be read");
         assert!(wanted(&error), "{error}");
         let error = AsyncStorage::open(path).expect_err("may not be read");

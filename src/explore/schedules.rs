@@ -1,5 +1,6 @@
-//! Explores one workload: records it, cuts it everywhere, and does that again where it may have gone
-//! otherwise: with the cache evicted if a sync failed, in other schedules if the engine has threads.
+//! Explores one workload: records it, cuts it everywhere, and does that again where it may have
+//! gone otherwise: with the cache evicted if a sync failed, in other schedules if the engine has
+//! threads.
 //!
 //! To record a workload costs little beside what its crash states cost. So it is recorded in
 //! several schedules, and each is judged to its end; only where the order of changes and promises

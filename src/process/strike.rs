@@ -174,8 +174,9 @@ impl World {
             self.mark(Mark::Stopped);
         }
         if self.evicts {
-            self.disk.evict();
+            // Told first: a crash may fall between the two.
             self.mark(Mark::Evicted);
+            self.disk.evict();
         }
     }
 }

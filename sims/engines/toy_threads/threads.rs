@@ -37,7 +37,8 @@ pub(super) fn flush_until_closed(shared: &Shared, compactor: &Sender<Request>) {
             // Who is not there to compact any more need not.
             Ok(len) if len > LOG_MAX => drop(compactor.send(None)),
             Ok(_) => {}
-            Err(error) => shared.fail(&error),
+            // It was told.
+            Err(_) => return,
         }
     }
 }
@@ -46,10 +47,15 @@ pub(super) fn flush_until_closed(shared: &Shared, compactor: &Sender<Request>) {
 fn flush(shared: &Shared) -> io::Result<u64> {
     let early = shared.has(ThreadBug::FlushOutOfOrder).then(|| take(shared));
     let mut log = shared.log();
+    if shared.state().error.is_some() {
+        return Ok(0);
+    }
     let taken = early.unwrap_or_else(|| take(shared));
-    log.append(taken.batches.iter().map(|(_, batch)| batch.as_slice()))?;
+    let written = log.append(taken.batches.iter().map(|(_, batch)| batch.as_slice()));
+    // Told while the log is held: who has it next must not sync past what it lacks.
+    written.inspect_err(|error| shared.fail(error))?;
     if taken.sync {
-        log.sync()?;
+        log.sync().inspect_err(|error| shared.fail(error))?;
         let mut state = shared.state();
         state.durable = state.durable.max(taken.upto);
         drop(state);
@@ -112,7 +118,8 @@ fn compact(shared: &Shared) -> io::Result<()> {
         let state = shared.state();
         (since, upto) = (changed(&items, &state.items), state.issued);
     }
-    *log = snapshot.become_current(&since)?;
+    // As in a flush: a log that a newer snapshot may hide must not be written to any more.
+    *log = snapshot.become_current(&since).inspect_err(|error| shared.fail(error))?;
     let mut state = shared.state();
     state.queue.retain(|(number, _)| *number > upto);
     state.taken = state.taken.max(upto);
