@@ -14,13 +14,14 @@ pub(super) const TRIES: u64 = 96;
 /// at earlier points.
 const RECENT: u64 = 12;
 
-/// Every fate, if there are at most `limit`.
+/// Every fate, if there are at most `limit`; where nothing is pending, the one that there is, since
+/// nothing can be drawn there.
 pub(super) fn all(
     pending: &Pending,
     in_flight: Option<u64>,
     limit: u64,
 ) -> Option<impl Iterator<Item = Fate> + use<>> {
-    family::count(pending, in_flight, limit)?;
+    family::count(pending, in_flight, limit.max(1))?;
     Some(family::exhaustive(pending, in_flight))
 }
 
@@ -87,4 +88,17 @@ fn piece(pending: &Pending, draw: &mut impl FnMut(u64) -> u64) -> (GroupId, usiz
         .group(group)
         .map_or(0, |group| group.pieces().partition_point(|other| other.seq < piece.seq));
     (group.clone(), before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::profile::Profile;
+    use crate::disk::tree::Tree;
+
+    #[test]
+    fn where_nothing_is_pending_the_one_fate_is_visited_whatever_the_limit() {
+        let pending = Pending::new(Tree::new(), &Profile::POSIX);
+        assert_eq!(all(&pending, None, 0).map(Iterator::count), Some(1));
+    }
 }
