@@ -23,7 +23,8 @@
 //! then folded once more.
 //!
 //! One process at a time; [`FoldReader`]s read beside the writer, on any thread. A batch whose
-//! `apply` has returned is in what a reader begins to read afterwards.
+//! `apply` has returned is in what a reader begins to read afterwards. A reader that begins while
+//! `apply` is at work waits for it.
 //!
 //! # What this adds to the engine
 //!
@@ -36,14 +37,21 @@
 //! And fjall opens no store that a crash left half created: it makes the first journal before the
 //! file by which it tells a store from none, and then finds that there is a journal already. So a
 //! new fold is created beside its path, as `PATH.new`, and takes its name when it is whole.
+//!
+//! And a snapshot of fjall's may see half of a batch: a batch draws its number and then goes into
+//! the memtables entry by entry; a flush or a compaction that ends meanwhile draws the next number
+//! and makes all up to it visible (lsm-tree 3.1.10, `SuperVersions::upgrade_version_with_seqno`).
+//! So no snapshot is taken while a batch is on its way.
 
 mod entry;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use parking_lot::Mutex;
 
 use super::append_log::{Cursor, Entry, SnapshotError, Update, VersionToken};
 use super::snapshot_store::SnapshotStore;
@@ -106,6 +114,9 @@ pub struct FjallFold {
 pub struct FoldReader {
     database: Database,
     data: Keyspace,
+    /// Held while a batch goes in, and while a snapshot is taken. A fair lock: the standard
+    /// library's lets a writer without a pause shut the readers out for ever.
+    between_batches: Arc<Mutex<()>>,
 }
 
 impl FjallFold {
@@ -140,7 +151,7 @@ impl FjallFold {
         }
         let cursor = stored_cursor(&meta)?;
         let durability = if config.sync { PersistMode::SyncAll } else { PersistMode::Buffer };
-        let reader = FoldReader { database, data };
+        let reader = FoldReader { database, data, between_batches: Arc::default() };
         Ok((cursor, Self { meta, reader, durability, cursor }))
     }
 
@@ -164,7 +175,7 @@ impl SnapshotStore for FjallFold {
 
     fn apply(&mut self, batch: &[Update], cursor: &Cursor) -> Result<(), SnapshotError> {
         batch.iter().try_for_each(check)?;
-        let FoldReader { database, data } = &self.reader;
+        let FoldReader { database, data, .. } = &self.reader;
         let mut write = database.batch().durability(Some(self.durability));
         for update in batch {
             match update {
@@ -175,7 +186,9 @@ impl SnapshotStore for FjallFold {
             }
         }
         write.insert(&self.meta, CURSOR, cursor.version().as_bytes());
+        let alone = self.reader.between_batches.lock();
         write.commit().map_err(backend)?;
+        drop(alone);
         self.cursor = *cursor;
         Ok(())
     }
@@ -214,7 +227,10 @@ impl FoldReader {
     ) -> Result<(), SnapshotError> {
         // `Keyspace::prefix` reads whatever is newest when it gets there (3.1.13): half a batch, if
         // the writer is in it.
-        for entry in self.database.snapshot().prefix(&self.data, prefix.as_bytes()) {
+        let alone = self.between_batches.lock();
+        let snapshot = self.database.snapshot();
+        drop(alone);
+        for entry in snapshot.prefix(&self.data, prefix.as_bytes()) {
             let (key, value) = entry.into_inner().map_err(backend)?;
             visit(decode(&key, &value)?)?;
         }

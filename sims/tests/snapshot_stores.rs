@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -323,11 +324,10 @@ fn memtables_are_flushed_and_tables_compacted_under_a_small_limit() {
     }
 }
 
-/// Reads until the writer is done; the entries of a moment are all of one batch.
-fn read_beside(reader: &FoldReader, last: u64) -> u64 {
+/// Reads until the writer is done, and counts; the entries of a moment are all of one batch.
+fn read_beside(reader: &FoldReader, reads: &AtomicU64, done: &AtomicBool) {
     let mut seen = 0;
-    let mut reads = 0;
-    while seen < last {
+    while !done.load(Ordering::Relaxed) {
         let entries = reader.range("pair.").expect("reads");
         let now = entries.first().map_or(0, |entry| entry.version.as_u64().unwrap_or(0));
         assert!(now >= seen, "went back from {seen} to {now}");
@@ -335,25 +335,30 @@ fn read_beside(reader: &FoldReader, last: u64) -> u64 {
         let one = reader.get("pair.7").expect("reads").and_then(|entry| entry.version.as_u64());
         assert!(one.unwrap_or(0) >= now, "{one:?} after {now}");
         seen = now;
-        reads += 1;
+        reads.fetch_add(1, Ordering::Relaxed);
     }
-    reads
 }
 
 #[test]
 fn a_reader_beside_the_writer_sees_whole_batches_and_never_goes_back() {
+    const BATCHES: u64 = 400;
+    const READS: u64 = 20;
     let dir = tempfile::tempdir().expect("a directory");
     let (_, mut fold) = FjallFold::open(dir.path(), small(false)).expect("opens");
-    let last = 400;
     let reader = fold.reader();
-    let reads = std::thread::scope(|scope| {
-        let read = scope.spawn(move || read_beside(&reader, last));
-        for revision in 1..=last {
+    let (reads, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| read_beside(&reader, &reads, &done));
+        let mut revision = 0;
+        // A reader that panicked reads no more, and one that is shut out is seen by the count.
+        while !read.is_finished() && (revision < BATCHES || reads.load(Ordering::Relaxed) < READS) {
+            revision += 1;
+            assert!(revision < 100 * BATCHES, "the writer shuts the reader out");
             let pair = |n| put(&format!("pair.{n}"), &[b'v'; 100], revision);
             let batch: Vec<Update> = (0..10).map(pair).collect();
             fold.apply(&batch, &cursor(revision)).expect("applies");
         }
-        read.join().expect("does not panic")
+        done.store(true, Ordering::Relaxed);
+        read.join().expect("does not panic");
     });
-    assert!(reads > 1, "{reads} reads are too few to mean something");
 }
