@@ -1,8 +1,10 @@
 //! The command: verbs, flags, exit codes.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -100,9 +102,21 @@ pub struct RunArgs {
     /// Fail each call of some short workloads, and of a recovery, in turn
     #[arg(long, conflicts_with = "mute_syncs")]
     pub fail_calls: bool,
+    /// How many sims to run at once; as many as there are CPUs if not given. The results are the
+    /// same for any number
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
     /// Write one JSON object per event to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// How many sims run at once.
+    pub(crate) fn jobs(&self) -> NonZero<usize> {
+        self.jobs
+            .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+    }
 }
 
 /// The arguments of `replay`.
@@ -244,10 +258,10 @@ fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit
     if sims.is_empty() {
         sims.clone_from(&registry.sims);
     }
-    let mut client = Client::start()?;
     if args.mute_syncs {
-        return verbs::mute_syncs(&mut client, registry, &sims, args, out);
+        return verbs::mute_syncs(registry, &sims, args, out);
     }
+    let mut client = Client::start()?;
     verbs::run(&mut client, registry, &sims, args, out)
 }
 

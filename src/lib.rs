@@ -37,6 +37,8 @@ mod out;
 #[cfg(simulated)]
 mod pair;
 #[cfg(simulated)]
+mod parts;
+#[cfg(simulated)]
 #[doc(hidden)]
 pub mod process;
 #[cfg(simulated)]

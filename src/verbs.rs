@@ -1,5 +1,6 @@
 //! What the verbs of the command do and print.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Tally};
 use crate::oracle::{self, Harm};
 use crate::out::{Tone, grouped, wrapped};
+use crate::parts::{self, Planned, Progress};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
 use crate::run::{self, Part, ReplayOptions, Saved, Verdict};
@@ -76,16 +78,20 @@ pub(crate) fn run(
     }
     let names: Vec<&str> = sims.iter().map(|entry| entry.name).collect();
     json.write(&json!({ "event": "start", "seed": args.seed.to_string(), "sims": names }))?;
+    let planned = planned(registry, sims, args, sims.len())?;
     let mut rows = Vec::new();
-    for entry in sims {
-        let cases = run::corpus(&registry.corpus, entry.name)?;
-        let known = run::known(&cases);
-        for profile in profiles(args) {
-            let part = part(*entry, profile, sims.len());
-            let row = run_part(client, &part, args, &known, &mut json, out)?;
-            rows.push(row);
-        }
-    }
+    let shown = RefCell::new(&mut *out);
+    parts::side_by_side(
+        &planned,
+        args.jobs(),
+        Client::start,
+        |client, planned, progress| run_part(client, planned, args, progress),
+        |at| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally),
+        |planned, ran| {
+            rows.push(show_part(&planned.part, ran, &mut json, &mut shown.borrow_mut())?);
+            Ok(())
+        },
+    )?;
     let canary = find_canary(client, registry, args.seed, &mut json, out)?;
     table(&rows, out);
     summary(&rows, canary.as_ref(), args, &mut json, out, started)
@@ -103,6 +109,23 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// The parts of a run in the order of its table, when so many sims share its time.
+fn planned(
+    registry: &Registry,
+    sims: &[Entry],
+    args: &RunArgs,
+    sharing: usize,
+) -> Result<Vec<Planned>, Problem> {
+    let mut planned = Vec::new();
+    for entry in sims {
+        let known = run::known(&run::corpus(&registry.corpus, entry.name)?);
+        for profile in profiles(args) {
+            planned.push(Planned { part: part(*entry, profile, sharing), known: known.clone() });
+        }
+    }
+    Ok(planned)
+}
+
 /// What is done with a part.
 type Runs = fn(
     &mut Client,
@@ -112,22 +135,39 @@ type Runs = fn(
     &mut dyn FnMut(u64, &Tally),
 ) -> Result<Verdict, Problem>;
 
+/// What came of a part, and what replaying its failures told.
+struct Ran {
+    verdict: Verdict,
+    /// A line for each failure that replays differently, with its place among them.
+    differing: Vec<(usize, String)>,
+}
+
 fn run_part(
     client: &mut Client,
-    part: &Part,
+    planned: &Planned,
     args: &RunArgs,
-    known: &[(String, String)],
-    json: &mut Json,
-    out: &mut Out,
-) -> Result<Row, Problem> {
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Ran, Problem> {
+    let Planned { part, known } = planned;
     let what = format!("{} on {}", part.entry.name, part.profile);
-    let (run, workloads): (Runs, _) = match args.fail_calls {
+    let (run, all): (Runs, _) = match args.fail_calls {
         true => (run::fail_calls, run::FAILING.len() as u64),
         false => (run::run, part.workloads),
     };
     let mut verdict = run(client, part, args.seed, known, &mut |done, tally| {
-        out.progress(&what, done, workloads, tally);
+        progress(Progress { what: what.clone(), done, all, tally: *tally });
     })?;
+    let mut differing = Vec::new();
+    for (number, failure) in verdict.failures.iter_mut().enumerate() {
+        let notice = run::name_sites(client, &part.entry, failure)?;
+        differing.extend(notice.map(|notice| (number, notice)));
+    }
+    Ok(Ran { verdict, differing })
+}
+
+/// Prints and saves what came of a part.
+fn show_part(part: &Part, ran: Ran, json: &mut Json, out: &mut Out) -> Result<Row, Problem> {
+    let Ran { verdict, differing } = ran;
     out.clear_progress();
     for notice in &verdict.notices {
         out.notice(&format!("{}: {notice}", part.entry.name));
@@ -139,29 +179,35 @@ fn run_part(
         "states": verdict.tally.states, "violations": verdict.tally.violations,
         "faults": verdict.tally.faults,
     }))?;
-    for failure in &mut verdict.failures {
+    for (number, failure) in verdict.failures.iter().enumerate() {
         let path = save(part.entry.name, failure)?;
-        if let Some(notice) = run::name_sites(client, &part.entry, failure)? {
+        for (_, notice) in differing.iter().filter(|(which, _)| *which == number) {
             out.notice(&format!("{}: {notice}", path.display()));
         }
-        let commands = Commands {
-            replay: format!("crashpoint replay {}", path.display()),
-            keep: Some(format!(
-                "mv {} corpus/{}/{}.case",
-                path.display(),
-                part.entry.name,
-                failure.class
-            )),
-        };
-        out.block(Tone::Bad, &report(failure, &commands));
-        json.write(&json!({
-            "event": "violation", "sim": part.entry.name, "profile": part.profile,
-            "class": failure.class, "signature": failure.signature, "message": failure.message,
-            "case": path.display().to_string(),
-        }))?;
+        show_failure(part, failure, &path, json, out)?;
     }
     let Verdict { tally, failures, .. } = verdict;
     Ok(Row { sim: part.entry.name, profile: part.profile.clone(), tally, failures })
+}
+
+fn show_failure(
+    part: &Part,
+    failure: &Failure,
+    path: &Path,
+    json: &mut Json,
+    out: &mut Out,
+) -> Result<(), Problem> {
+    let (path, sim) = (path.display(), part.entry.name);
+    let commands = Commands {
+        replay: format!("crashpoint replay {path}"),
+        keep: Some(format!("mv {path} corpus/{sim}/{}.case", failure.class)),
+    };
+    out.block(Tone::Bad, &report(failure, &commands));
+    json.write(&json!({
+        "event": "violation", "sim": sim, "profile": part.profile,
+        "class": failure.class, "signature": failure.signature, "message": failure.message,
+        "case": path.to_string(),
+    }))
 }
 
 fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
@@ -314,36 +360,49 @@ fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::
 
 /// `run --mute-syncs`: a table of sync call sites and what each one is for.
 pub(crate) fn mute_syncs(
-    client: &mut Client,
     registry: &Registry,
     sims: &[Entry],
     args: &RunArgs,
     out: &mut Out,
 ) -> Result<Exit, Problem> {
     let mut json = Json::create(args.json.as_deref())?;
-    for entry in sims {
-        let known = run::known(&run::corpus(&registry.corpus, entry.name)?);
-        for profile in profiles(args) {
-            let part = part(*entry, profile, MUTED);
-            let what = format!("{} on {}", part.entry.name, part.profile);
-            let rows = run::mute_syncs(client, &part, args.seed, &known, &mut |site, number| {
-                let what = format!("{what} without {site}");
-                out.progress(&what, number, part.workloads, &Tally::default());
-            })?;
-            out.clear_progress();
-            out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
-            for row in rows {
-                let verdict = muted_verdict(&row, &part.profile);
-                out.line(&format!("  {verdict:<38} {:<9} {}", row.what, row.site));
-                json.write(&json!({
-                    "event": "muted", "sim": part.entry.name, "profile": part.profile,
-                    "site": row.site, "syncs": row.what, "verdict": verdict,
-                    "states": row.verdict.tally.states,
-                }))?;
-            }
-        }
-    }
+    let planned = planned(registry, sims, args, MUTED)?;
+    let shown = RefCell::new(&mut *out);
+    parts::side_by_side(
+        &planned,
+        args.jobs(),
+        Client::start,
+        |client, Planned { part, known }, progress| {
+            run::mute_syncs(client, part, args.seed, known, &mut |site, done| {
+                let what = format!("{} on {} without {site}", part.entry.name, part.profile);
+                progress(Progress { what, done, all: part.workloads, tally: Tally::default() });
+            })
+        },
+        |at| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally),
+        |planned, rows| show_muted(&planned.part, &rows, &mut json, &mut shown.borrow_mut()),
+    )?;
     Ok(Exit::Clean)
+}
+
+fn show_muted(
+    part: &Part,
+    rows: &[run::Muted],
+    json: &mut Json,
+    out: &mut Out,
+) -> Result<(), Problem> {
+    out.clear_progress();
+    let what = format!("{} on {}", part.entry.name, part.profile);
+    out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
+    for row in rows {
+        let verdict = muted_verdict(row, &part.profile);
+        out.line(&format!("  {verdict:<38} {:<9} {}", row.what, row.site));
+        json.write(&json!({
+            "event": "muted", "sim": part.entry.name, "profile": part.profile,
+            "site": row.site, "syncs": row.what, "verdict": verdict,
+            "states": row.verdict.tally.states,
+        }))?;
+    }
+    Ok(())
 }
 
 fn muted_verdict(row: &run::Muted, profile: &str) -> String {
