@@ -2,9 +2,9 @@
 //! sims promise.
 #![expect(clippy::print_stdout, reason = "the table, for who asks for it")]
 
-use crashpoint::fail_every_call;
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
+use crashpoint::{check_case, fail_every_call, sim};
 
 /// How many faults are tried on a sim; `EVERY_FAULT=2000` tries more, on three workloads each.
 fn faults() -> Option<u64> {
@@ -41,4 +41,51 @@ fn the_shipped_engines_keep_their_promises_whichever_call_fails() {
     }
     let found: Vec<String> = sims.iter().flat_map(found).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// Planted bugs that show only when a certain call fails: few random workloads have that fault at
+/// that call, and failing every call has it for sure.
+fn planted_for_faults() -> Vec<Entry> {
+    use sims::document_log::{DocumentLog, FailedSyncForgiven, SyncMode};
+    const NAMES: [&str; 8] = [
+        "failed-sync-forgiven",
+        "half-line-kept",
+        "k14-failed-sync-forgiven",
+        "m15-old-file-kept",
+        "p21-log-goes-on",
+        "s8-load-must-write",
+        "sync-error-ignored",
+        "write-error-ignored",
+    ];
+    let mut planted = sims::append_log::planted();
+    planted.extend(sims::aof::planted());
+    planted.extend(sims::checkpoint::planted());
+    planted.extend(sims::document_log::planted());
+    planted.extend(sims::toy::planted());
+    planted.retain(|entry| NAMES.contains(&entry.name));
+    assert_eq!(planted.len(), NAMES.len());
+    planted.extend(sims::checkpoint::planted_in_cases());
+    planted.push(sim::<DocumentLog<SyncMode, FailedSyncForgiven>>());
+    planted
+}
+
+#[test]
+fn planted_bugs_that_take_a_fault_are_found_when_every_call_fails() {
+    let mut missed = Vec::new();
+    for entry in planted_for_faults() {
+        let mut states = 0;
+        let failed = (0..24).map(|number| {
+            let failed = fail_every_call(&entry, "posix", Seed(number), 8, 100);
+            states += failed.states;
+            failed
+        });
+        let first = failed.into_iter().find(|failed| !failed.violations.is_empty());
+        let Some(first) = first else {
+            missed.push((entry.name, states));
+            continue;
+        };
+        println!("{:<26} {states:>6} states, {:?}", entry.name, first.violations[0]);
+        assert_eq!(check_case(&entry, &first.case), Ok(()), "{}:\n{}", entry.name, first.case);
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

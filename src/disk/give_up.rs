@@ -336,7 +336,8 @@ impl Pending {
             self.order.insert(seq, id.clone());
             let what = What::Data { ino, block: number, more: 0, start, end, grows: None };
             let piece = Piece { seq, what, ..piece.clone() };
-            Arc::make_mut(self.groups.entry(id).or_default()).push(piece);
+            // The block may have been written once more, to where it was by then.
+            Arc::make_mut(self.groups.entry(id).or_default()).insert(piece);
             self.note_undecided(ino, number);
         }
     }

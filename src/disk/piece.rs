@@ -209,6 +209,13 @@ impl Group {
         self.pieces.push(piece);
     }
 
+    /// Adds a piece where its sequence number says: others with later ones may be there already.
+    pub(super) fn insert(&mut self, piece: Piece) {
+        let behind = self.pieces.split_off(self.before(piece.seq));
+        self.push(piece);
+        behind.into_iter().for_each(|piece| self.push(piece));
+    }
+
     /// Takes the first `cut` pieces away, or all if there are fewer.
     pub(super) fn take(&mut self, cut: usize) -> Vec<Piece> {
         let taken: Vec<Piece> = self.pieces.drain(..cut.min(self.pieces.len())).collect();

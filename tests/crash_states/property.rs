@@ -171,6 +171,33 @@ fn keeping_all_is_the_live_tree_and_keeping_nothing_the_durable_one() {
 }
 
 #[test]
+fn every_pending_piece_is_found_by_its_number() {
+    programs(100, 60, |rig, memory| {
+        prop_assert_eq!(rig.pending.pieces().count(), rig.pending.len(), "{}", memory.line);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_failed_sync_leaves_the_versions_of_a_block_in_their_order() {
+    // Block 2 is new and in the log, then overwritten where it will be.
+    let mut rig = Rig::quiet(&Profile::EXT4_NODELALLOC);
+    for line in ["write a 0 5000 x; sync", "write a 7982 211 d", "append a 100 a", "fsync-fails a"]
+    {
+        rig.run_each(line, |_| {});
+    }
+    let of_block: Vec<u64> = rig
+        .pending
+        .pieces()
+        .filter(|(_, piece)| matches!(piece.what, What::Data { block: 2, .. }))
+        .map(|(_, piece)| piece.effect)
+        .collect();
+    assert_eq!(of_block.len(), 2);
+    assert!(of_block.is_sorted());
+    assert_eq!(rig.pending.pieces().count(), rig.pending.len());
+}
+
+#[test]
 fn a_sync_of_everything_leaves_one_state_if_none_failed() {
     programs(24, 30, |rig, memory| {
         let failed = memory.line.starts_with("fsync-fails") || !memory.failed.is_empty();
