@@ -150,6 +150,23 @@ impl Harm {
         Self::FailedClose,
         Self::BitRot,
     ];
+
+    /// Whether a call said no that the engine may need before it can keep a deadline.
+    pub(crate) fn refuses(self) -> bool {
+        match self {
+            Self::FailedWrite
+            | Self::FailedSync
+            | Self::FailedRead
+            | Self::FailedOpen
+            | Self::FailedChange
+            | Self::ReadOnly => true,
+            Self::BitRot
+            | Self::Interrupted
+            | Self::Slow
+            | Self::CorruptRead
+            | Self::FailedClose => false,
+        }
+    }
 }
 
 impl fmt::Display for Harm {

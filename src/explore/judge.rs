@@ -39,6 +39,8 @@ pub(crate) struct Judge<M: Model> {
     /// An error was injected; what it caused may pass when the same is tried again.
     harmed: bool,
     excused: Option<Violation>,
+    /// Reading failed, which was excused, and what the store holds was not seen since.
+    unread: bool,
     /// The file system takes no change: an open that fails will not pass at the next try.
     stopped: bool,
     /// How the parts of a read-back that has not ended disagree.
@@ -91,6 +93,7 @@ impl<M: Model> Judge<M> {
             lasting: false,
             harmed: false,
             excused: None,
+            unread: false,
             stopped: false,
             inconsistent: None,
             unchecked: false,
@@ -281,6 +284,7 @@ impl<M: Model> Judge<M> {
 
     fn issued(&mut self, step: u32, at: Time) {
         self.step = step;
+        self.go_on_unseen(at);
         self.after = After::Live;
         if let Some(Step::Op(op)) = self.steps.get(step as usize - 1)
             && M::clients(op).is_none()
@@ -308,19 +312,22 @@ impl<M: Model> Judge<M> {
             violation.signature = violation.signature.with_more(&error.kind);
             violation
         });
-        match judged {
+        let judged = match judged {
             Err(violation) if self.harmed => {
                 self.excused = Some(violation);
                 Ok(())
             }
             judged => judged,
-        }
+        };
+        self.unread |= class == Class::ReadFailed;
+        judged
     }
 
     /// A clean close promises what the sim says; one that failed promises nothing.
     fn closed(&mut self, cleanly: bool, at: Time) {
         self.phase = None;
         if cleanly {
+            self.go_on_unseen(at);
             self.oracle.closed(at);
         }
         if self.after == After::Live {
@@ -328,8 +335,24 @@ impl<M: Model> Judge<M> {
         }
     }
 
+    /// The store is used though its recovery could not be read back: what it promises from now on
+    /// is about whatever the crash left.
+    fn go_on_unseen(&mut self, at: Time) {
+        if !std::mem::take(&mut self.unread) {
+            return;
+        }
+        let crash = match self.after {
+            After::Crash(crash) => crash,
+            After::Restart => Crash { kind: CrashKind::Process, at, creating: false },
+            After::Recovery(_) | After::Live => return,
+        };
+        self.oracle.unseen(&crash, at);
+        self.after = After::Live;
+    }
+
     fn observed(&mut self, seen: Observed) -> Result<(), Violation> {
         let read = matches!(seen.found, Found::Read(_));
+        self.unread &= !read;
         let passed = match self.after {
             After::Crash(crash) => {
                 let passed = self.oracle.recovered(&crash, &seen)?;

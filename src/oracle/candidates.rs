@@ -217,11 +217,11 @@ impl<M: Model> Oracle<M> {
     }
 
     /// Something was done to the engine; what it promises from here on is the weakest of what it
-    /// promises after each. After a failed write or sync what was promised for later is void, as
-    /// when an op fails: who writes in the background has no op to fail, and cannot keep a
-    /// deadline when the disk says no. The next acknowledgement covers all of it again.
+    /// promises after each. Where a call was refused, what was promised for later is void, as when
+    /// an op fails: who writes in the background has no op to fail, and cannot keep a deadline when
+    /// the disk says no. The next acknowledgement covers all of it again.
     pub fn harmed(&mut self, harm: Harm, at: Time) {
-        if matches!(harm, Harm::FailedWrite | Harm::FailedSync) {
+        if harm.refuses() {
             Arc::make_mut(&mut self.floors).settle(at);
         }
         self.answer = self.answer.min(self.promises.answer(harm));
@@ -281,7 +281,7 @@ impl<M: Model> Oracle<M> {
         &self.promises
     }
 
-    fn overflow(&mut self) -> bool {
+    pub(super) fn overflow(&mut self) -> bool {
         self.lost_track |= self.candidates.len() > MOST_CANDIDATES;
         if self.lost_track {
             self.candidates.clear();

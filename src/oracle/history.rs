@@ -196,7 +196,7 @@ impl<M: Model> Graph<M> {
     }
 
     /// The nodes that are kept.
-    pub(super) fn kept(&self) -> impl Iterator<Item = NodeId> {
+    pub(super) fn kept(&self) -> impl DoubleEndedIterator<Item = NodeId> {
         (0..self.nodes.len()).filter(|id| self.kept[*id])
     }
 

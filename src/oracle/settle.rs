@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::candidates::{Candidate, Oracle};
 use super::check::Sight;
 use super::diff::{Replica, differences};
-use super::history::Node;
+use super::history::{Node, NodeId};
 use super::line::Line;
 use super::model::Model;
 use super::observed::{Crash, Found, Observed, Passed};
@@ -37,6 +37,30 @@ impl<M: Model> Oracle<M> {
         }
         let sight = self.sight(seen, read);
         let settled = self.settled(self.worst(crash.kind), crash.at, &sight);
+        self.go_on(settled, crash, seen.to);
+        Ok(if self.lost_track { Passed::Unchecked } else { passed })
+    }
+
+    /// A recovery after this crash returned, nothing could be read behind it because of what was
+    /// done to the engine, and yet the store is used from now on: the history goes on from each
+    /// state that the crash may have left. Where these are more than the prefixes of a history,
+    /// track is lost.
+    pub fn unseen(&mut self, crash: &Crash, at: Time) {
+        let countable = matches!(self.promises.order, Order::Prefix) && !self.rotten;
+        let settled = match countable && !self.lost_track {
+            true => {
+                let low = self.floors.low(None, self.worst(crash.kind), crash.at);
+                let reaching = |id: &NodeId| self.graph.nodes[*id].reaches(&low);
+                self.settled_at(self.graph.kept().filter(reaching), at)
+            }
+            false => Vec::new(),
+        };
+        self.go_on(settled, crash, at);
+        self.overflow();
+    }
+
+    /// Goes on with these histories alone, from a recovery that returned at `at`.
+    fn go_on(&mut self, settled: Vec<Settled<M>>, crash: &Crash, at: Time) {
         self.candidates.clear();
         for (mut node, replica) in settled {
             node.issued = None;
@@ -51,9 +75,8 @@ impl<M: Model> Oracle<M> {
         self.creating = false;
         self.in_flight.clear();
         Arc::make_mut(&mut self.floors).settle(crash.at);
-        self.promise_all(self.promises.recovery, seen.to);
+        self.promise_all(self.promises.recovery, at);
         self.lost_track |= self.candidates.is_empty();
-        Ok(if self.lost_track { Passed::Unchecked } else { passed })
     }
 
     fn settled(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
@@ -64,17 +87,25 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The longest first: where two show the same for good, reports tell of the longer one.
     fn settled_prefixes(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+        self.settled_at(self.fitting(kind, at, sight).into_iter(), sight.to)
+    }
+
+    /// The longest first: where two show the same for good, reports tell of the longer one.
+    fn settled_at(
+        &self,
+        ids: impl DoubleEndedIterator<Item = NodeId>,
+        at: Time,
+    ) -> Vec<Settled<M>> {
         let settle = |id| {
-            let replica = Arc::new(Replica::new(self.graph.model(id), sight.to));
+            let replica = Arc::new(Replica::new(self.graph.model(id), at));
             let mut node = self.graph.child(id);
             node.digest = replica.shown().digest();
             node.snapshot = Some(replica.clone());
             node.since = 0;
             (node, replica)
         };
-        self.fitting(kind, at, sight).into_iter().rev().map(settle).collect()
+        ids.rev().map(settle).collect()
     }
 
     fn settled_parts(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {

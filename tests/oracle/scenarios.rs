@@ -22,6 +22,26 @@ fn what_a_recovery_showed_and_a_later_sync_covered_must_survive() {
 }
 
 #[test]
+fn what_a_recovery_left_that_could_not_be_read_is_not_known_and_stays_as_it_is() {
+    let mut run = Run::<Kv>::new();
+    run.ok("put a 1", DURABLE).ok("put b 2", BUFFERED).ok("put c 3", BUFFERED);
+    run.unseen(CrashKind::Process);
+    run.oracle.closed(ms(50));
+    run.at(60);
+    // Closing made durable what was there, and nobody knows how much that was.
+    for left in ["a=1", "a=1 b=2", "a=1 b=2 c=3"] {
+        assert_eq!(run.power(left), PASSES, "{left}");
+    }
+    assert_eq!(run.power(""), Err(Class::LostWrite));
+    assert!(run.power("a=1 c=3").is_err());
+    // What is written behind it must survive with whatever there was.
+    run.ok("put d 4", DURABLE);
+    assert_eq!(run.power("a=1 d=4"), PASSES);
+    assert_eq!(run.power("a=1 b=2 c=3 d=4"), PASSES);
+    assert_eq!(run.power("a=1 b=2"), Err(Class::LostWrite));
+}
+
+#[test]
 fn a_count_that_failed_happened_or_did_not() {
     let mut run = Run::<Kv>::new();
     run.err("incr n").ok("incr n", DURABLE);

@@ -331,9 +331,17 @@ fn a_store_that_cannot_be_opened_is_a_violation_of_its_own_kind_while_it_is_crea
 }
 
 #[test]
-fn a_write_that_fails_in_the_background_voids_what_was_promised_for_later() {
-    let survives = vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)];
-    for harm in [Harm::FailedWrite, Harm::FailedSync] {
+fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() {
+    let refused = [
+        Harm::FailedWrite,
+        Harm::FailedSync,
+        Harm::FailedRead,
+        Harm::FailedOpen,
+        Harm::FailedChange,
+        Harm::ReadOnly,
+    ];
+    let survives: Vec<_> = refused.iter().map(|harm| (*harm, Answer::Right)).collect();
+    for harm in refused {
         let survives = survives.clone();
         let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
         run.at(0).ok("put a 1", within(Level::Flushed, 50));
