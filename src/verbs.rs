@@ -268,18 +268,28 @@ fn find_canary(
     Ok(Some(Row { sim: entry.name, profile: part.profile, tally, failures }))
 }
 
+/// With names up to this long a row of the table fits into 80 columns; a longer one stands above
+/// its rows.
+const NAME: usize = 20;
+
 fn table(rows: &[Row], out: &mut Out) {
     out.line("");
-    let width = rows.iter().map(|row| row.sim.len()).max().unwrap_or(0).max(12);
+    let names = rows.iter().map(|row| row.sim.len());
+    let width = names.filter(|len| *len <= NAME).max().unwrap_or(0).max(12);
     out.line(&format!(
-        "{:<width$} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
+        "{:<width$} {:<11} {:>6} {:>6} {:>7} {:>10} {:>5} {:>8}",
         "sim", "profile", "points", "states", "recover", "violations", "known", "shadowed"
     ));
+    let mut above = "";
     for row in rows {
-        let tally = &row.tally;
+        let (tally, is_long) = (&row.tally, row.sim.len() > NAME);
+        if is_long && above != row.sim {
+            out.line(row.sim);
+        }
+        above = row.sim;
         out.line(&format!(
-            "{:<width$} {:<12} {:>7} {:>7} {:>8} {:>10} {:>5} {:>8}",
-            row.sim,
+            "{:<width$} {:<11} {:>6} {:>6} {:>7} {:>10} {:>5} {:>8}",
+            if is_long { "" } else { row.sim },
             row.profile,
             grouped(tally.points),
             grouped(tally.states),
