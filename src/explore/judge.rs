@@ -251,6 +251,8 @@ impl<M: Model> Judge<M> {
             What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             What::Harmed(harm) => {
                 self.harmed = true;
+                // What was not due when the store crashed is not due in its recovery either.
+                let at = if let After::Crash(crash) = self.after { crash.at } else { at };
                 self.oracle.harmed(*harm, at);
             }
             What::Observed(state) => {
