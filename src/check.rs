@@ -26,6 +26,8 @@ const BUDGET: u64 = 2400;
 const FAULTS: u64 = 600;
 /// Recoveries for each workload.
 const WORKLOAD: u64 = 400;
+/// Recoveries on each profile to say where a failure happens and why.
+const VERDICT: u64 = 64;
 
 /// Tests a sim: workloads from a fixed seed, on every profile, power cut at every point.
 ///
@@ -80,7 +82,12 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
             profile: profile.name.to_owned(),
             workloads: budget.div_ceil(WORKLOAD).max(1),
             // One failure is reported: what comes after the first is not looked for.
-            budget: Budget { recoveries: WORKLOAD.min(budget), stop: true, ..Budget::default() },
+            budget: Budget {
+                recoveries: WORKLOAD.min(budget),
+                stop: true,
+                verdict: VERDICT,
+                ..Budget::default()
+            },
         };
         let mut verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
         if let Some(mut failure) = verdict.failures.first().cloned() {
@@ -113,7 +120,13 @@ fn failure_text(
         replay: format!("CRASHPOINT_SEED={seed} CRASHPOINT_BUDGET={budget} cargo test {test}"),
         keep: Some(format!("mv {} corpus/{}/{}.case", path.display(), entry.name, failure.class)),
     };
-    Ok(report(failure, &commands))
+    let mut text = report(failure, &commands);
+    if failure.class == Class::CreateInterrupted.to_string() {
+        text.push_str(
+            "  note     `const CREATED_APART: bool = true` shows what lies behind this\n",
+        );
+    }
+    Ok(text)
 }
 
 /// What the user should know beside the verdict.

@@ -54,16 +54,8 @@ pub(crate) fn run(
 ) -> Result<Verdict, Problem> {
     let mut verdict = Verdict::default();
     for number in 0..part.workloads {
-        let mut request = request(part, seed, number);
-        request.known = known.to_vec();
-        let before = verdict.tally;
-        let answer = client.ask(&part.entry, &request, &mut |tally| {
-            let mut sum = before;
-            sum.add(tally);
-            progress(number, &sum);
-        })?;
-        verdict.take(answer);
-        progress(number + 1, &verdict.tally);
+        let request = Request { known: known.to_vec(), ..request(part, seed, number) };
+        verdict.ask(client, part, &request, number, progress)?;
         if part.budget.stop && !verdict.failures.is_empty() {
             break;
         }
@@ -88,20 +80,34 @@ pub(crate) fn fail_calls(
 ) -> Result<Verdict, Problem> {
     let mut verdict = Verdict::default();
     for (number, steps) in (0..).zip(FAILING) {
-        let mut request = faults_of(part, seed.derive("faults", number), steps);
-        request.known = known.to_vec();
-        let before = verdict.tally;
-        let answer = client.ask(&part.entry, &request, &mut |tally| {
-            let mut sum = before;
-            sum.add(tally);
-            progress(number, &sum);
-        })?;
-        verdict.take(answer);
+        let request = faults_of(part, seed.derive("faults", number), steps);
+        let request = Request { known: known.to_vec(), ..request };
+        verdict.ask(client, part, &request, number, progress)?;
     }
     Ok(verdict)
 }
 
 impl Verdict {
+    /// Adds what comes of workload `number` of a part.
+    fn ask(
+        &mut self,
+        client: &mut Client,
+        part: &Part,
+        request: &Request,
+        number: u64,
+        progress: &mut dyn FnMut(u64, &Tally),
+    ) -> Result<(), Problem> {
+        let before = self.tally;
+        let answer = client.ask(&part.entry, request, &mut |tally| {
+            let mut sum = before;
+            sum.add(tally);
+            progress(number, &sum);
+        })?;
+        self.take(answer);
+        progress(number + 1, &self.tally);
+        Ok(())
+    }
+
     fn take(&mut self, answer: Answer) {
         self.workloads += 1;
         self.tally.add(&answer.tally);

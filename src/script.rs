@@ -32,6 +32,8 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) threads_may_stay: bool,
     /// How often a failing open or read-back is tried again: faults were injected, and they pass.
     pub(crate) retries: u32,
+    /// The store is created, closed and on the disk before the life begins.
+    pub(crate) created_apart: bool,
 }
 
 /// Carries a script out. Returns early when the store cannot be opened or read.
@@ -71,6 +73,9 @@ impl<E> Drop for Held<E> {
 }
 
 fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
+    if script.created_apart {
+        create::<E>(script.threads_may_stay);
+    }
     let mut engine = open::<E>(script.retries)?;
     if script.recovery {
         engine = look(engine, script)?;
@@ -140,6 +145,21 @@ impl Errors {
 fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
     close(engine, script.threads_may_stay);
     open::<E>(script.retries)
+}
+
+/// Creates the store without a mark, so that no crash is placed here. What goes wrong shows again
+/// when it is opened.
+fn create<E: Engine>(threads_may_stay: bool) {
+    seam::engine(|| {
+        if let Ok(engine) = E::open(Path::new(MOUNT)) {
+            // As above.
+            let _ = engine.close();
+        }
+        rustix::fs::sync();
+    });
+    if !threads_may_stay {
+        process::settle(world::now() + GRACE);
+    }
 }
 
 fn open<E: Engine>(retries: u32) -> Option<Held<E>> {

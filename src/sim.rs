@@ -50,6 +50,11 @@ pub trait Sim: 'static {
     /// Otherwise one that does is a violation, and never runs again.
     const THREADS_MAY_STAY: bool = false;
 
+    /// Whether the store is created, closed and synced before the power may go: for an engine that
+    /// never opens what a crash in its creation left. Otherwise such a crash is a violation of the
+    /// class `create-interrupted`.
+    const CREATED_APART: bool = false;
+
     /// Whether ops may follow a recovery.
     const AFTERLIFE: bool = true;
 

@@ -37,6 +37,9 @@ pub trait Store: Sized + 'static {
     /// more counts as hung.
     const CPU: Duration = Duration::from_secs(10);
 
+    /// Whether the store is created before the power may go: see [`Sim::CREATED_APART`].
+    const CREATED_APART: bool = false;
+
     /// Opens the store in a directory, creating it if there is none.
     ///
     /// # Errors
@@ -178,6 +181,7 @@ impl<S: Store> Sim for KeyValue<S> {
     const NAME: &'static str = S::NAME;
     const ABOUT: &'static str = "a key-value store";
     const CPU: Duration = S::CPU;
+    const CREATED_APART: bool = S::CREATED_APART;
 
     fn promises() -> Promises<KeyModel> {
         let sources = vec![

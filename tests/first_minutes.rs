@@ -4,8 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Store;
 use crashpoint::engine::Error;
+use crashpoint::oracle::Class;
+use crashpoint::registry::Entry;
+use crashpoint::seed::Seed;
+use crashpoint::store::KeyValue;
+use crashpoint::{Store, check_case, find, sim};
 
 /// Appends lines to a log; `SYNC` says whether `sync` does what it promises.
 struct Lines<const SYNC: bool> {
@@ -148,4 +152,54 @@ fn two_functions_find_a_missing_directory_sync() {
     let report = payload.downcast_ref::<String>().expect("a report");
     assert!(report.contains("one: No such file or directory"), "{report}");
     assert_names(report, "let mut file = File::create(dir.join(name))?;");
+}
+
+/// Writes the name of its format into a new file, and a crash may leave less of it.
+struct Careless<const APART: bool, const SYNC: bool> {
+    inner: Lines<SYNC>,
+}
+
+impl<const APART: bool, const SYNC: bool> Store for Careless<APART, SYNC> {
+    const CREATED_APART: bool = APART;
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let format = dir.join("format");
+        if !format.exists() {
+            std::fs::write(&format, "lines")?;
+        }
+        match &std::fs::read(&format)?[..] {
+            b"lines" => Ok(Self { inner: Lines::open(dir)? }),
+            other => Err(format!("a format of {} bytes", other.len()).into()),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.inner.put(key, value)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.inner.delete(key)
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.inner.sync()
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.inner.scan()
+    }
+}
+
+#[test]
+fn a_store_that_is_created_apart_is_judged_by_what_follows() {
+    let seen = |entry: Entry| find(&entry, "posix", Seed(1), 12);
+    let in_place = seen(sim::<KeyValue<Careless<false, true>>>());
+    assert_eq!(in_place.class, Some(Class::CreateInterrupted), "{}", in_place.report);
+    let apart = seen(sim::<KeyValue<Careless<true, true>>>());
+    assert_eq!(apart.class, None, "{}", apart.report);
+    assert!(apart.states > 100, "{} states", apart.states);
+    let entry = sim::<KeyValue<Careless<true, false>>>();
+    let cut = seen(entry);
+    assert_eq!(cut.class, Some(Class::LostWrite), "{}", cut.report);
+    assert_eq!(check_case(&entry, &cut.case), Ok(()), "{}", cut.case);
 }

@@ -124,6 +124,9 @@ fn help_shows_verbs_and_flags() {
               --fail-calls
                   Fail each call of some short workloads, and of a recovery, in turn
 
+              --jobs <N>
+                  How many sims to run at once; as many as there are CPUs if not given. The results are the same for any number
+
               --json <FILE>
                   Write one JSON object per event to this file
 

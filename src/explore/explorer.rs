@@ -276,6 +276,11 @@ impl<'r, M: Model> Explorer<'r, M> {
         self.faults_of(life).iter().any(Fault::lasts)
     }
 
+    /// Whether the store is there before the power may go.
+    pub(crate) fn created_apart(&self) -> bool {
+        self.subject.created_apart
+    }
+
     /// What the engine promises.
     pub(crate) fn promises(&self) -> Promises<M> {
         (self.subject.promises)()
@@ -313,6 +318,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             acked: &[],
             retries,
             threads_may_stay: self.subject.threads_may_stay,
+            created_apart: self.subject.created_apart,
         };
         let tree = Tree::new();
         let child = Child {
@@ -380,6 +386,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             acked,
             retries: if faults.is_empty() { 0 } else { RETRIES },
             threads_may_stay: self.subject.threads_may_stay,
+            created_apart: false,
         };
         let schedule = match &life.turns {
             Some(turns) => Plan::Listed(turns.clone()),

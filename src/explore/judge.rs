@@ -79,15 +79,15 @@ impl<M: Model> Clone for Judge<M> {
 }
 
 impl<M: Model> Judge<M> {
-    /// Before the first opening.
-    pub(crate) fn new(promises: Promises<M>) -> Self {
+    /// Before the first opening of a store that was `created`, or was not.
+    pub(crate) fn new(promises: Promises<M>, created: bool) -> Self {
         Self {
             oracle: Oracle::new(promises),
             steps: Rc::default(),
             before: 0,
             after: After::Restart,
             first: None,
-            created: false,
+            created,
             phase: None,
             step: 0,
             lasting: false,

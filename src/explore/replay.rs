@@ -33,7 +33,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         Task::Explore | Task::Sites | Task::Faults => (false, false),
     };
     let lives = explorer.case.lives.clone();
-    let mut judge = Judge::new(explorer.promises());
+    let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
     let mut run = explorer.record(true)?;
     explorer.tally.run = run.outcome.digest;
     explorer.note(Digest(0), run.outcome.digest);

@@ -137,7 +137,7 @@ pub(crate) fn explore_recorded<M: Model>(
     spend: Spend,
 ) -> Result<(), Stop> {
     let life = explorer.case.lives[0].clone();
-    let mut judge = Judge::new(explorer.promises());
+    let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
     judge.begin(Rc::new(explorer.steps(&life)?), explorer.lasting(1));
     if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
         let failure = failure::without_crash(explorer, &violation, &outcome);

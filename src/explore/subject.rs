@@ -18,6 +18,8 @@ pub(crate) struct Subject<M: Model> {
     pub(crate) cpu: Duration,
     /// [`Sim::THREADS_MAY_STAY`].
     pub(crate) threads_may_stay: bool,
+    /// [`Sim::CREATED_APART`].
+    pub(crate) created_apart: bool,
     /// [`Sim::promises`].
     pub(crate) promises: fn() -> Promises<M>,
     /// Has the engine carry out a script, in a child.
@@ -30,6 +32,7 @@ pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
         name: S::NAME,
         cpu: S::CPU,
         threads_may_stay: S::THREADS_MAY_STAY,
+        created_apart: S::CREATED_APART,
         promises: S::promises,
         live: script::run::<S::Engine>,
     }

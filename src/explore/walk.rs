@@ -78,6 +78,8 @@ pub(crate) struct Point {
     pub(crate) flight: Option<u64>,
     /// How many turns were given out of order.
     pub(crate) turns: usize,
+    /// Whether the store was opened: before that it may only have been created.
+    pub(crate) begun: bool,
 }
 
 impl Point {
@@ -95,6 +97,7 @@ impl Point {
             effects: 0,
             flight: None,
             turns: 0,
+            begun: false,
         }
     }
 
@@ -135,6 +138,7 @@ impl Point {
                 self.returned |= returned;
                 self.replies = if returned { 0 } else { self.replies + u32::from(replied) };
                 self.turns += usize::from(matches!(mark, Mark::Turn(_)));
+                self.begun |= matches!(mark, Mark::Begin(Phase::Open));
                 if let Some(step) = begins {
                     self.step = step;
                     self.effect = 0;
@@ -264,10 +268,15 @@ impl<M: Model> Walk<'_, M> {
         point: &Point,
         worth: bool,
     ) -> Result<(), Stop> {
-        if explorer.sparse && !worth {
+        if explorer.sparse && !worth || !self.may_crash(explorer, point) {
             return Ok(());
         }
         self.visit(explorer, point)
+    }
+
+    /// Whether the machine may stop here: not while the store is created apart.
+    fn may_crash(&self, explorer: &Explorer<'_, M>, point: &Point) -> bool {
+        point.begun || self.line.depth > 0 || !explorer.created_apart()
     }
 
     /// The life that a recovery from a crash of this one begins.
@@ -291,7 +300,7 @@ impl<M: Model> Walk<'_, M> {
                 (self.pending.len() - synced.len().min(self.pending.len())) as u64;
             return Ok(());
         }
-        if !explorer.sparse {
+        if !explorer.sparse && self.may_crash(explorer, before) {
             self.interrupt_write(explorer, before, effect, at)?;
         }
         self.pending.apply(effect, at);
