@@ -384,7 +384,6 @@ planted! {
     RenameBeforeSync "rename-before-sync" rename_before_sync;
     PageCacheTrusted "p22-page-cache-trusted" page_cache_trusted;
     FailedSyncForgiven "p21-log-goes-on" failed_sync_forgiven;
-    LoadMustWrite "s8-load-must-write" load_must_write;
 }
 
 #[cfg(test)]

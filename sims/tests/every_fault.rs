@@ -47,13 +47,12 @@ fn the_shipped_engines_keep_their_promises_whichever_call_fails() {
 /// that call, and failing every call has it for sure.
 fn planted_for_faults() -> Vec<Entry> {
     use sims::document_log::{DocumentLog, FailedSyncForgiven, SyncMode};
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 7] = [
         "failed-sync-forgiven",
         "half-line-kept",
         "k14-failed-sync-forgiven",
         "m15-old-file-kept",
         "p21-log-goes-on",
-        "s8-load-must-write",
         "sync-error-ignored",
         "write-error-ignored",
     ];
