@@ -364,8 +364,7 @@ macro_rules! planted {
         )*
 
         /// The log with each bug of its origin, and some that it never had. `load_must_write` (S8)
-        /// is missing: it only shows while the disk is full, and errors that pass are excused; and
-        /// so is `failed_sync_forgiven` (P21), which seed 0 did not meet in 108 workloads.
+        /// is missing: it only shows while the disk is full, and errors that pass are excused.
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<AppendLog<$name>>()),*]
         }

@@ -143,7 +143,7 @@ fn row(name: &str, findings: &[Finding]) -> String {
 #[test]
 fn the_toy_without_bugs_is_clean() {
     let entry = crashpoint::sim::<ToySim<0>>();
-    let workloads = if seeds() > 1 { 240 } else { 24 };
+    let workloads = if seeds() > 1 { 240 } else { 12 };
     for profile in ["posix", "tail-prefix"] {
         let finding = find(&entry, profile, Seed(1000), workloads);
         println!("toy on {profile}: {workloads} workloads, {} states", finding.states);
