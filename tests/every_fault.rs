@@ -336,8 +336,8 @@ fn explore<const SET_BUG: usize, const SET_HARM: usize>(request: &[u8], reply: &
 }
 
 /// How many workloads may be spent on one bug, and how many faults on each.
-const WORKLOADS: u64 = 4;
-const FAULTS: u64 = 400;
+const WORKLOADS: u64 = 6;
+const FAULTS: u64 = 200;
 
 /// What is found when every call fails in turn that does this harm: classes with the faults, and
 /// how many states and faults it took.
