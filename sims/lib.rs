@@ -67,3 +67,13 @@ pub fn registry() -> Registry {
 pub fn corpus() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus"))
 }
+
+/// How much of something a test was asked for by a variable of the environment, if it was.
+///
+/// # Panics
+/// If the variable holds no number.
+pub fn asked_for(variable: &str) -> Option<u64> {
+    let value = std::env::var_os(variable)?;
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    Some(number.unwrap_or_else(|| panic!("{variable}: {value:?} is no number")))
+}

@@ -9,15 +9,6 @@ use std::thread;
 
 use crate::client::Problem;
 use crate::explore::protocol::Tally;
-use crate::run::Part;
-
-/// A part, and what is known about its sim: class and signature.
-pub(crate) struct Planned {
-    /// The part.
-    pub(crate) part: Part,
-    /// The known findings.
-    pub(crate) known: Vec<(String, String)>,
-}
 
 /// How far a part is.
 pub(crate) struct Progress {

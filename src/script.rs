@@ -152,7 +152,7 @@ fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held
 fn create<E: Engine>(threads_may_stay: bool) {
     seam::engine(|| {
         if let Ok(engine) = E::open(Path::new(MOUNT)) {
-            // As above.
+            // An error of the close is one of the next opening, or none.
             let _ = engine.close();
         }
         rustix::fs::sync();

@@ -14,7 +14,7 @@ use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Tally};
 use crate::oracle::{self, Harm};
 use crate::out::{Tone, grouped, wrapped};
-use crate::parts::{self, Planned, Progress};
+use crate::parts::{self, Progress};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
 use crate::run::{self, Part, ReplayOptions, Saved, Verdict};
@@ -107,6 +107,12 @@ fn profiles(args: &RunArgs) -> Vec<String> {
 #[expect(clippy::disallowed_methods, reason = "how long a run took is shown, and decides nothing")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// A part, and what is known about its sim: class and signature.
+struct Planned {
+    part: Part,
+    known: Vec<(String, String)>,
 }
 
 /// The parts of a run in the order of its table, when so many sims share its time.

@@ -12,7 +12,7 @@ use sims::toy_threads::ThreadsSim;
 
 /// How many seeds are tried: a few in the default run; `DETERMINISM_SEEDS=50` for all.
 fn seeds() -> u64 {
-    std::env::var_os("DETERMINISM_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(2)
+    sims::asked_for("DETERMINISM_SEEDS").unwrap_or(2)
 }
 
 /// Of the fold on fjall an exploration ends with the first crash in its creation, so that it is

@@ -25,7 +25,7 @@ const WORKLOADS: u64 = 108;
 /// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table,
 /// with `PLANTED_ONLY=m13` that of some bugs.
 fn seeds() -> u64 {
-    std::env::var_os("PLANTED_SEEDS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1)
+    sims::asked_for("PLANTED_SEEDS").unwrap_or(1)
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl<M: Model> Judge<M> {
         self.after = After::Crash(Crash { kind, at, creating: !self.created });
         self.first = None;
         self.excused = None;
+        self.unread = false;
         self.stopped = false;
     }
 

@@ -141,13 +141,13 @@ impl<M: Model<Op = Op>> Run<M> {
         self.oracle.recovered(&crash, &seen).map_err(|violation| violation.class())
     }
 
-    /// The store crashes now, and its recovery is cut.
     /// Recovers, cannot be read, and is used all the same.
     pub(crate) fn unseen(&mut self, kind: CrashKind) {
         let crash = self.crash(kind);
         self.oracle.unseen(&crash, crash.at);
     }
 
+    /// The store crashes now, and its recovery is cut.
     pub(crate) fn interrupted(&mut self, kind: CrashKind) {
         self.oracle.interrupted(&self.crash(kind));
         self.tick();
