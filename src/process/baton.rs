@@ -110,6 +110,15 @@ pub(crate) fn wait(on: On, until: Option<Time>) -> Woken {
     world::enter(|world| world.schedule.woken()).unwrap_or(Woken::Came)
 }
 
+/// The calling thread spins until another one does something: another one runs, if one can. To be
+/// called in the handler of a signal that has interrupted the engine.
+pub(super) fn spins() {
+    let own = OWN.get();
+    if own != 0 && world::enter(|world| world.schedule.spin(own)) == Some(true) {
+        switch(false);
+    }
+}
+
 /// Has the schedule decide, and follows it.
 fn switch(yields: bool) {
     let own = OWN.get();

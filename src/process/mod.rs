@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod seam;
 mod server;
 mod signals;
+mod spin;
 mod start;
 mod stderr;
 mod strike;

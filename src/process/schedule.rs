@@ -68,6 +68,8 @@ pub(crate) enum On {
     Host(&'static str),
     /// Time.
     Time,
+    /// What another thread does, in a loop without a call; at most until this scheduling point.
+    Spin(u64),
     /// The end of all others.
     Settled,
 }
@@ -83,6 +85,7 @@ impl fmt::Display for On {
             Self::FileLock => f.write_str("a lock on a file"),
             Self::Host(call) => write!(f, "the host in {call}"),
             Self::Time => f.write_str("time to pass"),
+            Self::Spin(_) => f.write_str("a change of its memory, in a loop without a call"),
             Self::Settled => f.write_str("the end of all others"),
         }
     }
@@ -118,6 +121,8 @@ struct Thread {
     last: u64,
     priority: u64,
     detached: bool,
+    /// How often it span.
+    spins: u32,
 }
 
 /// How departures from the rule are drawn.
@@ -141,6 +146,8 @@ pub(crate) struct Schedule {
     policy: Policy,
     stream: ChaCha8Rng,
     decisions: u64,
+    /// How many scheduling points there were.
+    points: u64,
     /// Counts what has to be put in order: waits and turns.
     count: u64,
     least_priority: u64,
@@ -162,6 +169,9 @@ pub(crate) enum Next {
     /// Nobody, ever.
     Nobody,
 }
+
+/// For how many scheduling points others go on while a thread spins; each time twice as many.
+const PATIENCE: u64 = 64;
 
 /// Within how many decisions priorities are lowered if nobody knows how many there will be: as many
 /// as a short workload has.
@@ -186,6 +196,7 @@ impl Schedule {
             policy,
             stream,
             decisions: 0,
+            points: 0,
             count: 0,
             least_priority: u64::MAX / 2,
             turn: None,
@@ -208,6 +219,7 @@ impl Schedule {
             last: self.count,
             priority,
             detached: false,
+            spins: 0,
         };
         self.threads.push(thread);
         Id::try_from(self.threads.len()).unwrap_or(Id::MAX)
@@ -255,6 +267,32 @@ impl Schedule {
             thread.state = State::Waits { on, until, since };
             thread.last = since;
         }
+    }
+
+    /// The running thread spins: it waits until the others have to wait too, or have gone on for
+    /// long. Says whether it does: not if no other thread can run before something happens to this
+    /// one, or if it is another one that runs, or it waits already.
+    pub(crate) fn spin(&mut self, id: Id) -> bool {
+        // Two that spin for each other are left to the watch, which names one of them.
+        let again = self.thread(id).is_some_and(|thread| thread.spins > 2);
+        let can_run = |thread: &Thread| match thread.state {
+            State::Ready | State::Waits { until: Some(_), .. } => true,
+            State::Waits { on, .. } => matches!(on, On::Spin(_)) && !again,
+            State::Ended | State::Frozen => false,
+        };
+        // It is one itself.
+        let able = self.threads.iter().filter(|thread| can_run(thread)).count() > 1;
+        let (points, runs) = (self.points, id == self.current);
+        let Some(thread) = self.thread(id).filter(|thread| thread.state == State::Ready) else {
+            return false;
+        };
+        if !able || !runs {
+            return false;
+        }
+        let patience = PATIENCE << thread.spins.min(32);
+        thread.spins += 1;
+        self.wait(On::Spin(points + patience), None);
+        true
     }
 
     /// How the running thread's last wait ended.
@@ -348,11 +386,17 @@ impl Schedule {
     /// Who runs at this time. The running thread is preferred unless it waits, has ended, or
     /// `yields`.
     pub(crate) fn next(&mut self, now: Time, yields: bool) -> Next {
+        self.points += 1;
         self.wake_due(now);
         if yields {
             self.put_last();
         }
-        let ready = self.ready();
+        self.count_spins();
+        let mut ready = self.ready();
+        if ready.is_empty() {
+            self.let_spin();
+            ready = self.ready();
+        }
         let next = match ready.len() {
             0 => return self.next_deadline().map_or(Next::Nobody, Next::At),
             1 => ready[0],
@@ -431,6 +475,36 @@ impl Schedule {
             {
                 thread.state = State::Ready;
                 thread.woken = Woken::TimedOut;
+            }
+        }
+    }
+
+    /// The running thread spins no longer if it is here for another reason. Those of which the
+    /// others had enough points go on.
+    fn count_spins(&mut self) {
+        let (current, points) = (self.current as usize, self.points);
+        for (index, thread) in self.threads.iter_mut().enumerate() {
+            match thread.state {
+                State::Waits { on: On::Spin(until), .. } if until <= points => {
+                    thread.state = State::Ready;
+                }
+                State::Waits { on: On::Spin(_), .. } => {}
+                _ if index + 1 == current => thread.spins = 0,
+                _ => {}
+            }
+        }
+    }
+
+    /// Nobody else is ready: those that spin go on, if another thread ran meanwhile. Who does so
+    /// for the second time lets time pass first: each time costs CPU time.
+    fn let_spin(&mut self) {
+        let (deadline, count) = (self.next_deadline().is_some(), self.count);
+        for thread in &mut self.threads {
+            if let State::Waits { on: On::Spin(_), since, .. } = thread.state
+                && since < count
+                && (thread.spins == 1 || !deadline)
+            {
+                thread.state = State::Ready;
             }
         }
     }
@@ -610,6 +684,39 @@ mod tests {
         all.sort();
         all.dedup();
         assert!(all.len() > 25, "{} of 50", all.len());
+    }
+
+    #[test]
+    fn who_spins_waits_until_others_wait_or_have_gone_on_for_long() {
+        let mut schedule = by_rule();
+        assert!(!schedule.spin(FIRST), "nobody else is there");
+        let second = schedule.start();
+        assert!(!schedule.spin(second), "it does not run");
+        assert!(schedule.spin(FIRST));
+        for _ in 0..PATIENCE {
+            assert_eq!(schedule.next(Time(0), false), Next::Thread(second));
+        }
+        assert_eq!(schedule.next(Time(0), true), Next::Thread(FIRST));
+        // The second time others have twice as many points, and time may pass.
+        assert!(schedule.spin(FIRST));
+        for _ in 1..2 * PATIENCE - 1 {
+            assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
+        }
+        schedule.wait(On::Time, Some(Time(7)));
+        assert_eq!(schedule.next(Time(0), false), Next::At(Time(7)));
+        assert_eq!(schedule.next(Time(7), true), Next::Thread(FIRST));
+        // Who made a call in between spins for the first time again.
+        assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
+        assert!(schedule.spin(FIRST));
+        assert_eq!(schedule.next(Time(7), false), Next::Thread(second));
+        schedule.wait(On::Time, Some(Time(9)));
+        assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
+        assert!(schedule.spin(FIRST), "time can pass");
+        assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "nobody ran meanwhile");
+        assert_eq!(schedule.next(Time(9), false), Next::Thread(second));
+        schedule.wait(On::Condition(1), None);
+        assert_eq!(schedule.next(Time(9), false), Next::Thread(FIRST));
+        assert!(!schedule.spin(FIRST), "nobody else can run");
     }
 
     #[test]

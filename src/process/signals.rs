@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::kernel::next;
 use super::note::{End, Note};
-use super::{panics, stderr};
+use super::{panics, spin, stderr};
 
 /// The exit code of a process whose note says why it ended.
 pub(super) const NOTED: c_int = 70;
@@ -41,7 +41,7 @@ pub(super) fn install() {
     for signal in FATAL {
         handle(signal, fatal);
     }
-    handle(spin_signal(), spin);
+    handle(spin::signal(), spin::asked);
     std::panic::set_hook(Box::new(panicked));
     // SAFETY: sets a disposition to ignore. The start-up code of Rust, which a template skips,
     // does the same.
@@ -60,11 +60,6 @@ fn handle(signal: c_int, handler: Handler) {
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: the handler has the type that SA_SIGINFO asks for, and does only what a handler may.
     unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
-}
-
-/// The signal by which the watch asks a thread that spins where it is.
-pub(super) fn spin_signal() -> c_int {
-    libc::SIGRTMAX() - 3
 }
 
 /// From now on this process writes into `note`, which it never unmaps.
@@ -115,7 +110,8 @@ extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
     leave_now(NOTED)
 }
 
-extern "C" fn spin(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+/// Ends the process from a thread that spins.
+pub(super) fn say_where_it_spins() -> ! {
     if let Some(note) = note()
         && note.say(End::Spin, 0)
     {

@@ -1,4 +1,5 @@
-//! The watchdog of a leaf: it ends a leaf that spins, and one that sleeps in the kernel for real.
+//! The watchdog of a leaf: it ends a leaf that spins, and one that sleeps in the kernel for real. A
+//! thread that spins until another one does something gives way to it (see `spin`).
 //!
 //! It measures CPU time and sleep, never time on the wall: a leaf that waits for a processor on a
 //! loaded machine does neither. It allocates nothing, and has a descriptor table of its own, so
@@ -12,11 +13,15 @@ use std::time::Duration;
 
 use super::leaf::Limits;
 use super::note::{End, Note};
-use super::signals::{NOTED, leave_now, spin_signal};
+use super::signals::{NOTED, leave_now};
+use super::spin::{self, Ask, Quiet};
 use super::stderr;
 
 /// How often the watch looks.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a thread has to note its state, at first.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long a thread has to answer where it spins.
 const ANSWER: u32 = 20;
@@ -45,6 +50,7 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
     let own = own_id();
     let mut before = None;
     let mut since = Duration::ZERO;
+    let mut quiet = Quiet::default();
     nap(TICK);
     // A table of its own, from here on; where that is refused, the descriptors that a look takes
     // for an instant are the engine's too.
@@ -52,8 +58,12 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
     unsafe { libc::unshare(libc::CLONE_FILES) };
     loop {
         stderr::bound();
-        if clock(libc::CLOCK_PROCESS_CPUTIME_ID) > limits.cpu {
+        let cpu = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+        if cpu > limits.cpu {
             end_spin(own, note);
+        }
+        if quiet.lasts(cpu) {
+            quiet.end(HOLDER.load(Ordering::Relaxed), || nap(MOMENT));
         }
         let now = clock(libc::CLOCK_MONOTONIC);
         let threads = Threads::look(own);
@@ -71,10 +81,7 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
 /// Asks a thread that runs where it is; if it does not answer, the leaf ends without.
 fn end_spin(own: c_int, note: &Note) -> ! {
     let thread = Threads::look(own).awake.unwrap_or(HOLDER.load(Ordering::Relaxed));
-    // SAFETY: sends a signal whose handler ends this process.
-    unsafe {
-        libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, spin_signal());
-    }
+    spin::ask(thread, Ask::Where);
     for _ in 0..ANSWER {
         nap(TICK);
     }

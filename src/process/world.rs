@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::disk::effect::{Effect, Ino};
@@ -229,6 +230,9 @@ pub struct World {
 
 static WORLD: Lock<Option<Box<World>>> = Lock::new(None);
 
+/// How often the world was entered.
+static ENTERED: AtomicU64 = AtomicU64::new(0);
+
 /// Runs `serve` in the world, on the harness's side of the seam; `None` if there is no world.
 ///
 /// Every door that serves a call passes here. Whatever the harness does inside leaves `errno` as
@@ -237,9 +241,17 @@ static WORLD: Lock<Option<Box<World>>> = Lock::new(None);
 pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     let before = errno();
+    // One thread at a time does: an atomic addition would cost several times as much.
+    ENTERED.store(entered().wrapping_add(1), Ordering::Relaxed);
     let served = WORLD.take().as_deref_mut().map(serve);
     set_errno(before);
     served
+}
+
+/// How often the world was entered: as long as this stays the same, no call is made.
+#[inline]
+pub(super) fn entered() -> u64 {
+    ENTERED.load(Ordering::Relaxed)
 }
 
 /// As [`enter`], for a call that other threads may see: another one may run before it and behind

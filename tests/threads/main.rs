@@ -10,4 +10,5 @@ mod locks;
 mod raw;
 mod rig;
 mod schedules;
+mod spins;
 mod waits;
