@@ -121,12 +121,19 @@ fn failure_text(
         keep: Some(format!("mv {} corpus/{}/{}.case", path.display(), entry.name, failure.class)),
     };
     let mut text = report(failure, &commands);
-    if failure.class == Class::CreateInterrupted.to_string() {
-        text.push_str(
-            "  note     `const CREATED_APART: bool = true` shows what lies behind this\n",
-        );
-    }
+    text.push_str(way_out(&failure.class));
     Ok(text)
+}
+
+/// What an engine that means to be as it is may say.
+fn way_out(class: &str) -> &'static str {
+    if class == Class::CreateInterrupted.to_string() {
+        "  note     `const CREATED_APART: bool = true` shows what lies behind this\n"
+    } else if class == Class::Leaked.to_string() {
+        "  note     `const THREADS_MAY_STAY: bool = true` if a pool for the whole process has them\n"
+    } else {
+        ""
+    }
 }
 
 /// What the user should know beside the verdict.

@@ -40,6 +40,9 @@ pub trait Store: Sized + 'static {
     /// Whether the store is created before the power may go: see [`Sim::CREATED_APART`].
     const CREATED_APART: bool = false;
 
+    /// Whether its threads may outlive it: see [`Sim::THREADS_MAY_STAY`].
+    const THREADS_MAY_STAY: bool = false;
+
     /// Opens the store in a directory, creating it if there is none.
     ///
     /// # Errors
@@ -182,6 +185,7 @@ impl<S: Store> Sim for KeyValue<S> {
     const ABOUT: &'static str = "a key-value store";
     const CPU: Duration = S::CPU;
     const CREATED_APART: bool = S::CREATED_APART;
+    const THREADS_MAY_STAY: bool = S::THREADS_MAY_STAY;
 
     fn promises() -> Promises<KeyModel> {
         let sources = vec![

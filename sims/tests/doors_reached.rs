@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crashpoint::engine::{Error, Level};
 use crashpoint::oracle::Class;
@@ -176,13 +177,39 @@ impl Store for Persy {
 }
 
 /// [sled](https://docs.rs/sled): puts in its cache, `sync` is its flush.
+///
+/// Its pool lets go of a dropped store when it comes to it. Until then an open is refused: on a
+/// tmpfs, without the harness, 1 of 3,000 straight behind a drop.
 struct Sled(sled::Db);
+
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
 
 impl Store for Sled {
     const NAME: &'static str = "sled";
+    // Its pool is the process's.
+    const THREADS_MAY_STAY: bool = true;
+    // It writes its `conf` in place, with two calls: a file of 58 of the 62 bytes is "corrupted".
+    const CREATED_APART: bool = true;
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        Ok(Self(sled::open(dir.join("store.sled"))?))
+        let store = dir.join("store.sled");
+        // A kill while a snapshot is written leaves one that no later open can read: sled ignores
+        // names that end in `.in___motion`, but gives it one in `.generating` (0.34.7,
+        // src/config.rs, line 838; src/pagecache/snapshot.rs, line 532).
+        for entry in store.read_dir().into_iter().flatten() {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "generating") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        loop {
+            match sled::open(&store) {
+                Err(error) if is_held(&error) => std::thread::sleep(Duration::from_millis(10)),
+                opened => return Ok(Self(opened?)),
+            }
+        }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
@@ -240,7 +267,11 @@ fn persy_runs_and_a_cut_opening_is_found() {
     assert!(finding.report.contains("should not be marked as free"), "{}", finding.report);
 }
 
+/// sled's `flush` ends with `sync_file_range` alone (0.34.7, src/pagecache/iobuf.rs, line 736), which
+/// promises nothing for a power loss. What else is found first is stepped around in `Sled`.
 #[test]
-fn sled_runs() {
-    runs::<Sled>();
+fn sled_runs_and_a_flush_that_flushes_no_device_is_found() {
+    let finding = run::<Sled>();
+    assert_eq!(finding.class, Some(Class::LostWrite), "{}", finding.report);
+    assert!(finding.report.contains("covered by step 6"), "{}", finding.report);
 }

@@ -13,7 +13,7 @@ use super::kernel::next;
 use super::note::{End, Note};
 use super::region::Region;
 use super::signals::{self, AltStack, NOTED, leave, leave_now, say_panicked};
-use super::{dispatch, stderr, watch};
+use super::{dispatch, heap, shelf, stderr, watch};
 
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
@@ -102,6 +102,8 @@ fn be(
     signals::write_into(note);
     die_with(parent);
     limit(libc::RLIMIT_DATA, memory, memory);
+    heap::limit(limits.memory);
+    shelf::clear();
     // The watch ends a leaf long before: this is for a watch that cannot run.
     let seconds = limits.cpu.as_secs().saturating_add(10);
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));

@@ -36,7 +36,8 @@ impl<T> Lock<T> {
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Held<'_, T>> {
         let free = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        free.is_ok().then_some(Held(self))
+        // Not a `Held` made beforehand: to drop that would free what another one holds.
+        free.is_ok().then(|| Held(self))
     }
 }
 
@@ -62,5 +63,33 @@ impl<T> DerefMut for Held<'_, T> {
 impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
         self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_the_value() {
+        let lock = Lock::new(0u32);
+        let held = lock.take();
+        assert!(lock.try_take().is_none());
+        assert!(lock.try_take().is_none(), "an attempt frees nothing");
+        drop(held);
+        assert!(lock.try_take().is_some());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let mut held = lock.take();
+                        let before = *held;
+                        std::hint::spin_loop();
+                        *held = before + 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.take(), 40_000);
     }
 }

@@ -18,7 +18,7 @@ use super::place::Place;
 use super::region::Region;
 use super::signals::{self, AltStack, NOTED, leave, say_panicked};
 use super::template::{Entry, Reply, entry_at};
-use super::{start, stderr};
+use super::{heap, shelf, start, stderr};
 
 /// The descriptor of the socket, once the others are out of the way.
 const SOCKET: c_int = 3;
@@ -46,6 +46,7 @@ impl Server {
         become_pristine();
         signals::install();
         start_a_first_thread()?;
+        shelf::take();
         let last_words = stderr::capture();
         let place = Place::observe(last_words);
         let hello = postcard::to_allocvec(&place).map_err(io::Error::other)?;
@@ -203,6 +204,7 @@ fn become_pristine() {
         libc::umask(0o022);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
+    heap::prepare();
 }
 
 /// Starts a thread that does nothing, and waits for it. What a process does for its first thread

@@ -57,7 +57,8 @@ fn handle(signal: c_int, handler: Handler) {
     // SAFETY: zero is a value of this plain structure.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // A call of the engine that the host serves is not to fail for a signal of ours.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     // SAFETY: the handler has the type that SA_SIGINFO asks for, and does only what a handler may.
     unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
 }

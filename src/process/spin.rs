@@ -19,7 +19,7 @@ use super::signals::say_where_it_spins;
 use super::{baton, world};
 
 /// CPU time without a call after which a thread is looked at.
-const QUIET: Duration = Duration::from_millis(80);
+const QUIET: Duration = Duration::from_millis(15);
 
 /// How many states of a thread are compared.
 const SAMPLES: usize = 48;

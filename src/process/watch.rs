@@ -17,14 +17,17 @@ use super::signals::{NOTED, leave_now};
 use super::spin::{self, Ask, Quiet};
 use super::stderr;
 
-/// How often the watch looks.
-const TICK: Duration = Duration::from_millis(100);
+/// How often the watch looks whether a thread spins.
+const BLINK: Duration = Duration::from_millis(10);
+
+/// How often it looks at all threads, in blinks.
+const TICK: u32 = 10;
 
 /// How long a thread has to note its state, at first.
-const MOMENT: Duration = Duration::from_millis(1);
+const MOMENT: Duration = Duration::from_micros(100);
 
-/// How long a thread has to answer where it spins.
-const ANSWER: u32 = 20;
+/// How long a thread has to answer where it spins, in blinks.
+const ANSWER: u32 = 200;
 
 /// The thread that is to be asked and named first: the one that holds the baton.
 static HOLDER: AtomicI32 = AtomicI32::new(0);
@@ -51,20 +54,23 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
     let mut before = None;
     let mut since = Duration::ZERO;
     let mut quiet = Quiet::default();
-    nap(TICK);
+    nap(BLINK);
     // A table of its own, from here on; where that is refused, the descriptors that a look takes
     // for an instant are the engine's too.
     // SAFETY: copies the calling thread's descriptor table.
     unsafe { libc::unshare(libc::CLONE_FILES) };
     loop {
+        for _ in 0..TICK {
+            let cpu = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+            if cpu > limits.cpu {
+                end_spin(own, note);
+            }
+            if quiet.lasts(cpu) {
+                quiet.end(HOLDER.load(Ordering::Relaxed), || nap(MOMENT));
+            }
+            nap(BLINK);
+        }
         stderr::bound();
-        let cpu = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
-        if cpu > limits.cpu {
-            end_spin(own, note);
-        }
-        if quiet.lasts(cpu) {
-            quiet.end(HOLDER.load(Ordering::Relaxed), || nap(MOMENT));
-        }
         let now = clock(libc::CLOCK_MONOTONIC);
         let threads = Threads::look(own);
         if threads.awake.is_some() || Some(threads) != before {
@@ -74,7 +80,6 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
             note.say(End::Asleep, syscall_of(HOLDER.load(Ordering::Relaxed)));
             leave_now(NOTED);
         }
-        nap(TICK);
     }
 }
 
@@ -83,7 +88,7 @@ fn end_spin(own: c_int, note: &Note) -> ! {
     let thread = Threads::look(own).awake.unwrap_or(HOLDER.load(Ordering::Relaxed));
     spin::ask(thread, Ask::Where);
     for _ in 0..ANSWER {
-        nap(TICK);
+        nap(BLINK);
     }
     note.say(End::Spin, 0);
     leave_now(NOTED)

@@ -2,6 +2,7 @@
 //! virtual for all of them.
 #![expect(clippy::disallowed_methods, reason = "threads are what is tested")]
 
+mod addresses;
 #[path = "../wild/c.rs"]
 mod c;
 mod ends;

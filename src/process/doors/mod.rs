@@ -14,6 +14,7 @@ mod link;
 mod locks;
 mod machine;
 mod map;
+mod memory;
 mod open;
 mod path;
 mod refuse;
@@ -76,6 +77,7 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
         locks::SYMBOLS,
         machine::SYMBOLS,
         map::SYMBOLS,
+        memory::SYMBOLS,
         open::SYMBOLS,
         path::SYMBOLS,
         refuse::SYMBOLS,

@@ -1,0 +1,103 @@
+//! What an engine sees of its memory: the same addresses in each process, whatever the harness
+//! holds when it forks it.
+
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+
+use crashpoint::disk::tree::Tree;
+use crashpoint::log::{Event, Mark, records};
+use crashpoint::process::leaf::{self, Limits};
+use crashpoint::process::region::Region;
+use crashpoint::process::seam;
+use crashpoint::process::template::{Reply, Template};
+use crashpoint::process::world::{self, Setup, World};
+
+use crate::rig::at;
+
+thread_local! {
+    static LOCAL: u64 = const { 7 };
+}
+
+fn address<T: ?Sized>(of: &T) -> usize {
+    std::ptr::from_ref(of).addr()
+}
+
+/// Addresses of a block of each size, on the stack and of thread-locals, of this thread and of
+/// another, with calls in between that have the harness allocate.
+fn look() -> String {
+    fn own(name: &str) -> Vec<usize> {
+        let mut seen = vec![address(&seen_on_stack()), LOCAL.with(address)];
+        for size in [1, 24, 100, 1000, 5000, 200_000, 3_000_000] {
+            let block = vec![1u8; size];
+            let zeros = vec![0u8; size];
+            fs::write(at(name), &block).expect("the disk works");
+            seen.extend([address(&*block), address(&*zeros)]);
+            drop(block);
+            let mut grown = Vec::with_capacity(size / 2 + 1);
+            grown.extend_from_slice(&zeros);
+            seen.push(address(&*grown));
+        }
+        seen
+    }
+    fn seen_on_stack() -> u64 {
+        std::hint::black_box(3)
+    }
+    // What the harness keeps of this it keeps before the others' stacks are mapped.
+    let first = own("c");
+    let kept = Mutex::new(Vec::new());
+    let others = thread::scope(|scope| {
+        let other = |name: &'static str| {
+            let kept = &kept;
+            move || {
+                kept.lock().expect("nobody panicked").push(Box::new(1u32));
+                own(name)
+            }
+        };
+        let both = [scope.spawn(other("a")), scope.spawn(other("b"))];
+        both.map(|thread| thread.join().expect("it does not panic"))
+    });
+    format!("{first:x?} {others:x?}")
+}
+
+/// Forks one process after the other, holding something else each time.
+fn entry(_: &[u8], reply: &mut Reply<'_>) {
+    let mut region = Region::new().expect("memory");
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for round in 0..8usize {
+        for size in [24, 100, 1000, 5000, 200_000, 3_000_000] {
+            held.push(vec![1; size + round]);
+        }
+        if round % 3 == 2 {
+            held.retain(|block| block.len() % 5 < 3);
+        }
+        region.reset();
+        let ending = leaf::run(&region, &Limits::default(), |region| {
+            World::install(Setup::new(Tree::new(), region));
+            // This finds space among what the explorer has given back, or does not.
+            let own = std::hint::black_box(vec![1u8; 2_500_000]);
+            let said = seam::engine(look);
+            drop(own);
+            world::mark(Mark::Observed(said.as_bytes()));
+        });
+        assert!(ending.is_finished(), "{ending}");
+        for record in records(region.bytes()) {
+            if let Event::Mark(Mark::Observed(said)) = record.event {
+                reply.send(said);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_engine_sees_the_same_addresses_in_each_process() {
+    let mut seen = Vec::new();
+    let mut template = Template::start().expect("the template starts");
+    template
+        .call(entry, b"", &mut |frame| seen.push(String::from_utf8_lossy(frame).into_owned()))
+        .expect("it ends");
+    assert_eq!(seen.len(), 8);
+    for other in &seen[1..] {
+        assert_eq!(other, &seen[0]);
+    }
+}
