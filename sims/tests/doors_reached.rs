@@ -267,8 +267,8 @@ fn persy_runs_and_a_cut_opening_is_found() {
     assert!(finding.report.contains("should not be marked as free"), "{}", finding.report);
 }
 
-/// sled's `flush` ends with `sync_file_range` alone (0.34.7, src/pagecache/iobuf.rs, line 736), which
-/// promises nothing for a power loss. What else is found first is stepped around in `Sled`.
+/// sled's `flush` ends with `sync_file_range` alone (0.34.7, src/pagecache/iobuf.rs, line 736),
+/// which promises nothing for a power loss. What is found before it is stepped around in `Sled`.
 #[test]
 fn sled_runs_and_a_flush_that_flushes_no_device_is_found() {
     let finding = run::<Sled>();

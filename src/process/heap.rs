@@ -42,8 +42,8 @@ struct Heap {
 /// The stretch, handed out whole and once.
 struct Stretch;
 
-// SAFETY: the stretch is mapped for reading and writing as soon as `USABLE` is not 0, is at least as
-// long as that, belongs to nobody else, and is never unmapped. It is handed out once.
+// SAFETY: as soon as `USABLE` is not 0, the stretch is mapped for reading and writing and at least
+// as long as that. It belongs to nobody else, is never unmapped, and is handed out once.
 unsafe impl Allocator for Stretch {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let usable = USABLE.load(Ordering::Relaxed);
@@ -162,8 +162,8 @@ pub(super) fn allocate_zeroed(size: usize) -> *mut c_void {
     HEAP.take().allocate_zeroed(size).cast()
 }
 
-/// Makes a block longer or shorter, elsewhere if need be; null, and the block is as before, if there
-/// is no space.
+/// Makes a block longer or shorter, elsewhere if need be; null, and the block is as before, if
+/// there is no space.
 ///
 /// # Safety
 /// The block is one of this heap's, and not free.

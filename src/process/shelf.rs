@@ -8,8 +8,8 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Bytes of address space: more than a leaf maps, and no whole number of huge pages, for which Linux
-/// would leave a gap above.
+/// Bytes of address space: more than a leaf maps, and no whole number of huge pages, for which
+/// Linux would leave a gap above.
 const LENGTH: usize = (1 << 40) + 4096;
 
 /// Where the stretch begins; null where there is none.
