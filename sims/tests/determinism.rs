@@ -4,28 +4,22 @@ use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
 use crashpoint::{Finding, find, sim};
 use sims::append_log::AppendLog;
-use sims::checkpoint::Checkpoint;
-use sims::document_log::DocumentLog;
-use sims::fjall_fold::FjallFoldSim;
-use sims::toy::ToySim;
-use sims::toy_threads::ThreadsSim;
 
-/// How many seeds are tried: a few in the default run; `DETERMINISM_SEEDS=50` for all.
+/// How many seeds are tried: one in the default run; `DETERMINISM_SEEDS=50` for all.
 fn seeds() -> u64 {
-    sims::asked_for("DETERMINISM_SEEDS").unwrap_or(2)
+    sims::asked_for("DETERMINISM_SEEDS").unwrap_or(1)
 }
 
-/// Of the fold on fjall an exploration ends with the first crash in its creation, so that it is
-/// the recorded run, with its threads, that is compared.
-fn entries() -> [Entry; 6] {
-    [
-        sim::<AppendLog>(),
-        sim::<Checkpoint>(),
-        sim::<DocumentLog>(),
-        sim::<FjallFoldSim>(),
-        sim::<ToySim<0>>(),
-        sim::<ThreadsSim<0>>(),
-    ]
+/// All sims that are shipped, or those whose name contains `DETERMINISM_OF`. Of the fold on fjall
+/// an exploration ends with the first crash in its creation, so that it is the recorded run, with
+/// its threads, that is compared.
+fn entries() -> Vec<Entry> {
+    let mut entries = sims::registry().sims;
+    if let Ok(part) = std::env::var("DETERMINISM_OF") {
+        entries.retain(|entry| entry.name.contains(&part));
+    }
+    assert!(!entries.is_empty(), "DETERMINISM_OF is part of no sim's name");
+    entries
 }
 
 /// Each call starts a template of its own, so that each is another process.
@@ -49,9 +43,10 @@ fn a_seed_gives_the_same_digest_in_every_process() {
 
 #[test]
 fn the_order_of_seeds_does_not_matter() {
-    for entry in entries() {
-        let forth: Vec<_> = (10..13).map(|seed| explore(&entry, seed).digest).collect();
-        let mut back: Vec<_> = (10..13).rev().map(|seed| explore(&entry, seed).digest).collect();
+    // The folds take seconds each, and are made from their seeds by the same code as the others.
+    for entry in entries().into_iter().filter(|entry| !entry.name.starts_with("fjall")) {
+        let forth: Vec<_> = (10..12).map(|seed| explore(&entry, seed).digest).collect();
+        let mut back: Vec<_> = (10..12).rev().map(|seed| explore(&entry, seed).digest).collect();
         back.reverse();
         assert_eq!(forth, back, "{}", entry.name);
     }
