@@ -231,10 +231,11 @@ pub fn usage() -> String {
 }
 
 fn known_profile(name: &str) -> Result<(), String> {
-    if Profile::all().iter().any(|profile| profile.name == name) {
+    if Profile::by_name(name).is_some() {
         return Ok(());
     }
-    let names: Vec<&str> = Profile::all().iter().map(|profile| profile.name).collect();
+    let profiles = Profile::all().iter().chain(Profile::variants());
+    let names: Vec<&str> = profiles.map(|profile| profile.name).collect();
     let (name, names) = (quote(name.as_bytes()), names.join(", "));
     Err(format!("there is no profile `{name}`; there are: {names}"))
 }

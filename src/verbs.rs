@@ -30,10 +30,6 @@ fn part(entry: Entry, profile: String, sharing: usize) -> Part {
     Part { entry, profile, workloads, budget }
 }
 
-/// How many sims share the time of `run --mute-syncs`: as many as a sim may have call sites, each
-/// of which is a run of its own.
-const MUTED: usize = 6;
-
 /// Events for machines: one JSON object a line, if a file was named.
 struct Json {
     file: Option<std::fs::File>,
@@ -382,7 +378,8 @@ pub(crate) fn mute_syncs(
     out: &mut Out,
 ) -> Result<Exit, Problem> {
     let mut json = Json::create(args.json.as_deref())?;
-    let planned = planned(registry, sims, args, MUTED)?;
+    // A site that matters is found soon; of one that seems not to, much is to be seen.
+    let planned = planned(registry, sims, args, 1)?;
     let shown = RefCell::new(&mut *out);
     parts::side_by_side(
         &planned,
@@ -554,8 +551,14 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
         out.line(&format!("  {:<12} {}", "", entry.about));
         out.line("");
     }
-    out.line("Profiles");
-    for profile in Profile::all() {
+    list_profiles("Profiles", Profile::all(), out);
+    out.line("");
+    list_profiles("Profiles that are used only where named", Profile::variants(), out);
+}
+
+fn list_profiles(title: &str, profiles: &[Profile], out: &mut Out) {
+    out.line(title);
+    for profile in profiles {
         let rest = " ".repeat(20);
         let first = format!("  {:<17} ", profile.name);
         wrapped(&first, &rest, profile.promise).iter().for_each(|line| out.line(line));

@@ -157,17 +157,21 @@ impl Core {
         }
     }
 
-    /// Makes what is in the file durable.
+    /// Makes what is in the file durable. One of an earlier process is replaced: that may have
+    /// died before its name was durable, or after a sync had failed.
     ///
     /// # Errors
     /// `Io`; after that nothing more is written: the kernel may have dropped the data, and would
     /// report the next sync as good.
-    pub(super) fn sync(&self, _: &Writing<'_>) -> Result<(), LogError> {
+    pub(super) fn sync(&self, writing: &Writing<'_>) -> Result<(), LogError> {
         lock(&self.state).check()?;
         let generation = self.generation();
         let Some(file) = &generation.file else { return Ok(()) };
         if self.bugs.nothing_synced {
             return Ok(());
+        }
+        if !generation.own() {
+            return self.renew(writing, None);
         }
         file.sync_data().map_err(|error| {
             if !self.bugs.failed_sync_forgiven {

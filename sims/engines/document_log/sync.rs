@@ -91,7 +91,9 @@ impl Storage for SyncStorage {
     }
 
     fn sync(&self) -> Result<(), LogError> {
-        Ok(())
+        // What this process wrote is durable; what it found need not be.
+        let writing = self.core.writing();
+        if self.core.generation().own() { Ok(()) } else { self.core.sync(&writing) }
     }
 
     fn compact(&self) -> Result<(), LogError> {
