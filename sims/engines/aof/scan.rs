@@ -21,6 +21,9 @@ const LINE: usize = 200;
 /// How many bytes the search for a record behind damage may check, per byte of the file.
 const SEARCH_FACTOR: usize = 64;
 const FORMAT: u32 = 1;
+/// What the lines of an annotated log begin with, but for the first.
+const RECORD: &[u8] = b"#record ";
+const SNAPSHOT: &[u8] = b"#snapshot ";
 
 /// The first line of an annotated log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +271,7 @@ fn item(
         (Some(seal), _) => annotated(bytes, at, seal, bugs),
         (None, b'#') => {
             let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Missing::Incomplete)?;
-            if bytes.starts_with(b"#record ") || bytes.starts_with(b"#snapshot ") {
+            if bytes.starts_with(RECORD) || bytes.starts_with(SNAPSHOT) {
                 // Ours, without its first line: what it follows is not known.
                 let what = format!("log, byte {at}: an annotation without the log's first line");
                 return Err(Missing::Foreign(AofError::Corrupt(what)));
@@ -381,10 +384,13 @@ fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
 /// Whether a record can be read anywhere behind `at`: in an annotated log one with its checksum, in
 /// a plain one a command that this store knows.
 fn has_record_after(data: &[u8], at: usize, seal: Option<Seal>) -> bool {
-    let first = if seal.is_some() { b'#' } else { b'*' };
+    // A value may be full of what a line begins with: only what may be one costs more than a look.
+    let may_begin = |bytes: &[u8]| match seal {
+        Some(_) => bytes.starts_with(RECORD) || bytes.starts_with(SNAPSHOT),
+        None => bytes.starts_with(b"*"),
+    };
     let mut budget = data.len().saturating_mul(SEARCH_FACTOR);
-    let places = (at + 1..data.len()).filter(|place| data[*place] == first);
-    for place in places {
+    for place in (at + 1..data.len()).filter(|place| may_begin(&data[*place..])) {
         let seen = match item(data, place, seal, Bugs::default()) {
             Ok((Item::Commands(commands), len)) if seal.is_none() => {
                 if words(commands, &mut || 0).is_ok() {
