@@ -1,10 +1,13 @@
 //! The faults that a workload gets from its seed, as far as its sim promises something after them.
 //!
 //! Every other workload has a failed write or sync. Of the others one in five has some other fault,
-//! if the sim promises something whichever call fails.
+//! if the sim promises something whichever call fails, and of those that are left a few have a disk
+//! that is soon full.
 //! Each kind of fault is drawn from a stream of its own: a kind that comes in later moves no fault
 //! of another kind.
 
+use crate::disk::Errno;
+use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, Chooser, Random};
 use crate::fault::{Fault, FaultClass as C, FaultError as E};
 use crate::oracle::{Answer, Harm, Promises};
@@ -50,6 +53,27 @@ const KINDS: [Kind; 28] = [
 const RARE: u64 = 112;
 /// Of the faults that are not those of old, one in so many waits for the recovery.
 const LATER: u64 = 4;
+
+/// One workload in so many that have no fault has a disk that is soon full.
+const FULL: u64 = 24;
+
+/// Draws how much the disk of a workload holds, if that is little; a profile may be one that
+/// `delays` its allocation.
+pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
+    let promises = S::promises();
+    let promised = |harm| promises.answer(harm) > Answer::Nothing;
+    let mut random = Random::new(seed.derive("space", 0));
+    let mut draw = |options| random.choose(Choice::Fault, options);
+    if !Harm::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
+        return None;
+    }
+    // Nobody knows how much an engine needs: as likely between 2 and 4 as between 512 and 1,024.
+    let least = 2 << draw(9);
+    let pages = least + draw(least);
+    let inodes = if draw(4) == 0 { 3 + draw(8) } else { u64::MAX };
+    let error = if draw(4) == 0 { Errno::EDQUOT } else { Errno::ENOSPC };
+    Some(Space { pages, inodes, error, delayed: delays && draw(2) == 0 })
+}
 
 /// Draws the faults of a workload of so many steps; one may wait for a call that never comes.
 pub(crate) fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
@@ -170,6 +194,25 @@ mod tests {
         }
         assert!(KINDS.iter().all(|kind| seen.contains(kind)), "{seen:?}");
         assert!((300..600).contains(&rare), "{rare} of 4000 workloads have a rare fault");
+    }
+
+    #[test]
+    fn few_disks_are_soon_full_and_only_where_allocation_is_delayed_does_a_sync_find_out() {
+        let drawn = |delays| {
+            let seeds = (0..4_000).map(|number| Seed(5).derive("workload", number));
+            seeds.filter_map(|seed| space::<KeyValue<Promising<true>>>(seed, delays)).collect()
+        };
+        let (early, late): (Vec<Space>, Vec<Space>) = (drawn(false), drawn(true));
+        assert!((100..250).contains(&early.len()), "{} of 4000 workloads", early.len());
+        assert_eq!(early.len(), late.len());
+        assert!(!early.iter().any(|space| space.delayed));
+        let count = |is: fn(&Space) -> bool| late.iter().filter(|space| is(space)).count();
+        assert!(count(|space| space.delayed) > 40);
+        assert!(count(|space| space.inodes < 11) > 20);
+        assert!(count(|space| space.error == Errno::EDQUOT) > 20);
+        assert!(count(|space| space.pages < 8) > 10 && count(|space| space.pages > 256) > 10);
+        let seed = Seed(5).derive("workload", 1);
+        assert_eq!(space::<KeyValue<Promising<false>>>(seed, true), None);
     }
 
     #[test]

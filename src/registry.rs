@@ -5,6 +5,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand_chacha::rand_core::Rng;
 
 use crate::case::{Case, Life, RESERVED};
+use crate::disk::space::Space;
 use crate::engine::Operation;
 use crate::explore::chooser::{Choice, stream};
 use crate::explore::explorer;
@@ -39,6 +40,9 @@ pub struct Entry {
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of so many steps, as far as the sim survives any.
     pub faults: fn(Seed, usize) -> Vec<Fault>,
+    /// Draws how much the disk holds where there is no such fault, on a profile that delays its
+    /// allocation or does not.
+    pub space: fn(Seed, bool) -> Option<Space>,
     /// Checks that a sim knows the ops of a case.
     pub knows: fn(&Life) -> Result<(), (usize, TextError)>,
     /// Serves one request in an explorer.
@@ -57,6 +61,7 @@ pub const fn sim<S: Sim>() -> Entry {
         survives: || S::promises().survives,
         generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
         faults: injected::faults::<S>,
+        space: injected::space::<S>,
         knows: knows::<S>,
         explore: explorer::serve::<S>,
     }

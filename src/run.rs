@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Expect, Life, Lines};
 use crate::client::{Answer, Client, Problem};
+use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::registry::Entry;
 use crate::seed::Seed;
@@ -140,6 +141,10 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
     let steps = (part.entry.generate)(seed, size);
     let mut case = Case::new(part.entry.name, &part.profile, seed);
     case.faults = (part.entry.faults)(seed, steps.len());
+    if case.faults.is_empty() {
+        let delays = Profile::by_name(&part.profile).is_some_and(|profile| profile.delays);
+        case.space = (part.entry.space)(seed, delays);
+    }
     case.lives = vec![Life { steps, ..Life::default() }];
     let afterlife = match part.entry.afterlife {
         true => (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE),
