@@ -206,6 +206,7 @@ acts! {
     Eats "eats" |_dir| eat();
     Leaves "leaves-a-thread" |_dir| leave_a_thread();
     SpinsBeside "spins-beside" |_dir| spin_beside();
+    LooksOutside "looks-outside" |dir| note_what_is_real(dir);
     Spawns "spawns" |_dir| spawn();
     Forks "forks" |_dir| Ok(calls::fork()?);
     Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
@@ -256,6 +257,12 @@ fn spin_beside() -> Result<(), Error> {
         std::thread::sleep(Duration::from_secs(1));
     });
     Ok(())
+}
+
+/// Writes down the number that the real machine has for this process.
+fn note_what_is_real(dir: &Path) -> Result<(), Error> {
+    let link = fs::read_link("/proc/thread-self")?;
+    Ok(fs::write(dir.join("noted"), format!("{:>40}", link.display()))?)
 }
 
 fn spawn() -> Result<(), Error> {
@@ -373,6 +380,14 @@ fn a_full_stack_is_told_from_other_aborts() {
         while opening: overflowed its stack
         at tests/misbehaving.rs:N
     "#]]);
+}
+
+#[test]
+fn what_is_different_each_time_is_named_with_its_call() {
+    let told = says(crashpoint::check_store::<Snapshot<LooksOutside, true>>).expect("in recovery");
+    assert!(told.contains("not deterministic"), "{told}");
+    let call = "the first difference: `write noted 40 0 = 40 tests/misbehaving.rs:";
+    assert!(told.contains(call) && told.contains("once carried other bytes"), "{told}");
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod replay;
 mod schedules;
 mod subject;
 mod trace;
+mod twice;
 mod verdict;
 mod walk;

@@ -1,7 +1,7 @@
 //! The calls of a run as lines that a person reads.
 
 use crate::disk::tree::Tree;
-use crate::log::{Event, Mark, Phase, records};
+use crate::log::{Call, Event, Mark, Phase, records};
 use crate::text::quote;
 
 use super::calls::Sites;
@@ -12,27 +12,7 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
     for record in records(log) {
         let line = match record.event {
             Event::Effect(_) => continue,
-            Event::Call(call) => {
-                let path = if call.path.is_empty() { String::new() } else { quote(call.path) };
-                let other = if call.other.is_empty() {
-                    String::new()
-                } else {
-                    format!(" {}", quote(call.other))
-                };
-                let [first, second] = call.arguments;
-                let result = match call.result {
-                    error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),
-                    number => number.to_string(),
-                };
-                let fault = if call.fault.is_some() { "  (injected)" } else { "" };
-                let site = sites.resolve(call.stack).into_iter().next();
-                let site = site.map(|site| format!("  {site}"));
-                format!(
-                    "{:<12} {path}{other} {first} {second} = {result}{fault}{}",
-                    call.door,
-                    site.unwrap_or_default()
-                )
-            }
+            Event::Call(call) => call_text(&call, sites),
             Event::Mark(mark) => match mark_text(&mark) {
                 Some(text) => format!("-- {text}"),
                 None => continue,
@@ -41,6 +21,22 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
         lines.push(format!("{} {line}", record.at));
     }
     lines
+}
+
+/// A call in one line, with the source line that made it.
+pub(super) fn call_text(call: &Call<'_>, sites: &mut Sites) -> String {
+    let path = if call.path.is_empty() { String::new() } else { quote(call.path) };
+    let other =
+        if call.other.is_empty() { String::new() } else { format!(" {}", quote(call.other)) };
+    let [first, second] = call.arguments;
+    let result = match call.result {
+        error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),
+        number => number.to_string(),
+    };
+    let fault = if call.fault.is_some() { "  (injected)" } else { "" };
+    let site = sites.resolve(call.stack).into_iter().next();
+    let site = site.map(|site| format!("  {site}")).unwrap_or_default();
+    format!("{:<12} {path}{other} {first} {second} = {result}{fault}{site}", call.door)
 }
 
 fn mark_text(mark: &Mark<'_>) -> Option<String> {

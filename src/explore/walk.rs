@@ -28,6 +28,7 @@ use super::fates;
 use super::judge::Judge;
 use super::moment::{Outcome, harm, moment};
 use super::protocol::Failure;
+use super::twice;
 use super::verdict::{self, Scene};
 
 /// How long the machine is down after a crash.
@@ -575,10 +576,14 @@ impl<M: Model> Walk<'_, M> {
         if again.outcome.digest == digest {
             return Ok(again);
         }
-        Err(Stop::NotDeterministic(format!(
+        let mut how = format!(
             "recovering the same crash state twice gave the digests {digest} and {}",
             again.outcome.digest
-        )))
+        );
+        if let Some(difference) = twice::difference(explorer, tree, after, &life)? {
+            how.push_str(&format!("; the first difference: {difference}"));
+        }
+        Err(Stop::NotDeterministic(how))
     }
 
     /// Whether crashes are to be placed in a recovery: in each new one that finds pages in the
