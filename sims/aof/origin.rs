@@ -1,8 +1,7 @@
 //! The published crate that the store takes its formats from, under the same sim: `kevy-persist`
 //! 1.0.4 with the keyspace `kevy-store`, put together as its documentation says.
 //!
-//! Of its known faults these have no case in `corpus/origins`: K6, K7 and K8 take a bad sector, K10
-//! an open that fails.
+//! Of its known faults these have no case in `corpus/origins`: K6, K7 and K8, which take a bad sector.
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -235,7 +234,9 @@ impl<P: Policy> Sim for Origin<P> {
         Promises {
             // The log flushes when it is dropped.
             close: Level::Flushed,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: [Harm::FailedWrite, Harm::FailedSync, Harm::FailedOpen]
+                .map(|harm| (harm, Answer::Right))
+                .to_vec(),
             sources: vec![
                 command,
                 source(

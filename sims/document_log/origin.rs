@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crashpoint::as_client;
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Model, Promises, Source};
+use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
 use crashpoint::registry::{Entry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -313,6 +313,7 @@ impl<C: Claim> Sim for Origin<C> {
     fn promises() -> Promises<OriginModel> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
         Promises {
+            survives: vec![(Harm::FailedOpen, Answer::Right)],
             sources: vec![
                 Source { promise: "a write survives a crash", sentence: C::SENTENCE, at },
                 Source {
