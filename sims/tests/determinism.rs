@@ -15,8 +15,8 @@ fn seeds() -> u64 {
 /// its threads, that is compared.
 fn entries() -> Vec<Entry> {
     let mut entries = sims::registry().sims;
-    if let Ok(part) = std::env::var("DETERMINISM_OF") {
-        entries.retain(|entry| entry.name.contains(&part));
+    if let Some(part) = std::env::var_os("DETERMINISM_OF") {
+        entries.retain(|entry| entry.name.contains(&*part.to_string_lossy()));
     }
     assert!(!entries.is_empty(), "DETERMINISM_OF is part of no sim's name");
     entries
