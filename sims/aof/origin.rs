@@ -1,7 +1,8 @@
 //! The published crate that the store takes its formats from, under the same sim: `kevy-persist`
 //! 1.0.4 with the keyspace `kevy-store`, put together as its documentation says.
 //!
-//! Of its known faults these have no case in `corpus/origins`: K6, K7 and K8, which take a bad sector.
+//! Of its known faults these have no case in `corpus/origins`: K6, K7 and K8, which take a bad
+//! sector.
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
