@@ -95,6 +95,9 @@ impl Heap {
     }
 
     fn allocate(&mut self, align: usize, size: usize) -> *mut u8 {
+        if align > CAPACITY || size > CAPACITY {
+            return ptr::null_mut();
+        }
         // SAFETY: the caller gives a power of two.
         let block = unsafe { self.blocks.c_memalign(align, size) };
         // What is cut off to align it becomes free blocks.
@@ -169,6 +172,9 @@ pub(super) fn allocate_zeroed(size: usize) -> *mut c_void {
 /// The block is one of this heap's, and not free.
 pub(super) unsafe fn resize(block: *mut c_void, size: usize) -> *mut c_void {
     let mut heap = HEAP.take();
+    if size > CAPACITY {
+        return ptr::null_mut();
+    }
     // SAFETY: as the caller says.
     let block = unsafe { heap.blocks.c_realloc(block.cast(), size) };
     heap.used(block, size).cast()
@@ -271,6 +277,9 @@ mod tests {
     fn too_much_is_refused() {
         heap();
         assert!(allocate(16, CAPACITY).is_null());
-        assert!(allocate_zeroed(usize::MAX / 2).is_null());
+        for size in [usize::MAX / 2, usize::MAX] {
+            assert!(allocate_zeroed(size).is_null() && allocate(1 << 63, size).is_null());
+        }
+        assert!(allocate(1 << 63, 8).is_null());
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::digest::Digester;
 
+use super::kernel::{errno, set_errno};
 use super::seam::{self, Side};
 use super::signals::say_where_it_spins;
 use super::{baton, world};
@@ -126,12 +127,15 @@ pub(super) extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut 
         return;
     }
     let _harness = seam::harness();
+    // The engine may be about to read what an earlier call of its own left there.
+    let before = errno();
     let at = NOTED.load(Ordering::Relaxed);
     if let Some(state) = STATES.get(at) {
         // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
         state.store(unsafe { state_of(&*context.cast()) }, Ordering::Relaxed);
         NOTED.store(at + 1, Ordering::Release);
     }
+    set_errno(before);
 }
 
 /// A digest of a thread's registers and of the top of its stack.
