@@ -1,5 +1,6 @@
 //! A run: fixed workloads of each sim on each profile, from one seed, and what came of them.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use crate::case::{Case, Expect, Life, Lines};
 use crate::client::{Answer, Client, Problem};
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
+use crate::process::world::Stacks;
 use crate::registry::Entry;
 use crate::seed::Seed;
 
@@ -157,7 +159,7 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
         budget: part.budget,
         known: Vec::new(),
         muted: None,
-        stacks: false,
+        stacks: Stacks::None,
         keep: None,
     }
 }
@@ -193,27 +195,24 @@ pub(crate) fn mute_syncs(
     known: &[(String, String)],
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Vec<Muted>, Problem> {
-    let mut sites: Vec<(String, String)> = Vec::new();
+    // Each with the workloads that come to it: in the others there is nothing to mute.
+    let mut sites: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for number in 0..part.workloads {
         let mut request = request(part, seed, number);
         request.task = Task::Sites;
-        request.stacks = true;
         for site in client.ask(&part.entry, &request, &mut |_| {})?.sites {
-            if !sites.iter().any(|(known, _)| *known == site.0) {
-                sites.push(site);
-            }
+            sites.entry(site).or_default().push(number);
         }
     }
-    sites.sort();
     let mut rows = Vec::new();
-    for (site, what) in sites {
+    for ((site, what), numbers) in sites {
         let mut verdict = Verdict::default();
-        for number in 0..part.workloads {
+        for number in numbers {
             progress(&site, number);
             let mut request = request(part, seed, number);
             request.known = known.to_vec();
             request.muted = Some(site.clone());
-            request.stacks = true;
+            request.stacks = Stacks::OfSyncs;
             request.budget.stop = true;
             verdict.take(client.ask(&part.entry, &request, &mut |_| {})?);
             if !verdict.failures.is_empty() {
@@ -273,7 +272,7 @@ pub(crate) fn replay(
         budget: Budget::default(),
         known: Vec::new(),
         muted: None,
-        stacks: true,
+        stacks: Stacks::All,
         keep: options.keep,
     };
     client.ask(entry, &request, &mut |_| {}).map_err(|problem| match problem {

@@ -522,6 +522,29 @@ fn a_workload_that_passes_is_one_line() {
 }
 
 #[test]
+fn each_sync_of_the_toy_is_load_bearing_on_the_worst_disk() {
+    let desk = Desk::new();
+    let ran = desk.run(&["run", "toy", "--mute-syncs", "--profile", "posix"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    // What is lost without it, how many states that took, the call, and who made it.
+    let rows: Vec<(&str, &str)> =
+        ran.out.lines().skip(1).filter_map(|row| row.trim().split_once(" (")).collect();
+    let mut lost: Vec<&str> = rows.iter().map(|&(class, _)| class).collect();
+    lost.sort_unstable();
+    let made_open = ["create-interrupted"; 3];
+    assert_eq!(
+        lost,
+        [&made_open[..], &["lost-write"; 2], &["open-failed"]].concat(),
+        "{}",
+        ran.out
+    );
+    for (_, row) in rows {
+        let call = row.split_once("states)").map(|(_, call)| call.trim_start()).unwrap_or_default();
+        assert!(call.starts_with("fsync     engines/toy.rs:"), "{row}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let desk = Desk::new();
     for arguments in [&["list"][..], &["--help"]] {

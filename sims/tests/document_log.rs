@@ -330,6 +330,22 @@ fn a_compaction_that_fails_before_the_rename_leaves_the_log_as_it_was() {
 }
 
 #[test]
+fn a_log_of_an_earlier_process_is_replaced_before_it_counts_as_synced() {
+    fn replaced(storage: &impl Storage) {
+        let generations = || storage.counts().generation;
+        assert_eq!(generations(), 0);
+        storage.sync().expect("syncs");
+        assert_eq!(generations(), 1, "the name of what was found may not be durable");
+        storage.sync().expect("syncs");
+        assert_eq!((generations(), keys(storage).as_str()), (1, "a"), "it is this process' now");
+    }
+    let (_dir, path) = place();
+    open(&path).write_entry(&put("a", json!(1))).expect("writes");
+    replaced(&open(&path));
+    replaced(&AsyncStorage::open(&path).expect("opens"));
+}
+
+#[test]
 fn the_first_write_sweeps_what_interrupted_calls_left_and_nothing_else() {
     let (dir, path) = place();
     for name in ["log.tmp", "log.new.tmp", "log.snapshot.bin.tmp", "other.tmp"] {

@@ -18,7 +18,7 @@ use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, records};
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, Promises};
-use crate::process::world::RANDOM;
+use crate::process::world::{RANDOM, Stacks};
 use crate::time::Time;
 
 use super::chooser::{Choice, Chooser};
@@ -109,7 +109,7 @@ fn recovery<M: Model>(
     }
     let after = After { kind: CrashKind::Process, at, life: 2, down: DOWN, acked: Rc::default() };
     let life = explorer.afterlife.clone();
-    explorer.recover_alone(pending.live(), &after, &life, false)
+    explorer.recover_alone(pending.live(), &after, &life, Stacks::None)
 }
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.

@@ -17,7 +17,7 @@ use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
 use crate::process::schedule::Plan;
 use crate::process::template::Reply;
-use crate::process::world::{Setup, World};
+use crate::process::world::{Setup, Stacks, World};
 use crate::process::{probe, traps};
 use crate::script::Script;
 use crate::sim::{Sim, Step};
@@ -146,7 +146,7 @@ pub(crate) struct Child<'a, Op> {
     pub(crate) faults: &'a [Fault],
     /// Whether the cache drops pages whose write failed.
     pub(crate) evicts: bool,
-    pub(crate) stacks: bool,
+    pub(crate) stacks: Stacks,
     /// How its threads are scheduled.
     pub(crate) schedule: Plan,
     pub(crate) script: Script<'a, Op>,
@@ -291,7 +291,7 @@ impl<'r, M: Model> Explorer<'r, M> {
     }
 
     /// Records the first life as its turns say, or in the first schedule, and returns its log.
-    pub(crate) fn record(&mut self, stacks: bool) -> Result<Recovered, Stop> {
+    pub(crate) fn record(&mut self, stacks: Stacks) -> Result<Recovered, Stop> {
         let schedule = match &self.case.lives[0].turns {
             Some(turns) => Plan::Listed(turns.clone()),
             None => self.drawn(RECORDED),
@@ -305,7 +305,7 @@ impl<'r, M: Model> Explorer<'r, M> {
     }
 
     /// Records the first life in this schedule and returns its log.
-    pub(crate) fn record_as(&mut self, stacks: bool, schedule: Plan) -> Result<Recovered, Stop> {
+    pub(crate) fn record_as(&mut self, stacks: Stacks, schedule: Plan) -> Result<Recovered, Stop> {
         let steps = self.steps(&self.case.lives[0].clone())?;
         let items = Rc::clone(&self.items);
         let faults = self.faults_of(1);
@@ -368,7 +368,7 @@ impl<'r, M: Model> Explorer<'r, M> {
         tree: &Tree,
         after: &After,
         life: &Life,
-        stacks: bool,
+        stacks: Stacks,
     ) -> Result<Recovered, Stop> {
         let steps = self.steps(life)?;
         let items = Rc::clone(&self.items);
@@ -477,7 +477,7 @@ impl<'r, M: Model> Explorer<'r, M> {
     }
 
     fn sites(&mut self) -> Result<(), Stop> {
-        let recorded = self.record(true)?;
+        let recorded = self.record(Stacks::OfSyncs)?;
         for (site, what) in sync_sites(&recorded.log, &mut self.sites) {
             self.send(&Frame::Site(site, what));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::process::world::Stacks;
 
 /// What an explorer is asked to do with a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub struct Request {
     pub known: Vec<(String, String)>,
     /// A sync call site that does nothing, as `file:line`.
     pub muted: Option<String>,
-    /// Record which source line made each call.
-    pub stacks: bool,
+    /// Of which calls to record the source lines that made them.
+    pub stacks: Stacks,
     /// A directory of the host that a replay writes the files of its last crash state to.
     pub keep: Option<PathBuf>,
 }

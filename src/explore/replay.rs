@@ -14,6 +14,7 @@ use crate::log::{Event, records};
 use crate::oracle::CrashKind;
 use crate::oracle::Violation;
 use crate::oracle::model::Model;
+use crate::process::world::Stacks;
 use crate::text::quote;
 use crate::time::Time;
 
@@ -34,7 +35,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
     };
     let lives = explorer.case.lives.clone();
     let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
-    let mut run = explorer.record(true)?;
+    let mut run = explorer.record(Stacks::All)?;
     explorer.tally.run = run.outcome.digest;
     explorer.note(Digest(0), run.outcome.digest);
     let mut pending = Pending::new(Tree::new(), &explorer.profile);
@@ -55,6 +56,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
             life: life.clone(),
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
             turns: None,
+            muted: false,
         };
         let calls = Calls::index(&run.log, &mut explorer.sites);
         let line_number = explorer.lines.lives.get(depth).and_then(|lines| lines.crash);
@@ -83,7 +85,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         let acked = Rc::clone(judge.acked(crashed.judged_as()));
         let life = number.saturating_add(1);
         let after = After { kind: crash.kind, at: point.at, life, down: crash.down, acked };
-        run = explorer.recover_alone(&tree, &after, &next, true)?;
+        run = explorer.recover_alone(&tree, &after, &next, Stacks::All)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
         before = Some(told);

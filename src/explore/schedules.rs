@@ -146,7 +146,7 @@ pub(crate) fn explore_recorded<M: Model>(
     let turns = outcome.turns.clone();
     // Each fork copies the page tables of what is still held.
     drop(outcome);
-    let line = Line { lives: Vec::new(), life, depth: 0, turns };
+    let line = Line { lives: Vec::new(), life, depth: 0, turns, muted: false };
     let pending = Pending::new(Tree::new(), &explorer.profile);
     walk::walk(explorer, &line, log, pending, judge, judged, spend)
 }

@@ -4,6 +4,7 @@ use crate::case::Life;
 use crate::disk::tree::Tree;
 use crate::log::{Event, records};
 use crate::oracle::Model;
+use crate::process::world::Stacks;
 
 use super::explorer::{After, Explorer, Stop};
 use super::trace::call_text;
@@ -45,7 +46,7 @@ fn calls<M: Model>(
     after: &After,
     life: &Life,
 ) -> Result<Vec<Made>, Stop> {
-    let log = explorer.recover_alone(tree, after, life, true)?.log;
+    let log = explorer.recover_alone(tree, after, life, Stacks::All)?.log;
     let mut calls = Vec::new();
     for record in records(&log) {
         if let Event::Call(call) = record.event {

@@ -55,6 +55,8 @@ pub(crate) struct Line {
     pub(crate) depth: u32,
     /// How its threads were scheduled, if it has more than one.
     pub(crate) turns: Option<Vec<Turn>>,
+    /// Whether a sync was muted in an earlier life.
+    pub(crate) muted: bool,
 }
 
 /// A crash point: a position in a log, and the words for it.
@@ -183,6 +185,8 @@ struct Walk<'a, M: Model> {
     /// Digests of recoveries that had crashes placed in them.
     nested: BTreeSet<Digest>,
     judge: Judge<M>,
+    /// Whether a sync was muted in this life or before: until then all is as in a run without.
+    muted: bool,
     /// Whether bytes rot: the engine promises something about it.
     rots: bool,
     /// The disk that the log began with, unless something was pending on it: another file system
@@ -214,6 +218,7 @@ pub(crate) fn walk<M: Model>(
         passed: 0,
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
+        muted: line.muted,
         rots: !explorer.sparse && explorer.promises().answer(Harm::BitRot) != Answer::Nothing,
         judge,
         origin: pending.is_empty().then(|| pending.live().clone()),
@@ -269,14 +274,22 @@ impl<M: Model> Walk<'_, M> {
         point: &Point,
         worth: bool,
     ) -> Result<(), Stop> {
-        if explorer.sparse && !worth || !self.may_crash(explorer, point) {
+        if explorer.sparse && !worth {
+            return Ok(());
+        }
+        if !self.may_crash(explorer, point) {
+            self.passed += 1;
             return Ok(());
         }
         self.visit(explorer, point)
     }
 
-    /// Whether the machine may stop here: not while the store is created apart.
+    /// Whether the machine may stop here: not while the store is created apart, nor where all is
+    /// still as in the run that mutes no sync.
     fn may_crash(&self, explorer: &Explorer<'_, M>, point: &Point) -> bool {
+        if explorer.request.muted.is_some() && !self.muted {
+            return false;
+        }
         point.begun || self.line.depth > 0 || !explorer.created_apart()
     }
 
@@ -299,6 +312,7 @@ impl<M: Model> Walk<'_, M> {
             synced.apply(effect, at);
             explorer.tally.muted +=
                 (self.pending.len() - synced.len().min(self.pending.len())) as u64;
+            self.muted = true;
             return Ok(());
         }
         if !explorer.sparse && self.may_crash(explorer, before) {
@@ -613,7 +627,8 @@ impl<M: Model> Walk<'_, M> {
         lives.push(failure::life(self.line, &self.calls, crashed, &self.pending));
         let turns = recovered.outcome.turns.clone();
         let depth = self.line.depth + 1;
-        let line = Line { lives, life: explorer.afterlife.clone(), depth, turns };
+        let muted = self.muted;
+        let line = Line { lives, life: explorer.afterlife.clone(), depth, turns, muted };
         let before = explorer.tally.recoveries;
         let recoveries = match explorer.sparse {
             true => self.spend.recoveries,

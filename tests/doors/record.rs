@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crashpoint::log::{self, Event, Mark};
 use crashpoint::process::probe::{in_child, past_the_doors};
 use crashpoint::process::seam;
 use crashpoint::process::traps::{self, EXIT_LEAKED};
-use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, World};
+use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
 
 use crate::harness::{self, Ran, at, errno, run, run_in};
 
@@ -81,11 +82,29 @@ fn errors_are_recorded_as_negative_numbers() {
 
 #[test]
 fn a_record_has_the_return_addresses_if_that_is_asked_for() {
-    let ran = run_in(|setup| setup.stacks = true, || File::create(at("a")).map(drop));
+    let ran = run_in(|setup| setup.stacks = Stacks::All, || File::create(at("a")).map(drop));
     let stack = ran.calls()[0].stack.to_vec();
     assert!(stack.len() >= 8 * 8 && stack.len() <= 8 * 32);
     let plain = run(|| File::create(at("a")).map(drop));
     assert!(plain.calls()[0].stack.is_empty());
+}
+
+#[test]
+fn the_syncs_alone_have_theirs_if_only_those_are_asked_for() {
+    let script = || {
+        let mut file = File::options().create(true).append(true).open(at("a"))?;
+        file.write_all(b"x")?;
+        file.sync_all()?;
+        let flags = libc::O_DSYNC;
+        let mut synced = File::options().write(true).custom_flags(flags).open(at("a"))?;
+        synced.write_all(b"y")
+    };
+    let ran = run_in(|setup| setup.stacks = Stacks::OfSyncs, script);
+    let stacked = |call: &&log::Call<'_>| !call.stack.is_empty();
+    let calls = ran.calls();
+    let doors: Vec<&str> = calls.iter().filter(stacked).map(|call| call.door).collect();
+    assert_eq!(doors, ["fsync", "write"]);
+    assert_eq!(calls.iter().filter(|call| call.door == "write").count(), 2);
 }
 
 /// Asks, while a door is open, whose side the thread is on.
