@@ -11,8 +11,9 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
+use crashpoint::disk::rot::{Damage, Rotting};
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Promises, Source};
+use crashpoint::oracle::{Answer, Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 pub use model::AofModel;
 pub use op::{AofOp, Side};
 
-use crate::engines::aof::{Bugs, Database, Entry, Fsync, LOG, SNAPSHOT, Value};
+use crate::engines::aof::{Bugs, Database, Entry, Fsync, LOG, SNAPSHOT, Value, told_up_to};
 use model::{Held, shown};
 
 /// How often the service's loop goes round while nobody asks for anything.
@@ -200,7 +201,7 @@ impl<P: Planted> Sim for Aof<P> {
         };
         Promises {
             close: if P::FSYNC == Fsync::EverySec { Level::Durable } else { Level::Flushed },
-            survives: crate::whatever_fails(P::FSYNC == Fsync::EverySec),
+            survives: crate::whatever_fails_or_rots(P::FSYNC == Fsync::EverySec, Answer::Loud),
             sources: vec![
                 command,
                 source(
@@ -213,11 +214,27 @@ impl<P: Planted> Sim for Aof<P> {
                      whole.",
                 ),
                 source(
+                    "a damaged snapshot is told, as is a flipped bit of the log before its last \
+                     record",
+                    "Damage that no crash explains is told when the store is opened, and changes no file.",
+                ),
+                source(
                     "a failed call takes nothing back",
                     "A failed call takes nothing back: all that earlier calls promised still holds",
                 ),
             ],
             ..Promises::default()
+        }
+    }
+
+    /// The snapshot, and a bit of the log with a record behind it.
+    fn after_rot(at: &Rotting<'_>) -> Answer {
+        let place = at.bytes.start;
+        let flipped = |bit: u8| at.content[place] != 1 << bit && place < told_up_to(at.content);
+        match at.rot.damage {
+            _ if at.is_in(SNAPSHOT) => Answer::Loud,
+            Damage::Bit(bit) if at.is_in(LOG) && flipped(bit) => Answer::Loud,
+            _ => Answer::Nothing,
         }
     }
 
@@ -242,9 +259,9 @@ macro_rules! planted {
             }
         )*
 
-        /// The store with each bug of its origin that a crash, an error of a write or a sync, or a
-        /// clean restart can show, and some that it never had. Those that take a bad sector (K6,
-        /// K7, K8) or a failing open (K10) are looked for in the engine's own tests.
+        /// The store with each bug of its origin that a crash, an error of a write or a sync, bit
+        /// rot or a clean restart can show, and some that it never had. K7 (what a damaged count
+        /// allocates) and K10 (a failing open) are looked for in the engine's own tests.
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<Aof<$name>>()),*]
         }
@@ -259,11 +276,14 @@ planted! {
     TextExecuted "k3-text-executed" No text_executed;
     ScoresRounded "k4-scores-rounded" Always scores_rounded;
     Buffered "k5-buffered" No buffered;
+    SnapshotUnverified "k6-snapshot-unverified" Always snapshot_unverified;
+    DamageEndsLog "k8-damage-ends-log" Always damage_ends_log;
     TtlRestarted "k9-ttl-restarted" Always ttl_restarted;
     HalfRecordKept "k11-half-record-kept" Always half_record_kept;
     SnapshotNameNotSynced "k12-snapshot-name-not-synced" Always snapshot_name_not_synced;
     LogNameNotSynced "k13-log-name-not-synced" Always log_name_not_synced;
     FailedSyncForgiven "k14-failed-sync-forgiven" Always failed_sync_forgiven;
+    SyncForgotten "sync-forgotten" No sync_forgotten;
     TickForgotten "tick-forgotten" EverySec tick_forgotten;
     ExpiryNotLogged "expiry-not-logged" Always expiry_not_logged;
     LogCutFirst "log-cut-first" Always log_cut_first;

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use crashpoint::disk::rot::Rotting;
 use crashpoint::engine::{Ack, Engine, Error, Level};
-use crashpoint::oracle::{Promises, Source};
+use crashpoint::oracle::{Answer, Promises, Source};
 use crashpoint::registry::{Entry as SimEntry, sim};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
@@ -23,7 +24,7 @@ use serde_bytes::{ByteBuf, Bytes};
 pub use model::StoreModel;
 pub use op::{Event, Part, StoreOp};
 
-use crate::engines::checkpoint::{Bugs, Config, Entry, NewEvent, Store, StoredEvent};
+use crate::engines::checkpoint::{Bugs, Config, Entry, NewEvent, Store, StoredEvent, told_up_to};
 use model::{id, item, scope, shown};
 
 /// The length of a segment: some four events, so that workloads of a few steps reach the next.
@@ -184,7 +185,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
         let source = |promise, sentence| Source { promise, sentence, at: "engines/checkpoint.rs" };
         Promises {
             close: Level::Durable,
-            survives: crate::whatever_fails(false),
+            survives: crate::whatever_fails_or_rots(false, Answer::Right),
             sources: vec![
                 source(
                     "an append survives the process, with all before it",
@@ -205,12 +206,31 @@ impl<P: Planted> Sim for Checkpoint<P> {
                      same",
                 ),
                 source(
+                    "damage in a finished segment is told, but for the last one",
+                    "Damage in a segment that no crash explains is told when the store is opened.",
+                ),
+                source(
                     "a failed call takes nothing back",
                     "The file system said no. All that earlier calls promised still holds; what \
                      this call was to do is done or not.",
                 ),
             ],
             ..Promises::default()
+        }
+    }
+
+    /// The checkpoint is done without. Damage in a segment is told if it was finished and is not
+    /// the last one.
+    fn after_rot(at: &Rotting<'_>) -> Answer {
+        let number =
+            |path: &[u8]| str::from_utf8(path.strip_suffix(b".fbat")?).ok()?.parse::<u64>().ok();
+        let last = at.files.iter().filter_map(|path| number(path)).max();
+        match number(&at.rot.path) {
+            _ if at.is_in("index.ckpt") => Answer::Right,
+            Some(id) if last > Some(id) && at.bytes.end <= told_up_to(id, at.content) => {
+                Answer::Loud
+            }
+            _ => Answer::Nothing,
         }
     }
 
@@ -243,7 +263,7 @@ macro_rules! planted {
 
 planted! {
     /// The store with each bug of its origin, and some that a checkpoint invites. B14 is a promise
-    /// that was never made, B15 needs bit rot in a frame.
+    /// that was never made, and B15 is hidden by the footers, which name the frames.
     planted:
     DirectoryNotSynced "b3-directory-not-synced" directory_not_synced checkpoint_believed;
     SourceMovedAway "b4a-source-moved-away" source_moved_away;

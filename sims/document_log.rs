@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use crashpoint::as_client;
+use crashpoint::disk::rot::Rotting;
 use crashpoint::engine::{Ack, Engine, Error, Level, Refused};
-use crashpoint::oracle::{Promises, Source};
+use crashpoint::oracle::{Answer, Promises, Source};
 use crashpoint::sim::{Sim, Step};
 use crashpoint::state::State;
 use proptest::prelude::*;
@@ -263,7 +264,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
         Promises {
             // Dropping the storage writes out what is queued.
             close: Level::Flushed,
-            survives: crate::whatever_fails(M::LATE),
+            survives: crate::whatever_fails_or_rots(M::LATE, Answer::Right),
             sources: vec![
                 source(write, M::SENTENCE),
                 source(
@@ -276,12 +277,21 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
                      nothing.",
                 ),
                 source(
+                    "a damaged snapshot changes no answer",
+                    "A snapshot that is damaged is passed over: the log has all that it has.",
+                ),
+                source(
                     "a failed call takes nothing back",
                     "The file system said no. All that earlier calls promised still holds.",
                 ),
             ],
             ..Promises::default()
         }
+    }
+
+    /// The snapshot: nothing reads its backups, and the log's lines have no checksum.
+    fn after_rot(at: &Rotting<'_>) -> Answer {
+        if at.is_in("log.snapshot.bin") { Answer::Right } else { Answer::Nothing }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {

@@ -28,6 +28,11 @@ fn whatever_fails(timed: bool) -> Vec<(Harm, Answer)> {
     promised.map(|harm| (harm, Answer::Right)).collect()
 }
 
+/// The same, and what is promised after bit rot.
+fn whatever_fails_or_rots(timed: bool, after_rot: Answer) -> Vec<(Harm, Answer)> {
+    [whatever_fails(timed), vec![(Harm::BitRot, after_rot)]].concat()
+}
+
 /// Every sim that is shipped, and the canary.
 pub fn registry() -> Registry {
     #[cfg_attr(

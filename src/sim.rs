@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::strategy::BoxedStrategy;
 
+use crate::disk::rot::Rotting;
 use crate::engine::{Engine, Operation};
-use crate::oracle::Promises;
 use crate::oracle::model::Model;
+use crate::oracle::{Answer, Harm, Promises};
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
@@ -60,6 +61,14 @@ pub trait Sim: 'static {
 
     /// What the engine promises, each promise with the sentence of its documentation.
     fn promises() -> Promises<Self::Model>;
+
+    /// What the engine promises after bit rot in this place, if it promises anything after
+    /// [bit rot](Harm::BitRot): the same everywhere, unless the sim says otherwise. An engine may
+    /// tell damage in a snapshot, which has a checksum, do without an index, and take damage in
+    /// the last record of a log for what a crash has torn.
+    fn after_rot(_at: &Rotting<'_>) -> Answer {
+        Self::promises().answer(Harm::BitRot)
+    }
 
     /// Workloads of up to `steps` steps, weighted so that all the engine's paths are reached.
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<OpOf<Self>>>>;

@@ -115,11 +115,11 @@ fn step() -> BoxedStrategy<Step<AofOp>> {
         1 => Just(AofOp::Snapshot),
         1 => Just(AofOp::Truncate),
         3 => Just(AofOp::Rewrite),
-        1 => Just(AofOp::Sync),
     ];
     let op = prop_oneof![
         40 => command(),
         6 => own,
+        5 => Just(AofOp::Sync),
         6 => wait.prop_map(|steps| AofOp::Wait(steps * STEP)),
         1 => Just(AofOp::Flush),
     ];

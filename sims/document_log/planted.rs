@@ -20,8 +20,8 @@ macro_rules! planted {
             }
         )*
 
-        /// The log with each bug that a workload can meet. M8 needs damage, M9 an open that fails,
-        /// M16 two logs. Behind a background writer M13 stays hidden: the lines of a batch are
+        /// The log with each bug that a workload can meet. M9 needs an open that fails, M16 two
+        /// logs. Behind a background writer M13 stays hidden: the lines of a batch are
         /// queued without a call between them, so that no other thread runs there.
         pub fn planted() -> Vec<Entry> {
             vec![$(sim::<DocumentLog<$mode, $name>>()),*]
@@ -38,6 +38,7 @@ planted! {
     TailKept "m5-tail-kept" tail_kept SyncMode;
     RefusedBatchBegun "m6-refused-batch-begun" refused_batch_begun SyncMode;
     SkippedLinesShift "m7-skipped-lines-shift" skipped_lines_shift SyncMode;
+    SnapshotUnverified "m8-snapshot-unverified" snapshot_unverified SyncMode;
     FlushOnIdle "m10-flush-on-idle" flush_on_idle AsyncMode;
     CompactionForgets "m12-compaction-forgets" compaction_forgets Clients<SyncMode>;
     CompactionForgetsLate "m12-compaction-forgets-late" compaction_forgets Clients<AsyncMode>;

@@ -30,7 +30,18 @@ pub(super) fn workload(steps: usize, late: bool, who: Who) -> BoxedStrategy<Vec<
         if late { 2 } else { 0 } => pause,
         if who == Who::One { 0 } else { 8 } => together,
     ];
-    vec(step, 1..=steps.max(1)).boxed()
+    let some = prop_oneof![
+        20 => step.prop_map(|step| vec![step]),
+        if late { 1 } else { 0 } => steady(),
+    ];
+    vec(some, 1..=steps.max(1)).prop_map(|some| some.concat()).boxed()
+}
+
+/// Writes that come so steadily that a writer who waits for a pause never writes.
+fn steady() -> impl Strategy<Value = Vec<Step<DocOp>>> {
+    let pause = (10..45u64).prop_map(|millis| Step::Sleep(Duration::from_millis(millis)));
+    let put = doc("c").prop_map(|doc| Step::Op(DocOp::Put(doc)));
+    vec((put, pause).prop_map(|(put, pause)| [put, pause]), 3..7).prop_map(|pairs| pairs.concat())
 }
 
 /// Clients at the same time: two or three, each with collections of its own, or two that share
@@ -50,24 +61,26 @@ fn together(late: bool, who: Who) -> impl Strategy<Value = DocOp> {
 
 /// What one client does, in collections whose names begin like this.
 fn alone(collections: &'static str, late: bool) -> impl Strategy<Value = DocOp> {
-    let name = move || {
-        prop_oneof![4 => Just(0u8), 1 => 1..3u8].prop_map(move |n| format!("{collections}{n}"))
-    };
-    let doc =
-        move || {
-            (name(), key(), version(), text()).prop_map(|(collection, key, version, text)| {
-                Document { collection, key, version, text }
-            })
-        };
+    let doc = move || doc(collections);
     prop_oneof![
         10 => doc().prop_map(DocOp::Put),
         4 => vec(doc(), 2..5).prop_map(DocOp::Batch),
-        3 => (name(), key()).prop_map(|(name, key)| DocOp::Delete(name, key)),
-        1 => name().prop_map(DocOp::Drop),
+        3 => (name(collections), key()).prop_map(|(name, key)| DocOp::Delete(name, key)),
+        1 => name(collections).prop_map(DocOp::Drop),
         3 => Just(DocOp::Compact),
         if late { 1 } else { 0 } => Just(DocOp::Flush),
         if late { 1 } else { 0 } => Just(DocOp::Sync),
     ]
+}
+
+/// One of three collections whose names begin like this.
+fn name(collections: &'static str) -> impl Strategy<Value = String> {
+    prop_oneof![4 => Just(0u8), 1 => 1..3u8].prop_map(move |n| format!("{collections}{n}"))
+}
+
+fn doc(collections: &'static str) -> impl Strategy<Value = Document> {
+    let parts = (name(collections), key(), version(), text());
+    parts.prop_map(|(collection, key, version, text)| Document { collection, key, version, text })
 }
 
 fn key() -> impl Strategy<Value = String> {

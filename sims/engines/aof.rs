@@ -26,7 +26,8 @@
 //! [`rewrite`](Database::rewrite) and [`sync`](Database::sync) that have returned `Ok`: all before
 //! survives power loss. What a crash leaves is always a prefix of the commands, in their order,
 //! each whole. A failed call takes nothing back: all that earlier calls promised still holds, and
-//! nothing later is acknowledged that does not.
+//! nothing later is acknowledged that does not. Damage that no crash explains is told when the
+//! store is opened, and changes no file.
 //!
 //! # What the formats lack, and where it is
 //!
@@ -60,7 +61,9 @@
 //! - A log without our lines (of the origin, of Redis) has no checksums: damage inside a value goes
 //!   unnoticed, and whether it belongs to the snapshot beside it is not known; it is replayed over
 //!   it, as the origin does. The next opening of a store replaces it by one of ours.
-//! - Damage in the last record of a log looks like a torn write: the record is dropped.
+//! - Damage in the last record of a log looks like a torn write: the record is dropped. In a log
+//!   with a sector of zeros in a value any damage may look like a lost page: what follows is
+//!   dropped.
 //! - [`load_snapshot`] alone cannot tell a flipped bit in a value; a store can, as long as its log
 //!   follows the snapshot.
 //!
@@ -88,6 +91,7 @@ use std::time::{Duration, SystemTime};
 pub use bugs::Bugs;
 pub use database::{Database, LOG, RewriteStats, SNAPSHOT};
 pub use keyspace::{Keyspace, Reply};
+pub use scan::told_up_to;
 pub use value::{Bytes, Entry, Kind, Value};
 
 /// When the log is made durable.

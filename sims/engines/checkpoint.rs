@@ -32,7 +32,8 @@
 //! | [`Store::append_batch`], [`Store::sync`], [`Store::compact`], [`Store::close`] | survives power loss, with all before it |
 //!
 //! What a crash leaves is always a prefix of the events in the order in which they were appended,
-//! and of a batch all or nothing.
+//! and of a batch all or nothing. Damage in a segment that no crash explains is told when the store
+//! is opened.
 //!
 //! # How the files are written
 //!
@@ -54,6 +55,7 @@
 //! - Damage in the last frame, or in the last segment in a frame with a sector of zeros, looks like
 //!   a torn write: it and what follows is dropped.
 //! - A file system that exposes stale blocks after a crash may leave frames of another file there.
+//! - Damage that takes a segment's footer with it makes it one that the origin did not finish.
 //! - The checkpoint is compared with the segments at the end of each, not frame by frame.
 //! - The origin does not know `merges_from`: after an interrupted compaction it counts events
 //!   twice.
@@ -79,6 +81,7 @@ pub use compact::Compacted;
 pub use event::{NewEvent, Receipt, StoredEvent};
 pub use index::Entry;
 pub use saved::Ignored;
+pub use segment::told_up_to;
 pub use store::Store;
 
 /// The kind of an event that needs none of its own.

@@ -30,7 +30,8 @@
 //! | [`Storage::flush`] | survives the process, with all before it |
 //! | [`Storage::sync`], [`Storage::compact`] | survives power loss, with all before it |
 //!
-//! What a crash leaves is always a prefix of the writes; of a batch all or nothing.
+//! What a crash leaves is always a prefix of the writes; of a batch all or nothing. A snapshot that
+//! is damaged is passed over: the log has all that it has.
 //!
 //! # How the log is written
 //!

@@ -5,6 +5,7 @@
 //! there reads as zeros, or as what was never written). FILE is a path in the crash state.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::content::Content;
 use super::effect::Ino;
@@ -14,8 +15,8 @@ use crate::text::{TextError, Word};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
-/// How often a draw is tried again that hits what it does not change.
-const TRIES: u32 = 8;
+/// How often a draw is tried again that hits what it does not change, or nothing is promised for.
+const TRIES: u32 = 32;
 
 /// Something that happened to bytes at rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,31 @@ pub struct Rot {
     pub offset: u64,
     /// What happened there.
     pub damage: Damage,
+}
+
+/// A place that may rot, and what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotting<'a> {
+    /// What is to happen.
+    pub rot: &'a Rot,
+    /// The file's bytes before.
+    pub content: &'a [u8],
+    /// Which of them change.
+    pub bytes: Range<usize>,
+    /// The paths of all files that are not empty, in their order.
+    pub files: &'a [Vec<u8>],
+}
+
+impl Rotting<'_> {
+    /// Whether it happens in the file of this path, without a leading slash.
+    pub fn is_in(&self, path: &str) -> bool {
+        self.rot.path == path.as_bytes()
+    }
+
+    /// The bytes behind those that change.
+    pub fn behind(&self) -> &[u8] {
+        &self.content[self.bytes.end..]
+    }
 }
 
 /// What happened to a place.
@@ -55,15 +81,15 @@ impl Rot {
         format!("{}@{}", String::from_utf8_lossy(&self.path), self.offset)
     }
 
-    /// Draws one among the bytes that a tree holds; `None` if it holds none that would change.
-    /// `draw(n)` must return a number below n.
-    pub fn draw(tree: &Tree, draw: &mut impl FnMut(u64) -> u64) -> Option<Self> {
-        let mut files: Vec<(Vec<u8>, u64)> = Vec::new();
-        for (ino, path) in tree.paths() {
-            let size = tree.node(ino).and_then(Node::content).map_or(0, Content::size);
-            files.extend((size > 0).then_some((path, size)));
-        }
-        files.sort();
+    /// Draws one among the bytes that a tree holds and that `may` rot; `None` if none was hit that
+    /// would change. `draw(n)` must return a number below n.
+    pub fn draw(
+        tree: &Tree,
+        draw: &mut impl FnMut(u64) -> u64,
+        may: impl Fn(&Rotting<'_>) -> bool,
+    ) -> Option<Self> {
+        let files = files(tree);
+        let names: Vec<Vec<u8>> = files.iter().map(|(path, _)| path.clone()).collect();
         for _ in 0..TRIES {
             // Small files matter as much as large ones.
             let (path, size) = files.get(draw(files.len().max(1) as u64) as usize)?.clone();
@@ -74,22 +100,41 @@ impl Rot {
                 1 => Self { path, offset: sector, damage: Damage::Junk },
                 _ => Self { path, offset, damage: Damage::Bit(draw(8) as u8) },
             };
-            if rot.apply(&mut tree.clone()) {
+            let may_be = rot.at(tree, &names, &may).unwrap_or(false);
+            if may_be && rot.apply(&mut tree.clone()) {
                 return Some(rot);
             }
         }
         None
     }
 
+    /// What `ask` says of it; `None` if the tree has no such place.
+    pub fn asked<T>(&self, tree: &Tree, ask: impl Fn(&Rotting<'_>) -> T) -> Option<T> {
+        let names: Vec<Vec<u8>> = files(tree).into_iter().map(|(path, _)| path).collect();
+        self.at(tree, &names, &ask)
+    }
+
+    fn at<T>(&self, tree: &Tree, files: &[Vec<u8>], ask: &impl Fn(&Rotting<'_>) -> T) -> Option<T> {
+        let node = self.find(tree).and_then(|ino| tree.node(ino));
+        let content = node.and_then(Node::content)?.to_vec();
+        let from = usize::try_from(self.offset).ok().filter(|from| *from < content.len())?;
+        let bytes = from..content.len().min(from + self.length() as usize);
+        Some(ask(&Rotting { rot: self, content: &content, bytes, files }))
+    }
+
+    /// How many bytes change, if the file has them.
+    fn length(&self) -> u64 {
+        match self.damage {
+            Damage::Bit(_) => 1,
+            Damage::Zeros | Damage::Junk => SECTOR,
+        }
+    }
+
     /// Lets it happen; says whether anything changed.
     pub fn apply(&self, tree: &mut Tree) -> bool {
         let Some(ino) = self.find(tree) else { return false };
         let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { return false };
-        let length = match self.damage {
-            Damage::Bit(_) => 1,
-            Damage::Zeros | Damage::Junk => SECTOR,
-        };
-        let length = length.min(content.size().saturating_sub(self.offset)) as usize;
+        let length = self.length().min(content.size().saturating_sub(self.offset)) as usize;
         let mut bytes = vec![0; length];
         content.read(self.offset, &mut bytes);
         let before = bytes.clone();
@@ -156,6 +201,17 @@ impl Rot {
     }
 }
 
+/// The files of a tree that are not empty, by path, with their sizes.
+fn files(tree: &Tree) -> Vec<(Vec<u8>, u64)> {
+    let mut files: Vec<(Vec<u8>, u64)> = Vec::new();
+    for (ino, path) in tree.paths() {
+        let size = tree.node(ino).and_then(Node::content).map_or(0, Content::size);
+        files.extend((size > 0).then_some((path, size)));
+    }
+    files.sort();
+    files
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,9 +265,25 @@ mod tests {
     fn what_changes_nothing_is_not_drawn() {
         let mut draws = [0, 0, 0, 0, 0, 0].into_iter().cycle();
         let mut draw = |_: u64| draws.next().unwrap_or_default();
-        assert_eq!(Rot::draw(&tree(&[0; 600]), &mut draw), None);
-        assert_eq!(Rot::draw(&tree(b""), &mut draw), None);
-        assert!(Rot::draw(&tree(b"o"), &mut draw).is_some());
+        assert_eq!(Rot::draw(&tree(&[0; 600]), &mut draw, |_| true), None);
+        assert_eq!(Rot::draw(&tree(b""), &mut draw, |_| true), None);
+        assert!(Rot::draw(&tree(b"o"), &mut draw, |_| true).is_some());
+    }
+
+    #[test]
+    fn what_nothing_is_promised_for_is_not_drawn() {
+        let text = b"an entry\nanother\n";
+        let mut number = 0;
+        let mut draw = |below: u64| {
+            number += 7;
+            number % below
+        };
+        let followed = |at: &Rotting<'_>| at.is_in("a f") && at.behind().contains(&b'\n');
+        for _ in 0..100 {
+            let rot = Rot::draw(&tree(text), &mut draw, followed).expect("there are some");
+            assert!(matches!(rot.damage, Damage::Bit(_)) && rot.offset < 16, "{rot:?}");
+        }
+        assert_eq!(Rot::draw(&tree(text), &mut draw, |at| at.is_in("other")), None);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Life, Lines};
 use crate::digest::{Digest, Digester};
 use crate::disk::profile::Profile;
+use crate::disk::rot::Rotting;
 use crate::disk::tree::Tree;
 use crate::fault::Fault;
 use crate::oracle::model::Model;
-use crate::oracle::{CrashKind, Promises, items_set_by};
+use crate::oracle::{Answer, CrashKind, Promises, items_set_by};
 use crate::process::ending::Ending;
 use crate::process::leaf::{self, Limits};
 use crate::process::region::Region;
@@ -274,6 +275,11 @@ impl<'r, M: Model> Explorer<'r, M> {
     /// Whether a fault of a life lasts to its end.
     pub(crate) fn lasting(&self, life: u32) -> bool {
         self.faults_of(life).iter().any(Fault::lasts)
+    }
+
+    /// What the sim promises where bytes rot.
+    pub(crate) fn after_rot(&self) -> fn(&Rotting<'_>) -> Answer {
+        self.subject.after_rot
     }
 
     /// Whether the store is there before the power may go.

@@ -5,9 +5,8 @@ use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
 use crate::log::Phase;
-use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
-use crate::oracle::{ItemDiff, Violation};
+use crate::oracle::{Answer, CrashKind, ItemDiff, Violation};
 use crate::text::{Word, quote, words};
 
 use super::calls::Calls;
@@ -40,8 +39,8 @@ pub(crate) enum Left {
     Evicted,
     /// What a fate says: the power went.
     Fate(Fate),
-    /// The same, but some of it is not what was written.
-    Rotten(Fate, Rot),
+    /// The same, but some of it is not what was written, where this is promised.
+    Rotten(Fate, Rot, Answer),
 }
 
 impl Crashed<'_> {
@@ -62,7 +61,7 @@ impl Left {
             Self::Pages(pages) => format!("{PAGES}{pages}"),
             Self::Evicted => EVICTED.to_owned(),
             Self::Fate(fate) => fate.text(pending),
-            Self::Rotten(fate, rot) => {
+            Self::Rotten(fate, rot, _) => {
                 format!("{} {}", fate.text(pending), quote(&rot.word()))
             }
         };
@@ -167,7 +166,7 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         (CrashKind::Process, _) => "process died",
     };
     let kind = match &crashed.left {
-        Left::Rotten(_, rot) => format!("{kind} and {} {},", rot.damage, rot.place()),
+        Left::Rotten(_, rot, _) => format!("{kind} and {} {},", rot.damage, rot.place()),
         _ => kind.to_owned(),
     };
     let life = if depth > 0 { "after a recovery, " } else { "" };

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use crate::log::Phase;
+use crate::oracle::CrashKind;
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
-use crate::oracle::{CrashKind, Harm};
 use crate::process::ending::Ending;
 use crate::sim::Step;
 use crate::time::Time;
@@ -122,11 +122,10 @@ impl<M: Model> Judge<M> {
         self.stopped = false;
     }
 
-    /// Bytes changed while the machine was down.
-    pub(crate) fn rotten(&mut self, at: Time) {
-        let what = What::Harmed(Harm::BitRot);
-        let judged = self.moment(&Moment { at, what });
-        debug_assert!(judged.is_ok(), "a harm alone breaks no promise");
+    /// Bytes changed while the machine was down, where this is promised.
+    pub(crate) fn rotten(&mut self, answer: Answer) {
+        self.harmed = true;
+        self.oracle.rotten(answer);
     }
 
     /// What decides, beside the disk, how a crash of this kind is judged.

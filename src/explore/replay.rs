@@ -8,12 +8,11 @@ use crate::digest::Digest;
 use crate::disk::effect::Kind;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
-use crate::disk::rot::Rot;
+use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
-use crate::oracle::CrashKind;
-use crate::oracle::Violation;
 use crate::oracle::model::Model;
+use crate::oracle::{Answer, CrashKind, Violation};
 use crate::process::world::Stacks;
 use crate::text::quote;
 use crate::time::Time;
@@ -67,11 +66,12 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
             return finish(explorer, Err(violation), &run, before);
         }
         let point = reached.map_err(|why| on_line(line_number, &why))?;
-        let left = left(crash, &pending).map_err(|why| on_line(line_number, &why))?;
+        let left = left(crash, &pending, explorer.after_rot())
+            .map_err(|why| on_line(line_number, &why))?;
         let crashed = Crashed { kind: crash.kind, point: &point, left };
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
-        fallen(&crashed, &pending, &mut judge).map_err(|why| on_line(line_number, &why))?;
+        fallen(&crashed, &mut judge);
         let next = lives.get(depth + 1).cloned().unwrap_or_default();
         let last = depth + 2 >= lives.len();
         if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
@@ -119,20 +119,11 @@ fn finish<M: Model>(
 }
 
 /// Tells the judge of a crash that left this disk.
-fn fallen<M: Model>(
-    crashed: &Crashed<'_>,
-    pending: &Pending,
-    judge: &mut Judge<M>,
-) -> Result<(), String> {
-    let at = crashed.point.at;
-    judge.crash(crashed.judged_as(), at);
-    if let Left::Rotten(_, rot) = &crashed.left {
-        judge.rotten(at);
-        if rot.find(pending.live()).is_none() {
-            return Err(format!("the crash state has no {}: nothing can rot there", rot.place()));
-        }
+fn fallen<M: Model>(crashed: &Crashed<'_>, judge: &mut Judge<M>) {
+    judge.crash(crashed.judged_as(), crashed.point.at);
+    if let Left::Rotten(.., answer) = crashed.left {
+        judge.rotten(answer);
     }
-    Ok(())
 }
 
 /// Walks a log up to the crash point of a case.
@@ -238,7 +229,11 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
 }
 
 /// What a case says that its crash left.
-fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
+fn left(
+    crash: &Crash,
+    pending: &Pending,
+    after_rot: fn(&Rotting<'_>) -> Answer,
+) -> Result<Left, String> {
     if crash.kind == CrashKind::Power {
         let (last, rest) = match crash.fate.split_last() {
             Some((last, rest)) if last.bytes.starts_with(b"rot=") => (Some(last), rest),
@@ -247,7 +242,10 @@ fn left(crash: &Crash, pending: &Pending) -> Result<Left, String> {
         let fate = Fate::parse(rest, pending).map_err(|error| error.to_string())?;
         let Some(last) = last else { return Ok(Left::Fate(fate)) };
         let rot = Rot::parse(last).map_err(|error| error.to_string())?;
-        return Ok(Left::Rotten(fate, rot));
+        let answer = rot.asked(&pending.keep(&fate).tree, after_rot).ok_or_else(|| {
+            format!("the crash state has no {}: nothing can rot there", rot.place())
+        })?;
+        return Ok(Left::Rotten(fate, rot, answer));
     }
     match crash.fate.as_slice() {
         [] => Ok(Left::All),
@@ -275,7 +273,7 @@ fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
     let point = crashed.point;
     match &crashed.left {
         Left::Fate(fate) => Pending::new(pending.keep(fate).tree, pending.profile()),
-        Left::Rotten(fate, rot) => {
+        Left::Rotten(fate, rot, _) => {
             let mut tree = pending.keep(fate).tree;
             rot.apply(&mut tree);
             Pending::new(tree, pending.profile())
@@ -308,7 +306,7 @@ fn describe<M: Model>(
         point: failure::place(crashed, calls, line.depth, pending),
         ..Failure::default()
     };
-    if let Left::Fate(fate) | Left::Rotten(fate, _) = &crashed.left {
+    if let Left::Fate(fate) | Left::Rotten(fate, ..) = &crashed.left {
         (failure.pieces, failure.counts) = failure::pieces(pending, fate, calls);
     }
     failure

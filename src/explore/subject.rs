@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::oracle::Promises;
+use crate::disk::rot::Rotting;
 use crate::oracle::model::Model;
+use crate::oracle::{Answer, Promises};
 use crate::script::{self, Script};
 use crate::sim::Sim;
 
@@ -20,6 +21,8 @@ pub(crate) struct Subject<M: Model> {
     pub(crate) threads_may_stay: bool,
     /// [`Sim::CREATED_APART`].
     pub(crate) created_apart: bool,
+    /// [`Sim::after_rot`].
+    pub(crate) after_rot: fn(&Rotting<'_>) -> Answer,
     /// [`Sim::promises`].
     pub(crate) promises: fn() -> Promises<M>,
     /// Has the engine carry out a script, in a child.
@@ -33,6 +36,7 @@ pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
         cpu: S::CPU,
         threads_may_stay: S::THREADS_MAY_STAY,
         created_apart: S::CREATED_APART,
+        after_rot: S::after_rot,
         promises: S::promises,
         live: script::run::<S::Engine>,
     }

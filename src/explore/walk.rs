@@ -12,7 +12,7 @@ use crate::disk::effect::Effect;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::relax::Relaxation;
-use crate::disk::rot::Rot;
+use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Phase, Record, records};
 use crate::oracle::model::Model;
@@ -373,13 +373,16 @@ impl<M: Model> Walk<'_, M> {
         if !self.rots || !point.returned || point.flight.is_some() {
             return Ok(());
         }
+        let after_rot = explorer.after_rot();
         for _ in 0..ROTS {
             let fate = Fate::all();
             let mut tree = self.pending.keep(&fate).tree;
             let mut draw = |options| explorer.chooser.choose(Choice::Rot, options);
-            let Some(rot) = Rot::draw(&tree, &mut draw) else { return Ok(()) };
+            let promised = |at: &Rotting<'_>| after_rot(at) > Answer::Nothing;
+            let Some(rot) = Rot::draw(&tree, &mut draw, promised) else { return Ok(()) };
+            let answer = rot.asked(&tree, after_rot).unwrap_or(Answer::Nothing);
             rot.apply(&mut tree);
-            let left = Left::Rotten(fate, rot);
+            let left = Left::Rotten(fate, rot, answer);
             let crashed = Crashed { kind: CrashKind::Power, point, left };
             let digest = tree.digest();
             self.state(explorer, &crashed, &tree, digest, None)?;
@@ -484,8 +487,8 @@ impl<M: Model> Walk<'_, M> {
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
         judge.crash(crash.0, crash.1);
-        if let Left::Rotten(..) = crashed.left {
-            judge.rotten(crash.1);
+        if let Left::Rotten(.., answer) = crashed.left {
+            judge.rotten(answer);
         }
         judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(life));
         let mut after_all = judge.clone();
@@ -571,7 +574,7 @@ impl<M: Model> Walk<'_, M> {
         if let Left::Rotten(..) = crashed.left {
             failure.relaxations = vec![Relaxation::BitRot.name().to_owned()];
         }
-        if let Left::Fate(fate) | Left::Rotten(fate, _) = &crashed.left {
+        if let Left::Fate(fate) | Left::Rotten(fate, ..) = &crashed.left {
             (failure.pieces, failure.counts) = failure::pieces(&self.pending, fate, &self.calls);
         }
         failure

@@ -228,6 +228,12 @@ impl<M: Model> Oracle<M> {
         self.rotten |= harm == Harm::BitRot;
     }
 
+    /// Bytes at rest were changed, in a place for which this is promised.
+    pub fn rotten(&mut self, answer: Answer) {
+        self.answer = self.answer.min(answer);
+        self.rotten = true;
+    }
+
     /// The kernel dropped what it could not write, and says so by the error of a sync alone. What
     /// was promised to survive the process is in no better hands than after a loss of power, until
     /// a recovery returns.

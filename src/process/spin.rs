@@ -25,6 +25,12 @@ const QUIET: Duration = Duration::from_millis(15);
 /// How many states of a thread are compared.
 const SAMPLES: usize = 48;
 
+/// How often the watch looks for one: a thread that waits for a processor answers late.
+const LOOKS: usize = 16 * SAMPLES;
+
+/// CPU time that a thread must have had between two of them: much more than noting one takes.
+const BETWEEN: Duration = Duration::from_micros(50);
+
 /// How often one of them must be there. A wait that counts its turns in steps of ever the same
 /// length has some hundred.
 const SAME: usize = 3;
@@ -83,16 +89,25 @@ impl Quiet {
         baton::several() && now.saturating_sub(self.since) >= QUIET
     }
 
-    /// Has a thread give way if its states come back; `nap` waits for it to note one.
-    pub(super) fn end(&mut self, thread: c_int, nap: impl Fn()) {
+    /// Has a thread give way if its states come back; `ran` says how much CPU time it has had, and
+    /// `nap` waits a moment.
+    pub(super) fn end(&mut self, thread: c_int, ran: impl Fn() -> Duration, nap: impl Fn()) {
         ENTERED.store(self.entered, Ordering::Relaxed);
         NOTED.store(0, Ordering::Release);
-        // A thread that waits for a processor answers late.
-        for _ in 0..4 * SAMPLES {
-            if NOTED.load(Ordering::Acquire) >= SAMPLES || world::entered() != self.entered {
+        let (mut asked, mut since) = (0, ran());
+        for _ in 0..LOOKS {
+            let noted = NOTED.load(Ordering::Acquire);
+            if noted >= SAMPLES || world::entered() != self.entered {
                 break;
             }
-            ask(thread, Ask::State);
+            // Where it has not run since it was asked, its state is the same whatever it does:
+            // these signals queue.
+            if noted < asked {
+                since = ran();
+            } else if ran().saturating_sub(since) >= BETWEEN {
+                asked += 1;
+                ask(thread, Ask::State);
+            }
             nap();
         }
         if come_back() {

@@ -23,7 +23,7 @@ const BLINK: Duration = Duration::from_millis(10);
 /// How often it looks at all threads, in blinks.
 const TICK: u32 = 10;
 
-/// How long a thread has to note its state, at first.
+/// How long a thread has between two looks at whether it noted its state.
 const MOMENT: Duration = Duration::from_micros(100);
 
 /// How long a thread has to answer where it spins, in blinks.
@@ -66,7 +66,8 @@ pub(super) fn keep(limits: &Limits, note: &Note) -> ! {
                 end_spin(own, note);
             }
             if quiet.lasts(cpu) {
-                quiet.end(HOLDER.load(Ordering::Relaxed), || nap(MOMENT));
+                let holder = HOLDER.load(Ordering::Relaxed);
+                quiet.end(holder, || clock(cpu_clock(holder)), || nap(MOMENT));
             }
             nap(BLINK);
         }

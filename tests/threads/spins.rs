@@ -141,6 +141,21 @@ fn who_computes_for_long_keeps_its_turn() {
 }
 
 #[test]
+fn who_computes_keeps_its_turn_where_others_take_its_processor() {
+    // A thread that has not run between two looks is in the same state, whatever it does.
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| while !done.load(Ordering::Relaxed) {});
+        }
+        let runs = (0..4).map(|_| left::<Computes>(By::Turns(Vec::new())));
+        let said: Vec<String> = runs.map(|left| left.said).collect();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(said, ["true 0"; 4]);
+    });
+}
+
+#[test]
 fn two_that_spin_for_each_other_are_hung() {
     // Where in the loop it is caught differs.
     let Ending::HungSpin { backtrace } = left::<Livelock>(By::Seed(0)).ending else {

@@ -35,6 +35,8 @@ pub struct Bugs {
     pub log_name_not_synced: bool,
     /// K14: the store goes on after a failed sync.
     pub failed_sync_forgiven: bool,
+    /// A sync that was asked for syncs nothing.
+    pub sync_forgotten: bool,
     /// A tick never syncs.
     pub tick_forgotten: bool,
     /// A key that has expired is dropped without a word in the log.

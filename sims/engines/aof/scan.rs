@@ -180,6 +180,17 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, AofError> {
     Ok(scan)
 }
 
+/// Up to which byte of a log a flipped bit is told, unless the byte is zero then: to where its last
+/// record begins, if no sector of it is zeros, which may be a page that a crash lost. In a log that
+/// is not ours none is.
+pub fn told_up_to(log: &[u8]) -> usize {
+    let Ok(scan) = scan(log, Bugs::default()) else { return 0 };
+    if scan.header.is_none() || log.split(|byte| *byte != 0).any(|run| run.len() >= SECTOR) {
+        return 0;
+    }
+    scan.records.iter().rev().nth(1).map_or(0, |(_, end)| *end)
+}
+
 impl<'a> Scan<'a> {
     fn take(&mut self, item: Item<'a>) {
         match item {

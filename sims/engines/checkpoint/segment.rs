@@ -211,6 +211,15 @@ impl Segment<'_> {
     }
 }
 
+/// Up to which byte of a segment that is not the last one damage is told: to where its footer
+/// begins, if that has a checksum, and a right one. The others may be those of the origin, which a
+/// crash may have torn.
+pub fn told_up_to(segment: u64, data: &[u8]) -> usize {
+    let start = footer::start(data, data.len() as u64).map_or(0, |start| start as usize);
+    let footer = footer::decode(&data[start..], segment);
+    if footer.is_some_and(|footer| footer.checked == Some(true)) { start } else { 0 }
+}
+
 /// Takes a frame's event, or puts it into the open batch. Items of a batch that is not whole, a
 /// marker out of place among them, are dropped.
 fn take(

@@ -23,6 +23,8 @@ pub struct Bugs {
     /// M7: as `tail_kept`, but in a new line, and the places of documents are counted without the
     /// lines that were skipped.
     pub skipped_lines_shift: bool,
+    /// M8: the checksum of a snapshot is not looked at.
+    pub snapshot_unverified: bool,
     /// M9: a log that cannot be opened counts as empty.
     pub unreadable_is_empty: bool,
     /// M10: the background writer waits until nothing was written for a while.
