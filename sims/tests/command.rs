@@ -396,6 +396,8 @@ fn a_crash_that_does_not_fit_is_named_by_its_line() {
             ("wrong file", &crash("crash power step=2 effect=0 keep=nothing nosuch@0:1")),
             ("other call", &crash("crash power step=2 effect=0 in=rename:x keep=nothing")),
             ("process", &crash("crash process step=2 effect=0 keep=nothing")),
+            ("rot nowhere", &crash("crash power step=2 effect=0 keep=nothing rot=nosuch@0:bit1")),
+            ("rot far", &crash("crash power step=2 effect=0 keep=all rot=log-1@9999:bit1")),
         ],
         &expect![[r#"
             no kind
@@ -422,6 +424,10 @@ fn a_crash_that_does_not_fit_is_named_by_its_line() {
               error: x.case: line 7: at step=2 effect=0 the run is in fsync:log-1, not in rename:x: the case no longer fits
             process
               error: x.case: line 7, column 31: `keep=nothing` does not go with a process crash: expected pages=N or cache=evicted
+            rot nowhere
+              error: x.case: line 7: the crash state has no nosuch@0: nothing can rot there
+            rot far
+              error: x.case: line 7: the crash state has no log-1@9999: nothing can rot there
         "#]],
     );
 }

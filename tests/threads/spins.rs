@@ -145,7 +145,7 @@ fn who_computes_keeps_its_turn_where_others_take_its_processor() {
     // A thread that has not run between two looks is in the same state, whatever it does.
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..4 {
             scope.spawn(|| while !done.load(Ordering::Relaxed) {});
         }
         let runs = (0..4).map(|_| left::<Computes>(By::Turns(Vec::new())));
