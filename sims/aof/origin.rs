@@ -1,13 +1,12 @@
 //! The published crate that the store takes its formats from, under the same sim: `kevy-persist`
-//! 1.0.4 with the keyspace `kevy-store`, put together as its documentation says.
-//!
-//! Of its known faults these have no case in `corpus/origins`: K6, K7 and K8, which take a bad
-//! sector.
+//! 1.0.4 with the keyspace `kevy-store`, put together as its documentation says. Each of its known
+//! faults has a case in `corpus/origins`.
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crashpoint::disk::rot::{Damage, Rotting};
 use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Harm, Promises, Source};
 use crashpoint::registry::{Entry, sim};
@@ -21,6 +20,10 @@ use super::model::{AofModel, Held, shown};
 use super::op::AofOp;
 use super::{Always, EverySec, No, Planted, WITHIN, promise, wait, workload};
 use crate::engines::aof::Fsync;
+
+/// The names of its two files.
+const SNAPSHOT: &str = "dump.rdb";
+const LOG: &str = "appendonly.aof";
 
 /// A policy of the store, under which its origin has a sim too.
 pub trait Policy: Planted {
@@ -165,7 +168,7 @@ impl<P: Planted> Engine for OriginEngine<P> {
     type Op = AofOp;
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        let (snapshot, log) = (dir.join("dump.rdb"), dir.join("appendonly.aof"));
+        let (snapshot, log) = (dir.join(SNAPSHOT), dir.join(LOG));
         let store = load(&snapshot, &log)?;
         let fsync = match P::FSYNC {
             Fsync::Always => kevy_persist::Fsync::Always,
@@ -237,7 +240,9 @@ impl<P: Policy> Sim for Origin<P> {
             close: Level::Flushed,
             survives: [Harm::FailedWrite, Harm::FailedSync, Harm::FailedOpen]
                 .map(|harm| (harm, Answer::Right))
-                .to_vec(),
+                .into_iter()
+                .chain([(Harm::BitRot, Answer::Loud)])
+                .collect(),
             sources: vec![
                 command,
                 source(
@@ -249,8 +254,27 @@ impl<P: Policy> Sim for Origin<P> {
                     "a crash leaves a prefix of the commands",
                     "tolerating a truncated trailing frame from a crash mid-write",
                 ),
+                source(
+                    "a damaged snapshot is told",
+                    "Errors on a bad magic/version or truncation.",
+                ),
+                source(
+                    "a damaged command with others behind it is told",
+                    "A truncated or corrupt trailing frame (e.g. a crash mid-append) is ignored.",
+                ),
             ],
             ..Promises::default()
+        }
+    }
+
+    /// The snapshot, and a bit of the log with a whole command behind it.
+    fn after_rot(at: &Rotting<'_>) -> Answer {
+        let followed =
+            || at.behind().windows(4).filter(|start| start.starts_with(b"\r\n*")).count();
+        match at.rot.damage {
+            _ if at.is_in(SNAPSHOT) => Answer::Loud,
+            Damage::Bit(_) if at.is_in(LOG) && followed() > 1 => Answer::Loud,
+            _ => Answer::Nothing,
         }
     }
 

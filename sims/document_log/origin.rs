@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crashpoint::as_client;
+use crashpoint::disk::rot::Rotting;
 use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
 use crashpoint::registry::{Entry, sim};
@@ -313,7 +314,7 @@ impl<C: Claim> Sim for Origin<C> {
     fn promises() -> Promises<OriginModel> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
         Promises {
-            survives: vec![(Harm::FailedOpen, Answer::Right)],
+            survives: vec![(Harm::FailedOpen, Answer::Right), (Harm::BitRot, Answer::Right)],
             sources: vec![
                 Source { promise: "a write survives a crash", sentence: C::SENTENCE, at },
                 Source {
@@ -321,9 +322,18 @@ impl<C: Claim> Sim for Origin<C> {
                     sentence: "marks the start of an atomic batch transaction.",
                     at: "moltendb-core 0.5.1, engine/types.rs",
                 },
+                Source {
+                    promise: "a damaged snapshot changes no answer",
+                    sentence: "fall back to full log replay instead of crashing.",
+                    at,
+                },
             ],
             ..Promises::default()
         }
+    }
+
+    fn after_rot(at: &Rotting<'_>) -> Answer {
+        if at.is_in("log.snapshot.bin") { Answer::Right } else { Answer::Nothing }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {

@@ -146,7 +146,11 @@ fn who_computes_keeps_its_turn_where_others_take_its_processor() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| while !done.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let runs = (0..4).map(|_| left::<Computes>(By::Turns(Vec::new())));
         let said: Vec<String> = runs.map(|left| left.said).collect();
