@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::client::{Client, Problem};
 use crate::digest::Digest;
 use crate::disk::profile::Profile;
-use crate::explore::protocol::{Budget, Failure, Tally};
+use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::oracle::Class;
 use crate::pair::{Check, Pair, Run};
 use crate::registry::{Entry, sim};
@@ -222,6 +222,26 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
         schedules: verdict.tally.schedules,
         run: verdict.tally.run,
         digest: verdict.tally.digest,
+    }
+}
+
+/// Records the first workload of a seed and returns the digest of that run: what a test of
+/// determinism can compare for many seeds, since nothing is recovered.
+///
+/// # Panics
+/// With what the machine does not allow.
+#[track_caller]
+pub fn record(entry: &Entry, profile: &str, seed: Seed) -> Digest {
+    let part = Part {
+        entry: *entry,
+        profile: profile.to_owned(),
+        workloads: 1,
+        budget: Budget::default(),
+    };
+    let request = Request { task: Task::Sites, ..run::request(&part, seed, 0) };
+    match Client::start().and_then(|mut client| client.ask(entry, &request, &mut |_| {})) {
+        Ok(answer) => answer.tally.run,
+        Err(problem) => panic!("crashpoint cannot run {}: {problem}", entry.name),
     }
 }
 

@@ -68,7 +68,7 @@ pub use check::measure;
 #[cfg(simulated)]
 pub use check::{
     Failed, Finding, check, check_case, check_corpus, check_faults, check_pair, check_store,
-    fail_every_call, find,
+    fail_every_call, find, record,
 };
 #[cfg(simulated)]
 pub use clients::as_client;

@@ -1,13 +1,20 @@
 //! Same seed, same digest: on repeats, in another process, in another order.
 
+use std::collections::BTreeSet;
+
 use crashpoint::registry::Entry;
 use crashpoint::seed::Seed;
-use crashpoint::{Finding, find, sim};
+use crashpoint::{Finding, find, record, sim};
 use sims::append_log::AppendLog;
 
 /// How many seeds are tried: one in the default run; `DETERMINISM_SEEDS=50` for all.
 fn seeds() -> u64 {
     sims::asked_for("DETERMINISM_SEEDS").unwrap_or(1)
+}
+
+/// For how many seeds the recorded runs are compared, which cost little.
+fn runs() -> u64 {
+    sims::asked_for("DETERMINISM_RUNS").unwrap_or(4)
 }
 
 /// All sims that are shipped, or those whose name contains `DETERMINISM_OF`. Of the fold on fjall
@@ -38,6 +45,21 @@ fn a_seed_gives_the_same_digest_in_every_process() {
                 assert_eq!(again.digest, first.digest, "{} {seed}: every recovery", entry.name);
             }
         }
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_recorded_run_in_every_process() {
+    for entry in entries() {
+        let digests: Vec<_> =
+            (0..runs()).map(|seed| record(&entry, "posix", Seed(100 + seed))).collect();
+        for _ in 0..2 {
+            let again = (0..runs()).map(|seed| record(&entry, "posix", Seed(100 + seed)));
+            assert!(again.eq(digests.iter().copied()), "{}", entry.name);
+        }
+        // Some workloads are of a step or two, and may be the same.
+        let distinct: BTreeSet<_> = digests.iter().collect();
+        assert!(distinct.len() > digests.len() / 2, "{}: seeds differ", entry.name);
     }
 }
 

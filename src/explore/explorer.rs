@@ -484,6 +484,7 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     fn sites(&mut self) -> Result<(), Stop> {
         let recorded = self.record(Stacks::OfSyncs)?;
+        self.tally.run = recorded.outcome.digest;
         for (site, what) in sync_sites(&recorded.log, &mut self.sites) {
             self.send(&Frame::Site(site, what));
         }
