@@ -520,7 +520,12 @@ fn fault_budget(survives: &[(Harm, oracle::Answer)]) -> Vec<String> {
     ];
     let line = |(words, how): (&str, Option<oracle::Answer>)| {
         let shown = |harm: &Harm| answer(*harm).filter(|how| *how > oracle::Answer::Nothing) == how;
-        let harms: Vec<_> = Harm::ALL.iter().filter(|h| shown(h)).map(Harm::to_string).collect();
+        // What is promised after it may be so for some files only: the promises say which.
+        let named = |harm: &Harm| match harm {
+            Harm::BitRot if how.is_some() => format!("{harm} where promised"),
+            harm => harm.to_string(),
+        };
+        let harms: Vec<_> = Harm::ALL.iter().filter(|h| shown(h)).map(named).collect();
         (!harms.is_empty()).then(|| format!("{words}: {}", harms.join(", ")))
     };
     rows.into_iter().filter_map(line).collect()

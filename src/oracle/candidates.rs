@@ -225,7 +225,6 @@ impl<M: Model> Oracle<M> {
             Arc::make_mut(&mut self.floors).settle(at);
         }
         self.answer = self.answer.min(self.promises.answer(harm));
-        self.rotten |= harm == Harm::BitRot;
     }
 
     /// Bytes at rest were changed, in a place for which this is promised.

@@ -184,7 +184,7 @@ fn an_item_that_cannot_be_read_is_a_violation_unless_bytes_rotted() {
     run.ok("put k4 4", DURABLE);
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Err(Class::ReadFailed));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
-    run.oracle.harmed(Harm::BitRot, run.now);
+    run.oracle.rotten(Answer::Loud);
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(Passed::Excused));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
     assert_eq!(unreadable(&run, "k2=2 k4=4"), Err(Class::LostWrite));

@@ -366,7 +366,7 @@ fn an_engine_may_fail_loudly_only_where_it_said_so() {
     run.ok("put a 1", DURABLE);
     run.oracle.harmed(Harm::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
-    run.oracle.harmed(Harm::BitRot, run.now);
+    run.oracle.rotten(Answer::Loud);
     assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
