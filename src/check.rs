@@ -225,22 +225,22 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding
     }
 }
 
-/// Records the first workload of a seed and returns the digest of that run: what a test of
-/// determinism can compare for many seeds, since nothing is recovered.
+/// Records the first workload of a seed, and recovers nothing: the digest of that run is what a
+/// test of determinism can compare for many seeds.
 ///
 /// # Panics
 /// With what the machine does not allow.
 #[track_caller]
-pub fn record(entry: &Entry, profile: &str, seed: Seed) -> Digest {
+pub fn record(entry: &Entry, profile: &str, seed: Seed, steps: usize) -> Tally {
     let part = Part {
         entry: *entry,
         profile: profile.to_owned(),
         workloads: 1,
         budget: Budget::default(),
     };
-    let request = Request { task: Task::Sites, ..run::request(&part, seed, 0) };
+    let request = Request { task: Task::Record, ..run::request_of(&part, seed, steps) };
     match Client::start().and_then(|mut client| client.ask(entry, &request, &mut |_| {})) {
-        Ok(answer) => answer.tally.run,
+        Ok(answer) => answer.tally,
         Err(problem) => panic!("crashpoint cannot run {}: {problem}", entry.name),
     }
 }
@@ -252,7 +252,7 @@ pub struct Failed {
     pub faults: u64,
     /// Distinct crash states that were judged.
     pub states: u64,
-    /// The classes and the `fault` lines of the violations, one for each signature.
+    /// The classes and the `fault` and `space` lines of the violations, one for each signature.
     pub violations: Vec<(Class, String)>,
     /// The report of the first.
     pub report: String,
@@ -266,7 +266,8 @@ pub struct Failed {
 
 /// Fails every call of a workload of up to so many steps, and every call of a recovery behind it,
 /// in turn: once, and from then on, in each way that a kernel may fail it and for which the sim
-/// promises something. At most so many faults are tried, drawn from the seed where there are more.
+/// promises something. At most so many faults are tried, drawn from the seed where there are more;
+/// and up to half as many disks that are soon full.
 ///
 /// # Panics
 /// With what the machine does not allow.
@@ -287,8 +288,9 @@ pub fn fail_every_call(
         Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
     };
     let commands = Commands { replay: String::new(), keep: None };
+    let struck = |line: &&str| line.starts_with("fault ") || line.starts_with("space ");
     let violation = |failure: &Failure| {
-        let faults = failure.case.lines().filter(|line| line.starts_with("fault "));
+        let faults = failure.case.lines().filter(struck);
         Some((failure.class.parse().ok()?, faults.collect::<Vec<_>>().join("; ")))
     };
     let first = answer.failures.first();

@@ -199,7 +199,8 @@ pub(crate) fn mute_syncs(
     let mut sites: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for number in 0..part.workloads {
         let mut request = request(part, seed, number);
-        request.task = Task::Sites;
+        request.task = Task::Record;
+        request.stacks = Stacks::OfSyncs;
         for site in client.ask(&part.entry, &request, &mut |_| {})?.sites {
             sites.entry(site).or_default().push(number);
         }

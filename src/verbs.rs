@@ -226,7 +226,7 @@ fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
             grouped(tally.exhaustive_points),
             grouped(tally.points)
         ),
-        faults => format!("{} calls failed in turn", grouped(faults)),
+        faults => format!("{} faults, one at a time", grouped(faults)),
     };
     match verdict.failures.len() {
         0 => out.status(tone, word, &format!("{what}: {share}")),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +43,8 @@ enum Bug {
     WriteIgnored,
     /// A write to a full disk is called good.
     FullIsGood,
+    /// A record for which a spare file made room comes behind the front of a try before.
+    FrontBeforeSpare,
     /// A write beyond the quota is called good.
     QuotaIsGood,
     /// A sync that fails is called good.
@@ -81,6 +83,7 @@ fn has(bug: Bug) -> bool {
 
 /// A log of records; each opening writes a new one and gives it the name.
 struct Log {
+    home: PathBuf,
     /// `None` after an error: open it again.
     log: Option<File>,
     synced: u64,
@@ -220,6 +223,9 @@ impl Log {
         for (key, value) in items {
             log.write_all(&record(key, Some(value)))?;
         }
+        if has(Bug::FrontBeforeSpare) {
+            fs::write(home.join("spare"), [0; 4096])?;
+        }
         log.sync_all()?;
         let renamed = match fs::rename(&next, &path) {
             Err(_) if has(Bug::RenameTriedTwice) => fs::rename(&next, &path),
@@ -236,12 +242,32 @@ impl Log {
         Ok(log)
     }
 
+    /// Tries a record twice on a full disk, then gives the spare file up for it.
+    fn write_or_spare(&self, log: &mut File, record: &[u8]) -> io::Result<()> {
+        let end = log.metadata()?.len();
+        match log.write_all(record) {
+            Err(error) if is(&error, libc::ENOSPC) => {}
+            written => return written,
+        }
+        log.set_len(end)?;
+        log.seek(SeekFrom::Start(end))?;
+        match log.write_all(record) {
+            Err(error) if is(&error, libc::ENOSPC) => {}
+            written => return written,
+        }
+        fs::remove_file(self.home.join("spare"))?;
+        log.write_all(record)
+    }
+
     fn change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         let mut log = self.log.take().ok_or("an earlier error: open the store again")?;
         let record = record(key, value);
-        let written = match has(Bug::OneWrite) {
-            true => log.write(&record).map(drop),
-            false => log.write_all(&record),
+        let written = if has(Bug::OneWrite) {
+            log.write(&record).map(drop)
+        } else if has(Bug::FrontBeforeSpare) {
+            self.write_or_spare(&mut log, &record)
+        } else {
+            log.write_all(&record)
         };
         if let Err(error) = written {
             let ignored = has(Bug::WriteIgnored)
@@ -268,7 +294,7 @@ impl Store for Log {
         let home = Self::home(dir)?;
         let (items, torn) = Self::load(&home.join("log"))?;
         let log = Self::begin(&home, &items, torn)?;
-        Ok(Self { synced: log.metadata()?.len(), log: Some(log), items })
+        Ok(Self { home, synced: log.metadata()?.len(), log: Some(log), items })
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
@@ -341,11 +367,12 @@ const FAULTS: u64 = 200;
 
 /// What is found when every call fails in turn that does this harm: classes with the faults, and
 /// how many states and faults it took.
-fn found<const SET_BUG: usize, const SET_HARM: usize>() -> (Vec<String>, u64, u64) {
+fn found<const SET_BUG: usize, const SET_HARM: usize>(steps: usize) -> (Vec<String>, u64, u64) {
     let entry = Entry { explore: explore::<SET_BUG, SET_HARM>, ..sim::<Small>() };
     let (mut found, mut states, mut faults) = (Vec::new(), 0, 0);
     for number in 0..WORKLOADS {
-        let failed = fail_every_call(&entry, "posix", Seed(8).derive("every", number), 8, FAULTS);
+        let failed =
+            fail_every_call(&entry, "posix", Seed(8).derive("every", number), steps, FAULTS);
         assert!(failed.faults > 0, "no call was made to fail");
         states += failed.states;
         faults += failed.faults;
@@ -373,7 +400,7 @@ macro_rules! finds {
         #[test]
         fn $name() {
             let (found, states, faults) =
-                found::<{ Bug::$bug as usize }, { place(Harm::$harm) }>();
+                found::<{ Bug::$bug as usize }, { place(Harm::$harm) }>(8);
             println!("{:?}: {states} states, {faults} faults: {}", Bug::$bug, found.join(", "));
             assert!(!found.is_empty(), "{:?} is not found", Bug::$bug);
             assert!(found.iter().all(|found| found.contains($word)), "{found:?}");
@@ -410,9 +437,18 @@ finds! {
     a_failed_close_finds_one_that_is_made_again: ClosedAgain by FailedClose in "fault";
 }
 
+/// No call that is made to fail does it: room must come back once something is deleted.
+#[test]
+fn a_disk_that_is_soon_full_alone_finds_a_front_that_is_left_before_a_spare_file_is_deleted() {
+    let (found, states, faults) = found::<{ Bug::FrontBeforeSpare as usize }, ALL>(24);
+    println!("{states} states, {faults} faults: {}", found.join(", "));
+    assert!(!found.is_empty(), "it is not found");
+    assert!(found.iter().all(|found| found.contains("(space pages=")), "{found:?}");
+}
+
 #[test]
 fn the_small_store_without_a_bug_keeps_its_promises_whichever_call_fails() {
-    let (found, states, faults) = found::<{ Bug::Nothing as usize }, ALL>();
+    let (found, states, faults) = found::<{ Bug::Nothing as usize }, ALL>(8);
     println!("{states} states, {faults} faults");
     assert!(found.is_empty(), "{found:?}");
 }

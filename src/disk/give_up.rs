@@ -41,6 +41,12 @@ impl Pending {
         self.unsynced.contains_key(&(ino, Aspect::Data))
     }
 
+    /// The files of which that is so.
+    pub(super) fn dirty_files(&self) -> Vec<Ino> {
+        let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
+        data.map(|(ino, _)| *ino).collect()
+    }
+
     /// Whether a failed sync stopped the file system: it takes no change until it is mounted
     /// again.
     pub fn is_frozen(&self) -> bool {
@@ -90,10 +96,7 @@ impl Pending {
         let files: Vec<Ino> = match sync {
             Sync::Inode(ino) | Sync::Data(ino) => vec![ino],
             Sync::Pages { ino, .. } | Sync::Written { ino, .. } => vec![ino],
-            Sync::All => {
-                let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
-                data.map(|(ino, _)| *ino).collect()
-            }
+            Sync::All => self.dirty_files(),
         };
         let blocks = blocks_of(sync);
         for ino in files {

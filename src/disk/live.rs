@@ -91,6 +91,11 @@ impl Disk {
         self.medium.as_ref().is_some_and(|medium| medium.is_dirty(ino))
     }
 
+    /// The files of which that is so.
+    pub(super) fn dirty_files(&self) -> Vec<Ino> {
+        self.medium.as_ref().map(|medium| medium.dirty_files()).unwrap_or_default()
+    }
+
     /// What a failed sync does to the file system.
     pub(super) fn fail(&mut self) -> Failure {
         self.state = self.failure.then;

@@ -129,8 +129,9 @@
 //! (`tests/litmus/fsync-failure.jsonl`):
 //!
 //! - *Who is told*: each descriptor that was open, once, by its next `fsync`, `fdatasync`,
-//!   synchronous write or waiting `sync_file_range`; and each by one `syncfs`. Who opens the file
-//!   later is not told, unless nobody has been. Such a call promises nothing of what it wrote.
+//!   synchronous write or waiting `sync_file_range`; and each by one `syncfs`. A `syncfs` that
+//!   fails is an error of each file that had data to write. Who opens the file later is not told,
+//!   unless nobody has been. Such a call promises nothing of what it wrote.
 //! - *What the cache shows*: the new data, until the page is *evicted*; then what the medium has,
 //!   for a block past the old end zeros. The size stays the new one while the file is open. A page
 //!   that was written again is dirty, and is not evicted.

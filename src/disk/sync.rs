@@ -16,7 +16,8 @@ impl Disk {
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         self.told(h)?;
-        self.has_room(h, Sync::Inode(ino))?;
+        self.find_room(Sync::Inode(ino), &[ino]);
+        self.told(h)?;
         self.change(&Effect::Sync(Sync::Inode(ino)));
         Ok(())
     }
@@ -28,7 +29,8 @@ impl Disk {
     pub fn fdatasync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         self.told(h)?;
-        self.has_room(h, Sync::Data(ino))?;
+        self.find_room(Sync::Data(ino), &[ino]);
+        self.told(h)?;
         self.change(&Effect::Sync(Sync::Data(ino)));
         Ok(())
     }
@@ -57,7 +59,10 @@ impl Disk {
         }
         if flags & WAITS == WAITS && self.opens.get(h)?.kind == Kind::File {
             let (offset, length) = (offset.unsigned_abs(), length.unsigned_abs());
-            self.change(&Effect::Sync(Sync::Pages { ino, offset, length }));
+            let sync = Sync::Pages { ino, offset, length };
+            self.find_room(sync, &[ino]);
+            self.told(h)?;
+            self.change(&Effect::Sync(sync));
         }
         Ok(())
     }
@@ -65,6 +70,7 @@ impl Disk {
     /// `sync`, which returns no error.
     pub fn sync_all(&mut self) {
         if self.may_change().is_ok() {
+            self.find_room(Sync::All, &self.dirty_files());
             self.change(&Effect::Sync(Sync::All));
         }
     }
@@ -77,8 +83,10 @@ impl Disk {
     pub fn sync_fs(&mut self, h: Handle) -> Result<(), Errno> {
         self.syncable(h)?;
         self.may_change()?;
-        self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)?;
-        self.sync_all();
+        self.told_of_any(h)?;
+        self.find_room(Sync::All, &self.dirty_files());
+        self.told_of_any(h)?;
+        self.change(&Effect::Sync(Sync::All));
         Ok(())
     }
 
@@ -104,8 +112,7 @@ impl Disk {
         self.may_change()?;
         self.change(&Effect::SyncFailed(sync));
         if self.opens.get(h)?.kind == Kind::File {
-            self.errors.entry(ino).or_default().add(Errno::EIO);
-            self.all_errors.add(Errno::EIO);
+            self.failed(&[ino], Errno::EIO);
         }
         match self.fail().tells {
             Tells::Next => Ok(()),
@@ -116,35 +123,51 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::fail_sync`], for a `syncfs`. Which files are hit is not known here, so that only
-    /// a later `syncfs` is told, and no `fsync`.
+    /// As [`Disk::fail_sync`], for a `syncfs`: the write-back of each file failed that had data to
+    /// write.
     ///
     /// # Errors
     /// As [`Disk::fail_sync`].
     pub fn fail_sync_all(&mut self, h: Handle) -> Result<(), Errno> {
         self.syncable(h)?;
         self.may_change()?;
+        let dirty = self.dirty_files();
         self.change(&Effect::SyncFailed(Sync::All));
-        self.all_errors.add(Errno::EIO);
+        self.failed(&dirty, Errno::EIO);
         match self.fail().tells {
             Tells::Next => Ok(()),
             Tells::Now => {
                 self.may_change()?;
-                self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)?;
+                self.told_of_any(h)?;
                 Err(Errno::EIO)
             }
         }
     }
 
-    /// Finds room for what a file has in the cache alone. If there is none, those pages are lost.
-    fn has_room(&mut self, h: Handle, sync: Sync) -> Result<(), Errno> {
-        let ino = self.opens.get(h)?.ino;
-        let Some(error) = self.overdrawn().filter(|_| self.is_dirty(ino)) else { return Ok(()) };
+    /// Finds room for what some files have in the cache alone. If there is none, those pages are
+    /// lost, and the error waits to be told.
+    fn find_room(&mut self, sync: Sync, files: &[Ino]) {
+        let Some(error) = self.overdrawn() else { return };
+        let dirty: Vec<Ino> = files.iter().copied().filter(|&ino| self.is_dirty(ino)).collect();
+        if dirty.is_empty() {
+            return;
+        }
         self.change(&Effect::SyncFailed(sync));
-        self.errors.entry(ino).or_default().add(error);
-        self.all_errors.add(error);
+        self.failed(&dirty, error);
         self.evict();
-        self.told(h)
+    }
+
+    /// Some files could not be written back.
+    fn failed(&mut self, files: &[Ino], error: Errno) {
+        for ino in files {
+            self.errors.entry(*ino).or_default().add(error);
+        }
+        self.all_errors.add(error);
+    }
+
+    /// Tells a descriptor once of each write-back that failed, of whichever file.
+    fn told_of_any(&mut self, h: Handle) -> Result<(), Errno> {
+        self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)
     }
 
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {

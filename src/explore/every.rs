@@ -7,12 +7,17 @@
 //! such run the process dies, or the power, right after the error, behind the last step, and at
 //! the end; the store is opened again where nothing fails, and must show all that it promised.
 //!
+//! A full disk is more than a call that fails: room comes back when something is deleted. So the
+//! workload is also run on a disk of each size at which it comes to be full.
+//!
 //! [`Promises::survives`]: crate::oracle::Promises::survives
 
 use std::rc::Rc;
 
 use crate::digest::Digest;
+use crate::disk::Errno;
 use crate::disk::pending::Pending;
+use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, records};
@@ -46,7 +51,7 @@ const WAYS: [(FaultError, bool); 9] = [
 ];
 
 /// Fails every call in turn, as far as the budget goes: half of it for the workload, half for a
-/// recovery. Where there are more faults than that, some are drawn.
+/// recovery. Where there are more faults than that, some are drawn. Full disks come on top.
 pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     explorer.case.faults = Vec::new();
     explorer.sparse = true;
@@ -67,6 +72,7 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
         explorer.progress();
     }
     explorer.case.faults = Vec::new();
+    full(explorer, may)?;
     let calm = recovery(explorer, &quiet)?;
     let plan = draw(explorer, self::plan(&explorer.promises(), &calm, 2), may);
     for fault in plan {
@@ -76,6 +82,61 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
         explorer.progress();
     }
     Ok(())
+}
+
+/// A disk of so many pages; of so many inodes; of so many pages that only a sync looks for.
+const SMALL: [fn(u64) -> Space; 3] = [
+    |pages| Space { pages, ..ENDLESS },
+    |inodes| Space { inodes, ..ENDLESS },
+    |pages| Space { pages, delayed: true, ..ENDLESS },
+];
+
+/// A disk that is never full.
+const ENDLESS: Space =
+    Space { pages: u64::MAX, inodes: u64::MAX, error: Errno::ENOSPC, delayed: false };
+
+/// Runs the workload on a disk of each size at which it is full at some time: of each kind a part
+/// of `may` of them, and none if the sim does not promise something whichever call fails.
+fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> {
+    let promises = explorer.promises();
+    if Harm::OF_EVERY_CALL.into_iter().any(|harm| promises.answer(harm) == Answer::Nothing) {
+        return Ok(());
+    }
+    for small in SMALL {
+        if small(1).delayed && !explorer.profile.delays {
+            continue;
+        }
+        let sizes = (1..enough(explorer, small)?).collect();
+        for size in draw(explorer, sizes, may / SMALL.len() as u64) {
+            explorer.case.space = Some(small(size));
+            let struck = explorer.record(explorer.request.stacks)?;
+            if harmed(&struck.outcome) {
+                explorer.tally.faults += 1;
+                cut(explorer, struck.outcome, &struck.log)?;
+                explorer.progress();
+            }
+        }
+    }
+    explorer.case.space = None;
+    Ok(())
+}
+
+/// The least size at which the disk is never full in this workload.
+fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> Result<u64, Stop> {
+    let mut is_full = |size| {
+        explorer.case.space = Some(small(size));
+        let recorded = explorer.record(explorer.request.stacks)?;
+        Ok(harmed(&recorded.outcome))
+    };
+    let (mut little, mut much) = (0, 1);
+    while is_full(much)? {
+        (little, much) = (much, much * 2);
+    }
+    while little + 1 < much {
+        let middle = little.midpoint(much);
+        if is_full(middle)? { little = middle } else { much = middle }
+    }
+    Ok(much)
 }
 
 /// Judges a run and places the few crashes behind it.
@@ -170,7 +231,7 @@ fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
 }
 
 /// So many of them at most, drawn where there are more, in their order.
-fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
+fn draw<M: Model, F>(explorer: &mut Explorer<'_, M>, mut plan: Vec<F>, most: u64) -> Vec<F> {
     while plan.len() as u64 > most {
         let place = explorer.chooser.choose(Choice::Fault, plan.len() as u64);
         plan.remove(usize::try_from(place).unwrap_or(0));

@@ -86,7 +86,7 @@ fn explore<M: Model>(
     let done = match explorer.request.task {
         Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { .. } => replay::replay(&mut explorer),
-        Task::Sites => explorer.sites(),
+        Task::Record => explorer.record_alone(),
         Task::Faults => every::every(&mut explorer),
     };
     match done {
@@ -482,8 +482,9 @@ impl<'r, M: Model> Explorer<'r, M> {
         self.digester.add_number(recovered.0);
     }
 
-    fn sites(&mut self) -> Result<(), Stop> {
-        let recorded = self.record(Stacks::OfSyncs)?;
+    /// Records the run, and lists its sync call sites where the stacks are noted.
+    fn record_alone(&mut self) -> Result<(), Stop> {
+        let recorded = self.record(self.request.stacks)?;
         self.tally.run = recorded.outcome.digest;
         for (site, what) in sync_sites(&recorded.log, &mut self.sites) {
             self.send(&Frame::Site(site, what));

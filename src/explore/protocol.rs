@@ -40,8 +40,8 @@ pub enum Task {
         /// Recover in this process, without limits, so that breakpoints work.
         debug: bool,
     },
-    /// Record the first life and send the sync call sites.
-    Sites,
+    /// Record the first life and, if stacks are noted, send the sync call sites.
+    Record,
     /// Fail every call of the first life, and of a recovery, in turn, in each way that the sim
     /// promises something for.
     Faults,
@@ -141,7 +141,7 @@ pub struct Tally {
     pub unchecked: u64,
     /// Recoveries that were carried out twice to compare their digests.
     pub rechecked: u64,
-    /// Runs and recoveries that each had one call fail.
+    /// Runs and recoveries that each had one call fail, or a disk that was soon full.
     pub faults: u64,
     /// Pieces that the muted syncs would have made durable.
     pub muted: u64,

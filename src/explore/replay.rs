@@ -30,7 +30,7 @@ use super::walk::{Line, Point};
 pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     let (trace, debug) = match explorer.request.task {
         Task::Replay { trace, debug } => (trace, debug),
-        Task::Explore | Task::Sites | Task::Faults => (false, false),
+        Task::Explore | Task::Record | Task::Faults => (false, false),
     };
     let lives = explorer.case.lives.clone();
     let mut judge = Judge::new(explorer.promises(), explorer.created_apart());

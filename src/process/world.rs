@@ -365,6 +365,7 @@ impl World {
         let synced = Arc::new(AtomicBool::new(false));
         disk.set_journal(Box::new(Effects {
             sink: setup.sink,
+            evicts: setup.space.is_some_and(|space| space.delayed),
             hung: setup.hooks.hung,
             synced: Arc::clone(&synced),
         }));
@@ -424,10 +425,6 @@ impl World {
     pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
         if self.space.is_some_and(|space| outcome == Err(space.error)) {
             self.fault = self.fault.or(Some(no_room(called.door)));
-            if self.space.is_some_and(|space| space.delayed) {
-                // What it had no room for is gone from the cache, too.
-                self.mark(Mark::Evicted);
-            }
             if !std::mem::replace(&mut self.full, true) {
                 self.mark(Mark::Full);
             }
@@ -631,17 +628,29 @@ pub(crate) fn length(bytes: usize) -> i64 {
 /// Passes the disk's effects on to the log.
 struct Effects {
     sink: &'static dyn Sink,
+    /// Whether what a sync has no room for is gone from the cache.
+    evicts: bool,
     hung: fn(&str) -> !,
     synced: Arc<AtomicBool>,
 }
 
 impl Journal for Effects {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
-        if !self.sink.append(&Record { at, event: Event::Effect(*effect) }) {
-            (self.hung)(LOG_FULL);
+        if self.evicts && matches!(effect, Effect::SyncFailed(_)) {
+            // Told first: a crash may fall between the two.
+            self.append(at, Event::Mark(Mark::Evicted));
         }
+        self.append(at, Event::Effect(*effect));
         if let Effect::Sync(_) = effect {
             self.synced.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Effects {
+    fn append(&self, at: Time, event: Event<'_>) {
+        if !self.sink.append(&Record { at, event }) {
+            (self.hung)(LOG_FULL);
         }
     }
 }

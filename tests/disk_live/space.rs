@@ -1,5 +1,6 @@
 //! How much a disk holds.
 
+use crashpoint::disk::open::Handle;
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::space::Space;
 use crashpoint::disk::tree::Tree;
@@ -122,4 +123,31 @@ fn a_sync_finds_no_room_where_allocation_is_delayed_and_the_pages_are_lost() {
     let lost = [&[b'a'; PAGE][..], &[0; 2 * PAGE]].concat();
     assert!(get(&mut disk, "f") == lost);
     assert_eq!(disk.used().0, 2);
+}
+
+#[test]
+fn whichever_call_writes_back_finds_no_room_and_each_descriptor_is_told_of_its_file() {
+    type Syncs = fn(&mut Disk, Handle) -> Result<(), Errno>;
+    fn sync(disk: &mut Disk, _: Handle) -> Result<(), Errno> {
+        disk.sync_all();
+        Ok(())
+    }
+    const WAITS: u32 = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let full = Err(Errno::ENOSPC);
+    let calls: [(Syncs, _); 3] = [
+        (|disk, h| disk.sync_fs(h), full),
+        (|disk, h| disk.sync_range(h, 0, 0, WAITS), full),
+        (sync, Ok(())),
+    ];
+    for (call, answer) in calls {
+        let mut disk = Disk::mounted(Tree::new(), &Profile::EXT4);
+        disk.limit(Space { pages: 2, delayed: true, ..MOST });
+        let (h, clean) = (open(&mut disk, "f", CREATE), open(&mut disk, "g", CREATE));
+        let other = open(&mut disk, "f", WRITE);
+        assert_eq!(disk.write(h, &[b'b'; 2 * PAGE]), Ok(2 * PAGE));
+        assert_eq!(call(&mut disk, h), answer);
+        assert!(get(&mut disk, "f") == [0; 2 * PAGE], "the pages are gone");
+        assert_eq!((disk.fsync(other), disk.fsync(other)), (full, Ok(())));
+        assert_eq!(disk.fsync(clean), Ok(()));
+    }
 }

@@ -198,6 +198,22 @@ fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
 }
 
 #[test]
+fn a_failed_syncfs_is_told_to_the_descriptors_of_each_file_that_had_data_to_write() {
+    let fault = Fault::new(FaultError::Io, FaultClass::Sync, 2);
+    with_fault(fault, || {
+        let (mut dirty, mut clean) = (File::create(at("a"))?, File::create(at("b"))?);
+        clean.write_all(b"bytes")?;
+        clean.sync_all()?;
+        dirty.write_all(b"bytes")?;
+        assert_eq!(errno(rustix::fs::syncfs(&clean).map_err(Into::into)), Some(libc::EIO));
+        clean.sync_all()?;
+        assert_eq!(errno(dirty.sync_all()), Some(libc::EIO));
+        dirty.sync_all()?;
+        Ok(())
+    });
+}
+
+#[test]
 fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
     let error = FaultError::Io;
     let fault = Fault { step: 1, ..Fault::new(error, FaultClass::Sync, 1) };
