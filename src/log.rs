@@ -188,6 +188,16 @@ pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     Some(4 + written)
 }
 
+/// The bytes of a record without their length, in memory that is used again.
+pub(crate) fn encoded<'a>(record: &Record<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    loop {
+        if let Some(used) = encode(record, scratch) {
+            return &scratch[4..used];
+        }
+        scratch.resize((scratch.len() * 2).max(1024), 0);
+    }
+}
+
 /// Where a record is written to. Most of its fields are a few bytes long, for which a loop is
 /// cheaper than the call of `memcpy` that `postcard`'s own flavor makes.
 struct Space<'a> {

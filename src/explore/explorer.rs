@@ -337,7 +337,8 @@ impl<'r, M: Model> Explorer<'r, M> {
             schedule,
             script,
         };
-        self.run_child(&child)
+        let outcome = self.run_child(&child)?;
+        Ok(self.with_log(outcome))
     }
 
     /// Recovers a crash state, or remembers how it was recovered before: a recovery hangs on the
@@ -349,9 +350,7 @@ impl<'r, M: Model> Explorer<'r, M> {
         after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
         if !self.faults_of(after.life).is_empty() {
-            let life = self.afterlife.clone();
-            let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
-            return Ok(Rc::new(recovered.outcome));
+            return Ok(Rc::new(self.recover_as_drawn(tree, after)?));
         }
         let timed = Some((after.at, after.kind == CrashKind::Power));
         let key = |timed| (digest, after.acked.digest(), timed);
@@ -360,15 +359,20 @@ impl<'r, M: Model> Explorer<'r, M> {
                 return Ok(outcome);
             }
         }
-        let life = self.afterlife.clone();
-        let recovered = self.recover_alone(tree, after, &life, self.request.stacks)?;
-        let outcome = Rc::new(recovered.outcome);
+        let outcome = Rc::new(self.recover_as_drawn(tree, after)?);
         let timed = timed.filter(|_| outcome.timed);
         self.recovered.insert(key(timed), Rc::clone(&outcome));
         Ok(outcome)
     }
 
-    /// Recovers a crash state in a child of its own.
+    /// Recovers a crash state, and goes on with the steps that were drawn for it.
+    fn recover_as_drawn(&mut self, tree: &Tree, after: &After) -> Result<Outcome, Stop> {
+        let steps = Rc::clone(&self.afterlife_steps);
+        let schedule = self.drawn(RECOVERIES);
+        self.recover_by(tree, after, &steps, self.request.stacks, schedule)
+    }
+
+    /// Recovers a crash state and goes on as a life says, and returns the log.
     pub(crate) fn recover_alone(
         &mut self,
         tree: &Tree,
@@ -377,6 +381,23 @@ impl<'r, M: Model> Explorer<'r, M> {
         stacks: Stacks,
     ) -> Result<Recovered, Stop> {
         let steps = self.steps(life)?;
+        let schedule = match &life.turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECOVERIES),
+        };
+        let outcome = self.recover_by(tree, after, &steps, stacks, schedule)?;
+        Ok(self.with_log(outcome))
+    }
+
+    /// Recovers a crash state in a child of its own.
+    fn recover_by(
+        &mut self,
+        tree: &Tree,
+        after: &After,
+        steps: &[Step<M::Op>],
+        stacks: Stacks,
+        schedule: Plan,
+    ) -> Result<Outcome, Stop> {
         let items = Rc::clone(&self.items);
         let start = after.at + after.down;
         let uptime = match after.kind {
@@ -387,16 +408,12 @@ impl<'r, M: Model> Explorer<'r, M> {
         let faults = self.faults_of(after.life);
         let script = Script {
             recovery: true,
-            steps: &steps,
+            steps,
             items: &items,
             acked,
             retries: if faults.is_empty() { 0 } else { RETRIES },
             threads_may_stay: self.subject.threads_may_stay,
             created_apart: false,
-        };
-        let schedule = match &life.turns {
-            Some(turns) => Plan::Listed(turns.clone()),
-            None => self.drawn(RECOVERIES),
         };
         let evicts = false;
         let child =
@@ -405,7 +422,12 @@ impl<'r, M: Model> Explorer<'r, M> {
         self.run_child(&child)
     }
 
-    fn run_child(&mut self, child: &Child<'_, M::Op>) -> Result<Recovered, Stop> {
+    /// What came of the last child, with its log: a copy, which costs more than to read it.
+    fn with_log(&self, outcome: Outcome) -> Recovered {
+        Recovered { outcome, log: self.region.bytes().to_vec() }
+    }
+
+    fn run_child(&mut self, child: &Child<'_, M::Op>) -> Result<Outcome, Stop> {
         self.region.reset();
         let started = now();
         let seed = self.case.seed.derive("entropy", 0).0;
@@ -433,9 +455,8 @@ impl<'r, M: Model> Explorer<'r, M> {
             leaf::run(&self.region, &limits, body)
         };
         self.in_children += now().duration_since(started);
-        let log = self.region.bytes().to_vec();
         let place = self.sites.resolve(&ending.backtrace());
-        let mut outcome = Outcome::read(&log, ending, child.start);
+        let mut outcome = Outcome::read(self.region.bytes(), ending, child.start);
         outcome.place = outcome.place.or(place.into_iter().next());
         for path in &outcome.outside {
             let text =
@@ -458,7 +479,7 @@ impl<'r, M: Model> Explorer<'r, M> {
         if let Ending::Killed { .. } = &outcome.ending {
             return Err(Stop::Refused(format!("{} was {}", self.subject.name, outcome.ending)));
         }
-        Ok(Recovered { outcome, log })
+        Ok(outcome)
     }
 
     /// From now on recoveries run in this process, without limits.

@@ -2,7 +2,7 @@
 
 use crate::digest::{Digest, Digester};
 use crate::engine::{Ack, Level};
-use crate::log::{Call, Event, Mark, Phase, Record, Said, records};
+use crate::log::{Call, Event, Mark, Phase, Record, Said, encoded, records};
 use crate::oracle::Harm;
 use crate::process::ending::Ending;
 use crate::process::schedule::Turn;
@@ -158,10 +158,11 @@ impl Outcome {
             decisions: None,
         };
         let mut digester = Digester::default();
+        let mut scratch = Vec::new();
         for record in records(log) {
             let at = Time::START + record.at.since(start);
             let record = Record { at, ..record };
-            digest(&record, &mut digester);
+            digest(&record, &mut digester, &mut scratch);
             match record.event {
                 Event::Effect(_) => outcome.effects += 1,
                 Event::Call(call) => {
@@ -232,11 +233,11 @@ impl Outcome {
 /// Adds a record to the digest of a run: calls without their return addresses, which differ from
 /// build to build, and marks. Effects, evictions among them, follow from the calls, and name
 /// inodes by numbers that may differ between two disks that no process can tell apart.
-fn digest(record: &Record<'_>, digester: &mut Digester) {
+fn digest(record: &Record<'_>, digester: &mut Digester, scratch: &mut Vec<u8>) {
     let record = match record.event {
         Event::Effect(_) | Event::Mark(Mark::Evicted) => return,
         Event::Call(call) => Record { event: Event::Call(Call { stack: &[], ..call }), ..*record },
         Event::Mark(_) => *record,
     };
-    digester.add(&postcard::to_allocvec(&record).unwrap_or_default());
+    digester.add(encoded(&record, scratch));
 }

@@ -193,22 +193,20 @@ fn become_pristine() {
     /// One heap for all threads: which of several a thread gets depends on whether others have
     /// really ended by then.
     const ARENAS: c_int = 1;
-    /// The harness's heap keeps what it has: given back to the system after each crash state, and
-    /// faulted in again for the next, it took a third of an explorer's time.
-    const KEPT: c_int = 32 << 20;
     for name in [start::BIND, start::LIBRARIES] {
         // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
         unsafe { std::env::remove_var(name) };
     }
-    // SAFETY: four set a number, and one copies a short C string.
+    // SAFETY: two set a number, and one copies a short C string.
     unsafe {
         // The kernel would call it `exe`.
         libc::prctl(libc::PR_SET_NAME, c"crashpoint".as_ptr());
         libc::umask(0o022);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
     }
+    // What the processor can do is asked for once and remembered. In a virtual machine the question
+    // takes longer than many a recovery's calls, and each leaf would ask it again.
+    std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
     heap::prepare();
 }
 
