@@ -27,13 +27,13 @@ pub(crate) struct Progress {
 ///
 /// # Errors
 /// That of the first part, in their order, that had one; parts behind it are not begun.
-pub(crate) fn side_by_side<P: Sync, W, T: Send>(
-    parts: &[P],
+pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
+    parts: &'p [P],
     jobs: NonZero<usize>,
     begin: impl Fn() -> Result<W, Problem> + Sync,
     work: impl Fn(&mut W, &P, &mut dyn FnMut(Progress)) -> Result<T, Problem> + Sync,
     mut progress: impl FnMut(Progress),
-    mut done: impl FnMut(&P, T) -> Result<(), Problem>,
+    mut done: impl FnMut(&'p P, T) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, events) = channel();

@@ -172,30 +172,26 @@ pub(crate) fn faults_of(part: &Part, seed: Seed, size: usize) -> Request {
     Request { case: case.to_string(), task: Task::Faults, ..request }
 }
 
-/// What muting one sync call site did.
+/// A sync call site, and the workloads that come to it: in the others there is nothing to mute.
 #[derive(Clone, Debug)]
-pub(crate) struct Muted {
-    /// The call site, `file:line`.
+pub(crate) struct Site {
+    /// The call site, `file:line`, with its callers.
     pub(crate) site: String,
     /// What it syncs.
     pub(crate) what: String,
-    /// What came of the workloads without it.
-    pub(crate) verdict: Verdict,
+    /// Numbers of workloads.
+    pub(crate) workloads: Vec<u64>,
 }
 
-/// Runs a part once for each sync call site, with that site doing nothing. What is known says
-/// nothing about a site.
+/// The sync call sites that the workloads of a part come to, in the order of their names.
 ///
 /// # Errors
 /// See [`Problem`].
-pub(crate) fn mute_syncs(
+pub(crate) fn sync_sites(
     client: &mut Client,
     part: &Part,
     seed: Seed,
-    known: &[(String, String)],
-    progress: &mut dyn FnMut(&str, u64),
-) -> Result<Vec<Muted>, Problem> {
-    // Each with the workloads that come to it: in the others there is nothing to mute.
+) -> Result<Vec<Site>, Problem> {
     let mut sites: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for number in 0..part.workloads {
         let mut request = request(part, seed, number);
@@ -205,24 +201,36 @@ pub(crate) fn mute_syncs(
             sites.entry(site).or_default().push(number);
         }
     }
-    let mut rows = Vec::new();
-    for ((site, what), numbers) in sites {
-        let mut verdict = Verdict::default();
-        for number in numbers {
-            progress(&site, number);
-            let mut request = request(part, seed, number);
-            request.known = known.to_vec();
-            request.muted = Some(site.clone());
-            request.stacks = Stacks::OfSyncs;
-            request.budget.stop = true;
-            verdict.take(client.ask(&part.entry, &request, &mut |_| {})?);
-            if !verdict.failures.is_empty() {
-                break;
-            }
+    let site = |((site, what), workloads)| Site { site, what, workloads };
+    Ok(sites.into_iter().map(site).collect())
+}
+
+/// Runs a part with one sync call site doing nothing, to the first violation; `progress` sees how
+/// many workloads are done. What is known says nothing about a site.
+///
+/// # Errors
+/// See [`Problem`].
+pub(crate) fn mute(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    known: &[(String, String)],
+    site: &Site,
+    progress: &mut dyn FnMut(u64, &Tally),
+) -> Result<Verdict, Problem> {
+    let mut verdict = Verdict::default();
+    for (done, number) in (0..).zip(&site.workloads) {
+        let mut request = request(part, seed, *number);
+        request.known = known.to_vec();
+        request.muted = Some(site.site.clone());
+        request.stacks = Stacks::OfSyncs;
+        request.budget.stop = true;
+        verdict.ask(client, part, &request, done, progress)?;
+        if !verdict.failures.is_empty() {
+            break;
         }
-        rows.push(Muted { site, what, verdict });
     }
-    Ok(rows)
+    Ok(verdict)
 }
 
 /// A case file.

@@ -17,7 +17,7 @@ use crate::out::{Tone, grouped, wrapped};
 use crate::parts::{self, Progress};
 use crate::registry::Entry;
 use crate::report::{Commands, report};
-use crate::run::{self, Part, ReplayOptions, Saved, Verdict};
+use crate::run::{self, Part, ReplayOptions, Saved, Site, Verdict};
 use crate::seed::Seed;
 use crate::target;
 
@@ -370,7 +370,16 @@ fn summary_event(rows: &[Row], seed: Seed, canary: Option<bool>) -> serde_json::
     json!({ "event": "summary", "seed": seed.to_string(), "sims": sims, "canary": canary })
 }
 
-/// `run --mute-syncs`: a table of sync call sites and what each one is for.
+/// A sync call site of a part, to be muted.
+struct Muted<'a> {
+    planned: &'a Planned,
+    site: Site,
+    /// With the first of a part: how many there are.
+    first_of: Option<usize>,
+}
+
+/// `run --mute-syncs`: a table of sync call sites and what each one is for. First all workloads are
+/// recorded to find the sites; then each site is muted by whichever worker is free.
 pub(crate) fn mute_syncs(
     registry: &Registry,
     sims: &[Entry],
@@ -381,46 +390,74 @@ pub(crate) fn mute_syncs(
     // A site that matters is found soon; of one that seems not to, much is to be seen.
     let planned = planned(registry, sims, args, 1)?;
     let shown = RefCell::new(&mut *out);
+    let progress = |at: Progress| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally);
+    let mut muted = Vec::new();
     parts::side_by_side(
         &planned,
         args.jobs(),
         Client::start,
-        |client, Planned { part, known }, progress| {
-            run::mute_syncs(client, part, args.seed, known, &mut |site, done| {
-                let what = format!("{} on {} without {site}", part.entry.name, part.profile);
-                progress(Progress { what, done, all: part.workloads, tally: Tally::default() });
+        |client, Planned { part, .. }, progress| {
+            let what = format!("{} on {}: sync call sites", part.entry.name, part.profile);
+            progress(Progress { what, done: 0, all: part.workloads, tally: Tally::default() });
+            run::sync_sites(client, part, args.seed)
+        },
+        progress,
+        |planned, sites| {
+            let many = sites.len();
+            if many == 0 {
+                show_sites(&planned.part, many, &mut shown.borrow_mut());
+            }
+            for (at, site) in sites.into_iter().enumerate() {
+                muted.push(Muted { planned, site, first_of: (at == 0).then_some(many) });
+            }
+            Ok(())
+        },
+    )?;
+    parts::side_by_side(
+        &muted,
+        args.jobs(),
+        Client::start,
+        |client, Muted { planned: Planned { part, known }, site, .. }, progress| {
+            let what = format!("{} on {} without {}", part.entry.name, part.profile, site.site);
+            let all = site.workloads.len() as u64;
+            run::mute(client, part, args.seed, known, site, &mut |done, tally| {
+                progress(Progress { what: what.clone(), done, all, tally: *tally });
             })
         },
-        |at| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally),
-        |planned, rows| show_muted(&planned.part, &rows, &mut json, &mut shown.borrow_mut()),
+        progress,
+        |muted, verdict| show_muted(muted, &verdict, &mut json, &mut shown.borrow_mut()),
     )?;
     Ok(Exit::Clean)
 }
 
+fn show_sites(part: &Part, sites: usize, out: &mut Out) {
+    out.clear_progress();
+    let what = format!("{} on {}", part.entry.name, part.profile);
+    out.status(Tone::Plain, "Muted", &format!("{what}: {sites} sync call sites"));
+}
+
 fn show_muted(
-    part: &Part,
-    rows: &[run::Muted],
+    muted: &Muted<'_>,
+    verdict: &Verdict,
     json: &mut Json,
     out: &mut Out,
 ) -> Result<(), Problem> {
+    let Muted { planned: Planned { part, .. }, site: Site { site, what, .. }, first_of } = muted;
     out.clear_progress();
-    let what = format!("{} on {}", part.entry.name, part.profile);
-    out.status(Tone::Plain, "Muted", &format!("{what}: {} sync call sites", rows.len()));
-    for row in rows {
-        let verdict = muted_verdict(row, &part.profile);
-        out.line(&format!("  {verdict:<38} {:<9} {}", row.what, row.site));
-        json.write(&json!({
-            "event": "muted", "sim": part.entry.name, "profile": part.profile,
-            "site": row.site, "syncs": row.what, "verdict": verdict,
-            "states": row.verdict.tally.states,
-        }))?;
+    if let Some(sites) = first_of {
+        show_sites(part, *sites, out);
     }
-    Ok(())
+    let words = muted_verdict(verdict, &part.profile);
+    out.line(&format!("  {words:<38} {what:<9} {site}"));
+    json.write(&json!({
+        "event": "muted", "sim": part.entry.name, "profile": part.profile,
+        "site": site, "syncs": what, "verdict": words, "states": verdict.tally.states,
+    }))
 }
 
-fn muted_verdict(row: &run::Muted, profile: &str) -> String {
-    let tally = &row.verdict.tally;
-    match row.verdict.failures.first() {
+fn muted_verdict(verdict: &Verdict, profile: &str) -> String {
+    let tally = &verdict.tally;
+    match verdict.failures.first() {
         Some(failure) => format!("{} ({} states)", failure.class, grouped(tally.states)),
         None if tally.muted == 0 => format!("not needed on {profile}"),
         None => format!("this sim cannot see it ({} states)", grouped(tally.states)),
