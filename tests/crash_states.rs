@@ -6,6 +6,8 @@ mod property;
 mod requirements;
 #[path = "crash_states/rig.rs"]
 mod rig;
+#[path = "crash_states/variants.rs"]
+mod variants;
 #[path = "crash_states/words.rs"]
 mod words;
 

@@ -228,6 +228,15 @@ fn the_list_names_the_canary_and_the_profiles() {
                             was done to others before
 
         Profiles that are used only where named
+          posix-torn        as posix, but any one pending block may be torn, in any set
+                            of its sectors, not only the one that the crash interrupts
+          posix-stale       as posix, but a new block past the old end that was not
+                            written may hold anything
+          ext4-writeback-stale as ext4-writeback, but a new block past the old end that
+                            was not written may hold anything
+          ext4-commits      as ext4, and every 5 seconds what is logged so far reaches
+                            the medium: names, and sizes with the data that they wait
+                            for
           ext4-journal-2020 as ext4-journal, but a failed fsync succeeds and the next
                             one returns the error
           xfs-shutdown      as xfs, but after a failed fsync every call fails until the
@@ -260,7 +269,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
         run \u{1b}[31mred\nline
           error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         --profile nosuch
-          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, ext4-journal-2020, xfs-shutdown, btrfs-2020
+          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
         --json nosuch/x toy
           error: --json nosuch/x: No such file or directory (os error 2)
         replay toy
@@ -346,7 +355,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
             unknown sim
               error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
             unknown profile
-              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, ext4-journal-2020, xfs-shutdown, btrfs-2020
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class

@@ -10,6 +10,7 @@ use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
 use super::piece::{Group, GroupId, What};
+use super::profile::Class;
 
 /// Every prefix of the pending pieces in their global order, from nothing to all.
 pub fn prefixes(pending: &Pending) -> impl Iterator<Item = Fate> {
@@ -51,7 +52,7 @@ pub fn random(
     for (id, group) in pending.groups() {
         fate = fate.with(id.clone(), draw(group.len() + 1));
     }
-    let mut tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect));
+    let mut tearable = under_way(pending, in_flight);
     if tearable.is_empty() || draw(2) == 0 {
         return fate;
     }
@@ -79,8 +80,8 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
     for (_, group) in pending.groups() {
         cuts = cuts.checked_mul(group.len() as u64 + 1).filter(|cuts| *cuts <= limit)?;
     }
-    let mut all = cuts;
-    for torn in in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect)) {
+    let mut all = if may_be_stale(pending) { cuts.checked_mul(2)? } else { cuts };
+    for torn in under_way(pending, in_flight) {
         let others = cuts / (pending.group(&torn.group)?.len() as u64 + 1);
         all = all.checked_add(others.checked_mul(torn.kept.len() as u64)?)?;
     }
@@ -88,10 +89,9 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
 }
 
 /// Every fate: each combination of cuts that has all that it needs, each with no tear and with
-/// every one that it allows.
+/// every one that it allows, and once more with stale blocks where there may be some.
 pub fn exhaustive(pending: &Pending, in_flight: Option<u64>) -> Exhaustive {
-    let tearable = in_flight.map_or_else(Vec::new, |effect| tearable(pending, effect..=effect));
-    Exhaustive::new(pending, tearable)
+    Exhaustive::new(pending, under_way(pending, in_flight))
 }
 
 /// The same, where any one pending block may be torn, not only what the crash interrupts: write
@@ -104,7 +104,8 @@ pub fn exhaustive_torn(pending: &Pending) -> Exhaustive {
 pub struct Exhaustive {
     groups: Vec<Cuts>,
     tearable: Vec<Tearable>,
-    /// The torn fates with the cuts of the fate that was last.
+    stale: bool,
+    /// The torn fates with the cuts of the fate that was last, and the stale one.
     torn: VecDeque<Fate>,
     done: bool,
 }
@@ -147,6 +148,9 @@ impl Iterator for Exhaustive {
                 self.torn.extend(torn.fates(&fate));
             }
         }
+        if self.stale {
+            self.torn.push_back(Fate { stale: true, ..fate.clone() });
+        }
         self.done = match self.groups.last() {
             Some(last) => !self.seek(self.groups.len() - 1, last.cut + 1),
             None => true,
@@ -165,7 +169,8 @@ impl Exhaustive {
             groups.sort_by_key(|group| rank(&group.id));
             link(pending, &mut groups);
         }
-        Self { groups, tearable, torn: VecDeque::new(), done: false }
+        let stale = may_be_stale(pending);
+        Self { groups, tearable, stale, torn: VecDeque::new(), done: false }
     }
 
     /// Finds the next cuts that have all that they need, where the group at `level` keeps `cut`
@@ -252,6 +257,20 @@ impl Tearable {
             let tear = Tear { group: self.group.clone(), piece, kept: kept.clone() };
             Fate { tear: Some(tear), ..cut.clone() }
         })
+    }
+}
+
+/// Whether a crash may leave blocks that hold what was never written there.
+pub(crate) fn may_be_stale(pending: &Pending) -> bool {
+    pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == Class::Extend)
+}
+
+/// The tears of what may be on its way to the medium when the machine stops.
+fn under_way(pending: &Pending, in_flight: Option<u64>) -> Vec<Tearable> {
+    match in_flight {
+        _ if pending.profile().tear.any => tearable(pending, 0..=u64::MAX),
+        Some(effect) => tearable(pending, effect..=effect),
+        None => Vec::new(),
     }
 }
 

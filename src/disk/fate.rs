@@ -6,7 +6,7 @@
 //! A fate is a line of words (see [`crate::text`]):
 //!
 //! ```text
-//! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP[:COUNT]:RANGE[+RANGE ...]]
+//! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP[:COUNT]:RANGE[+RANGE ...]] [stale]
 //! BASE  = nothing | all | NUMBER      NUMBER: the first that many pending pieces
 //! GROUP = FILE@OFFSET                 one block of a file, by its offset in bytes
 //!       | FILE.size                   the size of a file
@@ -17,7 +17,8 @@
 //! ```
 //!
 //! COUNT is how many of the group's pending pieces are kept; in a tear, the last of so many is the
-//! one that is torn, if it is not the one right behind those that are kept. What stands last
+//! one that is torn, if it is not the one right behind those that are kept. `stale`: new blocks
+//! that were lost and that a size leads to hold junk, where the profile allows it. What stands last
 //! decides what a word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live
 //! tree. An inode without a name there is called by its last name; if another has it now, by that
 //! name with `//1`, `//2` and so on behind it, the youngest inode first; if it never had one, by
@@ -68,12 +69,14 @@ pub struct Fate {
     pub exceptions: BTreeMap<GroupId, usize>,
     /// The piece that survives in part, if one does.
     pub tear: Option<Tear>,
+    /// New blocks that are lost and that a size leads to hold junk, not zeros.
+    pub stale: bool,
 }
 
 impl Fate {
     /// Keeps what the base says.
     pub fn of(base: Keep) -> Self {
-        Self { base, exceptions: BTreeMap::new(), tear: None }
+        Self { base, exceptions: BTreeMap::new(), tear: None, stale: false }
     }
 
     /// Keeps no pending piece.
@@ -121,6 +124,9 @@ impl Fate {
             let ranges = format!("{piece}:{}", ranges.join("+"));
             text += &format!(" tear={}", quote(&[names.group(group), ranges.into()].concat()));
         }
+        if self.stale {
+            text += " stale";
+        }
         text
     }
 
@@ -142,6 +148,14 @@ impl Fate {
                 if fate.tear.replace(tear).is_some() {
                     return Err(wrong("a fate has one tear at most".into()));
                 }
+                continue;
+            }
+            if word.bytes == b"stale" {
+                if !pending.profile().stale {
+                    let name = pending.profile().name;
+                    return Err(wrong(format!("on {name} no block is stale")));
+                }
+                fate.stale = true;
                 continue;
             }
             let (group, count) = split_word(&word.bytes).map_err(wrong)?;

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::block::Limits;
 use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
 use super::piece::{Change, GroupId, Piece, Requirement, What, seq_digest};
+use super::profile::Class;
 use super::tree::{Body, Node, Tree};
 use crate::digest::{Digest, Digester};
 use crate::time::Time;
@@ -60,6 +64,9 @@ impl Pending {
         let kept = self.count_kept(&cuts);
         let mut tree =
             if kept < self.len() - kept { self.built_up(&cuts) } else { self.taken_away(&cuts) };
+        if fate.stale && self.profile.stale {
+            self.fill_stale(&mut tree, fate);
+        }
         tree.drop_unreachable();
         CrashState { digest: tree.digest(), tree, raised: cuts.raised }
     }
@@ -90,7 +97,25 @@ impl Pending {
                 .for_each(|r| digester.add_number(u64::from(r.start) << 16 | u64::from(r.end)));
             sum = sum.wrapping_add(digester.finish().0);
         }
+        if fate.stale {
+            sum = sum.wrapping_add(STALE);
+        }
         sum.wrapping_add(self.settled_sum)
+    }
+
+    /// Fills new blocks whose data is lost with junk, as far as the file's size leads to them.
+    fn fill_stale(&self, tree: &mut Tree, fate: &Fate) {
+        let losses = self.losses(fate).into_iter().map(|loss| loss.piece);
+        for piece in losses.filter(|piece| piece.class == Class::Extend) {
+            let What::Data { ino, block, more, .. } = piece.what else { continue };
+            let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { continue };
+            for block in block..=block + more {
+                if block * (PAGE as u64) < content.size() && content.page(block).is_none() {
+                    content.set_page(block, Some(Arc::new(junk(ino, block))));
+                }
+            }
+            content.trim();
+        }
     }
 
     /// The pieces that a fate loses or tears, in their global order.
@@ -349,6 +374,18 @@ impl Pending {
         let durable = || self.durable.node(ino).and_then(Node::content).map_or(0, Content::size);
         newest.map_or_else(durable, |(_, size)| size)
     }
+}
+
+/// Tells the fingerprint of a fate with stale blocks from that without.
+const STALE: u64 = 0x57a1_e000_57a1_e000;
+
+/// A page of what another file may have left: bytes that are neither zeros nor text.
+fn junk(ino: Ino, block: u64) -> Page {
+    let mut page = Page::zeroed();
+    let mut random = ChaCha8Rng::seed_from_u64(ino.0 ^ block << 32);
+    random.fill_bytes(page.bytes_mut());
+    page.bytes_mut().iter_mut().for_each(|byte| *byte |= 0x80);
+    page
 }
 
 /// Where a crash state differs from the tree that it is made of.

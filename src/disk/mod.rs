@@ -25,6 +25,10 @@
 //!    every later one, and no later sync makes it durable, until the block is written again or
 //!    its page is evicted.
 //!
+//! No promise hangs on time: a crash may come before or after any commit of a journal. A profile
+//! may say otherwise ([`profile::Profile::commits`]), and which blocks tear
+//! ([`profile::TearRule`]).
+//!
 //! The pieces stand in *groups*, in the order in which they were made, and a power loss keeps a
 //! prefix of each group: one *cut* for each group is one *crash state*. The profile says which
 //! pieces share a group ([`profile::Home`]), which need others ([`profile::Need`]), and what each
@@ -43,7 +47,8 @@
 //!    It is found whole, or as zeros.
 //! 7. *Past the end* there is also the size. Where a profile logs it before the data counts as
 //!    written, the new blocks may be found as zeros (outcome *size before data*); where it waits,
-//!    they may not. A size that grows within a block that the medium has is logged by the call,
+//!    they may not; on `posix-stale` and `ext4-writeback-stale` they may hold what another file
+//!    left there. A size that grows within a block that the medium has is logged by the call,
 //!    or, on xfs, when the data has been written.
 //!
 //! A truncation downwards is two things: a record of the log with the size and the holes, and an
@@ -161,13 +166,10 @@
 //!
 //! # Not modelled yet
 //!
-//! Blocks of garbage behind a new size (ext4 with `data=writeback` and `dioread_lock`); blocks of
-//! other sizes than 4096 bytes; journal commits by their timer (a crash may come before or after
-//! any of them, so the time matters to no state, but to how likely it is); a rename over a file
-//! leaving neither of the two at the new name; an eviction that shows a part of what a failed sync
-//! was about; a failed write-back that nobody asked for; blocks that metadata takes; tears of more
-//! than one block; the device as a cache of its own (`O_DIRECT`); extended attributes; bytes that
-//! rot under a running engine.
+//! Blocks of other sizes than 4096 bytes; a rename over a file leaving neither of the two at the
+//! new name; an eviction that shows a part of what a failed sync was about; a failed write-back
+//! that nobody asked for; blocks that metadata takes; tears of more than one block; the device as
+//! a cache of its own (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
 
 mod block;
 pub mod content;

@@ -66,6 +66,8 @@ pub struct Pending {
     pub(super) ragged: BTreeSet<Ino>,
     /// The sequence number of the next piece.
     next: u64,
+    /// How many commits by the clock have passed, where the profile has them.
+    commits: u64,
     /// How many effects were applied.
     effects: u64,
     /// The sum of the digests of the pending pieces, and of all that came before.
@@ -120,6 +122,7 @@ impl Pending {
             graves: BTreeMap::new(),
             ragged: BTreeSet::new(),
             next: 0,
+            commits: 0,
             effects: 0,
             pending_sum: 0,
             settled_sum: 0,
@@ -180,6 +183,7 @@ impl Pending {
 
     /// Makes one change. Changes of inodes that do not exist are ignored, as by [`Tree::apply`].
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
+        self.commit_by_time(at);
         self.touch(effect);
         match *effect {
             // An inode alone is nothing: it is found, or not, by its entries. So it is on the
@@ -212,6 +216,16 @@ impl Pending {
             }
         }
         self.effects += 1;
+    }
+
+    /// Makes what is in the log durable, if a commit was due since it was looked at last. All that
+    /// is pending is older than that commit: else it would have been made before.
+    fn commit_by_time(&mut self, at: Time) {
+        let Some(every) = self.profile.commits.filter(|_| !self.frozen) else { return };
+        let commit = at.0 / (every.as_nanos() as u64).max(1);
+        if std::mem::replace(&mut self.commits, commit) != commit {
+            self.commit(at);
+        }
     }
 
     /// Notes how far the log goes when an inode changes: a time of change is logged with it.

@@ -1,6 +1,7 @@
 //! What a file system promises about a crash, as values: no code asks which profile it runs on.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::content::PAGE;
 use super::failure::Failure;
@@ -51,6 +52,12 @@ pub struct Profile {
     pub sync_range: SyncRule,
     /// How a block that was being written may tear.
     pub tear: TearRule,
+    /// Whether a new block past the old end of a file, whose data is lost and whose size is not,
+    /// may hold anything instead of zeros: what another file left there.
+    pub stale: bool,
+    /// How often the log reaches the medium by itself, in virtual time; what needs the log follows
+    /// later. `None` promises nothing: whatever is older than any commit may be lost.
+    pub commits: Option<Duration>,
     /// What a sync that fails does.
     pub failure: Failure,
     /// Whether blocks are allocated when they are written back, not by the call that fills them.
@@ -164,6 +171,9 @@ pub struct TearRule {
     pub suffix: bool,
     /// Any set of sectors may survive: 2^n fates for n sectors.
     pub subset: bool,
+    /// Any pending block may be torn, not only what the crash interrupts: write-back may be under
+    /// way at any time.
+    pub any: bool,
     /// The classes of data that tear. A hole never does: it is metadata.
     pub classes: &'static [Class],
 }

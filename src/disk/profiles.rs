@@ -4,6 +4,8 @@
 //! Each follows the rules of [`super`]; what real kernels were seen to leave is in
 //! `tests/litmus/`, and where that differs from what papers say, it won.
 
+use std::time::Duration;
+
 use super::failure::{Failure, Shows, Sizes, Tells, Then};
 use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
 
@@ -29,8 +31,14 @@ const WRITTEN: &[Class] = &[Class::Overwrite, Class::Fill, Class::Extend, Class:
 /// nothing leads to it before it is written.
 const IN_PLACE: &[Class] = &[Class::Overwrite, Class::Zero];
 
-const SECTORS: TearRule =
-    TearRule { sector: 512, prefix: true, suffix: true, subset: false, classes: WRITTEN };
+const SECTORS: TearRule = TearRule {
+    sector: 512,
+    prefix: true,
+    suffix: true,
+    subset: false,
+    any: false,
+    classes: WRITTEN,
+};
 
 const fn need(of: Class, on: On) -> Need {
     Need { of, on }
@@ -65,8 +73,30 @@ impl Profile {
         fsync_directory: SyncRule { entries: true, ..NOTHING },
         sync_range: NOTHING,
         tear: SECTORS,
+        stale: false,
+        commits: None,
         failure: Failure::USUAL,
         delays: false,
+    };
+
+    /// `posix` on a disk that shears any block that was under way, in any set of sectors (Zheng and
+    /// others, FAST'13, saw both).
+    pub const POSIX_TORN: Self = Self {
+        name: "posix-torn",
+        promise: "as posix, but any one pending block may be torn, in any set of its sectors, not \
+                  only the one that the crash interrupts",
+        tear: TearRule { subset: true, any: true, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// `posix` where a size that came before its data shows what the disk had there before
+    /// (ALICE, OSDI'14, table 2: "zeros or garbage").
+    pub const POSIX_STALE: Self = Self {
+        name: "posix-stale",
+        promise: "as posix, but a new block past the old end that was not written may hold \
+                  anything",
+        stale: true,
+        ..Self::POSIX
     };
 
     /// The mildest file system that an engine may reckon with: what is lost of a file is the
@@ -174,6 +204,27 @@ impl Profile {
             need(Class::Reach, On::Log),
             need(Class::Reach, On::LowerOrUnwritten),
         ],
+        ..Self::EXT4
+    };
+
+    /// `data=writeback` as it was before `dioread_nolock` became the default: a size that is there
+    /// without its data shows what the blocks held before (the kernel's documentation of ext4:
+    /// "incorrect data to appear").
+    pub const EXT4_WRITEBACK_STALE: Self = Self {
+        name: "ext4-writeback-stale",
+        promise: "as ext4-writeback, but a new block past the old end that was not written may \
+                  hold anything",
+        stale: true,
+        ..Self::EXT4_WRITEBACK
+    };
+
+    /// `ext4` as far as its journal commits by the clock (`commit=5`, the default), for engines
+    /// that go by it.
+    pub const EXT4_COMMITS: Self = Self {
+        name: "ext4-commits",
+        promise: "as ext4, and every 5 seconds what is logged so far reaches the medium: names, \
+                  and sizes with the data that they wait for",
+        commits: Some(Duration::from_secs(5)),
         ..Self::EXT4
     };
 
@@ -304,10 +355,19 @@ impl Profile {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
-    /// What a failed sync did on older kernels, or does if more than data cannot be written. No
-    /// run uses these unless it is asked to by name.
+    /// Other disks and other readings: blocks that tear at any time, stale blocks, commits by the
+    /// clock; and what a failed sync did on older kernels, or does if more than data cannot be
+    /// written. No run uses these unless it is asked to by name.
     pub fn variants() -> &'static [Self] {
-        &[Self::EXT4_JOURNAL_2020, Self::XFS_SHUTDOWN, Self::BTRFS_2020]
+        &[
+            Self::POSIX_TORN,
+            Self::POSIX_STALE,
+            Self::EXT4_WRITEBACK_STALE,
+            Self::EXT4_COMMITS,
+            Self::EXT4_JOURNAL_2020,
+            Self::XFS_SHUTDOWN,
+            Self::BTRFS_2020,
+        ]
     }
 
     /// The profile with this name.

@@ -125,6 +125,10 @@ impl Pending {
             }
         }
         self.unfilled(&kept, &lost, &mut used);
+        if fate.stale && self.profile().stale && used.contains(&Relaxation::ZeroTail) {
+            used.remove(&Relaxation::ZeroTail);
+            used.insert(Relaxation::GarbageTail);
+        }
         used
     }
 

@@ -54,6 +54,14 @@ impl Pending {
         self.settle(limits, at);
     }
 
+    /// Makes all that is in the log durable, with what it needs.
+    pub(super) fn commit(&mut self, at: Time) {
+        let Some((_, newest)) = self.newest(&GroupId::Log) else { return };
+        let mut limits = BTreeMap::from([(GroupId::Log, newest)]);
+        self.close_limits(&mut limits, false);
+        self.settle(limits, at);
+    }
+
     /// Notes the changes of a file's names that are still pending after it was synced.
     fn note_synced_names(&mut self, sync: Sync) {
         let (Sync::Inode(ino) | Sync::Data(ino)) = sync else { return };

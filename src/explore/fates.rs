@@ -56,7 +56,7 @@ impl Sampler {
         }
         let mut draw = |options: u64| chooser.choose(Choice::Fate, options);
         let pieces = pending.len() as u64;
-        match draw(4) {
+        let mut fate = match draw(4) {
             0 => Fate::prefix(draw(pieces + 1) as usize),
             1 => {
                 let (group, cut) = piece(pending, &mut draw);
@@ -73,7 +73,9 @@ impl Sampler {
                 // them, or leaves nearly nothing.
                 if pending.is_constrained() && draw(2) == 0 { pending.lowered(&fate) } else { fate }
             }
-        }
+        };
+        fate.stale |= family::may_be_stale(pending) && draw(2) == 0;
+        fate
     }
 }
 

@@ -250,6 +250,6 @@ fn runs(bytes: &[u8]) -> String {
         letter if letter.is_ascii_alphanumeric() => char::from(letter),
         _ => '?',
     };
-    let runs = bytes.chunk_by(|a, b| a == b);
+    let runs = bytes.chunk_by(|a, b| letter(*a) == letter(*b));
     runs.map(|run| format!("{}*{}", letter(run[0]), run.len())).collect::<Vec<_>>().join(" ")
 }

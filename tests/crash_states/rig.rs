@@ -305,7 +305,11 @@ fn describe(tree: &Tree, dir: Ino, path: &str, lines: &mut Vec<String>) {
 }
 
 fn runs(bytes: &[u8]) -> String {
-    let letter = |byte: u8| if byte == 0 { '.' } else { char::from(byte) };
-    let runs = bytes.chunk_by(|a, b| a == b);
+    let letter = |byte: u8| match byte {
+        0 => '.',
+        0x80.. => '?',
+        letter => char::from(letter),
+    };
+    let runs = bytes.chunk_by(|a, b| letter(*a) == letter(*b));
     runs.map(|run| format!("{}*{}", letter(run[0]), run.len())).collect::<Vec<_>>().join(" ")
 }
