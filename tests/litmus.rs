@@ -12,6 +12,8 @@ mod lists;
 mod mutations;
 #[path = "litmus/real.rs"]
 mod real;
+#[path = "litmus/seen.rs"]
+mod seen;
 #[path = "litmus/xfstests.rs"]
 mod xfstests;
 

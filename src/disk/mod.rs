@@ -80,14 +80,15 @@
 //! it (`tests/litmus/kept.txt`). Where papers and observation differ, observation won: an append
 //! whose size came first reads as zeros over whole new blocks on ext4 today; `fsync` of a directory
 //! forces ext4's whole journal, but leaves what is in new sub-directories unsafe on xfs and btrfs;
-//! `fdatasync` of a renamed file leaves the rename pending on ext4, and not on xfs and btrfs.
+//! `fdatasync` of a renamed file leaves the rename pending on ext4, and not on xfs and btrfs; a
+//! rename that replaces a file does not wait for its data on btrfs; `fsync` of the directory into
+//! which a file was moved leaves it under its old name too there. More programs, and what was seen
+//! of them, are in `tests/litmus/seen.jsonl`.
 //!
 //! Disputed, and settled by the stricter reading unless a profile is built that says otherwise: the
 //! order in which unwritten extents of one file count as written on ext4 (in the order of their
-//! pages; leave out `EXTEND` and `FILL` on [`profile::On::Lower`] for any), the order of far-apart
-//! writes to one file on btrfs (as they were made; `data: Home::Own` for any), and whether a rename
-//! that replaces a file waits for its data on btrfs (it does; leave out `Replace` on
-//! [`profile::On::File`]).
+//! pages; leave out `EXTEND` and `FILL` on [`profile::On::Lower`] for any), and the order of
+//! far-apart writes to one file on btrfs (as they were made; `data: Home::Own` for any).
 //!
 //! # The rules, call by call
 //!
@@ -106,7 +107,8 @@
 //!   at once, but nothing is found that no entry leads to. An entry that is kept leads to a
 //!   file as empty as its durable data and size say. A symbolic link is never empty.
 //! - **rename of a file**: on `posix` two independent entries: both names, the old one, the new
-//!   one or none may be found (ALICE's default model); elsewhere one piece.
+//!   one or none may be found (ALICE's default model); elsewhere one piece. Where a directory is
+//!   synced alone, that of the new name keeps this name and leaves the old one, as btrfs does.
 //! - **rename of a directory**: one piece on every profile, which needs what put its new parent
 //!   there; what changes either entry later needs it, and so does the removal of a directory
 //!   that it left. A file-system check never leaves a directory under two parents or under

@@ -587,6 +587,12 @@ impl Pending {
         seq
     }
 
+    /// A sequence number that no piece has.
+    pub(super) fn next_seq(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// Notes that something changed that no piece tells of: no fate of before equals one of
     /// after.
     pub(super) fn stamp(&mut self) {

@@ -156,7 +156,8 @@ pub struct SyncRule {
     pub log: bool,
     /// Only these pieces, wherever they stand in their groups, and what they cannot be found
     /// without: the older changes of the same entries, and the directories above. Everything
-    /// else stays as pending as it was.
+    /// else stays as pending as it was; so does, where a directory is synced, the old name of a
+    /// file that was moved into it from another one.
     pub alone: bool,
 }
 

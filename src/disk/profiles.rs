@@ -279,7 +279,8 @@ impl Profile {
     };
 
     /// btrfs: copy-on-write. What one call wrote is found whole or not at all; a sync makes its
-    /// file durable alone, past everything that was done before it.
+    /// file durable alone, past everything that was done before it. A rename that replaces a file
+    /// starts to write its data (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
     pub const BTRFS: Self = Self {
         name: "btrfs",
         promise: "a write is whole or not there, a file loses only its last ones; fsync covers \
@@ -293,13 +294,7 @@ impl Profile {
         entry: Home::Log,
         atomic_rename: true,
         whole_writes: true,
-        needs: &[
-            need(Class::Overwrite, On::Log),
-            need(Class::Zero, On::Log),
-            FILL_LOG,
-            EXTEND_LOG,
-            need(Class::Replace, On::File),
-        ],
+        needs: &[need(Class::Overwrite, On::Log), need(Class::Zero, On::Log), FILL_LOG, EXTEND_LOG],
         fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, alone: true, ..NOTHING },

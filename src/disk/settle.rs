@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Group, GroupId, Piece, seq_digest};
+use super::piece::{Group, GroupId, Piece, What, seq_digest};
 use super::profile::SyncRule;
-use super::tree::{Body, Node};
+use super::tree::{Body, Name, Node};
 use crate::time::Time;
 
 /// Blocks of a file.
@@ -153,7 +153,8 @@ impl Pending {
 
     /// Makes durable what a sync of one inode is about and nothing else of the log: its own
     /// pieces, wherever they stand there, the older changes of the same entries, and what put
-    /// the directories above where they are.
+    /// the directories above where they are. Of a file that was renamed into a directory which is
+    /// synced, the new name.
     fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
@@ -164,9 +165,34 @@ impl Pending {
         if reaches_log {
             let log = self.group(&GroupId::Log).map(Group::pieces).unwrap_or_default();
             let wanted = self.wanted_of_log(ino, log);
-            settled.extend(self.take_from_log(|piece| wanted.contains(&piece.seq)));
+            let mut taken = self.take_from_log(|piece| wanted.contains(&piece.seq));
+            taken.iter_mut().for_each(|piece| self.leave_old_name(ino, piece));
+            settled.extend(taken);
         }
         self.make_durable(settled, at);
+    }
+
+    /// Takes the old name of a file out of a piece that renames it into a directory from another
+    /// one: a sync of the new directory alone says nothing about the old one. The name goes with
+    /// the rest of the log, from where the rename stood.
+    fn leave_old_name(&mut self, dir: Ino, piece: &mut Piece) {
+        let [to, from] = piece.changes() else { return };
+        let moves = to.dir == dir && from.dir != dir && from.new.is_none();
+        let is_directory = |ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
+        if !moves || to.new.is_none_or(is_directory) {
+            return;
+        }
+        let (to, from) = (to.clone(), from.clone());
+        let old = Piece { what: What::Entries([from].into()), needs: None, ..piece.clone() };
+        piece.what = What::Entries([to].into());
+        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(old.seq));
+        self.order.insert(old.seq, GroupId::Log);
+        let other = self.next_seq();
+        self.halves.insert(old.seq, other);
+        // What is durable is not what the whole piece would have left.
+        self.stamp();
+        Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(old);
+        self.renew_log();
     }
 
     /// Takes pieces out of the log, wherever they stand.
@@ -194,7 +220,8 @@ impl Pending {
     fn wanted_of_log(&self, ino: Ino, log: &[Piece]) -> BTreeSet<u64> {
         let rule = self.rule(Sync::Inode(ino));
         let mut wanted = BTreeSet::new();
-        let mut entries = BTreeSet::new();
+        // How far the changes of an entry are wanted: what came later hangs on none of them.
+        let mut entries: BTreeMap<(Ino, Name), u64> = BTreeMap::new();
         let mut named = BTreeSet::from([ino]);
         // Directories that are removed: what was moved out of them would else be nowhere.
         let mut emptied = BTreeSet::new();
@@ -207,13 +234,16 @@ impl Pending {
                         names.into_iter().any(|ino| named.contains(&ino))
                             || (rule.entries && change.dir == ino)
                             || emptied.contains(&change.dir)
-                            || entries.contains(&(change.dir, change.name.clone()))
+                            || entries
+                                .get(&(change.dir, change.name.clone()))
+                                .is_some_and(|newest| piece.seq < *newest)
                     });
                 if !is_of || !wanted.insert(piece.seq) {
                     continue;
                 }
                 for change in piece.changes() {
-                    entries.insert((change.dir, change.name.clone()));
+                    let newest = entries.entry((change.dir, change.name.clone())).or_default();
+                    *newest = piece.seq.max(*newest);
                     named.insert(change.dir);
                     let removed = change.old.filter(|old| self.live.node(*old).is_none());
                     emptied.extend(removed);

@@ -4,7 +4,7 @@
 use crashpoint::disk::failure::{Failure, Shows, Tells, Then};
 use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
 
-use crate::{ace, failures, lists, real, xfstests};
+use crate::{ace, failures, lists, real, seen, xfstests};
 
 /// The profile without one of its needs.
 fn without(profile: &Profile, of: Class, on: On) -> Profile {
@@ -133,8 +133,8 @@ fn rules_of_others() -> Vec<Mutation> {
             Profile { fsync_directory: dir, ..XFS }
         }),
         ("btrfs: a write is there in part", Profile { whole_writes: false, ..BTRFS }),
-        ("btrfs: a replacing rename waits for nothing", {
-            without(&BTRFS, Class::Replace, On::File)
+        ("btrfs: a replacing rename waits for its data", {
+            with(&BTRFS, Class::Replace, On::File)
         }),
         ("btrfs: an overwrite is there before the log", {
             without(&BTRFS, Class::Overwrite, On::Log)
@@ -178,9 +178,10 @@ fn rules_of_failures() -> Vec<Mutation> {
 /// A check: its name, and what it finds wrong with a profile.
 type Check = (&'static str, fn(&Profile) -> Vec<String>);
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("failed syncs", failures::differences),
     ("real kernels", real::differences),
+    ("real kernels, more programs", seen::differences),
     ("Ferrite and GenMC", lists::differences),
     ("xfstests", xfstests::differences),
     ("ACE", ace::differences),

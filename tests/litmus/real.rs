@@ -34,7 +34,7 @@ fn truth() -> Vec<Seen> {
 }
 
 /// The profile of a mount.
-fn profile_name(fs: &str) -> &str {
+pub(crate) fn profile_name(fs: &str) -> &str {
     match fs {
         "ext4,dioread_lock" => "ext4-dioread-lock",
         "ext4,nodelalloc" => "ext4-nodelalloc",

@@ -1,0 +1,71 @@
+//! More programs, and what a second rig saw real kernels leave of them: all of it is allowed.
+//!
+//! A line of `seen.jsonl` is one of `truth.jsonl` with the program in it. The rig made what blinds
+//! the first one: transactions of btrfs that are committed without their data, as its timer does.
+//! It made fewer images of each program, so a state that is allowed and missing here says nothing.
+
+use std::collections::BTreeSet;
+
+use crashpoint::disk::profile::Profile;
+
+use crate::real::profile_name;
+use crate::{allowed, folder, inline};
+
+/// One line: the profile, the program and its text, and the states.
+struct Seen {
+    profile: String,
+    name: String,
+    litmus: String,
+    states: BTreeSet<String>,
+}
+
+fn seen() -> Vec<Seen> {
+    let text = std::fs::read_to_string(folder().join("seen.jsonl")).expect("the observations");
+    let read = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        let text = |key: &str| value[key].as_str().expect("a text").to_owned();
+        let lines = |state: &serde_json::Value| {
+            let lines = state["state"].as_array().expect("lines").iter();
+            lines.map(|line| line.as_str().expect("a line")).collect::<Vec<_>>().join("; ")
+        };
+        Seen {
+            profile: profile_name(&text("fs")).to_owned(),
+            name: text("program"),
+            litmus: text("litmus"),
+            states: value["states"].as_array().expect("states").iter().map(lines).collect(),
+        }
+    };
+    text.lines().map(read).collect()
+}
+
+/// What was seen of some profile's file system and is not allowed by it.
+pub(crate) fn differences(profile: &Profile) -> Vec<String> {
+    let mut differences = Vec::new();
+    for seen in seen().iter().filter(|seen| seen.profile == profile.name) {
+        let allowed = allowed(&inline(&seen.litmus), profile, false);
+        for state in seen.states.difference(&allowed) {
+            differences
+                .push(format!("{} {}: forbidden but seen: {state}", profile.name, seen.name));
+        }
+    }
+    differences
+}
+
+#[test]
+fn what_was_seen_of_more_programs_is_allowed() {
+    let profiles: BTreeSet<String> = seen().into_iter().map(|seen| seen.profile).collect();
+    assert!(profiles.len() >= 3, "{profiles:?}");
+    let by_name = |name: &String| Profile::by_name(name).expect("a profile for each file system");
+    let wrong: Vec<String> =
+        profiles.iter().map(by_name).flat_map(|profile| differences(&profile)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn posix_allows_all_that_was_seen_of_more_programs() {
+    for seen in seen() {
+        let allowed = allowed(&inline(&seen.litmus), &Profile::POSIX, false);
+        let missing: Vec<&String> = seen.states.difference(&allowed).collect();
+        assert!(missing.is_empty(), "{} {}: {missing:?}", seen.profile, seen.name);
+    }
+}
