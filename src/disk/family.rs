@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Group, GroupId, What};
+use super::piece::{Group, GroupId, Requirement, What};
 use super::profile::Class;
 
 /// Every prefix of the pending pieces in their global order, from nothing to all.
@@ -120,7 +120,8 @@ struct Cuts {
     edges: Vec<Edge>,
 }
 
-/// If group `of` keeps more than `above` pieces, then group `on` must keep `least` at least.
+/// If group `of` keeps more than `above` pieces, then group `on` must keep `least` at least; with
+/// `while_last` only if it keeps one more and no others.
 #[derive(Clone, Copy)]
 struct Edge {
     of: usize,
@@ -128,6 +129,7 @@ struct Edge {
     on: usize,
     least: usize,
     or_nothing: bool,
+    while_last: bool,
 }
 
 impl Iterator for Exhaustive {
@@ -203,7 +205,9 @@ impl Exhaustive {
     fn holds(&self, level: usize) -> bool {
         self.groups[level].edges.iter().all(|edge| {
             let has = self.groups[edge.on].cut;
-            self.groups[edge.of].cut <= edge.above
+            let kept = self.groups[edge.of].cut;
+            kept <= edge.above
+                || edge.while_last && kept > edge.above + 1
                 || has >= edge.least
                 || (edge.or_nothing && has == 0)
         })
@@ -232,7 +236,8 @@ fn link(pending: &Pending, groups: &mut [Cuts]) {
                 let Some(&on) = index.get(&need.group) else { continue };
                 let least = pending.group(&need.group).map_or(0, |on| on.before(need.seq + 1));
                 if least > 0 {
-                    let edge = Edge { of, above, on, least, or_nothing: need.or_nothing };
+                    let Requirement { or_nothing, while_last, .. } = *need;
+                    let edge = Edge { of, above, on, least, or_nothing, while_last };
                     groups[of.max(on)].edges.push(edge);
                 }
             }

@@ -156,7 +156,8 @@ impl Pending {
                     let least = self.group(&need.group).map_or(0, |g| g.before(need.seq + 1));
                     has < least && !(need.or_nothing && has == 0)
                 };
-                let first = group.pieces()[..cut].iter().position(|p| p.needs().iter().any(lacks));
+                let mut kept = group.pieces()[..cut].iter().enumerate();
+                let first = kept.position(|(at, piece)| piece.needs_as(at + 1 == cut).any(lacks));
                 if let Some(first) = first {
                     cuts.exceptions.insert(id.clone(), first);
                     lowered = true;
@@ -219,8 +220,7 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            let needs = group.pieces()[..end].iter().flat_map(Piece::needs);
-            for need in needs.filter(|need| self.binds(need)) {
+            for need in group.needs(end).filter(|need| self.binds(need)) {
                 let other = &need.group;
                 let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;

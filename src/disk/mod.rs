@@ -42,14 +42,19 @@
 //! 5. An *overwrite* of a block that the medium has goes at any time, before or after all else,
 //!    and tears.
 //! 6. The *first data in a hole* or in a reserved extent is found through a mapping, which is
-//!    logged when the block is written back: so it needs the log as it was when it was written,
-//!    and the pages of the file before it, since write-back goes through a file in their order.
-//!    It is found whole, or as zeros.
+//!    logged when the block is written back: so it needs the log as it was when it was written. It
+//!    is found whole, or as zeros. Write-back goes through a file in the order of its pages, but in
+//!    several requests, and what a disk completes first is logged first: on ext4 and xfs a later
+//!    block may be there without one before it, and without an overwrite before it. With
+//!    `dioread_lock` the journal waits for the blocks before it ([`profile::On::Lower`]).
 //! 7. *Past the end* there is also the size. Where a profile logs it before the data counts as
 //!    written, the new blocks may be found as zeros (outcome *size before data*); where it waits,
 //!    they may not; on `posix-stale` and `ext4-writeback-stale` they may hold what another file
 //!    left there. A size that grows within a block that the medium has is logged by the call,
-//!    or, on xfs, when the data has been written.
+//!    or, on xfs, when the data has been written. Where the call goes on behind that block, ext4
+//!    may take all of it in one large folio and log the size with that of the new blocks. A write
+//!    that leaves a hole behind the old end fills the last block with zeros on xfs, and the size
+//!    may stop there.
 //!
 //! A truncation downwards is two things: a record of the log with the size and the holes, and an
 //! overwrite of the block that it cuts into by zeros. The zeros may be there before the size, and
@@ -71,7 +76,7 @@
 //!   gets a hole; all entries of the file system are one group.
 //! - `ext4`, `ext4-dioread-lock`, `ext4-nodelalloc`, `ext4-writeback`, `ext4-journal`: one log.
 //!   They differ in when a new size and a new block are logged, and in what the log waits for.
-//! - `xfs`: one log; no size before its data.
+//! - `xfs`: one log; no size before the data that made it grow.
 //! - `btrfs`: one log, and data that is published with it: a write is found whole, after all that
 //!   was logged before it. A sync takes its file out of the log, past what came before.
 //!
@@ -86,9 +91,7 @@
 //! of them, are in `tests/litmus/seen.jsonl`.
 //!
 //! Disputed, and settled by the stricter reading unless a profile is built that says otherwise: the
-//! order in which unwritten extents of one file count as written on ext4 (in the order of their
-//! pages; leave out `EXTEND` and `FILL` on [`profile::On::Lower`] for any), and the order of
-//! far-apart writes to one file on btrfs (as they were made; `data: Home::Own` for any).
+//! order of far-apart writes to one file on btrfs (as they were made; `data: Home::Own` for any).
 //!
 //! # The rules, call by call
 //!

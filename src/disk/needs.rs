@@ -49,6 +49,7 @@ impl Pending {
     /// yet may be missing altogether.
     fn wrote(&self, class: Class, cause: &Cause) -> Option<Requirement> {
         let mut need = require(cause.wrote.clone())?;
+        need.while_last = matches!(class, Class::Grow | Class::Reach);
         if let (Class::Resize, GroupId::Block(ino, block)) = (class, &need.group) {
             let at = Cause { ino: *ino, block: Some(*block), wrote: None, resized: None };
             need.or_nothing = matches!(self.first(&at), Some((GroupId::Block(..), _)));

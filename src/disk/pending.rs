@@ -92,6 +92,8 @@ struct Part {
     start: u16,
     end: u16,
     class: Class,
+    /// Whether the call goes on behind the block.
+    goes_on: bool,
     /// `None`: the page is shared whole.
     difference: Option<Difference>,
 }
@@ -281,13 +283,14 @@ impl Pending {
         let Some(content) = self.content(ino) else { return };
         let mut size = content.size();
         let parts = written(content, offset, bytes);
+        let tail = if self.profile.zeroes_tail { skipped(content, offset) } else { Vec::new() };
         self.live.apply(&Effect::Write { ino, offset, bytes }, at);
         if self.profile.whole_writes && parts.len() > 1 {
             let end = offset + bytes.len() as u64;
             self.push_whole(ino, parts, (end > size).then_some((size, end)));
             return;
         }
-        for part in parts {
+        for part in tail.into_iter().chain(parts) {
             let end = part.block * PAGE as u64 + u64::from(part.end);
             let grows = (end > size).then_some((size, end));
             size = size.max(end);
@@ -410,8 +413,9 @@ impl Pending {
     /// Adds a version of a block, and the size that the file grows to with it. Returns the piece
     /// of the block.
     fn push_data(&mut self, ino: Ino, part: Part, grows: Option<(u64, u64)>) -> (GroupId, u64) {
-        let Part { block, start, end, class, difference } = part;
-        let growth = if self.is_on_medium(ino, block) { Class::Grow } else { Class::Reach };
+        let Part { block, start, end, class, goes_on, difference } = part;
+        let within = self.is_on_medium(ino, block) && !goes_on;
+        let growth = if within { Class::Grow } else { Class::Reach };
         let joins = self.profile.joins(class, growth);
         let joined = if joins { grows } else { None };
         let what = What::Data { ino, block, more: 0, start, end, grows: joined };
@@ -637,10 +641,18 @@ fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<Part> {
         };
         let difference = Difference::of(old, start, &bytes[done..done + length]);
         let (start, end) = (start as u16, (start + length) as u16);
-        parts.push(Part { block, start, end, class, difference });
         done += length;
+        let goes_on = done < bytes.len();
+        parts.push(Part { block, start, end, class, goes_on, difference });
     }
     parts
+}
+
+/// The rest of the last block, if a write that begins behind it skips it.
+fn skipped(content: &Content, offset: u64) -> Vec<Part> {
+    let (size, page) = (content.size(), PAGE as u64);
+    let end = size.next_multiple_of(page);
+    if end > offset { Vec::new() } else { zeroed(content, size, end) }
 }
 
 /// The written blocks that a range of zeros touches.
@@ -652,7 +664,7 @@ fn zeroed(content: &Content, from: u64, to: u64) -> Vec<Part> {
         let whole = usize::from(end - start) == PAGE;
         let class = if whole { Class::Hole } else { Class::Zero };
         let difference = (!whole).then_some(Difference::Zeros(start, end));
-        Part { block, start, end, class, difference }
+        Part { block, start, end, class, goes_on: false, difference }
     };
     content.pages_between(from / page, to.div_ceil(page)).into_iter().map(part).collect()
 }

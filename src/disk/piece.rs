@@ -91,11 +91,14 @@ pub struct Requirement {
     pub or_nothing: bool,
     /// Whether it is only a matter of the order in which write-back goes through a file.
     pub in_turn: bool,
+    /// Whether it is asked for only while the piece is the last that is kept of its group: a
+    /// later size takes the place of the one before.
+    pub while_last: bool,
 }
 
 impl Requirement {
     pub(super) fn new(group: GroupId, seq: u64) -> Self {
-        Self { group, seq, or_nothing: false, in_turn: false }
+        Self { group, seq, or_nothing: false, in_turn: false, while_last: false }
     }
 }
 
@@ -121,6 +124,11 @@ impl Piece {
     /// for.
     pub fn needs(&self) -> &[Requirement] {
         self.needs.as_deref().unwrap_or_default()
+    }
+
+    /// The same, if the piece is the last that is kept of its group or if it is not.
+    pub fn needs_as(&self, last: bool) -> impl Iterator<Item = &Requirement> {
+        self.needs().iter().filter(move |need| last || !need.while_last)
     }
 
     /// The file whose data or size it changes.
@@ -221,6 +229,12 @@ impl Group {
         let taken: Vec<Piece> = self.pieces.drain(..cut.min(self.pieces.len())).collect();
         self.gone = taken.last().map_or(self.gone, |last| last.sum);
         taken
+    }
+
+    /// What its first `cut` pieces need.
+    pub(super) fn needs(&self, cut: usize) -> impl Iterator<Item = &Requirement> {
+        let kept = self.pieces[..cut].iter().enumerate();
+        kept.flat_map(move |(at, piece)| piece.needs_as(at + 1 == cut))
     }
 
     /// The group with some pieces replaced or left out.

@@ -28,7 +28,8 @@ pub struct Profile {
     pub hole: Home,
     /// The group of a size that grows within a block that is on the medium ([`Class::Grow`]).
     pub grow: Home,
-    /// The group of a size that grows over a block that is not ([`Class::Reach`]).
+    /// The group of a size that grows over a block that is not, or towards one
+    /// ([`Class::Reach`]).
     pub reach: Home,
     /// The group of a size that is set ([`Class::Resize`]).
     pub resize: Home,
@@ -40,6 +41,9 @@ pub struct Profile {
     /// Whether the blocks that one call writes are one piece: copy-on-write file systems
     /// publish what was written together at once.
     pub whole_writes: bool,
+    /// Whether a write that begins behind the last block writes zeros over the rest of that block
+    /// first, and the size may stop there.
+    pub zeroes_tail: bool,
     /// Which pieces are kept only together with others.
     pub needs: &'static [Need],
     /// What `fsync` of a file makes durable.
@@ -88,9 +92,10 @@ pub enum Class {
     Zero,
     /// A written block becomes a hole.
     Hole,
-    /// The size grows because of a write, within a block that the medium has.
+    /// The size grows because of a write that ends within a block that the medium has.
     Grow,
-    /// The size grows because of a write, over a block that the medium does not have yet.
+    /// The size grows because of a write, over a block that the medium does not have yet or
+    /// towards one.
     Reach,
     /// The size is set, by `ftruncate` or `fallocate`.
     Resize,

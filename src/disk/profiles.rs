@@ -45,7 +45,8 @@ const fn need(of: Class, on: On) -> Need {
 }
 
 // A new block is found through a mapping that is logged when the block is written back: with all
-// that was logged before the write, and behind the pages before it.
+// that was logged before the write, and, where the journal waits for data, behind the pages before
+// it.
 const FILL_LOG: Need = need(Class::Fill, On::Log);
 const FILL_LOWER: Need = need(Class::Fill, On::Lower);
 const EXTEND_LOG: Need = need(Class::Extend, On::Log);
@@ -67,6 +68,7 @@ impl Profile {
         entry: Home::Own,
         atomic_rename: false,
         whole_writes: false,
+        zeroes_tail: true,
         needs: &[],
         fsync_file: CONTENT,
         fdatasync_file: CONTENT,
@@ -113,6 +115,7 @@ impl Profile {
         resize: Home::Inode,
         entry: Home::Log,
         atomic_rename: true,
+        zeroes_tail: false,
         fsync_file: SyncRule { names: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
@@ -124,7 +127,8 @@ impl Profile {
     /// allocation, `dioread_nolock`.
     ///
     /// A size within a block that the medium has is logged by the call that made it; one over
-    /// new blocks when these are written back, but before they count as written.
+    /// new blocks when these are written back, but before they count as written, which each of
+    /// them does when the disk has completed it.
     pub const EXT4: Self = Self {
         name: "ext4",
         promise: "names and sizes change in order, data of new blocks follows later: a new size \
@@ -137,15 +141,8 @@ impl Profile {
         resize: Home::Log,
         entry: Home::Log,
         atomic_rename: true,
-        needs: &[
-            FILL_LOG,
-            FILL_LOWER,
-            EXTEND_LOG,
-            EXTEND_LOWER,
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::LowerOrUnwritten),
-            need(Class::Resize, On::Block),
-        ],
+        zeroes_tail: false,
+        needs: &[FILL_LOG, EXTEND_LOG, need(Class::Reach, On::Log), need(Class::Resize, On::Block)],
         fsync_file: LOGGED,
         // A rename or a link leaves only a time of change on the inode (fs/ext4/fsync.c,
         // `i_datasync_tid`); its creation counts.
@@ -196,14 +193,7 @@ impl Profile {
         name: "ext4-writeback",
         promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
                   cut off inside a block may come back when the file grows again",
-        needs: &[
-            FILL_LOG,
-            FILL_LOWER,
-            // Not behind the pages before it: GenMC's `pwbk-appapp-sfl` is reachable.
-            EXTEND_LOG,
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::LowerOrUnwritten),
-        ],
+        needs: &[FILL_LOG, EXTEND_LOG, need(Class::Reach, On::Log)],
         ..Self::EXT4
     };
 
@@ -242,7 +232,8 @@ impl Profile {
         ..Self::EXT4
     };
 
-    /// xfs: a size that grows is logged when the data that made it grow has been written.
+    /// xfs: a size that grows is logged when the data that made it grow has been written, whatever
+    /// lies before it.
     pub const XFS: Self = Self {
         name: "xfs",
         promise: "names and truncations change in order, a size never grows before its data; \
@@ -257,11 +248,8 @@ impl Profile {
         atomic_rename: true,
         needs: &[
             FILL_LOG,
-            FILL_LOWER,
             EXTEND_LOG,
-            EXTEND_LOWER,
             need(Class::Grow, On::Log),
-            need(Class::Grow, On::Lower),
             need(Class::Grow, On::Block),
             need(Class::Reach, On::Log),
             need(Class::Reach, On::Block),
@@ -294,6 +282,7 @@ impl Profile {
         entry: Home::Log,
         atomic_rename: true,
         whole_writes: true,
+        zeroes_tail: false,
         needs: &[need(Class::Overwrite, On::Log), need(Class::Zero, On::Log), FILL_LOG, EXTEND_LOG],
         fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },

@@ -127,9 +127,7 @@ impl Pending {
             if !self.constrained.contains(&id) {
                 continue;
             }
-            let settled = &group.pieces()[..group.before(limit + 1)];
-            let needs = settled.iter().flat_map(Piece::needs);
-            for need in needs.filter(|need| {
+            for need in group.needs(group.before(limit + 1)).filter(|need| {
                 !(need.or_nothing || ranged && need.in_turn || self.is_given_up(need))
             }) {
                 if limits.get(&need.group).is_none_or(|limit| *limit < need.seq) {

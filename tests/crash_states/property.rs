@@ -228,8 +228,10 @@ fn what_is_kept_has_what_it_needs() {
         for fate in some_fates(&rig.pending) {
             let losses = rig.pending.losses(&fate);
             let is_lost = |piece: &Piece| losses.iter().any(|loss| loss.piece.seq == piece.seq);
-            for (_, piece) in rig.pending.pieces().filter(|(_, piece)| !is_lost(piece)) {
-                for need in piece.needs().iter().filter(|need| rig.pending.binds(need)) {
+            for (id, piece) in rig.pending.pieces().filter(|(_, piece)| !is_lost(piece)) {
+                let group = rig.pending.group(id).map_or(&[][..], Group::pieces);
+                let last = !group.iter().any(|other| other.seq > piece.seq && !is_lost(other));
+                for need in piece.needs_as(last).filter(|need| rig.pending.binds(need)) {
                     let lacks = |l: &Loss<'_>| l.group == &need.group && l.piece.seq <= need.seq;
                     let all = rig.pending.group(&need.group).map_or(0, Group::len);
                     let lost = losses.iter().filter(|loss| loss.group == &need.group).count();

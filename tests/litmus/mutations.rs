@@ -41,13 +41,13 @@ fn needs_of_ext4() -> Vec<Mutation> {
         ("ext4: data in a hole is there before what was logged", {
             without(&EXT4, Class::Fill, On::Log)
         }),
-        ("ext4: new blocks come in any order", without(&EXT4, Class::Extend, On::Lower)),
-        ("ext4: blocks in a hole come in any order", without(&EXT4, Class::Fill, On::Lower)),
+        ("ext4: new blocks come in order", with(&EXT4, Class::Extend, On::Lower)),
+        ("ext4: blocks in a hole come in order", with(&EXT4, Class::Fill, On::Lower)),
         ("ext4: a new size is there before what was logged", {
             without(&EXT4, Class::Reach, On::Log)
         }),
-        ("ext4: a new size is there before overwrites below it", {
-            without(&EXT4, Class::Reach, On::LowerOrUnwritten)
+        ("ext4: a new size waits for overwrites below it", {
+            with(&EXT4, Class::Reach, On::LowerOrUnwritten)
         }),
         ("ext4: a truncation is there before its zeros", without(&EXT4, Class::Resize, On::Block)),
         ("ext4: a new size waits for its data", with(&EXT4, Class::Reach, On::First)),
@@ -120,6 +120,12 @@ fn rules_of_others() -> Vec<Mutation> {
         }),
         ("writeback: new blocks come in order", with(&WRITEBACK, Class::Extend, On::Lower)),
         ("journal: overwrites are not logged", Profile { data: Home::Own, ..JOURNAL }),
+        ("xfs: new blocks come in order", with(&XFS, Class::Extend, On::Lower)),
+        ("xfs: blocks in a hole come in order", with(&XFS, Class::Fill, On::Lower)),
+        ("xfs: a size in a block waits for what is before it", {
+            with(&XFS, Class::Grow, On::Lower)
+        }),
+        ("xfs: a hole leaves the last block as it is", Profile { zeroes_tail: false, ..XFS }),
         ("xfs: a size in a block is there before its data", {
             without(&XFS, Class::Grow, On::Block)
         }),

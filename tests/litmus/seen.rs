@@ -1,7 +1,8 @@
 //! More programs, and what a second rig saw real kernels leave of them: all of it is allowed.
 //!
 //! A line of `seen.jsonl` is one of `truth.jsonl` with the program in it. The rig made what blinds
-//! the first one: transactions of btrfs that are committed without their data, as its timer does.
+//! the first one: transactions of btrfs that are committed without their data, as its timer does,
+//! and a disk that holds some writes back while it completes later ones.
 //! It made fewer images of each program, so a state that is allowed and missing here says nothing.
 
 use std::collections::BTreeSet;
