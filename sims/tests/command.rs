@@ -223,9 +223,10 @@ fn the_list_names_the_canary_and_the_profiles() {
           xfs               names and truncations change in order, a size never grows
                             before its data; a renamed file may be empty; fsync covers
                             the file's name
-          btrfs             a write is whole or not there, a file loses only its last
-                            ones; fsync covers the file and its names, and nothing that
-                            was done to others before
+          btrfs             names change in order, data of any kind follows later, block
+                            by block; a size may come with other data than its own;
+                            fsync covers the file and its names, and nothing that was
+                            done to others before
 
         Profiles that are used only where named
           posix-torn        as posix, but any one pending block may be torn, in any set

@@ -77,8 +77,9 @@
 //! - `ext4`, `ext4-dioread-lock`, `ext4-nodelalloc`, `ext4-writeback`, `ext4-journal`: one log.
 //!   They differ in when a new size and a new block are logged, and in what the log waits for.
 //! - `xfs`: one log; no size before the data that made it grow.
-//! - `btrfs`: one log, and data that is published with it: a write is found whole, after all that
-//!   was logged before it. A sync takes its file out of the log, past what came before.
+//! - `btrfs`: one log, and data that is published with it, after all that was logged before, in any
+//!   order. A size waits for the data that made it grow, unless other data of the file takes it
+//!   along. A sync takes its file out of the log, past what came before.
 //!
 //! They are values ([`profiles`]). Each was held against what Linux 6.18 was seen to leave of 31
 //! programs: all that was seen is allowed, and what else is allowed has its reason written beside
@@ -89,9 +90,6 @@
 //! rename that replaces a file does not wait for its data on btrfs; `fsync` of the directory into
 //! which a file was moved leaves it under its old name too there. More programs, and what was seen
 //! of them, are in `tests/litmus/seen.jsonl`.
-//!
-//! Disputed, and settled by the stricter reading unless a profile is built that says otherwise: the
-//! order of far-apart writes to one file on btrfs (as they were made; `data: Home::Own` for any).
 //!
 //! # The rules, call by call
 //!
@@ -171,10 +169,14 @@
 //!
 //! # Not modelled yet
 //!
-//! Blocks of other sizes than 4096 bytes; a rename over a file leaving neither of the two at the
-//! new name; an eviction that shows a part of what a failed sync was about; a failed write-back
-//! that nobody asked for; blocks that metadata takes; tears of more than one block; the device as
-//! a cache of its own (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
+//! The blocks that a truncation freed written to again while it is lost (ext4 with
+//! `data=writeback`); an overwrite that a later new block overtakes with `dioread_lock`; a size that
+//! `fallocate` logs within data that is pending (ext4); blocks of other sizes than 4096 bytes; a
+//! rename over a file leaving neither of the two at the new name (on btrfs it may, if a second
+//! name of the one that it replaced is synced); an eviction that shows a part of what a failed sync
+//! was about; a failed write-back that nobody asked for; blocks that metadata takes; tears of more
+//! than one block; the device as a cache of its own (`O_DIRECT`); extended attributes; bytes that
+//! rot under a running engine.
 
 mod block;
 pub mod content;

@@ -30,6 +30,8 @@ impl Pending {
                 On::Log => needs.extend(require(self.newest(&GroupId::Log))),
                 On::Size => needs.extend(self.newest_of(cause.ino, Aspect::Size)),
                 On::Block => needs.extend(self.wrote(class, cause)),
+                On::BlockAlone if self.has_older_data(cause.ino) => {}
+                On::BlockAlone => needs.extend(self.wrote(class, cause)),
                 // Reserved blocks count as unwritten until they are converted.
                 On::First if class == Class::Reach && self.is_reserved(cause) => {
                     needs.extend(in_turn(self.lower_or_unwritten(cause)));
@@ -60,6 +62,13 @@ impl Pending {
     fn newest_of(&self, ino: Ino, aspect: Aspect) -> impl Iterator<Item = Requirement> {
         let newest = self.unsynced.get(&(ino, aspect)).into_iter().flatten();
         newest.map(|(group, &seq)| Requirement::new(group.clone(), seq))
+    }
+
+    /// Whether data of a file is pending that other calls wrote.
+    fn has_older_data(&self, ino: Ino) -> bool {
+        let newest = self.unsynced.get(&(ino, Aspect::Data)).into_iter().flatten();
+        let pieces = newest.filter_map(|(id, &seq)| self.group(id)?.piece(seq));
+        pieces.into_iter().any(|piece| piece.effect != self.effects())
     }
 
     /// The piece that put a block on the medium, if that is pending.

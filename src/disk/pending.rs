@@ -292,10 +292,23 @@ impl Pending {
         }
         for part in tail.into_iter().chain(parts) {
             let end = part.block * PAGE as u64 + u64::from(part.end);
-            let grows = (end > size).then_some((size, end));
+            let takes_along = self.size_waits_elsewhere(ino, part.block);
+            let grows = (end > size || takes_along).then_some((size, end.max(size)));
             size = size.max(end);
             self.push_data(ino, part, grows);
         }
+    }
+
+    /// Whether a size is pending that waits for another block, and that this one takes along.
+    fn size_waits_elsewhere(&self, ino: Ino, block: u64) -> bool {
+        let newest = self.group(&GroupId::Size(ino)).and_then(|group| group.pieces().last());
+        let here = GroupId::Block(ino, block);
+        let waits = |piece: &Piece| {
+            let mut needs = piece.needs().iter();
+            self.profile.asks(piece.class, On::BlockAlone)
+                && needs.any(|need| need.while_last && need.group != here)
+        };
+        newest.is_some_and(waits)
     }
 
     fn resize(&mut self, ino: Ino, size: u64, at: Time) {

@@ -38,8 +38,8 @@ pub struct Profile {
     /// Whether the two entries of a renamed file change as one piece. Those of a directory
     /// always do.
     pub atomic_rename: bool,
-    /// Whether the blocks that one call writes are one piece: copy-on-write file systems
-    /// publish what was written together at once.
+    /// Whether the blocks that one call writes are one piece. No file system that was looked at
+    /// keeps to that: where a write lies in two extents, btrfs publishes one without the other.
     pub whole_writes: bool,
     /// Whether a write that begins behind the last block writes zeros over the rest of that block
     /// first, and the size may stop there.
@@ -125,6 +125,9 @@ pub enum On {
     /// The block that the same call wrote last before this piece: for a size that grows, the
     /// block that made it grow; for a size that was cut, the block that was zeroed behind it.
     Block,
+    /// The same, unless other calls wrote to the file too: what of that is written first takes the
+    /// size along.
+    BlockAlone,
     /// The first version of the same block since it was a hole: what put the block on the medium.
     First,
     /// The blocks of the same file before this one, as they are so far: write-back goes through

@@ -266,24 +266,35 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// btrfs: copy-on-write. What one call wrote is found whole or not at all; a sync makes its
-    /// file durable alone, past everything that was done before it. A rename that replaces a file
-    /// starts to write its data (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
+    /// btrfs: copy-on-write. Data is published extent by extent, each when it has been written. It
+    /// takes the size that the file has by then along (`btrfs_inode_safe_disk_i_size_write`, with
+    /// `no-holes`), over data that is still to be written. A sync makes its file durable alone,
+    /// past everything that was done before it. A rename that replaces a file starts to write its
+    /// data (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
     pub const BTRFS: Self = Self {
         name: "btrfs",
-        promise: "a write is whole or not there, a file loses only its last ones; fsync covers \
-                  the file and its names, and nothing that was done to others before",
-        data: Home::Inode,
-        fresh: Home::Inode,
+        promise: "names change in order, data of any kind follows later, block by block; a size \
+                  may come with other data than its own; fsync covers the file and its names, \
+                  and nothing that was done to others before",
+        data: Home::Own,
+        fresh: Home::Own,
         hole: Home::Log,
-        grow: Home::Inode,
-        reach: Home::Inode,
+        grow: Home::Own,
+        reach: Home::Own,
         resize: Home::Log,
         entry: Home::Log,
         atomic_rename: true,
-        whole_writes: true,
         zeroes_tail: false,
-        needs: &[need(Class::Overwrite, On::Log), need(Class::Zero, On::Log), FILL_LOG, EXTEND_LOG],
+        needs: &[
+            need(Class::Overwrite, On::Log),
+            need(Class::Zero, On::Log),
+            FILL_LOG,
+            EXTEND_LOG,
+            need(Class::Grow, On::Log),
+            need(Class::Grow, On::BlockAlone),
+            need(Class::Reach, On::Log),
+            need(Class::Reach, On::BlockAlone),
+        ],
         fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, alone: true, ..NOTHING },

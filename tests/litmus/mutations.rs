@@ -138,7 +138,20 @@ fn rules_of_others() -> Vec<Mutation> {
         ("xfs: fsync of a directory covers the whole log", {
             Profile { fsync_directory: dir, ..XFS }
         }),
-        ("btrfs: a write is there in part", Profile { whole_writes: false, ..BTRFS }),
+        ("btrfs: a file loses only its last writes", {
+            Profile { data: Home::Inode, fresh: Home::Inode, ..BTRFS }
+        }),
+        ("btrfs: a write is whole", {
+            let (data, reach) = (Home::Inode, Home::Inode);
+            Profile { whole_writes: true, data, fresh: data, grow: reach, reach, ..BTRFS }
+        }),
+        ("btrfs: a size waits for its data alone", with(&BTRFS, Class::Reach, On::Block)),
+        ("btrfs: a size in a block comes before all data", {
+            without(&BTRFS, Class::Grow, On::BlockAlone)
+        }),
+        ("btrfs: a size over new blocks comes before all data", {
+            without(&BTRFS, Class::Reach, On::BlockAlone)
+        }),
         ("btrfs: a replacing rename waits for its data", {
             with(&BTRFS, Class::Replace, On::File)
         }),
