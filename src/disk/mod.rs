@@ -109,7 +109,9 @@
 //!   file as empty as its durable data and size say. A symbolic link is never empty.
 //! - **rename of a file**: on `posix` two independent entries: both names, the old one, the new
 //!   one or none may be found (ALICE's default model); elsewhere one piece. Where a directory is
-//!   synced alone, that of the new name keeps this name and leaves the old one, as btrfs does.
+//!   synced alone, that of the new name keeps this name and leaves the old one, as btrfs does; and
+//!   a sync of a file by one of its names keeps the loss of another, over which a file was renamed,
+//!   without what took its place.
 //! - **rename of a directory**: one piece on every profile, which needs what put its new parent
 //!   there; what changes either entry later needs it, and so does the removal of a directory
 //!   that it left. A file-system check never leaves a directory under two parents or under
@@ -172,11 +174,10 @@
 //! The blocks that a truncation freed written to again while it is lost (ext4 with
 //! `data=writeback`); an overwrite that a later new block overtakes with `dioread_lock`; a size that
 //! `fallocate` logs within data that is pending (ext4); blocks of other sizes than 4096 bytes; a
-//! rename over a file leaving neither of the two at the new name (on btrfs it may, if a second
-//! name of the one that it replaced is synced); an eviction that shows a part of what a failed sync
-//! was about; a failed write-back that nobody asked for; blocks that metadata takes; tears of more
-//! than one block; the device as a cache of its own (`O_DIRECT`); extended attributes; bytes that
-//! rot under a running engine.
+//! rename over a file leaving neither of the two at the new name without a sync; an eviction that
+//! shows a part of what a failed sync was about; a failed write-back that nobody asked for; blocks
+//! that metadata takes; tears of more than one block; the device as a cache of its own
+//! (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
 
 mod block;
 pub mod content;

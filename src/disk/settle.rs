@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Group, GroupId, Piece, What, seq_digest};
+use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
 use crate::time::Time;
@@ -151,8 +151,7 @@ impl Pending {
 
     /// Makes durable what a sync of one inode is about and nothing else of the log: its own
     /// pieces, wherever they stand there, the older changes of the same entries, and what put
-    /// the directories above where they are. Of a file that was renamed into a directory which is
-    /// synced, the new name.
+    /// the directories above where they are; of some renames a part, see [`Self::leave_rest`].
     fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
@@ -164,32 +163,46 @@ impl Pending {
             let log = self.group(&GroupId::Log).map(Group::pieces).unwrap_or_default();
             let wanted = self.wanted_of_log(ino, log);
             let mut taken = self.take_from_log(|piece| wanted.contains(&piece.seq));
-            taken.iter_mut().for_each(|piece| self.leave_old_name(ino, piece));
+            taken.iter_mut().for_each(|piece| self.leave_rest(ino, piece));
             settled.extend(taken);
         }
         self.make_durable(settled, at);
     }
 
-    /// Takes the old name of a file out of a piece that renames it into a directory from another
-    /// one: a sync of the new directory alone says nothing about the old one. The name goes with
-    /// the rest of the log, from where the rename stood.
-    fn leave_old_name(&mut self, dir: Ino, piece: &mut Piece) {
+    /// Leaves a part of a rename in the log, where the rename stood, if a sync is about the other
+    /// part alone:
+    ///
+    /// - The old name of a file that was moved into a directory from another one, if the directory
+    ///   is synced.
+    /// - All but the loss of the name, if a file is synced over one of whose names another was
+    ///   renamed.
+    fn leave_rest(&mut self, ino: Ino, piece: &mut Piece) {
         let [to, from] = piece.changes() else { return };
-        let moves = to.dir == dir && from.dir != dir && from.new.is_none();
-        let is_directory = |ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
-        if !moves || to.new.is_none_or(is_directory) {
-            return;
-        }
         let (to, from) = (to.clone(), from.clone());
-        let old = Piece { what: What::Entries([from].into()), needs: None, ..piece.clone() };
-        piece.what = What::Entries([to].into());
-        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(old.seq));
-        self.order.insert(old.seq, GroupId::Log);
+        let is_directory = |ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
+        let moves = to.dir == ino && from.dir != ino && from.new.is_none();
+        if moves && !to.new.is_none_or(is_directory) {
+            self.split(piece, vec![to], vec![from]);
+        } else if replaced(piece, ino) {
+            let gone = Change { new: None, ..to.clone() };
+            self.split(piece, vec![gone], vec![Change { old: None, ..to }, from]);
+        }
+    }
+
+    /// Divides a piece that was taken out of the log in two, and puts one of them back.
+    fn split(&mut self, piece: &mut Piece, taken: Vec<Change>, left: Vec<Change>) {
+        for ino in left.iter().filter_map(|change| change.new) {
+            *self.leads.entry(ino).or_default() += 1;
+        }
+        let left = Piece { what: What::Entries(left.into()), needs: None, ..piece.clone() };
+        piece.what = What::Entries(taken.into());
+        self.pending_sum = self.pending_sum.wrapping_add(seq_digest(left.seq));
+        self.order.insert(left.seq, GroupId::Log);
         let other = self.next_seq();
-        self.halves.insert(old.seq, other);
+        self.halves.insert(left.seq, other);
         // What is durable is not what the whole piece would have left.
         self.stamp();
-        Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(old);
+        Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(left);
         self.renew_log();
     }
 
@@ -226,10 +239,11 @@ impl Pending {
         loop {
             let before = wanted.len();
             for piece in log.iter().rev() {
+                let unknown = replaced(piece, ino) && !self.is_named_beside(piece, ino);
                 let is_of = piece.file() == Some(ino)
                     || piece.changes().iter().any(|change| {
-                        let names = change.old.into_iter().chain(change.new);
-                        names.into_iter().any(|ino| named.contains(&ino))
+                        let mut names = change.old.into_iter().chain(change.new);
+                        names.any(|name| named.contains(&name) && !(unknown && name == ino))
                             || (rule.entries && change.dir == ino)
                             || emptied.contains(&change.dir)
                             || entries
@@ -251,6 +265,14 @@ impl Pending {
                 return wanted;
             }
         }
+    }
+
+    /// Whether a file has another name in the directory in which a rename took one from it. If not,
+    /// the log tree holds nothing that tells of the loss.
+    fn is_named_beside(&self, rename: &Piece, ino: Ino) -> bool {
+        let dir = rename.changes().first().and_then(|to| self.live.node(to.dir));
+        let directory = dir.and_then(Node::directory);
+        directory.is_some_and(|directory| directory.entries.values().any(|name| *name == ino))
     }
 
     /// Notes anew which pieces of the log are the newest of each inode.
@@ -494,4 +516,10 @@ pub(super) fn blocks_of(sync: Sync) -> Blocks {
         Sync::Pages { offset, .. } => offset / PAGE as u64..=u64::MAX,
         Sync::Inode(_) | Sync::Data(_) | Sync::Written { .. } | Sync::All => ALL_BLOCKS,
     }
+}
+
+/// Whether a piece renames another file over a name of this one.
+fn replaced(piece: &Piece, ino: Ino) -> bool {
+    matches!(piece.changes(), [to, from]
+        if to.old == Some(ino) && to.new.is_some() && from.new.is_none())
 }

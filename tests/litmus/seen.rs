@@ -12,6 +12,12 @@ use crashpoint::disk::profile::Profile;
 use crate::real::profile_name;
 use crate::{allowed, folder, inline};
 
+/// Where btrfs leaves neither of two files under a name, since a second name of the one that was
+/// renamed over was synced. A rename over a file is not as weak as that on `posix`: engines could
+/// not replace a file any more.
+const NEITHER: &[&str] =
+    &["link-replace", "replaced-link", "replaced-link-fdatasync", "replaced-link-write"];
+
 /// One line: the profile, the program and its text, and the states.
 struct Seen {
     profile: String,
@@ -63,8 +69,8 @@ fn what_was_seen_of_more_programs_is_allowed() {
 }
 
 #[test]
-fn posix_allows_all_that_was_seen_of_more_programs() {
-    for seen in seen() {
+fn posix_allows_what_was_seen_of_more_programs() {
+    for seen in seen().iter().filter(|seen| !NEITHER.contains(&seen.name.as_str())) {
         let allowed = allowed(&inline(&seen.litmus), &Profile::POSIX, false);
         let missing: Vec<&String> = seen.states.difference(&allowed).collect();
         assert!(missing.is_empty(), "{} {}: {missing:?}", seen.profile, seen.name);
