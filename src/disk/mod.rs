@@ -45,7 +45,8 @@
 //!    logged when the block is written back: so it needs the log as it was when it was written. It
 //!    is found whole, or as zeros. Write-back goes through a file in the order of its pages, but in
 //!    several requests, and what a disk completes first is logged first: on ext4 and xfs a later
-//!    block may be there without one before it, and without an overwrite before it. With
+//!    block may be there without one before it, and without an overwrite before it. Only the new
+//!    blocks of one call go out together ([`profile::On::LowerOfCall`]). With
 //!    `dioread_lock` the journal waits for the blocks before it ([`profile::On::Lower`]).
 //! 7. *Past the end* there is also the size. Where a profile logs it before the data counts as
 //!    written, the new blocks may be found as zeros (outcome *size before data*); where it waits,

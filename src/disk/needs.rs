@@ -1,6 +1,7 @@
 //! What a piece needs, by the rules of the profile: computed once, when the piece is made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::content::{Content, PAGE};
 use super::effect::Ino;
@@ -38,6 +39,7 @@ impl Pending {
                 }
                 On::First => needs.extend(require(self.first(cause))),
                 On::Lower => needs.extend(in_turn(self.lower(cause))),
+                On::LowerOfCall => needs.extend(in_turn(self.lower_of_call(cause))),
                 On::LowerOrUnwritten => needs.extend(in_turn(self.lower_or_unwritten(cause))),
                 On::Tail => needs.extend(self.tail(cause)),
                 On::File => needs.extend(self.newest_of(cause.ino, Aspect::Data)),
@@ -109,6 +111,31 @@ impl Pending {
             }
         }
         needs
+    }
+
+    /// The block right before one, if it is new and of the same call.
+    fn lower_of_call(&self, cause: &Cause) -> Vec<Requirement> {
+        let before = cause.block.and_then(|block| block.checked_sub(1));
+        let Some(id) = before.map(|block| GroupId::Block(cause.ino, block)) else {
+            return Vec::new();
+        };
+        let newest = self.group(&id).and_then(|group| group.pieces().last());
+        let new = newest.filter(|piece| {
+            piece.effect == self.effects() && matches!(piece.class, Class::Fill | Class::Extend)
+        });
+        new.map(|piece| Requirement::new(id.clone(), piece.seq)).into_iter().collect()
+    }
+
+    /// Forgets in what order the blocks of a file go out: a part of it is written back.
+    pub(super) fn loosen(&mut self, ino: Ino) {
+        if !self.profile.asks(Class::Extend, On::LowerOfCall) {
+            return;
+        }
+        let blocks = GroupId::Block(ino, 0)..=GroupId::Block(ino, u64::MAX);
+        for (_, group) in self.groups.range_mut(blocks) {
+            let pieces = Arc::unwrap_or_clone(std::mem::take(group));
+            *group = Arc::new(pieces.rebuild(|piece| Some(piece.in_no_turn())));
+        }
     }
 
     /// The newest versions of the blocks before one that were written since.

@@ -312,6 +312,7 @@ impl Pending {
     }
 
     fn resize(&mut self, ino: Ino, size: u64, at: Time) {
+        self.loosen(ino);
         let Some(content) = self.content(ino) else { return };
         let old = content.size();
         if old == size {
@@ -336,6 +337,7 @@ impl Pending {
     }
 
     fn allocate(&mut self, ino: Ino, (offset, length): (u64, u64), what: Allocation, at: Time) {
+        self.loosen(ino);
         let Some(content) = self.content(ino) else { return };
         let (old, end) = (content.size(), offset.saturating_add(length));
         if what != Allocation::Punch && self.profile.asks(Class::Reach, On::First) {

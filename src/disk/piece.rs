@@ -131,6 +131,14 @@ impl Piece {
         self.needs().iter().filter(move |need| last || !need.while_last)
     }
 
+    /// The same without what is only a matter of order.
+    pub(super) fn in_no_turn(mut self) -> Self {
+        if self.needs().iter().any(|need| need.in_turn) {
+            self.needs = Some(self.needs().iter().filter(|need| !need.in_turn).cloned().collect());
+        }
+        self
+    }
+
     /// The file whose data or size it changes.
     pub fn file(&self) -> Option<Ino> {
         match self.what {

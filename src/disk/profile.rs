@@ -133,8 +133,11 @@ pub enum On {
     /// The blocks of the same file before this one, as they are so far: write-back goes through
     /// a file in the order of its pages.
     Lower,
-    /// The same, but a block that the medium does not have may be missing altogether: it was
-    /// written, and counts as unwritten until it is converted.
+    /// The block right before this one, if the same call made it: both go out in one request,
+    /// unless a truncation or `fallocate` writes back a part of the file first.
+    LowerOfCall,
+    /// As [`On::Lower`], but a block that the medium does not have may be missing altogether: it
+    /// was written, and counts as unwritten until it is converted.
     LowerOrUnwritten,
     /// The data between the end that the file has on the medium and its new one, and the block
     /// that was the last if the file grows behind a part of one.

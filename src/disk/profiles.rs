@@ -51,6 +51,9 @@ const FILL_LOG: Need = need(Class::Fill, On::Log);
 const FILL_LOWER: Need = need(Class::Fill, On::Lower);
 const EXTEND_LOG: Need = need(Class::Extend, On::Log);
 const EXTEND_LOWER: Need = need(Class::Extend, On::Lower);
+// Or only behind those that the same call wrote.
+const FILL_CALL: Need = need(Class::Fill, On::LowerOfCall);
+const EXTEND_CALL: Need = need(Class::Extend, On::LowerOfCall);
 
 impl Profile {
     /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
@@ -142,7 +145,14 @@ impl Profile {
         entry: Home::Log,
         atomic_rename: true,
         zeroes_tail: false,
-        needs: &[FILL_LOG, EXTEND_LOG, need(Class::Reach, On::Log), need(Class::Resize, On::Block)],
+        needs: &[
+            FILL_LOG,
+            EXTEND_LOG,
+            FILL_CALL,
+            EXTEND_CALL,
+            need(Class::Reach, On::Log),
+            need(Class::Resize, On::Block),
+        ],
         fsync_file: LOGGED,
         // A rename or a link leaves only a time of change on the inode (fs/ext4/fsync.c,
         // `i_datasync_tid`); its creation counts.
@@ -249,6 +259,8 @@ impl Profile {
         needs: &[
             FILL_LOG,
             EXTEND_LOG,
+            FILL_CALL,
+            EXTEND_CALL,
             need(Class::Grow, On::Log),
             need(Class::Grow, On::Block),
             need(Class::Reach, On::Log),
@@ -290,6 +302,8 @@ impl Profile {
             need(Class::Zero, On::Log),
             FILL_LOG,
             EXTEND_LOG,
+            FILL_CALL,
+            EXTEND_CALL,
             need(Class::Grow, On::Log),
             need(Class::Grow, On::BlockAlone),
             need(Class::Reach, On::Log),

@@ -41,6 +41,9 @@ fn needs_of_ext4() -> Vec<Mutation> {
         ("ext4: data in a hole is there before what was logged", {
             without(&EXT4, Class::Fill, On::Log)
         }),
+        ("ext4: new blocks of one call come in any order", {
+            without(&EXT4, Class::Extend, On::LowerOfCall)
+        }),
         ("ext4: new blocks come in order", with(&EXT4, Class::Extend, On::Lower)),
         ("ext4: blocks in a hole come in order", with(&EXT4, Class::Fill, On::Lower)),
         ("ext4: a new size is there before what was logged", {
@@ -153,7 +156,7 @@ fn rules_of_others() -> Vec<Mutation> {
             without(&BTRFS, Class::Reach, On::BlockAlone)
         }),
         ("btrfs: a replacing rename waits for its data", {
-            with(&BTRFS, Class::Replace, On::File)
+            with(&BTRFS, Class::Replace, On::Size)
         }),
         ("btrfs: an overwrite is there before the log", {
             without(&BTRFS, Class::Overwrite, On::Log)
