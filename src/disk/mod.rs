@@ -173,12 +173,12 @@
 //! # Not modelled yet
 //!
 //! The blocks that a truncation freed written to again while it is lost (ext4 with
-//! `data=writeback`); an overwrite that a later new block overtakes with `dioread_lock`; a size that
-//! `fallocate` logs within data that is pending (ext4); blocks of other sizes than 4096 bytes; a
-//! rename over a file leaving neither of the two at the new name without a sync; an eviction that
-//! shows a part of what a failed sync was about; a failed write-back that nobody asked for; blocks
-//! that metadata takes; tears of more than one block; the device as a cache of its own
-//! (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
+//! `data=writeback`); an overwrite that a later new block overtakes with `dioread_lock`; a size
+//! that `fallocate` logs within data that is pending (ext4); blocks of other sizes than 4096
+//! bytes; a rename over a file leaving neither of the two at the new name without a sync; an
+//! eviction that shows a part of what a failed sync was about; a failed write-back that nobody
+//! asked for; blocks that metadata takes; tears of more than one block; the device as a cache of
+//! its own (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
 
 mod block;
 pub mod content;
