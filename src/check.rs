@@ -5,7 +5,6 @@ use std::path::Path;
 
 use crate::client::{Client, Problem};
 use crate::digest::Digest;
-use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::oracle::Class;
 use crate::pair::{Check, Pair, Run};
@@ -76,7 +75,7 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
     let mut client = Client::start()?;
     let mut passed = String::new();
-    for profile in Profile::usual() {
+    for profile in entry.profiles {
         let part = Part {
             entry: *entry,
             profile: profile.name.to_owned(),

@@ -230,34 +230,27 @@ pub fn usage() -> String {
     text
 }
 
-fn known_profile(name: &str) -> Result<(), String> {
-    if Profile::by_name(name).is_some() {
-        return Ok(());
-    }
-    let profiles = Profile::all().iter().chain(Profile::variants());
-    let names: Vec<&str> = profiles.map(|profile| profile.name).collect();
-    let (name, names) = (quote(name.as_bytes()), names.join(", "));
-    Err(format!("there is no profile `{name}`; there are: {names}"))
-}
-
 fn litmus(args: &LitmusArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
     if let Some(profile) = &args.profile {
-        known_profile(profile).map_err(Problem::Environment)?;
+        Profile::find(profile, &[]).map_err(Problem::Environment)?;
     }
     litmus::command::litmus(args, out)?;
     Ok(Exit::Clean)
 }
 
 fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
-    if let Some(profile) = &args.profile {
-        known_profile(profile).map_err(Problem::Environment)?;
-    }
     let mut sims = Vec::new();
     for name in &args.sims {
         sims.push(*registry.find(name)?);
     }
     if sims.is_empty() {
         sims.clone_from(&registry.sims);
+    }
+    for sim in &sims {
+        args.profile
+            .as_ref()
+            .map_or(Ok(()), |name| sim.profile(name).map(drop))
+            .map_err(Problem::Environment)?;
     }
     if args.mute_syncs {
         return verbs::mute_syncs(registry, &sims, args, out);
@@ -267,9 +260,9 @@ fn run(registry: &Registry, args: &RunArgs, out: &mut verbs::Out) -> Result<Exit
 }
 
 fn replay(registry: &Registry, args: &ReplayArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
-    known_profile(&args.profile).map_err(Problem::Environment)?;
     if let Some(seed) = args.seed {
         let entry = *registry.find(&args.what)?;
+        entry.profile(&args.profile).map_err(Problem::Environment)?;
         let mut client = Client::start()?;
         return verbs::replay_seed(&mut client, entry, seed, args, out);
     }
@@ -283,7 +276,7 @@ fn replay(registry: &Registry, args: &ReplayArgs, out: &mut verbs::Out) -> Resul
     let on_line = |line| move |why| format!("line {line}: {why}");
     let entry = registry.look_up(&saved.case.sim).map_err(on_line(saved.lines.sim));
     let entry = *entry.map_err(|why| saved.wrong(why))?;
-    let profile = known_profile(&saved.case.profile).map_err(on_line(saved.lines.profile));
+    let profile = entry.profile(&saved.case.profile).map_err(on_line(saved.lines.profile));
     profile.map_err(|why| saved.wrong(why))?;
     let mut client = Client::start()?;
     let keep = args.keep.as_ref().map(std::path::absolute).transpose();

@@ -5,6 +5,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand_chacha::rand_core::Rng;
 
 use crate::case::{Case, Life, RESERVED};
+use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::engine::Operation;
 use crate::explore::chooser::{Choice, stream};
@@ -30,6 +31,8 @@ pub struct Entry {
     pub workloads: u64,
     /// [`Sim::RECOVERIES`].
     pub recoveries: u64,
+    /// [`Sim::PROFILES`].
+    pub profiles: &'static [Profile],
     /// The promises and where they come from, a line each.
     pub promises: fn() -> Vec<(String, String)>,
     /// What it survives beside a crash, and how ([`Promises::survives`]).
@@ -57,6 +60,7 @@ pub const fn sim<S: Sim>() -> Entry {
         afterlife: S::AFTERLIFE,
         workloads: S::WORKLOADS,
         recoveries: S::RECOVERIES,
+        profiles: S::PROFILES,
         promises: promises::<S>,
         survives: || S::promises().survives,
         generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
@@ -64,6 +68,16 @@ pub const fn sim<S: Sim>() -> Entry {
         space: injected::space::<S>,
         knows: knows::<S>,
         explore: explorer::serve::<S>,
+    }
+}
+
+impl Entry {
+    /// The profile of this name: one of the sim's own, or any.
+    ///
+    /// # Errors
+    /// Which there are.
+    pub fn profile(&self, name: &str) -> Result<Profile, String> {
+        Profile::find(name, self.profiles)
     }
 }
 

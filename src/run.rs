@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Expect, Life, Lines};
 use crate::client::{Answer, Client, Problem};
-use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::process::world::Stacks;
 use crate::registry::Entry;
@@ -144,7 +143,7 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
     let mut case = Case::new(part.entry.name, &part.profile, seed);
     case.faults = (part.entry.faults)(seed, steps.len());
     if case.faults.is_empty() {
-        let delays = Profile::by_name(&part.profile).is_some_and(|profile| profile.delays);
+        let delays = part.entry.profile(&part.profile).is_ok_and(|profile| profile.delays);
         case.space = (part.entry.space)(seed, delays);
     }
     case.lives = vec![Life { steps, ..Life::default() }];

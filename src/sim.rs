@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::strategy::BoxedStrategy;
 
+use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
 use crate::engine::{Engine, Operation};
 use crate::oracle::model::Model;
@@ -55,6 +56,10 @@ pub trait Sim: 'static {
     /// never opens what a crash in its creation left. Otherwise such a crash is a violation of the
     /// class `create-interrupted`.
     const CREATED_APART: bool = false;
+
+    /// The profiles that it is tested on unless another is asked for by name. A profile is a value:
+    /// one that is built on another is listed here, under a name of its own.
+    const PROFILES: &'static [Profile] = Profile::usual();
 
     /// Whether ops may follow a recovery.
     const AFTERLIFE: bool = true;

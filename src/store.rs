@@ -9,6 +9,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::disk::profile::Profile;
 use crate::engine::{Ack, Engine, Error, Level, Operation};
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, Harm, Promises, Source};
@@ -39,6 +40,9 @@ pub trait Store: Sized + 'static {
 
     /// Whether the store is created before the power may go: see [`Sim::CREATED_APART`].
     const CREATED_APART: bool = false;
+
+    /// The profiles that it is tested on: see [`Sim::PROFILES`].
+    const PROFILES: &'static [Profile] = Profile::usual();
 
     /// Whether its threads may outlive it: see [`Sim::THREADS_MAY_STAY`].
     const THREADS_MAY_STAY: bool = false;
@@ -186,6 +190,7 @@ impl<S: Store> Sim for KeyValue<S> {
     const CPU: Duration = S::CPU;
     const CREATED_APART: bool = S::CREATED_APART;
     const THREADS_MAY_STAY: bool = S::THREADS_MAY_STAY;
+    const PROFILES: &'static [Profile] = S::PROFILES;
 
     fn promises() -> Promises<KeyModel> {
         let sources = vec![

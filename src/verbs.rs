@@ -93,11 +93,14 @@ pub(crate) fn run(
     summary(&rows, canary.as_ref(), args, &mut json, out, started)
 }
 
-fn profiles(args: &RunArgs) -> Vec<String> {
-    match &args.profile {
-        Some(profile) => vec![profile.clone()],
-        None => Profile::usual().iter().map(|profile| profile.name.to_owned()).collect(),
-    }
+fn profiles(entry: &Entry, args: &RunArgs) -> Result<Vec<String>, Problem> {
+    Ok(match &args.profile {
+        Some(name) => {
+            entry.profile(name).map_err(Problem::Environment)?;
+            vec![name.clone()]
+        }
+        None => entry.profiles.iter().map(|profile| profile.name.to_owned()).collect(),
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a run took is shown, and decides nothing")]
@@ -121,7 +124,7 @@ fn planned(
     let mut planned = Vec::new();
     for entry in sims {
         let known = run::known(&run::corpus(&registry.corpus, entry.name)?);
-        for profile in profiles(args) {
+        for profile in profiles(entry, args)? {
             planned.push(Planned { part: part(*entry, profile, sharing), known: known.clone() });
         }
     }
@@ -568,6 +571,17 @@ fn fault_budget(survives: &[(Harm, oracle::Answer)]) -> Vec<String> {
     rows.into_iter().filter_map(line).collect()
 }
 
+/// The profiles that a sim is tested on, if they are not the usual ones.
+fn own_profiles(entry: &Entry) -> Vec<String> {
+    let names =
+        |profiles: &[Profile]| profiles.iter().map(|profile| profile.name).collect::<Vec<_>>();
+    if names(entry.profiles) == names(Profile::usual()) {
+        return Vec::new();
+    }
+    let row = |profile: &Profile| format!("tested on {}: {}", profile.name, profile.promise);
+    entry.profiles.iter().map(row).collect()
+}
+
 /// `list`.
 pub(crate) fn list(registry: &Registry, out: &mut Out) {
     out.line("Sims");
@@ -582,7 +596,7 @@ pub(crate) fn list(registry: &Registry, out: &mut Out) {
             wrapped(&rest, &rest, &source).iter().for_each(|line| out.line(line));
         }
         let rest = " ".repeat(19);
-        for line in fault_budget(&(entry.survives)()) {
+        for line in fault_budget(&(entry.survives)()).into_iter().chain(own_profiles(entry)) {
             wrapped(&format!("{}- ", &rest[2..]), &rest, &line).iter().for_each(|l| out.line(l));
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crashpoint::digest::hash;
+use crashpoint::disk::profile::{Profile, TearRule};
 use crashpoint::engine::Error;
 use crashpoint::oracle::{Class, Promises};
 use crashpoint::seed::Seed;
@@ -255,4 +256,38 @@ impl Sim for Small {
 fn tears_at_any_time_alone_show_a_copy_that_is_removed_before_the_page_is_synced() {
     let finding = only::<Small>("posix", "posix-torn");
     assert!(finding.case.contains(" tear=page@0:"), "{}", finding.case);
+}
+
+/// The store of one page on a disk of one's own: sectors as long as a block.
+struct OnLongSectors;
+
+impl Sim for OnLongSectors {
+    type Engine = StoreEngine<Page>;
+    type Model = KeyModel;
+
+    const NAME: &'static str = Page::NAME;
+    const ABOUT: &'static str = Small::ABOUT;
+    const PROFILES: &'static [Profile] = &[Profile {
+        name: "torn-4k",
+        tear: TearRule { sector: 4096, ..Profile::POSIX_TORN.tear },
+        ..Profile::POSIX_TORN
+    }];
+
+    fn promises() -> Promises<KeyModel> {
+        Small::promises()
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {
+        Small::workload(steps)
+    }
+}
+
+#[test]
+fn a_sim_may_bring_a_profile_that_is_built_on_another() {
+    only::<OnLongSectors>("torn-4k", "posix-torn");
+    crashpoint::check::<OnLongSectors>();
+    let case = "sim copy-removed-too-soon\nprofile torn-8k\nseed 0x1\nexpect pass\nsync\n";
+    let refused = check_case(&sim::<OnLongSectors>(), case).unwrap_err();
+    assert!(refused.contains("there is no profile `torn-8k`"), "{refused}");
+    assert!(refused.ends_with("btrfs-2020, torn-4k"), "{refused}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, Shows, Sizes, Tells, Then};
 use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+use crate::text::quote;
 
 /// What a sync call that promises nothing makes durable.
 const NOTHING: SyncRule = SyncRule {
@@ -360,7 +361,7 @@ impl Profile {
 
     /// The profiles that sims run on unless others are asked for: the worst case, the mildest,
     /// and the file system that most machines have.
-    pub fn usual() -> &'static [Self] {
+    pub const fn usual() -> &'static [Self] {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
@@ -381,6 +382,25 @@ impl Profile {
 
     /// The profile with this name.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::all().iter().chain(Self::variants()).find(|profile| profile.name == name).copied()
+        Self::find(name, &[]).ok()
+    }
+
+    /// The profile with this name: one of somebody's own, or any.
+    ///
+    /// # Errors
+    /// Which there are.
+    pub fn find(name: &str, own: &[Self]) -> Result<Self, String> {
+        let others = || Self::all().iter().chain(Self::variants());
+        if let Some(profile) = own.iter().chain(others()).find(|profile| profile.name == name) {
+            return Ok(*profile);
+        }
+        let mut names: Vec<&str> = others().map(|profile| profile.name).collect();
+        for profile in own {
+            if !names.contains(&profile.name) {
+                names.push(profile.name);
+            }
+        }
+        let (name, names) = (quote(name.as_bytes()), names.join(", "));
+        Err(format!("there is no profile `{name}`; there are: {names}"))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
 use crate::oracle::model::Model;
 use crate::oracle::{Answer, Promises};
@@ -21,6 +22,8 @@ pub(crate) struct Subject<M: Model> {
     pub(crate) threads_may_stay: bool,
     /// [`Sim::CREATED_APART`].
     pub(crate) created_apart: bool,
+    /// [`Sim::PROFILES`].
+    pub(crate) profiles: &'static [Profile],
     /// [`Sim::after_rot`].
     pub(crate) after_rot: fn(&Rotting<'_>) -> Answer,
     /// [`Sim::promises`].
@@ -36,6 +39,7 @@ pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
         cpu: S::CPU,
         threads_may_stay: S::THREADS_MAY_STAY,
         created_apart: S::CREATED_APART,
+        profiles: S::PROFILES,
         after_rot: S::after_rot,
         promises: S::promises,
         live: script::run::<S::Engine>,

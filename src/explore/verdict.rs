@@ -58,10 +58,14 @@ pub(crate) fn weigh<M: Model>(
     first: &Fate,
 ) -> Result<Verdict, Stop> {
     let mildest = mildest(explorer, scene, pending, Some(first))?.0;
+    let ran = pending.profile().name;
     let mut lost = Vec::new();
+    if Profile::all().iter().all(|profile| profile.name != ran) {
+        lost.push(ran.to_owned());
+    }
     let mut kept = Vec::new();
     for profile in Profile::all() {
-        if profile.name == pending.profile().name {
+        if profile.name == ran {
             lost.push(profile.name.to_owned());
             continue;
         }
