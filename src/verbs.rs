@@ -215,6 +215,9 @@ fn show_failure(
     }))
 }
 
+/// A part and what was explored of it fit into 80 columns, behind the status.
+const FITS: usize = 80 - 13 - 2;
+
 fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
     let tally = &verdict.tally;
     let (tone, word) = match (verdict.failures.is_empty(), tally.shadowed > 0) {
@@ -232,6 +235,10 @@ fn show_verdict(part: &Part, verdict: &Verdict, out: &mut Out) {
         faults => format!("{} faults, one at a time", grouped(faults)),
     };
     match verdict.failures.len() {
+        0 if what.len() + share.len() > FITS => {
+            out.status(tone, word, &what);
+            out.line(&format!("{:>12} {share}", ""));
+        }
         0 => out.status(tone, word, &format!("{what}: {share}")),
         kinds => {
             let signatures = if kinds == 1 { "signature" } else { "signatures" };

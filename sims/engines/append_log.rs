@@ -52,7 +52,7 @@
 //! - Damage in the last record looks like a torn write.
 //! - A file system that exposes stale blocks after a crash (ext4 with `data=writeback`) may leave
 //!   *old* records of another file in the unsynced tail. They carry valid checksums: nothing in
-//!   the format tells them from records of this log.
+//!   the format tells them from records of this log. What else it leaves there is told as damage.
 //!
 //! One writer at a time; [`load`] beside a live writer is safe.
 

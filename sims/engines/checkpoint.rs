@@ -54,7 +54,8 @@
 //!
 //! - Damage in the last frame, or in the last segment in a frame with a sector of zeros, looks like
 //!   a torn write: it and what follows is dropped.
-//! - A file system that exposes stale blocks after a crash may leave frames of another file there.
+//! - A file system that exposes stale blocks after a crash may leave frames of another file there;
+//!   what else it leaves is told as damage.
 //! - Damage that takes a segment's footer with it makes it one that the origin did not finish.
 //! - The checkpoint is compared with the segments at the end of each, not frame by frame.
 //! - The origin does not know `merges_from`: after an interrupted compaction it counts events

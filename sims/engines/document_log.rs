@@ -48,7 +48,8 @@
 //!
 //! - Lines have no checksum. Damage inside a string that leaves the line whole is noticed in what
 //!   the log began with, and nowhere else.
-//! - Damage that looks like a lost sector or a torn last line is taken for one.
+//! - Damage that looks like a lost sector or a torn last line is taken for one. Stale blocks, as
+//!   some file systems expose them after a crash, do not: they are told as damage.
 //! - A refused batch of the origin swallows what was written to its collection until the next
 //!   batch, here as there: nothing in the log tells the two apart.
 

@@ -185,3 +185,14 @@ fn what_was_synced_is_found_after_500_workloads_of_two_calls() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+#[ignore = "takes minutes: cargo test --release --test litmus two_calls -- --ignored --nocapture"]
+fn what_was_synced_is_found_after_every_workload_of_two_calls() {
+    let all = seq_2();
+    for profile in Profile::all() {
+        let (broken, ran) = check(profile, &all);
+        println!("{}: {ran} of {} workloads are valid and were checked", profile.name, all.len());
+        assert!(broken.is_empty(), "{}", broken.join("\n"));
+    }
+}
