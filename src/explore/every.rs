@@ -12,6 +12,7 @@
 //!
 //! [`Promises::survives`]: crate::oracle::Promises::survives
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::digest::Digest;
@@ -95,6 +96,9 @@ const SMALL: [fn(u64) -> Space; 3] = [
 const ENDLESS: Space =
     Space { pages: u64::MAX, inodes: u64::MAX, error: Errno::ENOSPC, delayed: false };
 
+/// No larger disk is tried: 16 TiB.
+const LARGE: u64 = 1 << 32;
+
 /// Runs the workload on a disk of each size at which it is full at some time: of each kind a part
 /// of `may` of them, and none if the sim does not promise something whichever call fails.
 fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> {
@@ -106,8 +110,8 @@ fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> 
         if small(1).delayed && !explorer.profile.delays {
             continue;
         }
-        let sizes = (1..enough(explorer, small)?).collect();
-        for size in draw(explorer, sizes, may / SMALL.len() as u64) {
+        let least = enough(explorer, small)?;
+        for size in sizes(explorer, least, may / SMALL.len() as u64) {
             explorer.case.space = Some(small(size));
             let struck = explorer.record(explorer.request.stacks)?;
             if harmed(&struck.outcome) {
@@ -121,7 +125,16 @@ fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> 
     Ok(())
 }
 
-/// The least size at which the disk is never full in this workload.
+/// The sizes below this one, or so many of them, drawn.
+fn sizes<M: Model>(explorer: &mut Explorer<'_, M>, least: u64, most: u64) -> BTreeSet<u64> {
+    if least <= most {
+        return (1..least).collect();
+    }
+    (0..most).map(|_| 1 + explorer.chooser.choose(Choice::Fault, least - 1)).collect()
+}
+
+/// The least size at which the disk is never full in this workload; [`LARGE`] if an engine fills
+/// any.
 fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> Result<u64, Stop> {
     let mut is_full = |size| {
         explorer.case.space = Some(small(size));
@@ -129,7 +142,7 @@ fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> 
         Ok(harmed(&recorded.outcome))
     };
     let (mut little, mut much) = (0, 1);
-    while is_full(much)? {
+    while much < LARGE && is_full(much)? {
         (little, much) = (much, much * 2);
     }
     while little + 1 < much {
@@ -231,7 +244,7 @@ fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
 }
 
 /// So many of them at most, drawn where there are more, in their order.
-fn draw<M: Model, F>(explorer: &mut Explorer<'_, M>, mut plan: Vec<F>, most: u64) -> Vec<F> {
+fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
     while plan.len() as u64 > most {
         let place = explorer.chooser.choose(Choice::Fault, plan.len() as u64);
         plan.remove(usize::try_from(place).unwrap_or(0));
