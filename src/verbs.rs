@@ -458,7 +458,13 @@ fn show_muted(
         show_sites(part, *sites, out);
     }
     let words = muted_verdict(verdict, &part.profile);
-    out.line(&format!("  {words:<38} {what:<9} {site}"));
+    let row = format!("  {words:<38} {what:<9} {site}");
+    if row.len() <= 80 {
+        out.line(&row);
+    } else {
+        out.line(&format!("  {words:<38} {what}"));
+        out.line(&format!("{:>12} {site}", ""));
+    }
     json.write(&json!({
         "event": "muted", "sim": part.entry.name, "profile": part.profile,
         "site": site, "syncs": what, "verdict": words, "states": verdict.tally.states,
