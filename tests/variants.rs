@@ -84,6 +84,7 @@ fn replay(log: &[u8]) -> Result<(Items, usize), Error> {
 
 impl Store for Blocks {
     const NAME: &'static str = "zeros-end-the-log";
+    const PROFILES: &'static [Profile] = &[Profile::EXT4_WRITEBACK_STALE];
 
     fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("log");
@@ -290,4 +291,13 @@ fn a_sim_may_bring_a_profile_that_is_built_on_another() {
     let refused = check_case(&sim::<OnLongSectors>(), case).unwrap_err();
     assert!(refused.contains("there is no profile `torn-8k`"), "{refused}");
     assert!(refused.ends_with("btrfs-2020, torn-4k"), "{refused}");
+}
+
+#[test]
+fn the_verdict_names_the_profile_that_a_store_asks_for() {
+    let failed = std::panic::catch_unwind(crashpoint::check_store::<Blocks>);
+    let payload = failed.expect_err("a stale block is no end");
+    let report = payload.downcast_ref::<String>().expect("a report");
+    assert!(report.contains("verdict  lost on ext4-writeback-stale"), "{report}");
+    assert!(report.contains("garbage-tail"), "{report}");
 }

@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crashpoint::disk::Errno;
 use crashpoint::disk::effect::{Effect, Sync};
 use crashpoint::disk::profile::Profile;
+use crashpoint::disk::space::Space;
 use crashpoint::disk::tree::Tree;
 use crashpoint::fault::{Fault, FaultClass, FaultError};
 use crashpoint::log::{self, Event, Mark};
@@ -211,6 +213,27 @@ fn a_failed_syncfs_is_told_to_the_descriptors_of_each_file_that_had_data_to_writ
         dirty.sync_all()?;
         Ok(())
     });
+}
+
+#[test]
+fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
+    let space = Space { pages: 2, inodes: u64::MAX, error: Errno::ENOSPC, delayed: true };
+    let set = |setup: &mut Setup| (setup.space, setup.profile) = (Some(space), Profile::EXT4);
+    let ran = run_in(set, || {
+        let mut file = File::create(at("a"))?;
+        file.write_all(&[b'v'; 8192])?;
+        // A name that finds no room evicts nothing.
+        assert_eq!(errno(fs::create_dir(at("b"))), Some(libc::ENOSPC));
+        assert_eq!(errno(file.sync_all()), Some(libc::ENOSPC));
+        Ok(())
+    });
+    let told = log::records(&ran.log).filter_map(|record| match record.event {
+        Event::Mark(Mark::Evicted) => Some("mark"),
+        Event::Effect(Effect::SyncFailed(_)) => Some("sync"),
+        Event::Effect(Effect::Evict { .. }) => Some("evict"),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["mark", "sync", "evict", "evict"]);
 }
 
 #[test]

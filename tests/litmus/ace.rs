@@ -172,27 +172,28 @@ fn what_was_synced_is_found_after_every_workload_of_one_call() {
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
-#[test]
-fn what_was_synced_is_found_after_500_workloads_of_two_calls() {
-    let all = seq_2();
-    // A step that shares no factor with their number goes through them without a pattern.
-    let sampled: Vec<String> = (0..500).map(|n| all[n * 7_919 % all.len()].clone()).collect();
-    let mut wrong = Vec::new();
-    for profile in Profile::all() {
-        let (broken, ran) = check(profile, &sampled);
-        wrong.extend(broken);
-        assert!(ran > 250, "{ran}");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+/// How many workloads of two calls are checked: `ACE_SEQ_2=63504` for all.
+fn asked_for() -> usize {
+    std::env::var_os("ACE_SEQ_2").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(500)
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release --test litmus two_calls -- --ignored --nocapture"]
-fn what_was_synced_is_found_after_every_workload_of_two_calls() {
-    let all = seq_2();
+fn what_was_synced_is_found_after_workloads_of_two_calls() {
+    let (all, asked) = (seq_2(), asked_for());
+    // A step that shares no factor with their number goes through them without a pattern.
+    let sampled: Vec<String> =
+        (0..asked.min(all.len())).map(|n| all[n * 7_919 % all.len()].clone()).collect();
+    let mut wrong = Vec::new();
     for profile in Profile::all() {
-        let (broken, ran) = check(profile, &all);
-        println!("{}: {ran} of {} workloads are valid and were checked", profile.name, all.len());
-        assert!(broken.is_empty(), "{}", broken.join("\n"));
+        let (broken, ran) = check(profile, &sampled);
+        println!(
+            "{}: {ran} of {} workloads are valid, of {}",
+            profile.name,
+            sampled.len(),
+            all.len()
+        );
+        wrong.extend(broken);
+        assert!(ran > sampled.len() / 2, "{ran}");
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -6,16 +6,32 @@ use crashpoint::disk::profile::Profile;
 
 use crate::{allowed, folder, program};
 
-/// One line of `truth.jsonl`.
-struct Seen {
+/// A line of observations.
+pub(crate) struct Seen {
     fs: String,
-    program: String,
+    pub(crate) program: String,
+    /// The text of the program, where it is in the line.
+    pub(crate) litmus: String,
     torn: bool,
-    states: BTreeSet<String>,
+    pub(crate) states: BTreeSet<String>,
 }
 
-fn truth() -> Vec<Seen> {
-    let text = std::fs::read_to_string(folder().join("truth.jsonl")).expect("the observations");
+impl Seen {
+    /// The profile of the mount.
+    pub(crate) fn profile(&self) -> &str {
+        match self.fs.as_str() {
+            "ext4,dioread_lock" => "ext4-dioread-lock",
+            "ext4,nodelalloc" => "ext4-nodelalloc",
+            "ext4,data=writeback" => "ext4-writeback",
+            "ext4,data=journal" => "ext4-journal",
+            other => other,
+        }
+    }
+}
+
+/// The observations of a file.
+pub(crate) fn observations(file: &str) -> Vec<Seen> {
+    let text = std::fs::read_to_string(folder().join(file)).expect("the observations");
     let read = |line: &str| {
         let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         let text = |key: &str| value[key].as_str().expect("a text").to_owned();
@@ -26,22 +42,16 @@ fn truth() -> Vec<Seen> {
         Seen {
             fs: text("fs"),
             program: text("program"),
-            torn: value["torn"].as_bool().expect("a flag"),
+            litmus: value["litmus"].as_str().unwrap_or_default().to_owned(),
+            torn: value.get("torn").is_some_and(|torn| torn.as_bool().expect("a flag")),
             states: value["states"].as_array().expect("states").iter().map(lines).collect(),
         }
     };
     text.lines().map(read).collect()
 }
 
-/// The profile of a mount.
-pub(crate) fn profile_name(fs: &str) -> &str {
-    match fs {
-        "ext4,dioread_lock" => "ext4-dioread-lock",
-        "ext4,nodelalloc" => "ext4-nodelalloc",
-        "ext4,data=writeback" => "ext4-writeback",
-        "ext4,data=journal" => "ext4-journal",
-        other => other,
-    }
+fn truth() -> Vec<Seen> {
+    observations("truth.jsonl")
 }
 
 /// The states that are allowed though nobody saw them, by profile and program; each with the
@@ -70,7 +80,7 @@ fn kept() -> BTreeMap<(String, String), BTreeMap<String, String>> {
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let kept = kept();
     let mut differences = Vec::new();
-    for seen in truth().iter().filter(|seen| profile_name(&seen.fs) == profile.name) {
+    for seen in truth().iter().filter(|seen| seen.profile() == profile.name) {
         let allowed = allowed(&program(&seen.program), profile, seen.torn);
         let what = format!("{} {}", profile.name, seen.program);
         for state in seen.states.difference(&allowed) {
@@ -98,7 +108,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
 fn what_a_profile_allows_was_seen_on_a_real_kernel_or_has_a_reason() {
     let mut profiles = BTreeSet::new();
     for seen in truth() {
-        profiles.insert(profile_name(&seen.fs).to_owned());
+        profiles.insert(seen.profile().to_owned());
     }
     assert_eq!(profiles.len(), 7);
     let by_name = |name: &String| Profile::by_name(name).expect("a profile for each file system");

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use crashpoint::disk::profile::Profile;
 
-use crate::real::profile_name;
-use crate::{allowed, folder, inline};
+use crate::real::{Seen, observations};
+use crate::{allowed, inline};
 
 /// Where btrfs leaves neither of two files under a name, since a second name of the one that was
 /// renamed over was synced. A rename over a file is not as weak as that on `posix`: engines could
@@ -18,41 +18,18 @@ use crate::{allowed, folder, inline};
 const NEITHER: &[&str] =
     &["link-replace", "replaced-link", "replaced-link-fdatasync", "replaced-link-write"];
 
-/// One line: the profile, the program and its text, and the states.
-struct Seen {
-    profile: String,
-    name: String,
-    litmus: String,
-    states: BTreeSet<String>,
-}
-
 fn seen() -> Vec<Seen> {
-    let text = std::fs::read_to_string(folder().join("seen.jsonl")).expect("the observations");
-    let read = |line: &str| {
-        let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-        let text = |key: &str| value[key].as_str().expect("a text").to_owned();
-        let lines = |state: &serde_json::Value| {
-            let lines = state["state"].as_array().expect("lines").iter();
-            lines.map(|line| line.as_str().expect("a line")).collect::<Vec<_>>().join("; ")
-        };
-        Seen {
-            profile: profile_name(&text("fs")).to_owned(),
-            name: text("program"),
-            litmus: text("litmus"),
-            states: value["states"].as_array().expect("states").iter().map(lines).collect(),
-        }
-    };
-    text.lines().map(read).collect()
+    observations("seen.jsonl")
 }
 
 /// What was seen of some profile's file system and is not allowed by it.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let mut differences = Vec::new();
-    for seen in seen().iter().filter(|seen| seen.profile == profile.name) {
+    for seen in seen().iter().filter(|seen| seen.profile() == profile.name) {
         let allowed = allowed(&inline(&seen.litmus), profile, false);
         for state in seen.states.difference(&allowed) {
             differences
-                .push(format!("{} {}: forbidden but seen: {state}", profile.name, seen.name));
+                .push(format!("{} {}: forbidden but seen: {state}", profile.name, seen.program));
         }
     }
     differences
@@ -60,7 +37,8 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
 
 #[test]
 fn what_was_seen_of_more_programs_is_allowed() {
-    let profiles: BTreeSet<String> = seen().into_iter().map(|seen| seen.profile).collect();
+    let profiles: BTreeSet<String> =
+        seen().into_iter().map(|seen| seen.profile().to_owned()).collect();
     assert!(profiles.len() >= 3, "{profiles:?}");
     let by_name = |name: &String| Profile::by_name(name).expect("a profile for each file system");
     let wrong: Vec<String> =
@@ -70,9 +48,9 @@ fn what_was_seen_of_more_programs_is_allowed() {
 
 #[test]
 fn posix_allows_what_was_seen_of_more_programs() {
-    for seen in seen().iter().filter(|seen| !NEITHER.contains(&seen.name.as_str())) {
+    for seen in seen().iter().filter(|seen| !NEITHER.contains(&seen.program.as_str())) {
         let allowed = allowed(&inline(&seen.litmus), &Profile::POSIX, false);
         let missing: Vec<&String> = seen.states.difference(&allowed).collect();
-        assert!(missing.is_empty(), "{} {}: {missing:?}", seen.profile, seen.name);
+        assert!(missing.is_empty(), "{} {}: {missing:?}", seen.profile(), seen.program);
     }
 }
