@@ -11,12 +11,12 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
+use crashpoint::campaign::registry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Promises, Source};
-use crashpoint::registry::{Entry as SimEntry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use proptest::prelude::*;
 
 pub use model::AofModel;

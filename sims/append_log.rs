@@ -4,13 +4,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::engine::{Ack, Engine, Error, Level, Operation};
+use crashpoint::base::text::{TextError, Word, quote};
+use crashpoint::base::time::Time;
+use crashpoint::campaign::registry::{Entry as SimEntry, sim};
 use crashpoint::oracle::{Model, Promises, Source};
-use crashpoint::registry::{Entry as SimEntry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
-use crashpoint::text::{TextError, Word, quote};
-use crashpoint::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -388,7 +388,7 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::seed::Seed;
+    use crashpoint::base::seed::Seed;
 
     #[test]
     fn survives_every_crash_point() {

@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use crashpoint::campaign::registry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::Rotting;
-use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Promises, Source};
-use crashpoint::registry::{Entry as SimEntry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use proptest::strategy::BoxedStrategy;
 use serde_bytes::{ByteBuf, Bytes};
 
@@ -291,7 +291,7 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::seed::Seed;
+    use crashpoint::base::seed::Seed;
 
     #[test]
     fn survives_every_crash_point() {

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::as_client;
 use crashpoint::disk::rot::Rotting;
-use crashpoint::engine::{Ack, Engine, Error, Level, Refused};
 use crashpoint::oracle::{Answer, Promises, Source};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level, Refused};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use proptest::prelude::*;
 
 use crate::engines::document_log::{
@@ -302,7 +302,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::seed::Seed;
+    use crashpoint::base::seed::Seed;
 
     #[test]
     fn survives_every_crash_point() {

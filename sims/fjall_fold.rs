@@ -8,13 +8,13 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::digest::Digester;
-use crashpoint::engine::{Ack, Engine, Error, Level};
+use crashpoint::base::digest::Digester;
+use crashpoint::base::time::Time;
+use crashpoint::campaign::registry::{Entry as SimEntry, sim};
 use crashpoint::oracle::{Answer, Harm, Line, Model, Order, Promises, Source};
-use crashpoint::registry::{Entry as SimEntry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
-use crashpoint::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -391,7 +391,7 @@ pub fn planted() -> Vec<SimEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::seed::Seed;
+    use crashpoint::base::seed::Seed;
 
     fn on_a_real_disk<M: Mode>(workloads: u64, least: u64) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a temporary directory");

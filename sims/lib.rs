@@ -11,7 +11,7 @@ pub mod toy_threads;
 
 use std::path::PathBuf;
 
-use crashpoint::cli::Registry;
+use crashpoint::command::Registry;
 use crashpoint::oracle::{Answer, Harm};
 use crashpoint::sim;
 

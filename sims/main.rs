@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    crashpoint::cli::main(&sims::registry())
+    crashpoint::command::main(&sims::registry())
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
-use crashpoint::engine::{Ack, Engine, Error, Level, Operation, Refused};
+use crashpoint::base::text::{TextError, Word, quote};
+use crashpoint::base::time::Time;
+use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::oracle::{Model, Promises, Source};
-use crashpoint::registry::{Entry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation, Refused};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
-use crashpoint::text::{TextError, Word, quote};
-use crashpoint::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -291,8 +291,8 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::seed::Seed;
-    use crashpoint::text::words;
+    use crashpoint::base::seed::Seed;
+    use crashpoint::base::text::words;
 
     #[test]
     fn survives_every_crash_point() {

@@ -7,11 +7,11 @@ use postcard::ser_flavors::Flavor;
 use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
+use crate::base::time::Time;
+use crate::case::fault::Harm;
 use crate::disk::effect::Effect;
-use crate::engine::{Ack, Level};
-use crate::fault::Harm;
-use crate::process::schedule::Turn;
-use crate::time::Time;
+use crate::process::world::schedule::Turn;
+use crate::sim::engine::{Ack, Level};
 
 /// One record of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

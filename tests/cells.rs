@@ -6,13 +6,13 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use crashpoint::digest::hash;
-use crashpoint::engine::Error;
+use crashpoint::base::digest::hash;
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::sim;
 use crashpoint::oracle::{Answer, Harm, Promises};
-use crashpoint::registry::sim;
-use crashpoint::seed::Seed;
+use crashpoint::sim::engine::Error;
+use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::sim::{Sim, Step};
-use crashpoint::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::{Finding, Store, check_case, find};
 use proptest::strategy::{BoxedStrategy, Strategy};
 

@@ -13,13 +13,13 @@ mod words;
 
 use std::collections::BTreeSet;
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Ino, Kind};
 use crashpoint::disk::failure::Then;
 use crashpoint::disk::family;
 use crashpoint::disk::fate::{Fate, Keep};
 use crashpoint::disk::piece::GroupId;
 use crashpoint::disk::profile::{Profile, TearRule};
-use crashpoint::time::Time;
 use requirements::LOGGED;
 use rig::{Rig, reachable, reachable_torn, text};
 

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crashpoint::engine::{Error, Level};
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::Entry;
+use crashpoint::host::template::Reply;
 use crashpoint::oracle::{Answer, Harm, Promises};
-use crashpoint::process::template::Reply;
-use crashpoint::registry::Entry;
-use crashpoint::seed::Seed;
+use crashpoint::sim::engine::{Error, Level};
+use crashpoint::sim::store::{Bytes, KeyValue};
 use crashpoint::sim::{OpOf, Sim, Step};
-use crashpoint::store::{Bytes, KeyValue};
 use crashpoint::{Store, check_case, fail_every_call, sim};
 use proptest::strategy::BoxedStrategy;
 

@@ -4,11 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crashpoint::engine::Error;
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::Entry;
 use crashpoint::oracle::Class;
-use crashpoint::registry::Entry;
-use crashpoint::seed::Seed;
-use crashpoint::store::KeyValue;
+use crashpoint::sim::engine::Error;
+use crashpoint::sim::store::KeyValue;
 use crashpoint::{Store, check_case, find, sim};
 
 /// Appends lines to a log; `SYNC` says whether `sync` does what it promises.

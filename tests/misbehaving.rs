@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crashpoint::Store;
-use crashpoint::engine::{Ack, Engine, Error};
 use crashpoint::oracle::Promises;
+use crashpoint::sim::engine::{Ack, Engine, Error};
+use crashpoint::sim::state::State;
+use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue};
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
-use crashpoint::store::{KeyModel, KeyOp, KeyValue};
 use expect_test::{Expect, expect};
 
 /// One way to misbehave.

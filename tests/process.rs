@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crashpoint::base::time::Time;
+use crashpoint::host::ending::{Abort, Ending, syscall_name};
+use crashpoint::host::leaf::{Limits, run};
+use crashpoint::host::region::Region;
+use crashpoint::host::template::{CallError, Entry, Reply, Template};
+use crashpoint::host::{PanicNote, last_panic, last_words};
 use crashpoint::log::{Event, Mark, Record, records};
-use crashpoint::process::ending::{Abort, Ending, syscall_name};
-use crashpoint::process::leaf::{Limits, run};
-use crashpoint::process::region::Region;
-use crashpoint::process::template::{CallError, Entry, Reply, Template};
-use crashpoint::process::{PanicNote, last_panic, last_words};
-use crashpoint::time::Time;
 
 fn template() -> Template {
     Template::start().expect("the template starts")
@@ -191,7 +191,7 @@ mod endings {
             reply_ending(reply, &Limits::default(), || {
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
-                        let _stack = crashpoint::process::AltStack::new();
+                        let _stack = crashpoint::host::AltStack::new();
                         std::hint::black_box(recurse(0));
                     });
                 });

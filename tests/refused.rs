@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crashpoint::Store;
-use crashpoint::engine::{Error, Refused};
+use crashpoint::sim::engine::{Error, Refused};
 
 /// Takes no value of more than a few bytes, and says so; `HONEST` or not. `SYNC` says whether
 /// `sync` does what it promises. A sync replaces its one file.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crashpoint::engine::Error;
+use crashpoint::sim::engine::Error;
 
 const BLOCK: usize = 4096;
 

@@ -115,7 +115,7 @@ fn commands(page: &str) -> Vec<&str> {
 fn the_readme_names_commands_and_flags_that_exist() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
     let readme = readme.expect("the README");
-    let known = crashpoint::cli::usage();
+    let known = crashpoint::command::usage();
     let mut wrong = Vec::new();
     let commands = commands(&readme);
     assert!(!commands.is_empty(), "the commands are found");

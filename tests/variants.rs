@@ -6,13 +6,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::digest::hash;
+use crashpoint::base::digest::hash;
+use crashpoint::base::seed::Seed;
 use crashpoint::disk::profile::{Profile, TearRule};
-use crashpoint::engine::Error;
 use crashpoint::oracle::{Class, Promises};
-use crashpoint::seed::Seed;
+use crashpoint::sim::engine::Error;
+use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::sim::{Sim, Step};
-use crashpoint::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::{Finding, Store, check_case, find, sim};
 use proptest::strategy::{BoxedStrategy, Strategy};
 

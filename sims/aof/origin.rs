@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Harm, Promises, Source};
-use crashpoint::registry::{Entry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use kevy_persist::{Aof, Argv, load_snapshot, replay_aof, save_snapshot};
 use kevy_store::{Store, StoreError, Value};
 use proptest::strategy::BoxedStrategy;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crashpoint::base::time::Time;
 use crashpoint::oracle::Model;
-use crashpoint::state::State;
-use crashpoint::time::Time;
+use crashpoint::sim::state::State;
 
 use super::op::{Event, StoreOp};
 

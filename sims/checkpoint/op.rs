@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crashpoint::engine::Operation;
-use crashpoint::text::{TextError, Word, quote};
+use crashpoint::base::text::{TextError, Word, quote};
+use crashpoint::sim::engine::Operation;
 
 /// An event: its id, its entity, its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,11 +14,11 @@ use batpak::event::EventKind;
 use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
-use crashpoint::engine::{Ack, Engine, Error, Level};
+use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::oracle::{Answer, Harm, Promises, Source};
-use crashpoint::registry::{Entry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use proptest::strategy::BoxedStrategy;
 
 use super::harm::harm;

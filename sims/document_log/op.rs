@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crashpoint::engine::Operation;
+use crashpoint::base::text::{TextError, Word, quote};
+use crashpoint::base::time::Time;
 use crashpoint::oracle::Model;
-use crashpoint::state::State;
-use crashpoint::text::{TextError, Word, quote};
-use crashpoint::time::Time;
+use crashpoint::sim::engine::Operation;
+use crashpoint::sim::state::State;
 use serde_json::{Value, json};
 
 use crate::engines::document_log::Item;
@@ -275,7 +275,7 @@ impl Model for DocModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::text::words;
+    use crashpoint::base::text::words;
 
     fn document(collection: &str, key: &str, version: u64, text: &str) -> Document {
         let [collection, key, text] = [collection, key, text].map(str::to_owned);

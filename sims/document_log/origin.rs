@@ -10,13 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crashpoint::as_client;
+use crashpoint::base::time::Time;
+use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::disk::rot::Rotting;
-use crashpoint::engine::{Ack, Engine, Error, Level};
 use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
-use crashpoint::registry::{Entry, sim};
+use crashpoint::sim::engine::{Ack, Engine, Error, Level};
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
-use crashpoint::time::Time;
 use moltendb_core::engine::{Db, DbError};
 use proptest::prelude::*;
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::registry::Entry;
-use crashpoint::seed::Seed;
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::Entry;
 use crashpoint::{Finding, find, record, sim};
 use sims::append_log::AppendLog;
 

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::oracle::Class;
-use crashpoint::registry::{Entry, sim};
-use crashpoint::seed::Seed;
+use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
-use crashpoint::state::State;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::engine::{Error, Level};
+use crashpoint::base::seed::Seed;
 use crashpoint::oracle::Class;
-use crashpoint::seed::Seed;
-use crashpoint::store::{Bytes, KeyValue};
+use crashpoint::sim::engine::{Error, Level};
+use crashpoint::sim::store::{Bytes, KeyValue};
 use crashpoint::{Finding, Store};
 
 /// The store's path in a directory. One that is not there yet is created aside first: redb and

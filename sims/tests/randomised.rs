@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "a filter on system calls is installed by system calls")]
 #![expect(clippy::print_stderr, reason = "who reads the log should know what was skipped")]
 
-use crashpoint::process::template::Template;
-use crashpoint::registry::Entry;
-use crashpoint::seed::Seed;
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::Entry;
+use crashpoint::host::template::Template;
 use crashpoint::{find, sim};
 use libc::{sock_filter, sock_fprog};
 use sims::append_log::AppendLog;

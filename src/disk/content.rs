@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::digest::hash;
+use crate::base::digest::hash;
 
 /// Bytes in a page of the cache, which is also the block of every profile.
 pub const PAGE: usize = 4096;

@@ -3,7 +3,7 @@
 //!
 //! # Grammar
 //!
-//! A fate is a line of words (see [`crate::text`]):
+//! A fate is a line of words (see [`crate::base::text`]):
 //!
 //! ```text
 //! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP[:COUNT]:RANGE[+RANGE ...]] [stale]
@@ -32,7 +32,7 @@ use super::content::PAGE;
 use super::naming::Names;
 use super::pending::Pending;
 use super::piece::{Group, GroupId};
-use crate::text::{TextError, Word, quote};
+use crate::base::text::{TextError, Word, quote};
 
 /// What a crash keeps of the groups that a fate does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

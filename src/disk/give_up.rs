@@ -11,7 +11,7 @@ use super::piece::{Group, GroupId, Piece, Requirement, What, seq_digest};
 use super::profile::{Class, Home};
 use super::settle::{Blocks, blocks_of};
 use super::tree::Node;
-use crate::time::Time;
+use crate::base::time::Time;
 
 /// A page whose write failed, as the medium has it.
 pub struct Evicted {

@@ -16,8 +16,8 @@ use super::pending::Pending;
 use super::piece::{Change, GroupId, Piece, Requirement, What, seq_digest};
 use super::profile::Class;
 use super::tree::{Body, Node, Tree};
-use crate::digest::{Digest, Digester};
-use crate::time::Time;
+use crate::base::digest::{Digest, Digester};
+use crate::base::time::Time;
 
 /// A disk that may be found after a crash.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::profile::Profile;
 use super::space::Account;
 use super::tree::{Node, Tree};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::collections::BTreeMap;
 
 /// Is told of every change of a disk, in the order in which they are made.

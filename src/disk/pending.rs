@@ -11,7 +11,7 @@ use super::piece::{Change, Group, GroupId, Piece, Requirement, What, seq_digest}
 use super::profile::{Class, Home, On, Profile};
 use super::relax::Synced;
 use super::tree::{Name, Node, Tree};
-use crate::time::Time;
+use crate::base::time::Time;
 
 /// A disk in use: what processes see, what is durable, and the pieces between the two.
 ///

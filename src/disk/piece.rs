@@ -6,7 +6,7 @@ use super::content::PAGE;
 use super::effect::Ino;
 use super::profile::{Class, Home};
 use super::tree::Name;
-use crate::digest::hash;
+use crate::base::digest::hash;
 
 /// The queue that a piece stands in: a crash keeps a prefix of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

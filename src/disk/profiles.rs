@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, Shows, Sizes, Tells, Then};
 use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
-use crate::text::quote;
+use crate::base::text::quote;
 
 /// What a sync call that promises nothing makes durable.
 const NOTHING: SyncRule = SyncRule {

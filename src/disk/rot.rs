@@ -10,8 +10,8 @@ use std::ops::Range;
 use super::content::Content;
 use super::effect::Ino;
 use super::tree::{Body, Node, Tree};
-use crate::digest::hash;
-use crate::text::{TextError, Word};
+use crate::base::digest::hash;
+use crate::base::text::{TextError, Word};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
@@ -215,9 +215,9 @@ fn files(tree: &Tree) -> Vec<(Vec<u8>, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::{quote, words};
+    use crate::base::time::Time;
     use crate::disk::effect::{Effect, Kind};
-    use crate::text::{quote, words};
-    use crate::time::Time;
 
     fn tree(bytes: &[u8]) -> Tree {
         let mut tree = Tree::new();

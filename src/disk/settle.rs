@@ -11,7 +11,7 @@ use super::pending::{Aspect, Pending, aspects};
 use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
-use crate::time::Time;
+use crate::base::time::Time;
 
 /// Blocks of a file.
 pub(super) type Blocks = RangeInclusive<u64>;

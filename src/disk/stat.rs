@@ -7,8 +7,8 @@ use super::live::Disk;
 use super::open::Handle;
 use super::path::{find, kind};
 use super::tree::{Body, Directory, Node};
-use crate::digest::hash;
-use crate::time::Time;
+use crate::base::digest::hash;
+use crate::base::time::Time;
 
 /// The unit in which [`Stat::blocks`] counts, in bytes.
 const SECTOR: u64 = 512;

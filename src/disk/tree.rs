@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::effect::{Allocation, Effect, Ino, Kind};
-use crate::digest::{Digest, Digester};
-use crate::time::Time;
+use crate::base::digest::{Digest, Digester};
+use crate::base::time::Time;
 
 /// A name in a directory: any bytes but `/` and NUL.
 pub type Name = Arc<[u8]>;

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::digest::{Digest, hash};
-use crate::engine::Level;
+use crate::base::digest::{Digest, hash};
 use crate::oracle::CrashKind;
+use crate::sim::engine::Level;
 
 /// What was acknowledged to survive one kind of crash, in order.
 #[derive(Clone, Default)]

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digester;
-use crate::seed::Seed;
+use crate::base::digest::Digester;
+use crate::base::seed::Seed;
 
 /// What a choice is about. Each kind has its own stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -15,17 +15,17 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::digest::Digest;
+use crate::base::digest::Digest;
+use crate::base::time::Time;
+use crate::case::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::disk::Errno;
 use crate::disk::pending::Pending;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
-use crate::fault::{Fault, FaultClass, FaultError, Harm};
 use crate::log::{Call, Event, records};
-use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
-use crate::time::Time;
+use crate::sim::model::Model;
 
 use super::chooser::{Choice, Chooser};
 use super::explorer::{After, Explorer, Recovered, Stop};

@@ -1,13 +1,13 @@
 //! A violation with everything that a report and a case say about it.
 
+use crate::base::text::{Word, quote, words};
 use crate::case::{Case, Crash, Expect, Life};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
 use crate::log::Phase;
-use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, ItemDiff, Violation};
-use crate::text::{Word, quote, words};
+use crate::sim::model::Model;
 
 use super::calls::Calls;
 use super::explorer::Explorer;

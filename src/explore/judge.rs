@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::base::time::Time;
+use crate::host::ending::Ending;
 use crate::log::Phase;
 use crate::oracle::CrashKind;
-use crate::oracle::model::Model;
 use crate::oracle::{Answer, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
-use crate::process::ending::Ending;
 use crate::sim::Step;
-use crate::time::Time;
+use crate::sim::model::Model;
 
 use super::acked::{Acked, Acks};
 use super::moment::{Failed, Moment, Outcome, What};

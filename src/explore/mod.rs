@@ -7,6 +7,7 @@ mod every;
 pub mod explorer;
 mod failure;
 mod fates;
+pub(crate) mod injected;
 mod judge;
 mod moment;
 pub mod protocol;

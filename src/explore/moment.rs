@@ -1,14 +1,14 @@
 //! A child's log without the calls: what was done and seen, in order, and how the child ended.
 
-use crate::digest::{Digest, Digester};
-use crate::engine::{Ack, Level};
+use crate::base::digest::{Digest, Digester};
+use crate::base::time::Time;
+use crate::host::ending::Ending;
+use crate::host::script;
 use crate::log::{Call, Event, Mark, Phase, Record, Said, encoded, records};
 use crate::oracle::Harm;
-use crate::process::ending::Ending;
-use crate::process::schedule::Turn;
-use crate::script;
-use crate::state::State;
-use crate::time::Time;
+use crate::process::world::schedule::Turn;
+use crate::sim::engine::{Ack, Level};
+use crate::sim::state::State;
 
 /// One thing that a child did or saw.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 use crate::process::world::Stacks;
 
 /// What an explorer is asked to do with a case.
@@ -180,7 +180,7 @@ impl Tally {
 }
 
 fn combine(first: Digest, second: Digest) -> Digest {
-    Digest(crate::digest::hash(&[first.0.to_le_bytes(), second.0.to_le_bytes()].concat()))
+    Digest(crate::base::digest::hash(&[first.0.to_le_bytes(), second.0.to_le_bytes()].concat()))
 }
 
 /// A violation with all that a report says about it.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use crate::digest::Digest;
-use crate::time::Time;
+use crate::base::digest::Digest;
+use crate::base::time::Time;
 
 use super::moment::Outcome;
 
@@ -59,7 +59,7 @@ fn bytes(outcome: &Outcome) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::ending::Ending;
+    use crate::host::ending::Ending;
 
     fn outcome() -> Rc<Outcome> {
         Rc::new(Outcome::read(&[], Ending::Finished, Time::START))

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::base::digest::Digest;
+use crate::base::text::quote;
+use crate::base::time::Time;
 use crate::case::{Crash, Life};
-use crate::digest::Digest;
 use crate::disk::effect::Kind;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::{Body, Tree};
 use crate::log::{Event, records};
-use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, Violation};
 use crate::process::world::Stacks;
-use crate::text::quote;
-use crate::time::Time;
+use crate::sim::model::Model;
 
 use super::calls::Calls;
 use super::explorer::{After, Explorer, Recovered, Stop};

@@ -10,15 +10,15 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::digest::{Digest, Digester};
+use crate::base::digest::{Digest, Digester};
+use crate::base::time::Time;
 use crate::disk::effect::Effect;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, records};
-use crate::oracle::model::Model;
-use crate::process::schedule::Plan;
+use crate::process::world::schedule::Plan;
 use crate::sim::Step;
-use crate::time::Time;
+use crate::sim::model::Model;
 
 use super::explorer::{Explorer, Recovered, Stop};
 use super::failure;

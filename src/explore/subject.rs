@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
-use crate::oracle::model::Model;
+use crate::host::script::{self, Script};
 use crate::oracle::{Answer, Promises};
-use crate::script::{self, Script};
 use crate::sim::Sim;
+use crate::sim::model::Model;
 
 /// A sim without the type of its engine.
 pub(crate) struct Subject<M: Model> {

@@ -1,8 +1,8 @@
 //! The calls of a run as lines that a person reads.
 
+use crate::base::text::quote;
 use crate::disk::tree::Tree;
 use crate::log::{Call, Event, Mark, Phase, records};
-use crate::text::quote;
 
 use super::calls::Sites;
 

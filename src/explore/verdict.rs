@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
@@ -12,7 +12,7 @@ use crate::disk::relax::Relaxation;
 use crate::disk::tree::Tree;
 use crate::log::{Event, records};
 use crate::oracle::Violation;
-use crate::oracle::model::Model;
+use crate::sim::model::Model;
 
 use super::chooser::Random;
 use super::explorer::{After, Explorer, Stop};

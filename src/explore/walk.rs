@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::base::digest::Digest;
+use crate::base::time::Time;
 use crate::case::Life;
-use crate::digest::Digest;
 use crate::disk::content::PAGE;
 use crate::disk::effect::Effect;
 use crate::disk::fate::Fate;
@@ -15,10 +16,9 @@ use crate::disk::relax::Relaxation;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Event, Mark, Phase, Record, records};
-use crate::oracle::model::Model;
 use crate::oracle::{Answer, CrashKind, Harm, Violation};
-use crate::process::schedule::Turn;
-use crate::time::Time;
+use crate::process::world::schedule::Turn;
+use crate::sim::model::Model;
 
 use super::calls::Calls;
 use super::chooser::{Choice, Chooser};

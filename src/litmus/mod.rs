@@ -4,7 +4,6 @@
 //! `path->target` for a symbolic link, then `mark:NAME` for each mark that had been passed.
 //! CONTENT is a run-length text: `o*5000 .*96` is 5000 times the letter o, then 96 zero bytes.
 
-pub(crate) mod command;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use program::{Line, LitmusError, Op, Program};
 
+use crate::base::text::TextError;
+use crate::base::time::Time;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::family;
 use crate::disk::fate::Fate;
@@ -22,8 +23,6 @@ use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
 use crate::disk::tree::{Body, Tree};
 use crate::disk::{Disk, Errno, Handle, Journal};
-use crate::text::TextError;
-use crate::time::Time;
 
 /// A program that leaves more fates than this at one moment is refused.
 const MOST_FATES: u64 = 1 << 22;

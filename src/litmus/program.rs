@@ -27,7 +27,7 @@
 //! | `sync` | `syncfs` |
 //! | `mark NAME` | seen outside: if it is in a state, everything before it had returned |
 
-use crate::text::{TextError, Word, words};
+use crate::base::text::{TextError, Word, words};
 
 /// The largest offset or size that a program may name: exploring walks every block of a write.
 const MOST_BYTES: u64 = 1 << 40;

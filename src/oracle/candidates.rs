@@ -9,12 +9,12 @@ use super::diff::Replica;
 use super::floor::Floors;
 use super::history::{Graph, Issued, Node, NodeId};
 use super::line::Line;
-use super::model::Model;
 use super::observed::{Crash, Observed, Passed};
-use super::promise::{Answer, CrashKind, Harm, Order, Promises};
 use super::violation::Violation;
-use crate::engine::{Ack, Level};
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::engine::{Ack, Level};
+use crate::sim::model::Model;
+use crate::sim::promise::{Answer, CrashKind, Harm, Order, Promises};
 
 /// More candidates than this are not followed: see [`Oracle::lost_track`].
 pub const MOST_CANDIDATES: usize = 256;

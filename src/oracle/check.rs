@@ -7,13 +7,13 @@ use super::candidates::Oracle;
 use super::diff::{Change, differences};
 use super::history::NodeId;
 use super::line::Line;
-use super::model::Model;
 use super::observed::{Crash, Found, Observed, Passed, ReadBack};
 use super::parts::{self, Places};
-use super::promise::{Answer, CrashKind, Order};
 use super::violation::{Class, ItemDiff, Signature, Violation};
-use crate::state::State;
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::model::Model;
+use crate::sim::promise::{Answer, CrashKind, Order};
+use crate::sim::state::State;
 
 /// What a read-back lets one compare.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl<M: Model> Oracle<M> {
             return Err(Violation::new(Class::Inconsistent, text));
         }
         if let Some((item, text)) = read.failed.first() {
-            let item = crate::text::quote(item);
+            let item = crate::base::text::quote(item);
             let message = format!("{item} cannot be read: {text}");
             return self.excuse(Violation::new(Class::ReadFailed, message));
         }

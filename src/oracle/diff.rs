@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use super::model::Model;
-use crate::state::State;
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::model::Model;
+use crate::sim::state::State;
 
 /// The value of an item, or that it is absent.
 pub(super) type Value = Option<Arc<[u8]>>;

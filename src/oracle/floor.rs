@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::promise::CrashKind;
-use crate::engine::{Ack, Level};
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::engine::{Ack, Level};
+use crate::sim::promise::CrashKind;
 
 /// How many of one client's ops must survive one kind of crash.
 #[derive(Clone, Debug, Default)]

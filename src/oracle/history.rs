@@ -12,11 +12,11 @@ use std::sync::Arc;
 use rpds::{RedBlackTreeSetSync, VectorSync};
 
 use super::diff::{Change, Replica, differences};
-use super::model::Model;
-use crate::digest::Digest;
-use crate::engine::Ack;
-use crate::state::State;
-use crate::time::Time;
+use crate::base::digest::Digest;
+use crate::base::time::Time;
+use crate::sim::engine::Ack;
+use crate::sim::model::Model;
+use crate::sim::state::State;
 
 /// The place of a node in its graph; a parent's is smaller than its children's.
 pub(super) type NodeId = usize;

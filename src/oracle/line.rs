@@ -3,8 +3,8 @@
 use rpds::VectorSync;
 
 use super::history::{Graph, Issued, NodeId};
-use super::model::Model;
-use crate::state::State;
+use crate::sim::model::Model;
+use crate::sim::state::State;
 
 /// One history that the store may have had: ops in their order, and which of them must survive.
 pub struct Line<'a, M: Model> {

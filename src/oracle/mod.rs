@@ -3,14 +3,14 @@
 //! The oracle is pure: it is told what was issued and how it returned ([`Oracle::issue`],
 //! [`Oracle::returned`]), and asked whether what was read after a crash was allowed
 //! ([`Oracle::check`]). A crash maps a history of ops to its prefixes: at least up to the last op
-//! that must survive ([`Ack`](crate::engine::Ack)), at most all that were issued. What was read
+//! that must survive ([`Ack`](crate::sim::engine::Ack)), at most all that were issued. What was read
 //! must be what the [`Model`] shows after one of them. The rules:
 //!
 //! 1. An op in flight at the crash, or returned as an error, happened or did not; or in one of
 //!    the parts that the model lists ([`Model::partial`]). The same parts may be the last op of
 //!    any prefix that the crash leaves: what may be torn when it fails may be torn when it is
 //!    lost.
-//!    An op that was refused ([`Refused`](crate::engine::Refused)) did not happen.
+//!    An op that was refused ([`Refused`](crate::sim::engine::Refused)) did not happen.
 //! 2. `Flushed` survives a process crash, `Durable` every crash, `Buffered` none; an
 //!    acknowledgement covers what came before it too. `Within` counts once its time has passed,
 //!    unless the process ended or an op failed before.
@@ -44,19 +44,17 @@ mod check;
 mod diff;
 mod floor;
 mod history;
-mod line;
-pub mod model;
+pub(crate) mod line;
 mod naming;
 mod observed;
 mod parts;
-mod promise;
 mod settle;
 mod violation;
 
+pub use crate::sim::model::{self, Model};
+pub use crate::sim::promise::{Answer, CrashKind, Harm, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
 pub use line::Line;
-pub use model::Model;
 pub use observed::{Crash, Found, Observed, Passed, ReadBack};
-pub use promise::{Answer, CrashKind, Harm, Order, Promises, Source};
 pub use violation::{Class, ItemDiff, Signature, SignatureError, Violation};

@@ -16,12 +16,12 @@ use super::check::Sight;
 use super::diff::Change;
 use super::history::{Issued, NodeId};
 use super::line::Line;
-use super::model::Model;
-use super::promise::{CrashKind, Order};
 use super::violation::{Class, ItemDiff, Signature, Violation};
-use crate::engine::Ack;
-use crate::text::quote;
-use crate::time::Time;
+use crate::base::text::quote;
+use crate::base::time::Time;
+use crate::sim::engine::Ack;
+use crate::sim::model::Model;
+use crate::sim::promise::{CrashKind, Order};
 
 /// Where a value that was found comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,9 @@
 //! What was seen after a crash: how the open and the read-back went.
 
-use super::promise::CrashKind;
 use super::violation::Class;
-use crate::state::State;
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::promise::CrashKind;
+use crate::sim::state::State;
 
 /// A crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use super::check::Sight;
 use super::diff::{Change, Replica};
 use super::history::{Graph, Node};
 use super::line::Line;
-use super::model::Model;
-use crate::state::State;
+use crate::sim::model::Model;
+use crate::sim::state::State;
 
 /// For each part of the store, the place on a line (from 0, the empty store) that it is at.
 pub(super) type Places = BTreeMap<Vec<u8>, usize>;

@@ -7,11 +7,11 @@ use super::check::Sight;
 use super::diff::{Replica, differences};
 use super::history::{Node, NodeId};
 use super::line::Line;
-use super::model::Model;
 use super::observed::{Crash, Found, Observed, Passed};
-use super::promise::{CrashKind, Order};
 use super::violation::Violation;
-use crate::time::Time;
+use crate::base::time::Time;
+use crate::sim::model::Model;
+use crate::sim::promise::{CrashKind, Order};
 
 /// A history that goes on after a recovery.
 type Settled<M> = (Node<M>, Arc<Replica<M>>);
@@ -20,7 +20,7 @@ impl<M: Model> Oracle<M> {
     /// A recovery returned and showed this: checks it as [`Oracle::check`] does, and goes on with
     /// the histories that it fits. What it did not show may never come back. What had to survive
     /// before must survive still; whether more must is up to
-    /// [`Promises::recovery`](super::promise::Promises::recovery). Ops in flight are settled.
+    /// [`Promises::recovery`](crate::sim::promise::Promises::recovery). Ops in flight are settled.
     ///
     /// If the order is not `Prefix`, there may be no model of what was shown (see
     /// [`Model::restored`]); then this and all later answers are `Unchecked`.

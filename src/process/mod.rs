@@ -4,41 +4,11 @@
     reason = "the C library's symbols, and what the kernel is asked for directly"
 )]
 
-mod baton;
-mod channel;
-mod clock;
-mod cpu;
-mod descriptors;
-mod dispatch;
-mod doors;
-pub mod ending;
-mod entropy;
-mod faults;
-mod heap;
-mod item;
-mod kernel;
-pub mod leaf;
-mod lock;
-mod note;
-mod panics;
-pub mod place;
-pub mod probe;
-pub mod region;
-pub mod schedule;
+pub mod doors;
 pub mod seam;
-mod server;
-mod shelf;
-mod signals;
-mod spin;
-mod start;
-mod stderr;
-mod strike;
-pub mod template;
-pub mod traps;
-pub mod watch;
+pub(crate) mod threads;
 pub mod world;
 
-pub use baton::settle;
-pub use item::item;
-pub(crate) use panics::{Unseen, take as take_unseen_panics};
-pub use signals::{AltStack, PanicNote, last_panic, last_words};
+pub use doors::traps;
+pub use threads::baton::settle;
+pub(crate) use threads::panics::{Unseen, take as take_unseen_panics};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::digest::Digest;
+use crashpoint::base::digest::Digest;
+use crashpoint::base::text::words;
+use crashpoint::base::time::Time;
 use crashpoint::disk::content::{PAGE, SharedPage};
 use crashpoint::disk::effect::{Effect, Ino};
 use crashpoint::disk::family;
@@ -12,8 +14,6 @@ use crashpoint::disk::pending::Pending;
 use crashpoint::disk::piece::{Group, Piece, What};
 use crashpoint::disk::profile::{Home, Profile};
 use crashpoint::disk::tree::{Body, Directory, Node, Tree};
-use crashpoint::text::words;
-use crashpoint::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

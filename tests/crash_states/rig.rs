@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::content::Content;
 use crashpoint::disk::effect::{Allocation, Effect, Ino, Kind, Sync};
 use crashpoint::disk::family;
@@ -13,7 +14,6 @@ use crashpoint::disk::fate::Fate;
 use crashpoint::disk::pending::Pending;
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::tree::{Body, Tree};
-use crashpoint::time::Time;
 
 /// A disk and the marks that were passed.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Ino, Kind};
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::pending::Pending;
@@ -9,7 +10,6 @@ use crashpoint::disk::piece::GroupId;
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::relax::Relaxation;
 use crashpoint::disk::tree::Tree;
-use crashpoint::time::Time;
 
 use crate::rig::{Rig, text};
 

@@ -2,12 +2,12 @@
 
 use std::iter::once;
 
+use crashpoint::base::text::words;
 use crashpoint::disk::effect::Ino;
 use crashpoint::disk::family;
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::piece::GroupId;
 use crashpoint::disk::profile::Profile;
-use crashpoint::text::words;
 
 use crate::rig::Rig;
 use crate::{POSIX, TAIL};

@@ -1,8 +1,8 @@
 //! Reading, writing, seeking, sizes, and what stat shows of them.
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::io::SIZE_MAX;
 use crashpoint::disk::{Disk, Errno, Handle};
-use crashpoint::time::Time;
 
 use crate::{CREATE, READ, ROOT, contents, disk, get, mkdir, open, put, symlink};
 

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Sync};
 use crashpoint::disk::tree::Tree;
 use crashpoint::disk::{Disk, Errno, Ino, Journal};
 use crashpoint::log::{Event, Record, encode, records};
-use crashpoint::time::Time;
 
 use crate::{CREATE, READ, ROOT, WRITE, disk, mkdir, open, put, rename};
 

@@ -1,9 +1,9 @@
 //! The simulated side of the comparison.
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::effect::Kind;
 use crashpoint::disk::tree::Tree;
 use crashpoint::disk::{Disk, Errno, Handle, Ino, Stat};
-use crashpoint::time::Time;
 
 use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::Ino;
 use crashpoint::disk::effect::Effect;
 use crashpoint::disk::tree::Tree;
 use crashpoint::log::{self, Call, Event, Record};
 use crashpoint::process::seam;
 use crashpoint::process::world::{self, MOUNT, Note, Setup, Sink, World};
-use crashpoint::time::Time;
 
 /// A log in memory.
 #[derive(Default)]

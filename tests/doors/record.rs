@@ -8,16 +8,16 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crashpoint::case::fault::{Fault, FaultClass, FaultError};
 use crashpoint::disk::Errno;
 use crashpoint::disk::effect::{Effect, Sync};
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::space::Space;
 use crashpoint::disk::tree::Tree;
-use crashpoint::fault::{Fault, FaultClass, FaultError};
+use crashpoint::host::probe::{in_child, past_the_doors};
 use crashpoint::log::{self, Event, Mark};
-use crashpoint::process::probe::{in_child, past_the_doors};
+use crashpoint::process::doors::traps::{self, EXIT_LEAKED};
 use crashpoint::process::seam;
-use crashpoint::process::traps::{self, EXIT_LEAKED};
 use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
 
 use crate::harness::{self, Ran, at, errno, run, run_in};

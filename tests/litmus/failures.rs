@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::content::Content;
 use crashpoint::disk::effect::{Effect, Ino};
 use crashpoint::disk::family;
@@ -10,7 +11,6 @@ use crashpoint::disk::pending::Pending;
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::tree::{Node, Tree};
 use crashpoint::disk::{Disk, Errno, Handle, Journal};
-use crashpoint::time::Time;
 use serde::Deserialize;
 
 const ROOT: Ino = Ino::ROOT;

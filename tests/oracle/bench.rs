@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 
+use crashpoint::base::time::Time;
 use crashpoint::oracle::{Class, CrashKind, Model};
-use crashpoint::state::State;
-use crashpoint::time::Time;
+use crashpoint::sim::state::State;
 
 use crate::models::{Kv, Op};
 use crate::run::{BUFFERED, DURABLE, PASSES, Run};

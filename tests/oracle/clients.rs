@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::engine::Ack;
+use crashpoint::base::time::Time;
 use crashpoint::oracle::{Class, CrashKind, Model};
-use crashpoint::state::State;
-use crashpoint::time::Time;
+use crashpoint::sim::engine::Ack;
+use crashpoint::sim::state::State;
 use proptest::prelude::*;
 
 use crate::laws::cases;

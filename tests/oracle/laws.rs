@@ -1,9 +1,9 @@
 //! Laws that hold for every history.
 
-use crashpoint::engine::Ack;
+use crashpoint::base::time::Time;
 use crashpoint::oracle::{Class, CrashKind, Model, Order, Promises};
-use crashpoint::state::State;
-use crashpoint::time::Time;
+use crashpoint::sim::engine::Ack;
+use crashpoint::sim::state::State;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

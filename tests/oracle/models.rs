@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crashpoint::engine::Operation;
+use crashpoint::base::text::{TextError, Word};
+use crashpoint::base::time::Time;
 use crashpoint::oracle::{Line, Model};
-use crashpoint::state::State;
-use crashpoint::text::{TextError, Word};
-use crashpoint::time::Time;
+use crashpoint::sim::engine::Operation;
+use crashpoint::sim::state::State;
 
 /// `put K V`, `put K V MILLIS` (with a time to live), `del K`, `incr K`, `sync`,
 /// `batch K=V K= ...` (atomic; an empty value deletes), `loose K=V ...` (each part may happen

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crashpoint::engine::{Ack, Level};
+use crashpoint::base::time::Time;
 use crashpoint::oracle::{
     Class, Crash, CrashKind, Found, Model, Observed, Oracle, Passed, Promises, ReadBack, Violation,
 };
-use crashpoint::state::State;
-use crashpoint::time::Time;
+use crashpoint::sim::engine::{Ack, Level};
+use crashpoint::sim::state::State;
 
 use crate::models::{Op, op, state};
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crashpoint::engine::{Ack, Level};
 use crashpoint::oracle::{
     Answer, Class, CrashKind, Found, Harm, Observed, Order, Passed, Promises, ReadBack,
 };
+use crashpoint::sim::engine::{Ack, Level};
 
 use crate::models::{Kv, Ttl, cursor_is_not_ahead, state};
 use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run, Said, ms, within};

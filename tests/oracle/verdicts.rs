@@ -1,10 +1,10 @@
 //! What passes, what does not, and what a violation is called.
 
-use crashpoint::engine::Level;
 use crashpoint::oracle::{
     Answer, Class, Crash, CrashKind, Found, Harm, MOST_CANDIDATES, Model, Observed, Passed,
     Promises, ReadBack, Violation,
 };
+use crashpoint::sim::engine::Level;
 use expect_test::expect;
 
 use crate::models::{Kv, Liar, Op, Plain, Ttl, state};

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::thread;
 
 use crashpoint::disk::tree::Tree;
+use crashpoint::host::leaf::{self, Limits};
+use crashpoint::host::region::Region;
+use crashpoint::host::template::{Reply, Template};
 use crashpoint::log::{Event, Mark, records};
-use crashpoint::process::leaf::{self, Limits};
-use crashpoint::process::region::Region;
 use crashpoint::process::seam;
-use crashpoint::process::template::{Reply, Template};
 use crashpoint::process::world::{self, Setup, World};
 
 use crate::rig::at;

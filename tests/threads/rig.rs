@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crashpoint::disk::tree::Tree;
+use crashpoint::host::ending::Ending;
+use crashpoint::host::leaf::{self, Limits};
+use crashpoint::host::region::Region;
+use crashpoint::host::template::{Reply, Template};
 use crashpoint::log::{Event, Mark, Record, records};
-use crashpoint::process::ending::Ending;
-use crashpoint::process::leaf::{self, Limits};
-use crashpoint::process::region::Region;
-use crashpoint::process::schedule::{Plan, Turn};
-use crashpoint::process::template::{Reply, Template};
+use crashpoint::process::doors::traps;
+use crashpoint::process::seam;
+use crashpoint::process::world::schedule::{Plan, Turn};
 use crashpoint::process::world::{self, MOUNT, Setup, World};
-use crashpoint::process::{seam, traps};
 use serde::{Deserialize, Serialize};
 
 /// What a scene left.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::rig::{By, at, in_template, scenes};
-use crashpoint::process::template::Template;
+use crashpoint::host::template::Template;
 
 scenes! {
     Order {

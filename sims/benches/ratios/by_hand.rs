@@ -7,13 +7,13 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crashpoint::digest::Digest;
-use crashpoint::engine::Engine;
+use crashpoint::base::digest::Digest;
+use crashpoint::base::seed::Seed;
+use crashpoint::base::time::Time;
 use crashpoint::explore::protocol::{Budget, Tally};
 use crashpoint::oracle::{Model, Promises};
-use crashpoint::seed::Seed;
+use crashpoint::sim::engine::Engine;
 use crashpoint::sim::{OpOf, Sim, Step};
-use crashpoint::time::Time;
 use crashpoint::{measure, record, sim};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

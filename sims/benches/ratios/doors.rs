@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crashpoint::disk::tree::Tree;
-use crashpoint::process::region::Region;
+use crashpoint::host::region::Region;
 use crashpoint::process::seam;
 use crashpoint::process::world::{MOUNT, Setup, World};
 

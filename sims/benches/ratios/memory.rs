@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Ino, Kind, Sync};
 use crashpoint::disk::fate::{Fate, Keep};
 use crashpoint::disk::keep::CrashState;
@@ -9,7 +10,6 @@ use crashpoint::disk::pending::Pending;
 use crashpoint::disk::piece::GroupId;
 use crashpoint::disk::profile::Profile;
 use crashpoint::disk::tree::Tree;
-use crashpoint::time::Time;
 
 /// Bytes of the store.
 const STORE: u64 = 64 << 20;

@@ -1,9 +1,9 @@
 //! The harness's own time for a crash point, as runs grow: it must stay the same.
 
+use crashpoint::base::seed::Seed;
+use crashpoint::campaign::registry::Entry;
 use crashpoint::explore::protocol::{Budget, Tally};
 use crashpoint::oracle::Promises;
-use crashpoint::registry::Entry;
-use crashpoint::seed::Seed;
 use crashpoint::sim::{OpOf, Sim, Step};
 use crashpoint::{measure, sim};
 use proptest::collection::vec;

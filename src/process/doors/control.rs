@@ -6,9 +6,9 @@ use libc::{off_t, pid_t};
 
 use crate::disk::lock::{ByteRange, LockKind, LockOwner};
 use crate::disk::{Errno, Handle};
-use crate::process::baton;
-use crate::process::descriptors::{FIRST, is_simulated};
-use crate::process::schedule::On;
+use crate::process::threads::baton;
+use crate::process::world::descriptors::{FIRST, is_simulated};
+use crate::process::world::schedule::On;
 use crate::process::world::{self, Called, Outcome, World};
 
 use super::entropy::IDENTITY;

@@ -4,10 +4,10 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use libc::{iovec, off_t};
 
-use crate::digest::hash;
+use crate::base::digest::hash;
 use crate::disk::{Errno, Handle};
-use crate::process::clock::CALL;
-use crate::process::descriptors::is_simulated;
+use crate::process::world::clock::CALL;
+use crate::process::world::descriptors::is_simulated;
 use crate::process::world::{self, Called, Outcome, What, World, length};
 
 use super::{answer, bits, doors, given, on_descriptor, room};

@@ -10,8 +10,8 @@ use libc::{DIR, dirent64};
 
 use crate::disk::effect::Kind;
 use crate::disk::{Errno, Ino, Listed};
-use crate::process::descriptors::{FIRST, is_simulated};
-use crate::process::kernel::set_errno;
+use crate::process::seam::kernel::set_errno;
+use crate::process::world::descriptors::{FIRST, is_simulated};
 use crate::process::world::{self, Called, What, World};
 
 use super::{answer, doors};
@@ -166,7 +166,7 @@ impl World {
             entry = world.next_entry(stream)?;
             if let Some(stream) = world.streams.get(stream).filter(|_| entry.is_some()) {
                 let name = stream.listed.as_ref().and_then(|all| all.get(stream.position - 1));
-                world.bytes = name.map_or(0, |listed| crate::digest::hash(&listed.name));
+                world.bytes = name.map_or(0, |listed| crate::base::digest::hash(&listed.name));
             }
             Ok(i64::from(entry.is_some()))
         })?;

@@ -4,9 +4,9 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use libc::pid_t;
 
-use crate::digest::hash;
+use crate::base::digest::hash;
 use crate::disk::Errno;
-use crate::process::baton;
+use crate::process::threads::baton;
 use crate::process::world::{self, Called, Outcome, length};
 
 use super::{answer, bits, doors, room};

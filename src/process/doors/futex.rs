@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use libc::timespec;
 
+use crate::base::time::Time;
 use crate::disk::Errno;
-use crate::process::baton;
-use crate::process::clock;
-use crate::process::schedule::{On, Woken};
+use crate::process::threads::baton;
+use crate::process::world::clock;
+use crate::process::world::schedule::{On, Woken};
 use crate::process::world::{self, Outcome};
-use crate::time::Time;
 
 use super::{answer, bits};
 

@@ -4,12 +4,12 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::{gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
 
+use crate::base::time::Time;
 use crate::disk::{Errno, Ino};
-use crate::process::baton;
-use crate::process::clock;
-use crate::process::descriptors::is_simulated;
+use crate::process::threads::baton;
+use crate::process::world::clock;
+use crate::process::world::descriptors::is_simulated;
 use crate::process::world::{self, Called, MOUNT, Outcome, RANDOM, World};
-use crate::time::Time;
 
 use super::path::{Place, descriptor_named, inside, mounted};
 use super::{answer, bits, bytes, change_path, doors, note_outside, on_descriptor, on_path, room};

@@ -13,13 +13,13 @@ use libc::{
     pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_spinlock_t, sem_t, timespec,
 };
 
+use crate::base::time::Time;
 use crate::disk::Errno;
-use crate::process::baton;
-use crate::process::kernel::{errno, next};
-use crate::process::schedule::{On, Woken};
 use crate::process::seam;
+use crate::process::seam::kernel::{errno, next};
+use crate::process::threads::baton;
 use crate::process::world;
-use crate::time::Time;
+use crate::process::world::schedule::{On, Woken};
 
 use super::threads::moment;
 use super::{answer, doors};

@@ -10,11 +10,11 @@ use std::ops::Range;
 
 use libc::off_t;
 
+use crate::base::time::Time;
 use crate::disk::{Errno, Handle};
-use crate::process::descriptors::is_simulated;
-use crate::process::kernel::next;
+use crate::process::seam::kernel::next;
+use crate::process::world::descriptors::is_simulated;
 use crate::process::world::{self, Called, World};
-use crate::time::Time;
 
 use super::refuse::refused;
 use super::{bits, doors};
@@ -89,7 +89,7 @@ unsafe fn map(
         })
     })?;
     if let Err(errno) = outcome {
-        crate::process::kernel::set_errno(errno.0);
+        crate::process::seam::kernel::set_errno(errno.0);
         return Some(libc::MAP_FAILED);
     }
     Some(mapped)
@@ -104,7 +104,7 @@ unsafe fn reserve(at: *mut c_void, length: usize, flags: c_int) -> Result<*mut c
     // SAFETY: as the caller says; on the harness's side this is the kernel's.
     let mapped = unsafe { libc::mmap(at, length, libc::PROT_NONE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
-        return Err(Errno(crate::process::kernel::errno()));
+        return Err(Errno(crate::process::seam::kernel::errno()));
     }
     Ok(mapped)
 }

@@ -6,8 +6,8 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use crate::process::heap;
-use crate::process::kernel::{next, set_errno};
+use crate::process::seam::heap;
+use crate::process::seam::kernel::{next, set_errno};
 use crate::process::seam::{self, Side};
 
 // The C library's own, by the names that it has for those who replace `malloc`: to look a symbol

@@ -23,15 +23,16 @@ mod stat;
 mod syscall;
 mod threads;
 mod time;
+pub mod traps;
 mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
 
 use crate::disk::{Errno, Handle, Ino};
 
-use super::descriptors::is_simulated;
-use super::kernel::set_errno;
 use super::world::{self, Called, Outcome, World};
+use crate::process::seam::kernel::set_errno;
+use crate::process::world::descriptors::is_simulated;
 
 pub(crate) use directory::Streams;
 pub(crate) use map::Map;
@@ -53,7 +54,7 @@ macro_rules! doors {
                             return answer;
                         }
                     }
-                    let next = $crate::process::kernel::next!($symbol($($ty),*) -> $ret);
+                    let next = $crate::process::seam::kernel::next!($symbol($($ty),*) -> $ret);
                     // SAFETY: the same contract; the arguments are passed on as they came.
                     unsafe { next($($arg),*) }
                 }

@@ -6,9 +6,9 @@ use std::ptr;
 use libc::mode_t;
 
 use crate::disk::{Errno, Ino};
-use crate::process::descriptors::{Descriptor, FIRST, is_simulated};
-use crate::process::kernel::errno;
-use crate::process::schedule::On;
+use crate::process::seam::kernel::errno;
+use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
+use crate::process::world::schedule::On;
 use crate::process::world::{self, Called, Outcome, What, World};
 
 use super::entropy::IDENTITY;

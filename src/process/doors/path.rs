@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_int};
 use std::ptr;
 
 use crate::disk::{Errno, Ino};
-use crate::process::kernel::set_errno;
 use crate::process::seam;
+use crate::process::seam::kernel::set_errno;
 use crate::process::world::{self, MOUNT, Outcome, What, World};
 
 use super::{answer, doors, on_descriptor};
@@ -67,7 +67,7 @@ impl World {
         if dirfd == libc::AT_FDCWD {
             return self.directory.map(|dir| Ok((self.disk.ino(dir)?, path)));
         }
-        if !crate::process::descriptors::is_simulated(dirfd) {
+        if !crate::process::world::descriptors::is_simulated(dirfd) {
             return None;
         }
         Some(self.file(dirfd).and_then(|dir| Ok((self.disk.ino(dir)?, path))))

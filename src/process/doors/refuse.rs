@@ -7,10 +7,10 @@ use std::ptr;
 use libc::{FILE, dev_t, mode_t, pid_t};
 
 use crate::disk::Errno;
-use crate::process::descriptors::is_simulated;
-use crate::process::kernel::set_errno;
 use crate::process::seam;
+use crate::process::seam::kernel::set_errno;
 use crate::process::world;
+use crate::process::world::descriptors::is_simulated;
 
 use super::{Returned, answer, bytes, doors, note_outside, on_disk};
 

@@ -4,9 +4,9 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::off_t;
 
-use crate::process::descriptors::is_simulated;
 use crate::process::seam;
-use crate::process::strike::Syncs;
+use crate::process::world::descriptors::is_simulated;
+use crate::process::world::strike::Syncs;
 use crate::process::world::{self, Called};
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};

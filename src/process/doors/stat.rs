@@ -10,8 +10,8 @@ use crate::disk::effect::Kind;
 use crate::disk::io::SIZE_MAX;
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
-use crate::process::clock;
-use crate::process::descriptors::is_simulated;
+use crate::process::world::clock;
+use crate::process::world::descriptors::is_simulated;
 use crate::process::world::{self, Called, Outcome, What, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};

@@ -6,11 +6,11 @@ use std::ffi::{c_int, c_long, c_uint};
 use libc::timespec;
 
 use crate::disk::Errno;
-use crate::process::descriptors::is_simulated;
-use crate::process::kernel::{errno, next, set_errno};
+use crate::process::doors::traps::descriptor_call;
+use crate::process::seam::kernel::{errno, next, set_errno};
 use crate::process::seam::{self, Side};
-use crate::process::traps::descriptor_call;
 use crate::process::world;
+use crate::process::world::descriptors::is_simulated;
 
 use super::futex::{Arguments, futex};
 use super::{answer, doors};

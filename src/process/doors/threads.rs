@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
 
+use crate::base::time::Time;
 use crate::disk::Errno;
-use crate::process::baton::{self, Start};
-use crate::process::clock::{self, READING};
+use crate::process::threads::baton::{self, Start};
 use crate::process::world;
-use crate::time::Time;
+use crate::process::world::clock::{self, READING};
 
 use super::doors;
 use super::refuse::refused;

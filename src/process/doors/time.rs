@@ -6,9 +6,9 @@ use std::time::Duration;
 use libc::{clockid_t, time_t, timespec, timeval, useconds_t};
 
 use crate::disk::Errno;
-use crate::process::baton;
-use crate::process::clock;
-use crate::process::schedule::On;
+use crate::process::threads::baton;
+use crate::process::world::clock;
+use crate::process::world::schedule::On;
 use crate::process::world::{self, Called, Outcome};
 
 use super::{answer, bits, doors};

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use libc::{nfds_t, pollfd, sigset_t, timespec, timeval};
 
+use crate::base::time::Time;
 use crate::disk::Errno;
-use crate::process::baton;
-use crate::process::clock;
-use crate::process::descriptors::is_simulated;
-use crate::process::kernel::next;
-use crate::process::schedule::{On, Woken};
 use crate::process::seam;
+use crate::process::seam::kernel::next;
+use crate::process::threads::baton;
 use crate::process::world;
-use crate::time::Time;
+use crate::process::world::clock;
+use crate::process::world::descriptors::is_simulated;
+use crate::process::world::schedule::{On, Woken};
 
 use super::refuse::refused;
 use super::{answer, doors};

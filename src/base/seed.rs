@@ -1,0 +1,77 @@
+//! Seeds: one number that decides a run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::digest::Digester;
+
+/// A seed: 64 bits, written as `0x` and 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// The seed of part `number` of a run, such as one workload of a sim.
+    #[must_use]
+    pub fn derive(self, name: &str, number: u64) -> Self {
+        let mut digester = Digester::default();
+        digester.add_number(self.0);
+        digester.add(name.as_bytes());
+        digester.add_number(number);
+        Self(digester.finish().0)
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:016x}", self.0)
+    }
+}
+
+/// Why a text is no seed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit \
+     Git hash"
+)]
+pub struct SeedError(String);
+
+impl FromStr for Seed {
+    type Err = SeedError;
+
+    /// Accepts `0x…`, a decimal number, and a Git commit hash, which stands for its first 16
+    /// digits: with it CI has new seeds at each commit, and each can be run again.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = |_| SeedError(text.to_owned());
+        let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if let Some(digits) = text.strip_prefix("0x").filter(|digits| is_hex(digits)) {
+            u64::from_str_radix(digits, 16).map(Self).map_err(wrong)
+        } else if text.len() == 40 && is_hex(text) {
+            u64::from_str_radix(&text[..16], 16).map(Self).map_err(wrong)
+        } else if text.len() == 16 && is_hex(text) {
+            u64::from_str_radix(text, 16).map(Self).map_err(wrong)
+        } else if text.bytes().all(|b| b.is_ascii_digit()) {
+            text.parse().map(Self).map_err(wrong)
+        } else {
+            Err(SeedError(text.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_reads_back_and_a_commit_is_one() {
+        let seed = Seed(0x92c1_7f03_0000_0040);
+        assert_eq!(seed.to_string().parse(), Ok(seed));
+        assert_eq!("92c17f0300000040aaaaaaaaaaaaaaaaaaaaaaaa".parse(), Ok(seed));
+        assert_eq!("17".parse(), Ok(Seed(17)));
+        assert_eq!("92c17f0300000040".parse(), Ok(seed));
+        for wrong in ["", "0x", "x", "-1", "0x12345678123456781", "99999999999999999999", "0x+1"] {
+            assert!(wrong.parse::<Seed>().is_err(), "{wrong} is refused");
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! Injected errors: which call fails, how, what that is in the terms of a sim's promises, and in
+//! which words a case says so.
+//!
+//! ```text
+//! fault EIO step=3 sync=1              the first sync from step 3 on fails, once
+//! fault ENOSPC step=2 write=1 after=9  a write takes 9 bytes, the next one fails
+//! fault EIO step=0 call=7 always       every call from the seventh on fails
+//! fault EROFS step=4 write=1           the file system turns read-only there
+//! fault short step=0 read=2 after=10   a read returns 10 bytes
+//! fault corrupt step=0 read=2 byte=10  one bit of the eleventh byte that a read returns is wrong
+//! fault slow step=0 sync=1 ms=3000     a sync takes three seconds of virtual time
+//! fault EIO life=2 step=0 open=1       as above, in the life after the first crash
+//! ```
+//!
+//! A call fails only in a way that its manual page lists, or POSIX where the page is silent, and
+//! only where the kernel would have come to it: no `ENOSPC` for a name that is there already. An
+//! error that is no call's own strikes none: `fault EMFILE step=0 call=3 always` fails the opens
+//! from the third call on.
+//!
+//! | error | calls |
+//! |---|---|
+//! | `EIO` | all |
+//! | `ENOSPC`, `EDQUOT` | create, link, mkdir, rename, write, allocate, sync, close |
+//! | `EMFILE` | open, create |
+//! | `EINTR` | open, create, read, write, sync, truncate, allocate, close |
+//! | `EROFS` | whatever changes the disk, an open for writing too, and from then on |
+//!
+//! A sync finds no space where allocation is delayed, a close on NFS. `EINTR` is what NFS and FUSE
+//! return; ext4, xfs and btrfs wait for regular files in a state that no signal but a deadly one
+//! ends. Whoever calls through `std` never sees it: `std` tries again.
+//!
+//! What a call that fails leaves: a write that fails has written nothing, one that is short has
+//! written its part; a sync that fails leaves the pages clean, whatever reached the disk, but one
+//! that was interrupted or met a read-only disk leaves them as they were; a close that fails has
+//! closed the descriptor all the same (close(2)); closedir(3) does not fail. All else fails before
+//! it does anything.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::text::{TextError, Word};
+
+/// The calls that faults are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FaultClass {
+    /// Any call of the classes below.
+    Call,
+    /// `open`, `openat`, `opendir`, of files that are there or not.
+    Open,
+    /// Those of them that make a file.
+    Create,
+    /// `read`, `pread`, `readv`, `preadv`, `readdir`.
+    Read,
+    /// `write`, `pwrite`, `writev`, `pwritev`, `copy_file_range`, `sendfile`.
+    Write,
+    /// `fsync`, `fdatasync`, `sync_file_range`, `syncfs`.
+    Sync,
+    /// `rename`.
+    Rename,
+    /// `unlink`, `rmdir`.
+    Unlink,
+    /// `mkdir`.
+    Mkdir,
+    /// `truncate`.
+    Truncate,
+    /// `stat`, `access`, `readlink`.
+    Stat,
+    /// `link`, `symlink`.
+    Link,
+    /// `fallocate`.
+    Allocate,
+    /// `close`.
+    Close,
+}
+
+/// The error that an injected fault shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FaultError {
+    /// `EIO`. After a failed sync the pages count as clean, whatever reached the disk.
+    Io,
+    /// `ENOSPC`.
+    NoSpace,
+    /// `EDQUOT`.
+    Quota,
+    /// `EMFILE`.
+    Files,
+    /// `EINTR`: nothing was done, but for a close.
+    Interrupted,
+    /// `EROFS`: from that call on, nothing that changes the disk works.
+    ReadOnly,
+    /// No error: a read or a write moves [`Fault::after`] bytes at most.
+    Short,
+    /// No error: the call takes [`Fault::after`] milliseconds.
+    Slow,
+    /// No error: one bit that a read returns is wrong, in its byte [`Fault::after`], counted
+    /// around where it returns fewer. The bytes at rest are right: the next read heals it.
+    Corrupt,
+}
+
+/// Something bad that was done to the engine beside the crash: what a sim's promises speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Harm {
+    /// A write failed, or was short and the next one failed.
+    FailedWrite,
+    /// A sync failed.
+    FailedSync,
+    /// A read or a listing failed.
+    FailedRead,
+    /// Bytes at rest changed.
+    BitRot,
+    /// A file could not be opened or looked at.
+    FailedOpen,
+    /// A name or a size could not be changed: create, rename, unlink, mkdir, truncate.
+    FailedChange,
+    /// A call was interrupted, or moved fewer bytes than it was asked to.
+    Interrupted,
+    /// The file system turned read-only.
+    ReadOnly,
+    /// A call took long.
+    Slow,
+    /// A read returned wrong bytes, which are right at rest.
+    CorruptRead,
+    /// A close failed; the descriptor is gone.
+    FailedClose,
+}
+
+impl Harm {
+    /// Those that an `EIO` of any call is one of.
+    pub const OF_EVERY_CALL: [Self; 6] = [
+        Self::FailedWrite,
+        Self::FailedSync,
+        Self::FailedRead,
+        Self::FailedOpen,
+        Self::FailedChange,
+        Self::FailedClose,
+    ];
+
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 11] = [
+        Self::FailedWrite,
+        Self::FailedSync,
+        Self::FailedRead,
+        Self::FailedOpen,
+        Self::FailedChange,
+        Self::Interrupted,
+        Self::ReadOnly,
+        Self::Slow,
+        Self::CorruptRead,
+        Self::FailedClose,
+        Self::BitRot,
+    ];
+
+    /// Whether a call said no that the engine may need before it can keep a deadline.
+    pub(crate) fn refuses(self) -> bool {
+        match self {
+            Self::FailedWrite
+            | Self::FailedSync
+            | Self::FailedRead
+            | Self::FailedOpen
+            | Self::FailedChange
+            | Self::ReadOnly => true,
+            Self::BitRot
+            | Self::Interrupted
+            | Self::Slow
+            | Self::CorruptRead
+            | Self::FailedClose => false,
+        }
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FailedWrite => "failed write",
+            Self::FailedSync => "failed sync",
+            Self::FailedRead => "failed read",
+            Self::FailedOpen => "failed open",
+            Self::FailedChange => "failed change",
+            Self::Interrupted => "interrupted call",
+            Self::ReadOnly => "read-only disk",
+            Self::Slow => "slow call",
+            Self::CorruptRead => "corrupt read",
+            Self::FailedClose => "failed close",
+            Self::BitRot => "bit rot",
+        })
+    }
+}
+
+/// One injected error: the `nth` call of a class from a step of a life on fails, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The life that it happens in; 1 is the first.
+    pub life: u32,
+    /// The step from which calls are counted; 1 is the first of the workload, 0 the open before it.
+    pub step: u32,
+    /// Which calls are counted.
+    pub class: FaultClass,
+    /// Which of them fails, counted from 1.
+    pub nth: u32,
+    /// How it fails.
+    pub error: FaultError,
+    /// A write first takes this many bytes (a short write); the next write then fails. 0: the
+    /// call itself fails. See [`FaultError::Short`], [`FaultError::Slow`] and
+    /// [`FaultError::Corrupt`].
+    pub after: u64,
+    /// All calls of the class behind it fail in the same way, to the end of the life.
+    pub always: bool,
+}
+
+impl FaultClass {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Call,
+        Self::Open,
+        Self::Create,
+        Self::Read,
+        Self::Write,
+        Self::Sync,
+        Self::Rename,
+        Self::Unlink,
+        Self::Mkdir,
+        Self::Truncate,
+        Self::Stat,
+        Self::Link,
+        Self::Allocate,
+        Self::Close,
+    ];
+
+    /// The word of the case grammar.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Rename => "rename",
+            Self::Unlink => "unlink",
+            Self::Mkdir => "mkdir",
+            Self::Truncate => "truncate",
+            Self::Stat => "stat",
+            Self::Link => "link",
+            Self::Allocate => "allocate",
+            Self::Close => "close",
+        }
+    }
+
+    /// The class of the calls that a door serves, if faults strike there. An open that makes a
+    /// file is `Open` here: its door does not tell.
+    pub fn of(door: &str) -> Option<Self> {
+        let door = door.trim_start_matches('_');
+        Some(match door {
+            "open" | "open64" | "openat" | "openat64" | "creat" | "creat64" | "open_2"
+            | "open64_2" | "openat_2" | "openat64_2" | "opendir" | "mkstemp" | "mkstemp64"
+            | "mkostemp" | "mkostemp64" | "mkstemps" | "mkstemps64" | "mkostemps"
+            | "mkostemps64" => Self::Open,
+            "link" | "linkat" | "symlink" | "symlinkat" => Self::Link,
+            "read" | "pread" | "pread64" | "readv" | "preadv" | "preadv64" | "preadv2"
+            | "preadv64v2" | "read_chk" | "pread_chk" | "pread64_chk" | "readdir" | "readdir64"
+            | "readdir_r" | "readdir64_r" => Self::Read,
+            "write" | "pwrite" | "pwrite64" | "writev" | "pwritev" | "pwritev64" | "pwritev2"
+            | "pwritev64v2" | "copy_file_range" | "sendfile" | "sendfile64" => Self::Write,
+            "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Self::Sync,
+            "rename" | "renameat" | "renameat2" => Self::Rename,
+            "unlink" | "unlinkat" | "rmdir" | "remove" => Self::Unlink,
+            "mkdir" | "mkdirat" | "mkdtemp" => Self::Mkdir,
+            "truncate" | "truncate64" | "ftruncate" | "ftruncate64" => Self::Truncate,
+            "fallocate" | "fallocate64" | "posix_fallocate" | "posix_fallocate64" => Self::Allocate,
+            // closedir(3) fails for a stream that is none, and in no other way.
+            "close" => Self::Close,
+            "stat" | "stat64" | "lstat" | "lstat64" | "fstat" | "fstat64" | "fstatat"
+            | "fstatat64" | "statx" | "xstat" | "xstat64" | "lxstat" | "lxstat64" | "fxstat"
+            | "fxstat64" | "fxstatat" | "fxstatat64" | "access" | "faccessat" | "euidaccess"
+            | "eaccess" | "readlink" | "readlinkat" => Self::Stat,
+            _ => return None,
+        })
+    }
+
+    /// Whether a fault of this class counts a call of that one.
+    pub fn counts(self, call: Self) -> bool {
+        self == call || self == Self::Call || (self, call) == (Self::Open, Self::Create)
+    }
+
+    /// Whether calls of this class change the disk or make changes durable.
+    pub fn changes(self) -> bool {
+        !matches!(self, Self::Call | Self::Open | Self::Read | Self::Stat | Self::Close)
+    }
+}
+
+impl FaultError {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Io,
+        Self::NoSpace,
+        Self::Quota,
+        Self::Files,
+        Self::Interrupted,
+        Self::ReadOnly,
+        Self::Short,
+        Self::Slow,
+        Self::Corrupt,
+    ];
+
+    /// The word of the case grammar: the name in errno(3), if there is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Io => "EIO",
+            Self::NoSpace => "ENOSPC",
+            Self::Quota => "EDQUOT",
+            Self::Files => "EMFILE",
+            Self::Interrupted => "EINTR",
+            Self::ReadOnly => "EROFS",
+            Self::Short => "short",
+            Self::Slow => "slow",
+            Self::Corrupt => "corrupt",
+        }
+    }
+
+    /// The number that the kernel would return; 0 for what is no error.
+    pub fn errno(self) -> i32 {
+        match self {
+            Self::Io => libc::EIO,
+            Self::NoSpace => libc::ENOSPC,
+            Self::Quota => libc::EDQUOT,
+            Self::Files => libc::EMFILE,
+            Self::Interrupted => libc::EINTR,
+            Self::ReadOnly => libc::EROFS,
+            Self::Short | Self::Slow | Self::Corrupt => 0,
+        }
+    }
+
+    /// What it is in the terms of a sim's promises, where it strikes a call of this class.
+    pub fn harm(self, call: FaultClass) -> Harm {
+        match self {
+            Self::Interrupted | Self::Short => Harm::Interrupted,
+            Self::ReadOnly => Harm::ReadOnly,
+            Self::Slow => Harm::Slow,
+            Self::Corrupt => Harm::CorruptRead,
+            Self::Io | Self::NoSpace | Self::Quota | Self::Files => match call {
+                FaultClass::Read => Harm::FailedRead,
+                FaultClass::Write => Harm::FailedWrite,
+                FaultClass::Sync => Harm::FailedSync,
+                FaultClass::Call | FaultClass::Open | FaultClass::Stat => Harm::FailedOpen,
+                FaultClass::Close => Harm::FailedClose,
+                FaultClass::Create
+                | FaultClass::Link
+                | FaultClass::Rename
+                | FaultClass::Unlink
+                | FaultClass::Mkdir
+                | FaultClass::Truncate
+                | FaultClass::Allocate => Harm::FailedChange,
+            },
+        }
+    }
+
+    /// Whether a kernel may show it for a call of this class: see the head of this file.
+    pub fn may_strike(self, call: FaultClass) -> bool {
+        use FaultClass as C;
+        match self {
+            Self::Io | Self::Slow => true,
+            Self::NoSpace | Self::Quota => matches!(
+                call,
+                C::Create
+                    | C::Link
+                    | C::Mkdir
+                    | C::Rename
+                    | C::Write
+                    | C::Allocate
+                    | C::Sync
+                    | C::Close
+            ),
+            Self::Files => matches!(call, C::Open | C::Create),
+            Self::Interrupted => matches!(
+                call,
+                C::Open
+                    | C::Create
+                    | C::Read
+                    | C::Write
+                    | C::Sync
+                    | C::Truncate
+                    | C::Allocate
+                    | C::Close
+            ),
+            Self::ReadOnly => call == C::Open || call.changes(),
+            Self::Short => matches!(call, C::Read | C::Write),
+            Self::Corrupt => call == C::Read,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fault {}", self.error.name())?;
+        if self.life > 1 {
+            write!(f, " life={}", self.life)?;
+        }
+        write!(f, " step={} {}={}", self.step, self.class.name(), self.nth)?;
+        match (self.error, self.after) {
+            (_, 0) => {}
+            (FaultError::Slow, ms) => write!(f, " ms={ms}")?,
+            (FaultError::Corrupt, byte) => write!(f, " byte={byte}")?,
+            (_, after) => write!(f, " after={after}")?,
+        }
+        f.write_str(if self.always { " always" } else { "" })
+    }
+}
+
+impl Fault {
+    /// The `nth` call of a class in the first life, its opening included, fails once.
+    pub fn new(error: FaultError, class: FaultClass, nth: u32) -> Self {
+        Self { life: 1, step: 0, class, nth, error, after: 0, always: false }
+    }
+
+    /// Whether what it does lasts to the end of the life.
+    pub fn lasts(&self) -> bool {
+        self.always || self.error == FaultError::ReadOnly
+    }
+
+    /// Reads the words behind `fault`.
+    ///
+    /// # Errors
+    /// The column of the word that is wrong, and what was expected.
+    pub fn parse(words: &[Word]) -> Result<Self, TextError> {
+        let errors = FaultError::ALL.map(FaultError::name).join(", ");
+        let [error, rest @ ..] = words else {
+            return Err(TextError::new(1, format!("expected one of {errors}")));
+        };
+        let named =
+            FaultError::ALL.into_iter().find(|known| error.bytes == known.name().as_bytes());
+        let Some(named) = named else {
+            return Err(TextError::new(error.column, format!("expected one of {errors}")));
+        };
+        let mut fault = Self::new(named, FaultClass::Call, 0);
+        let mut step = None;
+        for word in rest {
+            fault.read(word, &mut step)?;
+        }
+        let wrong = |what: String| Err(TextError::new(error.column, what));
+        match (step, fault.nth) {
+            (None, _) => wrong("a fault needs step=N".to_owned()),
+            (_, 0) => wrong(
+                "a fault needs the call that it strikes, such as write=N or sync=N, N from 1"
+                    .to_owned(),
+            ),
+            _ if fault.class != FaultClass::Call && !named.may_strike(fault.class) => {
+                wrong(format!("no kernel shows {} for {}", named.name(), fault.class.name()))
+            }
+            (Some(step), _) => Ok(Self { step, ..fault }),
+        }
+    }
+
+    fn read(&mut self, word: &Word, step: &mut Option<u32>) -> Result<(), TextError> {
+        let text = word.text();
+        let more = match self.error {
+            FaultError::Slow => "ms=N",
+            FaultError::Corrupt => "byte=N",
+            _ => "after=N",
+        };
+        let wrong = || {
+            let classes = FaultClass::ALL.map(|class| format!("{}=N", class.name())).join(", ");
+            let message =
+                format!("expected life=N, step=N, {classes}, {more} or always, N a number");
+            TextError::new(word.column, message)
+        };
+        if text == "always" {
+            self.always = true;
+            return Ok(());
+        }
+        let (name, number) = text.split_once('=').ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let small = u32::try_from(number).map_err(|_| wrong());
+        match name {
+            "life" => self.life = small.and_then(|life| life.checked_sub(1).ok_or_else(wrong))? + 1,
+            "step" => *step = Some(small?),
+            "after" | "ms" | "byte" if more.strip_suffix("=N") == Some(name) => {
+                self.after = number;
+            }
+            _ => {
+                let class = FaultClass::ALL.into_iter().find(|class| class.name() == name);
+                let class = class.ok_or_else(wrong)?;
+                if self.nth > 0 {
+                    return Err(TextError::new(word.column, "a fault strikes one call"));
+                }
+                (self.class, self.nth) = (class, small?);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::words;
+
+    #[test]
+    fn a_fault_reads_back() {
+        for line in [
+            "fault EIO step=3 sync=1",
+            "fault ENOSPC step=12 write=2 after=100",
+            "fault EIO life=2 step=0 call=7 always",
+            "fault EROFS step=4 rename=1",
+            "fault EMFILE step=0 open=3",
+            "fault EDQUOT step=0 mkdir=1",
+            "fault short step=0 read=2 after=10",
+            "fault slow step=1 truncate=1 ms=3000",
+            "fault corrupt step=0 read=3 byte=17",
+            "fault EINTR step=0 close=1",
+            "fault ENOSPC step=0 allocate=1",
+        ] {
+            let words = words(line).expect("words");
+            assert_eq!(Fault::parse(&words[1..]).expect("parses").to_string(), line);
+        }
+    }
+
+    #[test]
+    fn every_class_and_every_error_has_a_word_of_its_own() {
+        for class in FaultClass::ALL {
+            let fault = Fault::new(FaultError::Io, class, 2);
+            let words = words(&fault.to_string()).expect("words");
+            assert_eq!(Fault::parse(&words[1..]), Ok(fault));
+        }
+        for error in FaultError::ALL {
+            let fault = Fault { after: 9, ..Fault::new(error, FaultClass::Call, 1) };
+            let words = words(&fault.to_string()).expect("words");
+            assert_eq!(Fault::parse(&words[1..]), Ok(fault));
+        }
+    }
+
+    #[test]
+    fn a_wrong_fault_is_refused_and_says_which_word_is_wrong() {
+        let words = |line| words(line).expect("words");
+        for (line, column, what) in [
+            ("EIO step=1", 1, "a fault needs the call that it strikes"),
+            ("EIO write=1", 1, "a fault needs step=N"),
+            ("EPIPE", 1, "expected one of EIO, ENOSPC, EDQUOT, EMFILE, EINTR, EROFS, short, slow"),
+            ("EIO step=1 write", 12, "expected life=N"),
+            ("EIO step=1 write=0", 1, "a fault needs the call"),
+            ("EIO life=0 step=1 write=1", 5, "expected life=N"),
+            ("EIO step=1 write=1 sync=1", 20, "a fault strikes one call"),
+            ("EMFILE step=1 write=1", 1, "no kernel shows EMFILE for write"),
+            ("corrupt step=1 read=1 ms=7", 23, "expected life=N"),
+            ("slow step=1 read=1 after=7", 20, "expected life=N"),
+        ] {
+            let error = Fault::parse(&words(line)).expect_err(line);
+            assert_eq!(error.column, column, "{line}");
+            assert!(error.message.starts_with(what), "{line}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_call_that_makes_a_file_counts_as_an_open_too() {
+        assert!(FaultClass::Open.counts(FaultClass::Create));
+        assert!(!FaultClass::Create.counts(FaultClass::Open));
+        assert!(FaultClass::Call.counts(FaultClass::Stat));
+    }
+}

@@ -1,0 +1,83 @@
+//! What the crate offers where there is nothing to simulate on: the same calls, which say so.
+
+use std::path::Path;
+
+use crate::sim::Sim;
+use crate::sim::engine::{Ack, Error};
+use crate::sim::store::Store;
+
+/// Why nothing was tested.
+const NEEDS: &str = "crashpoint needs Linux on x86-64 with glibc; nothing was tested";
+
+/// Notes what the first of two functions acknowledged.
+#[derive(Debug)]
+pub struct Acks(());
+
+impl Acks {
+    /// This survives power loss from now on.
+    pub fn durable(&mut self, _what: impl Into<String>) {}
+
+    /// This survives the process from now on.
+    pub fn flushed(&mut self, _what: impl Into<String>) {}
+}
+
+/// Carries out an op of one of several clients.
+///
+/// # Errors
+/// What `op` returns.
+pub fn as_client(
+    _client: usize,
+    _number: usize,
+    op: impl FnOnce() -> Result<Ack, Error>,
+) -> Result<Ack, Error> {
+    op()
+}
+
+/// Tests a sim.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check<S: Sim>() {
+    panic!("{NEEDS}");
+}
+
+/// Tests a key-value store.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check_store<S: Store>() {
+    panic!("{NEEDS}");
+}
+
+/// Fails every call of a sim.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check_faults<S: Sim>() {
+    panic!("{NEEDS}");
+}
+
+/// Tests two functions.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check_pair<R, C>(_run: R, _check: C)
+where
+    R: Fn(&Path, &mut Acks) -> Result<(), Error>,
+    C: Fn(&Path, &[String]) -> Result<(), Error>,
+{
+    panic!("{NEEDS}");
+}
+
+/// Replays a corpus.
+///
+/// # Panics
+/// Always: it needs Linux.
+#[track_caller]
+pub fn check_corpus<S: Sim>(_corpus: &Path) {
+    panic!("{NEEDS}");
+}

@@ -1,0 +1,64 @@
+//! The verb `litmus`: reads a program and prints what each profile allows.
+
+use serde::Serialize;
+
+use crate::base::text::quote;
+use crate::campaign::client::Problem;
+use crate::command::LitmusArgs;
+use crate::command::out::{Out, grouped};
+use crate::disk::profile::Profile;
+use crate::litmus::{Program, State, explore};
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Found<'a> {
+    program: &'a str,
+    profile: &'a str,
+    states: &'a [State],
+}
+
+/// Prints every state of a program on one profile, or on each.
+///
+/// # Errors
+/// What is wrong with the file or with a line of it.
+pub(crate) fn litmus(args: &LitmusArgs, out: &mut Out) -> Result<(), Problem> {
+    let shown = quote(args.file.display().to_string().as_bytes());
+    let wrong = |why: String| Problem::Environment(format!("{shown}: {why}"));
+    let bytes = std::fs::read(&args.file).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("the file is not text".to_owned()))?;
+    let program = Program::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let name = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let named = args.profile.as_deref().and_then(Profile::by_name);
+    let profiles = named.map_or_else(|| Profile::all().to_vec(), |profile| vec![profile]);
+    for profile in profiles {
+        let states =
+            explore(&program, &profile, args.tear).map_err(|why| wrong(why.to_string()))?;
+        if args.json {
+            let found = Found { program: &name, profile: profile.name, states: &states };
+            let line = serde_json::to_string(&found).map_err(|error| wrong(error.to_string()))?;
+            out.line(&line);
+        } else {
+            show(&name, &profile, &states, out);
+        }
+    }
+    Ok(())
+}
+
+/// A heading, and one line for each state.
+fn show(name: &str, profile: &Profile, states: &[State], out: &mut Out) {
+    out.line(&format!("{name} on {}: {} states", profile.name, grouped(states.len() as u64)));
+    let text = |state: &State| match state.state.as_slice() {
+        [] => "(nothing)".to_owned(),
+        lines => lines.join("  "),
+    };
+    let width = states.iter().map(|state| text(state).len()).max().unwrap_or(0).min(WIDEST);
+    for state in states {
+        let names: Vec<&str> =
+            state.relaxations.iter().map(|relaxation| relaxation.name()).collect();
+        let line = format!("  {:<width$}  {}", text(state), names.join(", "));
+        out.line(line.trim_end());
+    }
+}
+
+/// Where the relaxations stand at most: longer states push them to the right.
+const WIDEST: usize = 60;

@@ -1,0 +1,234 @@
+//! The faults that a workload gets from its seed, as far as its sim promises something after them.
+//!
+//! Every other workload has a failed write or sync. Of the others one in five has some other fault,
+//! if the sim promises something whichever call fails, and of those that are left a few have a disk
+//! that is soon full.
+//! Each kind of fault is drawn from a stream of its own: a kind that comes in later moves no fault
+//! of another kind.
+
+use crate::base::seed::Seed;
+use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
+use crate::disk::Errno;
+use crate::disk::space::Space;
+use crate::explore::chooser::{Choice, Chooser, Random};
+use crate::oracle::{Answer, Harm, Promises};
+use crate::sim::Sim;
+
+/// A kind of fault: an error, the calls that it strikes, and whether it stays.
+type Kind = (E, C, bool);
+
+/// The kinds of fault beside failed writes and syncs, all of them as rare.
+const KINDS: [Kind; 28] = [
+    (E::Io, C::Open, false),
+    (E::Io, C::Read, false),
+    (E::Io, C::Rename, false),
+    (E::Io, C::Unlink, false),
+    (E::Io, C::Truncate, false),
+    (E::Io, C::Stat, false),
+    (E::Io, C::Close, false),
+    (E::Io, C::Write, true),
+    (E::Io, C::Sync, true),
+    (E::Io, C::Call, true),
+    (E::NoSpace, C::Create, false),
+    (E::NoSpace, C::Mkdir, false),
+    (E::NoSpace, C::Rename, false),
+    (E::NoSpace, C::Allocate, false),
+    (E::NoSpace, C::Sync, false),
+    (E::NoSpace, C::Call, true),
+    (E::Quota, C::Write, false),
+    (E::Quota, C::Call, true),
+    (E::Files, C::Open, false),
+    (E::Files, C::Open, true),
+    (E::Interrupted, C::Call, false),
+    (E::Interrupted, C::Close, false),
+    (E::ReadOnly, C::Write, false),
+    (E::ReadOnly, C::Sync, false),
+    (E::Short, C::Read, false),
+    (E::Short, C::Write, false),
+    (E::Corrupt, C::Read, false),
+    (E::Slow, C::Call, false),
+];
+
+/// One workload in so many has a fault of one kind.
+const RARE: u64 = 112;
+/// Of the faults that are not those of old, one in so many waits for the recovery.
+const LATER: u64 = 4;
+
+/// One workload in so many that have no fault has a disk that is soon full.
+const FULL: u64 = 24;
+
+/// Draws how much the disk of a workload holds, if that is little; a profile may be one that
+/// `delays` its allocation.
+pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
+    let promises = S::promises();
+    let promised = |harm| promises.answer(harm) > Answer::Nothing;
+    let mut random = Random::new(seed.derive("space", 0));
+    let mut draw = |options| random.choose(Choice::Fault, options);
+    if !Harm::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
+        return None;
+    }
+    // Nobody knows how much an engine needs: as likely between 2 and 4 as between 512 and 1,024.
+    let least = 2 << draw(9);
+    let pages = least + draw(least);
+    let inodes = if draw(4) == 0 { 3 + draw(8) } else { u64::MAX };
+    let error = if draw(4) == 0 { Errno::EDQUOT } else { Errno::ENOSPC };
+    Some(Space { pages, inodes, error, delayed: delays && draw(2) == 0 })
+}
+
+/// Draws the faults of a workload of so many steps; one may wait for a call that never comes.
+pub(crate) fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
+    let promises = S::promises();
+    let promised = |harm| promises.answer(harm) > Answer::Nothing;
+    let any = Harm::OF_EVERY_CALL.into_iter().all(promised);
+    let kinds = KINDS.into_iter().filter(|_| any);
+    let rare = || kinds.into_iter().find_map(|kind| rare(&promises, kind, seed, steps));
+    common(&promises, seed, steps).or_else(rare).into_iter().collect()
+}
+
+/// A failed write or sync, in every other workload.
+fn common<M: crate::oracle::Model>(
+    promises: &Promises<M>,
+    seed: Seed,
+    steps: usize,
+) -> Option<Fault> {
+    let mut random = Random::new(seed);
+    let mut draw = |options| random.choose(Choice::Fault, options);
+    let survives = |harm| promises.answer(harm) == Answer::Right;
+    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(2) > 0 {
+        return None;
+    }
+    let step = draw(steps as u64 + 1) as u32;
+    let nth = 1 + draw(3) as u32;
+    Some(match draw(3) {
+        0 => Fault { step, ..Fault::new(E::Io, C::Sync, nth) },
+        1 => Fault { step, ..Fault::new(E::Io, C::Write, nth) },
+        _ => {
+            let after = draw(40);
+            Fault { step, after, ..Fault::new(E::NoSpace, C::Write, nth) }
+        }
+    })
+}
+
+/// A fault of this kind, in few workloads.
+fn rare<M: crate::oracle::Model>(
+    promises: &Promises<M>,
+    (error, class, always): Kind,
+    seed: Seed,
+    steps: usize,
+) -> Option<Fault> {
+    let promised = C::ALL
+        .into_iter()
+        .filter(|call| class.counts(*call) && error.may_strike(*call) && *call != C::Call)
+        .all(|call| promises.answer(error.harm(call)) > Answer::Nothing);
+    let name = format!("fault {} {} {always}", error.name(), class.name());
+    let mut random = Random::new(seed.derive(&name, 0));
+    let mut draw = |options| random.choose(Choice::Fault, options);
+    if !promised || draw(RARE) > 0 {
+        return None;
+    }
+    let life = if draw(LATER) == 0 { 2 } else { 1 };
+    let step = if life == 1 { draw(steps as u64 + 1) as u32 } else { 0 };
+    let most = if class == C::Call || life == 2 { 24 } else { 3 };
+    let nth = 1 + draw(most) as u32;
+    let after = match error {
+        E::Slow => 200 << draw(6),
+        E::Short => 1 + draw(40),
+        E::Corrupt => draw(200),
+        _ => 0,
+    };
+    Some(Fault { life, step, after, always, ..Fault::new(error, class, nth) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::store::{Bytes, KeyValue, Store};
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// A store that promises a right answer after all harms, or nothing after any.
+    struct Promising<const ALL: bool>;
+
+    const ALL_HARMS: &[(Harm, Answer)] = &{
+        let mut all = [(Harm::BitRot, Answer::Right); Harm::ALL.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at].0 = Harm::ALL[at];
+            at += 1;
+        }
+        all
+    };
+
+    impl<const ALL: bool> Store for Promising<ALL> {
+        const SURVIVES: &'static [(Harm, Answer)] = if ALL { ALL_HARMS } else { &[] };
+        fn open(_: &Path) -> Result<Self, crate::sim::engine::Error> {
+            Ok(Self)
+        }
+        fn put(&mut self, _: &[u8], _: &[u8]) -> Result<(), crate::sim::engine::Error> {
+            Ok(())
+        }
+        fn delete(&mut self, _: &[u8]) -> Result<(), crate::sim::engine::Error> {
+            Ok(())
+        }
+        fn sync(&mut self) -> Result<(), crate::sim::engine::Error> {
+            Ok(())
+        }
+        fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, crate::sim::engine::Error> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn each_kind_is_drawn_about_as_often_and_only_one_that_is_promised_something_for() {
+        let mut seen = BTreeSet::new();
+        let mut rare = 0;
+        for number in 0..4_000 {
+            let seed = Seed(5).derive("workload", number);
+            assert_eq!(faults::<KeyValue<Promising<false>>>(seed, 9), []);
+            let faults = faults::<KeyValue<Promising<true>>>(seed, 9);
+            for fault in faults {
+                let kind = (fault.error, fault.class, fault.always);
+                rare += u64::from(KINDS.contains(&kind));
+                seen.insert(kind);
+            }
+        }
+        assert!(KINDS.iter().all(|kind| seen.contains(kind)), "{seen:?}");
+        assert!((300..600).contains(&rare), "{rare} of 4000 workloads have a rare fault");
+    }
+
+    #[test]
+    fn few_disks_are_soon_full_and_only_where_allocation_is_delayed_does_a_sync_find_out() {
+        let drawn = |delays| {
+            let seeds = (0..4_000).map(|number| Seed(5).derive("workload", number));
+            seeds.filter_map(|seed| space::<KeyValue<Promising<true>>>(seed, delays)).collect()
+        };
+        let (early, late): (Vec<Space>, Vec<Space>) = (drawn(false), drawn(true));
+        assert!((100..250).contains(&early.len()), "{} of 4000 workloads", early.len());
+        assert_eq!(early.len(), late.len());
+        assert!(!early.iter().any(|space| space.delayed));
+        let count = |is: fn(&Space) -> bool| late.iter().filter(|space| is(space)).count();
+        assert!(count(|space| space.delayed) > 40);
+        assert!(count(|space| space.inodes < 11) > 20);
+        assert!(count(|space| space.error == Errno::EDQUOT) > 20);
+        assert!(count(|space| space.pages < 8) > 10 && count(|space| space.pages > 256) > 10);
+        let seed = Seed(5).derive("workload", 1);
+        assert_eq!(space::<KeyValue<Promising<false>>>(seed, true), None);
+    }
+
+    #[test]
+    fn a_fault_of_old_is_the_one_that_its_seed_always_gave() {
+        let promises = KeyValue::<Promising<true>>::promises();
+        let seed = |number| Seed(5).derive("workload", number);
+        let drawn = (0..12).filter_map(|number| common(&promises, seed(number), 9));
+        let drawn: Vec<_> = drawn.map(|fault| fault.to_string()).collect();
+        assert_eq!(
+            drawn,
+            [
+                "fault EIO step=9 write=3",
+                "fault EIO step=7 sync=1",
+                "fault ENOSPC step=4 write=2 after=7",
+                "fault EIO step=6 sync=3",
+            ]
+        );
+    }
+}

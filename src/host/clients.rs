@@ -1,0 +1,34 @@
+//! Clients at work at the same time, within one step of a workload.
+//!
+//! The step's op says what each of them does ([`Model::clients`](crate::oracle::Model::clients));
+//! the adapter starts a thread for each and carries every op out by [`as_client`]. So the log
+//! tells when each op was issued and how it returned, and the oracle which of them overlapped.
+
+use crate::host::script::chain;
+use crate::log::Mark;
+use crate::process::world;
+use crate::sim::engine::{Ack, Error, Refused};
+
+/// Carries out op `number` of client `client`, both counted from 0 as the model counts them, on
+/// the client's own thread. A client's ops come one after the other, in their order; those behind
+/// one that failed may be left out.
+///
+/// # Errors
+/// What `op` returns.
+pub fn as_client(
+    client: usize,
+    number: usize,
+    op: impl FnOnce() -> Result<Ack, Error>,
+) -> Result<Ack, Error> {
+    let [client, number] = [client, number].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    world::mark(Mark::IssuedBy(client, number));
+    let result = op();
+    match &result {
+        Ok(ack) => world::mark(Mark::ReturnedBy(client, Ok(*ack))),
+        Err(error) if error.is::<Refused>() => {
+            world::mark(Mark::RefusedBy(client, &chain(&**error)));
+        }
+        Err(error) => world::mark(Mark::ReturnedBy(client, Err(&chain(&**error)))),
+    }
+    result
+}

@@ -1,0 +1,107 @@
+//! The lease of a CPU.
+//!
+//! At any moment one thread of a case runs: the baton goes from thread to thread, and from the
+//! explorer to its leaf and back. On one CPU such a hand-over is a switch; between two it is an
+//! interrupt and cold caches, several times as dear, and the scheduler cannot know. But two cases
+//! on the same CPU while another is idle would be worse, so that a CPU is leased, by a lock on a
+//! file. The client holds it: the template's own memory does not depend on which one was free.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// A CPU that no other template on this machine has, for as long as this lives.
+pub(crate) struct Lease {
+    cpu: usize,
+    _lock: File,
+}
+
+impl Lease {
+    /// Leases the first free CPU of those allowed to this process; `None` if none is free.
+    pub(crate) fn take() -> Option<Self> {
+        allowed().into_iter().find_map(|cpu| Some(Self { cpu, _lock: lock(cpu).ok()? }))
+    }
+
+    /// The set of this CPU alone.
+    pub(crate) fn set(&self) -> libc::cpu_set_t {
+        let mut set = no_cpu();
+        // SAFETY: `allowed` found the CPU in a set of this size.
+        unsafe { libc::CPU_SET(self.cpu, &mut set) };
+        set
+    }
+}
+
+/// Keeps the calling thread, and what it starts from now on, on a set of CPUs. Nothing happens
+/// where that is refused: see [`is_pinned`]. Makes a system call and nothing else.
+pub(crate) fn pin(set: &libc::cpu_set_t) {
+    // SAFETY: the kernel reads one structure.
+    unsafe { libc::sched_setaffinity(0, size_of_val(set), set) };
+}
+
+/// Whether the calling thread runs on one CPU only.
+pub(crate) fn is_pinned() -> bool {
+    // SAFETY: counts the bits of a set.
+    affinity().is_some_and(|set| unsafe { libc::CPU_COUNT(&set) } == 1)
+}
+
+fn no_cpu() -> libc::cpu_set_t {
+    // SAFETY: zero is a value of this plain structure.
+    unsafe { mem::zeroed() }
+}
+
+/// The CPUs allowed to the calling thread.
+fn affinity() -> Option<libc::cpu_set_t> {
+    let mut set = no_cpu();
+    // SAFETY: the kernel writes at most as many bytes as the structure has.
+    let known = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) } == 0;
+    known.then_some(set)
+}
+
+fn allowed() -> Vec<usize> {
+    let Some(set) = affinity() else { return Vec::new() };
+    // SAFETY: the index is below the number of bits in the set.
+    (0..8 * size_of_val(&set)).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Locks the file of a CPU. It may be another user's: to read it is enough for a lock, and in a
+/// directory that all write to, only the first user may create it.
+fn lock(cpu: usize) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("crashpoint-cpu-{cpu}.lock"));
+    let open = |create: bool| {
+        OpenOptions::new()
+            .read(true)
+            .write(create)
+            .create_new(create)
+            .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+    };
+    let file = match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Somebody else may have been faster.
+            open(true).or_else(|_| open(false))?
+        }
+        other => other?,
+    };
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_is_leased_once_at_a_time() {
+        // Other processes may hold leases too: this sees only that no two of ours are the same.
+        let leases: Vec<Lease> = std::iter::from_fn(Lease::take).take(64).collect();
+        assert!(leases.len() <= allowed().len());
+        let mut cpus: Vec<usize> = leases.iter().map(|lease| lease.cpu).collect();
+        cpus.dedup();
+        assert_eq!(cpus.len(), leases.len());
+    }
+}

@@ -1,0 +1,256 @@
+//! How a child process ended, told apart by what it noted and by what the kernel says.
+
+use std::ffi::c_int;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::note::{End, Note};
+
+/// How a child process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It did what it was to do.
+    Finished,
+    /// A panic came out of what it was to do.
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// Where it was raised, as `file:line`; empty if nobody knows.
+        location: String,
+    },
+    /// It ended itself, or a fault of its own ended it.
+    Aborted {
+        /// By what.
+        by: Abort,
+        /// The end of what it wrote to its standard error, and of its panics' messages.
+        last_words: String,
+        /// Return addresses of the thread that did it, innermost first; may be empty.
+        backtrace: Vec<usize>,
+    },
+    /// A thread's stack was full.
+    StackOverflow {
+        /// Return addresses of that thread, innermost first, as far as there is room for them.
+        backtrace: Vec<usize>,
+    },
+    /// Memory was refused to it, and it gave up.
+    OutOfMemory {
+        /// The end of what it wrote to its standard error, and of its panics' messages.
+        last_words: String,
+    },
+    /// It used up its CPU time.
+    HungSpin {
+        /// Return addresses of a thread that ran at that moment, innermost first.
+        backtrace: Vec<usize>,
+    },
+    /// All of its threads were asleep in the kernel, for real.
+    Asleep {
+        /// The number of the system call that it sleeps in; negative if the kernel does not tell.
+        syscall: i64,
+    },
+    /// Somebody else ended it: the system when memory was short, or a person.
+    Killed {
+        /// By which signal.
+        signal: i32,
+    },
+}
+
+/// What a process was aborted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Abort {
+    /// A signal that it raised itself, or that a fault of its own raised.
+    Signal(i32),
+    /// It called `exit` or `_exit` with this code.
+    Exit(i32),
+}
+
+/// What std says before it aborts because an allocation failed.
+const REFUSED: &str = "memory allocation of ";
+
+/// Tells from a child's wait status and its note how it ended.
+pub(crate) fn judge(status: c_int, note: &Note) -> Ending {
+    match note.end() {
+        End::Finished => Ending::Finished,
+        End::Panicked => {
+            let (message, location) = note.panic().unwrap_or_default();
+            Ending::Panicked { message, location }
+        }
+        End::Signal => aborted(Abort::Signal(note.number() as i32), note),
+        End::StackOverflow => Ending::StackOverflow { backtrace: note.frames() },
+        End::Spin => Ending::HungSpin { backtrace: note.frames() },
+        End::Asleep => Ending::Asleep { syscall: note.number() },
+        End::Unsaid => unsaid(status, note),
+    }
+}
+
+/// It noted nothing: the kernel alone knows.
+fn unsaid(status: c_int, note: &Note) -> Ending {
+    if !libc::WIFSIGNALED(status) {
+        return aborted(Abort::Exit(libc::WEXITSTATUS(status)), note);
+    }
+    match libc::WTERMSIG(status) {
+        // The limit behind the watch: it is set in case the watch cannot run.
+        libc::SIGXCPU => Ending::HungSpin { backtrace: Vec::new() },
+        signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) => {
+            Ending::Killed { signal }
+        }
+        signal => aborted(Abort::Signal(signal), note),
+    }
+}
+
+fn aborted(by: Abort, note: &Note) -> Ending {
+    let last_words = note.words();
+    if by == Abort::Signal(libc::SIGABRT) && last_words.contains(REFUSED) {
+        return Ending::OutOfMemory { last_words };
+    }
+    Ending::Aborted { by, last_words, backtrace: note.frames() }
+}
+
+impl Ending {
+    /// Whether the child did what it was to do.
+    pub fn is_finished(&self) -> bool {
+        *self == Self::Finished
+    }
+
+    /// The source line of a panic, if it is known.
+    pub fn location(&self) -> Option<String> {
+        match self {
+            Self::Panicked { location, .. } if !location.is_empty() => Some(location.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Ending {
+    /// Return addresses of the thread that came to a bad end, innermost first, eight bytes each,
+    /// as a call's stack is recorded.
+    pub(crate) fn backtrace(&self) -> Vec<u8> {
+        let addresses = match self {
+            Self::Aborted { backtrace, .. } => backtrace.clone(),
+            // One of these is where a signal met the thread. It is an instruction itself, not the
+            // one behind a call: stand it beside itself, so that it is found when one is taken off.
+            Self::StackOverflow { backtrace } | Self::HungSpin { backtrace } => {
+                backtrace.iter().flat_map(|&at| [at, at.saturating_add(1)]).collect()
+            }
+            _ => Vec::new(),
+        };
+        addresses.iter().flat_map(|&at| (at as u64).to_le_bytes()).collect()
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Panicked { message, location } if location.is_empty() => {
+                write!(f, "panicked: {message}")
+            }
+            Self::Panicked { message, location } => write!(f, "panicked at {location}: {message}"),
+            Self::Aborted { by, last_words, .. } => write!(f, "{by}{}", Said(last_words)),
+            Self::StackOverflow { .. } => f.write_str("overflowed its stack"),
+            Self::OutOfMemory { last_words } => {
+                write!(f, "ran out of memory{}", Said(last_words))
+            }
+            Self::HungSpin { .. } => f.write_str("used up its CPU time without an end"),
+            Self::Asleep { syscall } => match syscall_name(*syscall) {
+                Some("futex") => f.write_str("asleep on a futex that nobody will wake: a deadlock"),
+                Some(name) => write!(f, "asleep in the kernel: {name} is not simulated"),
+                None if *syscall < 0 => f.write_str("asleep in the kernel"),
+                None => {
+                    write!(f, "asleep in the kernel: system call {syscall} is not simulated")
+                }
+            },
+            Self::Killed { signal } => write!(f, "killed from outside by {}", Signal(*signal)),
+        }
+    }
+}
+
+impl fmt::Display for Abort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "ended the process with exit code {code}"),
+            Self::Signal(signal) => write!(f, "aborted by {}", Signal(*signal)),
+        }
+    }
+}
+
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An engine has no use for std's advice on how to run it.
+        let advice = "note: run with `RUST_BACKTRACE=1` environment variable";
+        let words: Vec<&str> =
+            self.0.lines().filter(|line| !line.trim_start().starts_with(advice)).collect();
+        if words.is_empty() {
+            return Ok(());
+        }
+        write!(f, "; its last words: {}", words.join("\n"))
+    }
+}
+
+struct Signal(i32);
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            libc::SIGABRT => "SIGABRT",
+            libc::SIGBUS => "SIGBUS",
+            libc::SIGFPE => "SIGFPE",
+            libc::SIGHUP => "SIGHUP",
+            libc::SIGILL => "SIGILL",
+            libc::SIGINT => "SIGINT",
+            libc::SIGKILL => "SIGKILL",
+            libc::SIGPIPE => "SIGPIPE",
+            libc::SIGQUIT => "SIGQUIT",
+            libc::SIGSEGV => "SIGSEGV",
+            libc::SIGSYS => "SIGSYS",
+            libc::SIGTERM => "SIGTERM",
+            libc::SIGTRAP => "SIGTRAP",
+            other => return write!(f, "signal {other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// The name of a system call that a thread may be found asleep in.
+pub fn syscall_name(number: i64) -> Option<&'static str> {
+    let name = match number {
+        libc::SYS_read => "read",
+        libc::SYS_write => "write",
+        libc::SYS_poll => "poll",
+        libc::SYS_ppoll => "ppoll",
+        libc::SYS_select => "select",
+        libc::SYS_pselect6 => "pselect6",
+        libc::SYS_epoll_wait => "epoll_wait",
+        libc::SYS_epoll_pwait => "epoll_pwait",
+        libc::SYS_epoll_pwait2 => "epoll_pwait2",
+        libc::SYS_futex => "futex",
+        libc::SYS_futex_waitv => "futex_waitv",
+        libc::SYS_nanosleep => "nanosleep",
+        libc::SYS_clock_nanosleep => "clock_nanosleep",
+        libc::SYS_pause => "pause",
+        libc::SYS_rt_sigsuspend => "rt_sigsuspend",
+        libc::SYS_rt_sigtimedwait => "rt_sigtimedwait",
+        libc::SYS_wait4 => "wait4",
+        libc::SYS_waitid => "waitid",
+        libc::SYS_flock => "flock",
+        libc::SYS_fcntl => "fcntl",
+        libc::SYS_accept => "accept",
+        libc::SYS_accept4 => "accept4",
+        libc::SYS_connect => "connect",
+        libc::SYS_recvfrom => "recvfrom",
+        libc::SYS_recvmsg => "recvmsg",
+        libc::SYS_sendto => "sendto",
+        libc::SYS_sendmsg => "sendmsg",
+        libc::SYS_msgrcv => "msgrcv",
+        libc::SYS_semtimedop => "semtimedop",
+        libc::SYS_open => "open",
+        libc::SYS_openat => "openat",
+        libc::SYS_io_getevents => "io_getevents",
+        libc::SYS_io_uring_enter => "io_uring_enter",
+        libc::SYS_restart_syscall => "restart_syscall",
+        _ => return None,
+    };
+    Some(name)
+}

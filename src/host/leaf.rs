@@ -1,0 +1,215 @@
+//! A leaf: a child process in which engine code runs, once, on a fresh thread.
+
+use std::ffi::c_int;
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::ending::{Ending, judge};
+use super::note::{End, Note};
+use super::region::Region;
+use super::signals::{self, AltStack, NOTED, leave, leave_now, say_panicked};
+use super::{shelf, stderr, watch};
+use crate::process::seam::kernel::next;
+use crate::process::seam::{dispatch, heap};
+
+/// Bytes of a page, the unit in which the kernel counts memory on this machine.
+const PAGE: u64 = 4096;
+
+/// What a leaf may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of private memory, on top of what it inherits and of its first thread's stack
+    /// (`RLIMIT_DATA`).
+    pub memory: u64,
+    /// CPU time of all of its threads.
+    pub cpu: Duration,
+    /// Bytes of its first thread's stack.
+    pub stack: usize,
+    /// How long all of its threads may be asleep in the kernel, in real time.
+    pub asleep: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 2 << 30,
+            cpu: Duration::from_secs(10),
+            stack: 8 << 20,
+            asleep: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Runs `body` in a leaf and says how that ended. The body sees the caller's memory as it is now,
+/// by copy on write, and changes nothing of it; what it wants to be known it writes to `region`.
+///
+/// The leaf ends as soon as `body` returns: destructors of thread-locals do not run, and threads
+/// that it leaves behind end with it.
+///
+/// # Panics
+/// If the caller is not an explorer of a [`Template`](super::template::Template) on its only
+/// thread, or if the system refuses another process.
+pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
+    assert!(super::start::is_template(), "a leaf is forked by an explorer of a template only");
+    region.admit();
+    let limit = memory_in_use() + limits.stack as u64 + limits.memory;
+    match fork() {
+        Err(error) => panic!("the system refused another process: {error}"),
+        Ok(Fork::Child(parent)) => {
+            // What unwinds out of here would run the explorer's code a second time.
+            let _ = catch_unwind(AssertUnwindSafe(|| be(region, limits, limit, parent, body)));
+            leave_now(NOTED)
+        }
+        Ok(Fork::Parent(child)) => {
+            let status = wait(child);
+            stderr::drain(region.note());
+            judge(status, region.note())
+        }
+    }
+}
+
+/// Runs `body` in this very process, on a fresh thread without limits, so that breakpoints work.
+/// What ends the process ends the caller with it.
+pub fn here(region: &Region, body: impl FnOnce(&'static Region) + Send) -> Ending {
+    // SAFETY: the thread that borrows the region ends below, before this frame does; what the
+    // body leaves behind must not use it, and a debugged explorer runs nothing afterwards.
+    let region: &'static Region = unsafe { &*std::ptr::from_ref(region) };
+    let ended = thread::scope(|scope| scope.spawn(move || body(region)).join());
+    match ended {
+        Ok(()) => Ending::Finished,
+        Err(_) => {
+            let note = crate::host::last_panic().unwrap_or_default();
+            Ending::Panicked { message: note.message, location: note.location }
+        }
+    }
+}
+
+/// The life of a leaf.
+fn be(
+    region: &Region,
+    limits: &Limits,
+    memory: u64,
+    parent: libc::pid_t,
+    body: impl FnOnce(&'static Region) + Send,
+) -> ! {
+    // SAFETY: in this process the region is mapped until the end: it never returns to the frame
+    // that owns it.
+    let region: &'static Region = unsafe { &*std::ptr::from_ref(region) };
+    let note = region.note();
+    signals::write_into(note);
+    die_with(parent);
+    limit(libc::RLIMIT_DATA, memory, memory);
+    heap::limit(limits.memory);
+    shelf::clear();
+    // The watch ends a leaf long before: this is for a watch that cannot run.
+    let seconds = limits.cpu.as_secs().saturating_add(10);
+    limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
+    let engine = move || {
+        watch::hold();
+        dispatch::arm();
+        live(note, || body(region))
+    };
+    // SAFETY: the process ends before anything that the thread borrows does.
+    let started =
+        unsafe { thread::Builder::new().stack_size(limits.stack).spawn_unchecked(engine) };
+    if let Err(error) = started {
+        note.set_panic(format_args!("a leaf's thread was refused: {error}"), format_args!(""));
+        note.say(End::Panicked, 0);
+        leave_now(NOTED);
+    }
+    watch::keep(limits, note)
+}
+
+/// The life of its first thread. The thread ends the process itself, because waking another one
+/// to do it would cost as much as all the rest.
+fn live(note: &Note, body: impl FnOnce()) {
+    // Without it a full stack is a plain SIGSEGV.
+    let _stack = AltStack::new();
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(()) => {
+            note.say(End::Finished, 0);
+        }
+        Err(payload) => {
+            say_panicked(note, &*payload);
+            // Its destructor is the engine's code, and might panic again.
+            mem::forget(payload);
+        }
+    }
+    leave(0)
+}
+
+/// Which side of a fork this is.
+pub(crate) enum Fork {
+    /// The parent, and its child's process id.
+    Parent(libc::pid_t),
+    /// The child, and its parent's process id.
+    Child(libc::pid_t),
+}
+
+/// Forks the calling process, which has one thread.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::getpid() };
+    let fork = next!(fork() -> libc::pid_t);
+    // SAFETY: templates and explorers have one thread, so no lock is held by another.
+    match unsafe { fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child(own)),
+        child => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Waits until a child has ended; returns its wait status.
+pub(crate) fn wait(child: libc::pid_t) -> c_int {
+    let mut status = 0;
+    loop {
+        let waitpid = next!(waitpid(libc::pid_t, *mut c_int, c_int) -> libc::pid_t);
+        // SAFETY: the kernel writes one integer.
+        if unsafe { waitpid(child, &mut status, 0) } == child {
+            return status;
+        }
+        let error = io::Error::last_os_error();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted, "waiting for a child: {error}");
+    }
+}
+
+/// Lets this process be killed when its parent ends, however that ends.
+pub(crate) fn die_with(parent: libc::pid_t) {
+    // SAFETY: changes one attribute of the process.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It may have ended before that.
+    // SAFETY: asks for a number.
+    if unsafe { libc::getppid() } != parent {
+        leave_now(NOTED);
+    }
+}
+
+fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: reads one structure. A limit that cannot be set because a lower one holds is met.
+    unsafe { libc::setrlimit(resource, &limit) };
+}
+
+/// Bytes of private memory that this process has mapped: the kernel counts them against a child's
+/// limit, but they are not the engine's.
+fn memory_in_use() -> u64 {
+    static FILE: AtomicI32 = AtomicI32::new(-1);
+    if FILE.load(Ordering::Relaxed) < 0 {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: the path is a C string. The file is open for as long as the explorer lives.
+        let fd = unsafe { libc::open(c"/proc/self/statm".as_ptr(), flags) };
+        FILE.store(fd, Ordering::Relaxed);
+    }
+    let mut buffer = [0u8; 128];
+    let fd = FILE.load(Ordering::Relaxed);
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    let read = unsafe { libc::pread64(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    let text = buffer.get(..usize::try_from(read).unwrap_or(0)).unwrap_or_default();
+    // The sixth of its numbers: pages of data and stack.
+    let pages = text.split(|&b| b == b' ').nth(5).and_then(|n| std::str::from_utf8(n).ok());
+    pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
+}

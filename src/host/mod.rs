@@ -1,0 +1,28 @@
+//! The processes that engine code runs in: the template, its children, their limits and endings.
+#![expect(
+    unsafe_code,
+    reason = "forks, signals, shared memory, and what the kernel is asked for directly"
+)]
+
+pub(crate) mod channel;
+pub(crate) mod clients;
+pub(crate) mod cpu;
+pub mod ending;
+pub(crate) mod item;
+pub mod leaf;
+pub(crate) mod note;
+pub(crate) mod pair;
+pub mod place;
+pub mod probe;
+pub mod region;
+pub(crate) mod script;
+pub(crate) mod server;
+pub(crate) mod shelf;
+pub(crate) mod signals;
+pub(crate) mod start;
+pub(crate) mod stderr;
+pub mod template;
+pub mod watch;
+
+pub use item::item;
+pub use signals::{AltStack, PanicNote, last_panic, last_words};

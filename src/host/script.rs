@@ -1,0 +1,373 @@
+//! What a child does with an engine in one life, from opening it to closing it for the last time.
+//!
+//! The script runs in the child and knows no model: it notes what it did and what it saw, in
+//! marks, and the explorer judges them. Engine code runs on the engine's side of the seam only.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_bytes::Bytes;
+
+use crate::host::pair;
+use crate::log::{Mark, Phase, Said};
+use crate::process::seam;
+use crate::process::world::{self, MOUNT};
+use crate::process::{self, Unseen};
+use crate::sim::Step;
+use crate::sim::engine::{Ack, Engine, Error, Refused};
+use crate::sim::state::State;
+
+/// What a child is to do.
+pub(crate) struct Script<'a, Op> {
+    /// The life begins with a crash state: read back first, close, open and read back again.
+    pub(crate) recovery: bool,
+    /// What follows.
+    pub(crate) steps: &'a [Step<Op>],
+    /// The items that are looked up in each read-back, whether they are there or not.
+    pub(crate) items: &'a BTreeSet<Vec<u8>>,
+    /// What was acknowledged, outside of the steps' own promises, in the lives before.
+    pub(crate) acked: &'a [String],
+    /// Threads of the engine may outlive a close.
+    pub(crate) threads_may_stay: bool,
+    /// How often a failing open or read-back is tried again: faults were injected, and they pass.
+    pub(crate) retries: u32,
+    /// The store is created, closed and on the disk before the life begins.
+    pub(crate) created_apart: bool,
+}
+
+/// Carries a script out. Returns early when the store cannot be opened or read.
+pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
+    pair::given(script.acked);
+    let done = live::<E>(script).is_some();
+    mark_panics();
+    if world::saw_clock() {
+        world::mark(Mark::SawClock);
+    }
+    let decisions = world::decisions();
+    if decisions > 0 {
+        world::mark(Mark::Decisions(decisions));
+    }
+    if done {
+        world::mark(Mark::Done);
+    }
+}
+
+/// An engine that is dropped on its own side of the seam, whatever happens.
+struct Held<E>(Option<E>);
+
+impl<E> Held<E> {
+    fn get(&mut self) -> &mut E {
+        match &mut self.0 {
+            Some(engine) => engine,
+            None => unreachable!("only `close` takes the engine out, and it takes the `Held` too"),
+        }
+    }
+}
+
+impl<E> Drop for Held<E> {
+    fn drop(&mut self) {
+        let engine = self.0.take();
+        seam::engine(|| drop(engine));
+    }
+}
+
+fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
+    if script.created_apart {
+        create::<E>(script.threads_may_stay);
+    }
+    let mut engine = open::<E>(script.retries)?;
+    if script.recovery {
+        engine = look(engine, script)?;
+        engine = reopen(engine, script)?;
+        engine = look(engine, script)?;
+    }
+    let mut errors = Errors::default();
+    for (index, step) in script.steps.iter().enumerate() {
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        world::step(number);
+        world::mark(Mark::Issued(number));
+        let result: Result<Ack, Error> = match step {
+            Step::Op(op) => seam::engine(|| engine.get().apply(op)),
+            Step::Reopen => {
+                engine = reopen(engine, script)?;
+                engine = look(engine, script)?;
+                Ok(Ack::BUFFERED)
+            }
+            Step::Sleep(duration) => {
+                seam::engine(|| std::thread::sleep(*duration));
+                Ok(Ack::BUFFERED)
+            }
+        };
+        mark_returned(number, &result);
+        if errors.ask_for_reopening(&result) {
+            engine = reopen(engine, script)?;
+            engine = look(engine, script)?;
+        }
+    }
+    world::step(u32::try_from(script.steps.len() + 1).unwrap_or(u32::MAX));
+    engine = look(engine, script)?;
+    engine = reopen(engine, script)?;
+    engine = look(engine, script)?;
+    close(engine, script.threads_may_stay);
+    Some(())
+}
+
+/// The errors since the store was last opened.
+#[derive(Default)]
+struct Errors {
+    /// How many there were that leave it open whether the op happened.
+    open_ended: u32,
+    /// Whether the last step failed.
+    last: bool,
+}
+
+impl Errors {
+    /// With each op that may have happened or not, twice as many histories are possible, until a
+    /// reopening shows which it is.
+    const MOST: u32 = 3;
+
+    /// Counts how a step returned. An engine that refuses to go on after an error has to be opened
+    /// again: two errors in a row are taken for that.
+    fn ask_for_reopening(&mut self, result: &Result<Ack, Error>) -> bool {
+        let failed = result.is_err();
+        self.open_ended += u32::from(result.as_ref().is_err_and(|error| !error.is::<Refused>()));
+        let ask = failed && (self.last || self.open_ended >= Self::MOST);
+        if ask {
+            *self = Self::default();
+        } else {
+            self.last = failed;
+        }
+        ask
+    }
+}
+
+fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+    close(engine, script.threads_may_stay);
+    open::<E>(script.retries)
+}
+
+/// Creates the store without a mark, so that no crash is placed here. What goes wrong shows again
+/// when it is opened.
+fn create<E: Engine>(threads_may_stay: bool) {
+    seam::engine(|| {
+        if let Ok(engine) = E::open(Path::new(MOUNT)) {
+            // An error of the close is one of the next opening, or none.
+            let _ = engine.close();
+        }
+        rustix::fs::sync();
+    });
+    if !threads_may_stay {
+        process::settle(world::now() + GRACE);
+    }
+}
+
+fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
+    for _ in 0..=retries {
+        world::mark(Mark::Begin(Phase::Open));
+        let result = seam::engine(|| E::open(Path::new(MOUNT)));
+        mark_end(Phase::Open, &result);
+        if let Ok(engine) = result {
+            return Some(Held(Some(engine)));
+        }
+    }
+    None
+}
+
+/// How long a closed engine's threads have to come to their ends.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Closes the store. An error is noted; whatever it means for what was written is the judge's.
+fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
+    world::mark(Mark::Begin(Phase::Close));
+    if let Some(engine) = engine.0.take() {
+        let result = seam::engine(|| engine.close());
+        mark_end(Phase::Close, &result);
+        // What its threads do from here on comes after its promise.
+        if !threads_may_stay {
+            let left = process::settle(world::now() + GRACE);
+            if left > 0 {
+                world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
+            }
+        }
+        mark_panics();
+    }
+}
+
+/// Panics that ended threads of the engine which nobody has joined until now.
+fn mark_panics() {
+    for Unseen { thread, name, place, message } in &process::take_unseen_panics() {
+        world::mark(Mark::Panicked { thread: *thread, name, place, message });
+    }
+}
+
+/// Reads back. A store that refuses that after an injected error is opened again, as one that
+/// refuses to go on.
+fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+    if read_back(&mut engine, script).is_none() {
+        if script.retries == 0 {
+            return None;
+        }
+        engine = reopen(engine, script)?;
+        read_back(&mut engine, script)?;
+    }
+    Some(engine)
+}
+
+/// A scan, a lookup of each item, and the count: they must agree.
+fn read_back<E: Engine>(engine: &mut Held<E>, script: &Script<'_, E::Op>) -> Option<()> {
+    (0..=script.retries).find_map(|_| read_once(engine, script.items))
+}
+
+fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+    world::mark(Mark::Begin(Phase::ReadBack));
+    let engine = engine.get();
+    let result = seam::engine(|| engine.scan());
+    let state = match result {
+        Ok(state) => state,
+        Err(error) => {
+            mark_end::<()>(Phase::ReadBack, &Err(error));
+            return None;
+        }
+    };
+    let disagreement = disagreement(engine, &state, items);
+    match disagreement {
+        Err(error) => {
+            mark_end::<()>(Phase::ReadBack, &Err(error));
+            return None;
+        }
+        Ok(Some(how)) => world::mark(Mark::Inconsistent(&how)),
+        Ok(None) => {}
+    }
+    world::mark(Mark::Observed(&encode(&state)));
+    mark_end(Phase::ReadBack, &Ok(()));
+    Some(())
+}
+
+/// A lookup failed.
+#[derive(Debug, thiserror::Error)]
+#[error("get {item}")]
+struct Get {
+    item: String,
+    source: Error,
+}
+
+/// How lookups or count contradict the scan, in words.
+fn disagreement<E: Engine>(
+    engine: &mut E,
+    state: &State,
+    items: &BTreeSet<Vec<u8>>,
+) -> Result<Option<String>, Error> {
+    let listed = state.iter().map(|(item, _)| item.to_vec());
+    for item in items.iter().cloned().chain(listed).collect::<BTreeSet<_>>() {
+        let Some(found) = seam::engine(|| engine.get(&item)) else { continue };
+        let found = found.map_err(|source| Get { item: quoted(&item), source })?;
+        if found.as_deref() != state.get(&item) {
+            let [get, scan] = [found.as_deref(), state.get(&item)].map(shown);
+            return Ok(Some(format!("get {} is {get}, the scan has {scan}", quoted(&item))));
+        }
+    }
+    let count = seam::engine(|| engine.count());
+    match count {
+        Some(count) if count.as_ref().ok() != Some(&state.len()) => {
+            let count = count?;
+            Ok(Some(format!("the count is {count}, the scan has {} items", state.len())))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    crate::base::text::quote(bytes)
+}
+
+fn shown(value: Option<&[u8]>) -> String {
+    value.map_or_else(|| "absent".to_owned(), quoted)
+}
+
+/// The wire form of a state; [`decode`] reads it.
+fn encode(state: &State) -> Vec<u8> {
+    let items: Vec<(&Bytes, &Bytes)> =
+        state.iter().map(|(item, value)| (Bytes::new(item), Bytes::new(value))).collect();
+    postcard::to_allocvec(&items).unwrap_or_default()
+}
+
+/// The state that a [`Mark::Observed`] holds.
+pub(crate) fn decode(bytes: &[u8]) -> State {
+    let items: Vec<(&[u8], &[u8])> = postcard::from_bytes(bytes).unwrap_or_default();
+    items.into_iter().collect()
+}
+
+fn mark_returned(number: u32, result: &Result<Ack, Error>) {
+    match result {
+        Ok(ack) => world::mark(Mark::Returned(number, Ok(*ack))),
+        Err(error) if error.is::<Refused>() => {
+            world::mark(Mark::Refused(number, &chain(&**error)));
+        }
+        Err(error) => world::mark(Mark::Returned(number, Err(&chain(&**error)))),
+    }
+}
+
+fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
+    match result {
+        Ok(_) => world::mark(Mark::End(phase, Ok(()))),
+        Err(error) => {
+            let said = Said { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
+            world::mark(Mark::End(phase, Err(said)));
+        }
+    }
+}
+
+/// How many words make the kind of an error.
+const KIND: usize = 8;
+
+/// What stays of an error when its text, names and numbers go: the names of its types and variants,
+/// as its `Debug` form has them. `Io(Os { code: 17, kind: AlreadyExists, message: "File exists" })`
+/// is `Io.Os.AlreadyExists`.
+fn kind(debug: &str) -> String {
+    let mut plain = String::new();
+    let mut quoted = false;
+    let mut letters = debug.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => quoted = !quoted,
+            '\\' if quoted => drop(letters.next()),
+            _ if quoted => {}
+            _ => plain.push(letter),
+        }
+    }
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()));
+    names.take(KIND).collect::<Vec<_>>().join(".")
+}
+
+/// An error with its sources, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_an_error_has_the_names_of_its_variants_and_none_of_its_words() {
+        let os = std::io::Error::from_raw_os_error(17);
+        assert_eq!(kind(&format!("{:?}", Some(os))), "Some.Os.AlreadyExists");
+        let said = std::io::Error::other("Not \"This\" one: \\");
+        assert_eq!(kind(&format!("{said:?}")), "Custom.Other");
+        assert_eq!(kind(&format!("{:?}", Error::from("Only words"))), "");
+        assert_eq!(kind("Bad { at: 0xAB, of: [1, 2], Key: A_1 }"), "Bad.Key.A_1");
+        assert_eq!(kind(&"A ".repeat(20)), "A.A.A.A.A.A.A.A");
+    }
+}

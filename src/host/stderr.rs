@@ -1,0 +1,98 @@
+//! Standard error inside a template: a small file in memory, of which the end is kept.
+//!
+//! What the C library says before it aborts goes there without passing any door.
+
+use std::ffi::c_int;
+use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::note::Note;
+
+/// The watch empties the file beyond this length: a chatty engine must not eat the memory.
+const LONGEST: i64 = 1 << 20;
+
+const NOWHERE: u8 = 0;
+const KEPT: u8 = 1;
+const SHOWN: u8 = 2;
+static STDERR: AtomicU8 = AtomicU8::new(NOWHERE);
+
+/// Keeps standard error in memory, if the client sent it nowhere. Returns whether last words can
+/// be had.
+pub(crate) fn capture() -> bool {
+    let state = if !is_null_device(2) {
+        SHOWN
+    } else if keep_in_memory() {
+        KEPT
+    } else {
+        NOWHERE
+    };
+    STDERR.store(state, Ordering::Relaxed);
+    state != NOWHERE
+}
+
+/// Whether the client lets standard error through.
+pub(crate) fn is_shown() -> bool {
+    STDERR.load(Ordering::Relaxed) == SHOWN
+}
+
+fn status(fd: c_int) -> Option<libc::stat64> {
+    // SAFETY: zero is a value of this plain structure.
+    let mut status: libc::stat64 = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes into a structure of the type that it expects.
+    let known = unsafe { libc::fstat64(fd, &mut status) } == 0;
+    known.then_some(status)
+}
+
+fn is_null_device(fd: c_int) -> bool {
+    status(fd).is_some_and(|s| {
+        s.st_mode & libc::S_IFMT == libc::S_IFCHR && s.st_rdev == libc::makedev(1, 3)
+    })
+}
+
+fn keep_in_memory() -> bool {
+    // SAFETY: the name is a C string; the descriptors are this function's own, but for 2, which
+    // nothing else of a process that just began holds on to.
+    unsafe {
+        let file = libc::memfd_create(c"stderr".as_ptr(), 0);
+        if file < 0 {
+            return false;
+        }
+        let moved = libc::dup2(file, 2);
+        libc::close(file);
+        // Several processes write to it, each at its end.
+        moved == 2 && libc::fcntl(2, libc::F_SETFL, libc::O_APPEND) == 0
+    }
+}
+
+/// Writes to standard error as it is.
+pub(crate) fn write(bytes: &[u8]) {
+    // SAFETY: the kernel reads from a slice. What cannot be written is lost, as on a closed pipe.
+    unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Moves what a child left in the file into its note.
+pub(crate) fn drain(note: &Note) {
+    if STDERR.load(Ordering::Relaxed) != KEPT {
+        return;
+    }
+    let Some(size) = status(2).map(|s| s.st_size).filter(|&size| size > 0) else { return };
+    let mut tail = [0; 4096];
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    let read = unsafe {
+        libc::pread64(2, tail.as_mut_ptr().cast(), tail.len(), (size - tail.len() as i64).max(0))
+    };
+    note.add_words(&tail[..usize::try_from(read).unwrap_or(0)]);
+    empty();
+}
+
+/// Empties the file if it has become too long.
+pub(crate) fn bound() {
+    if STDERR.load(Ordering::Relaxed) == KEPT && status(2).is_some_and(|s| s.st_size > LONGEST) {
+        empty();
+    }
+}
+
+fn empty() {
+    // SAFETY: the file is ours, and every writer appends.
+    unsafe { libc::ftruncate64(2, 0) };
+}

@@ -1,0 +1,309 @@
+//! The template: this binary, started once more, which forks a pristine process for each case.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::channel::{Buffer, CHUNK, Channel, Tag};
+use super::cpu::{self, Lease};
+use super::ending::Ending;
+use super::place::Place;
+use super::signals::{NOTED, leave_now};
+use super::start;
+
+/// What an explorer runs: it is given the bytes of the request, and sends frames.
+pub type Entry = fn(&[u8], &mut Reply<'_>);
+
+/// A running template. It ends, with all that it forked, when this is dropped or when the client
+/// ends in whatever way.
+///
+/// ```
+/// use crashpoint::process::template::{Reply, Template};
+///
+/// fn shout(request: &[u8], reply: &mut Reply<'_>) {
+///     reply.send(&request.to_ascii_uppercase());
+/// }
+///
+/// let mut template = Template::start()?;
+/// let mut frames = Vec::new();
+/// template.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
+/// assert_eq!(frames, [b"HELLO"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Template {
+    process: Child,
+    /// `None` once it is closed, which is how the template learns that it is over.
+    channel: Option<Channel>,
+    place: Place,
+    calling: bool,
+    _lease: Option<Lease>,
+}
+
+/// Why there is no template.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The binary takes the C library's start function and not ours.
+    #[error("this binary was linked without crashpoint's `__libc_start_main`")]
+    NotLinked,
+    /// This process is a template, an explorer or a leaf.
+    #[error("a template cannot start another one")]
+    Inside,
+    /// The binary could not be started again.
+    #[error("cannot start /proc/self/exe again")]
+    Exec(#[source] io::Error),
+    /// It was started and ended, or said something else than a template does.
+    #[error("the template did not answer ({status})")]
+    Silent {
+        /// How it ended.
+        status: ExitStatus,
+        /// What was read in place of an answer.
+        source: io::Error,
+    },
+}
+
+/// Why a call did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The explorer ended badly: a panic or a fault of the harness itself, or a kill.
+    #[error("the explorer {0}")]
+    Ended(Ending),
+    /// The template is gone.
+    #[error("the template is gone")]
+    Gone(#[source] io::Error),
+    /// A call before this one was left by a panic of its `on_frame`.
+    #[error("an earlier call to the template was not waited for")]
+    Left,
+}
+
+impl Template {
+    /// Starts a template. Its standard output leads nowhere, and of its standard error only last
+    /// words are kept.
+    ///
+    /// # Errors
+    /// If this binary cannot be a template, or the system refuses the process.
+    pub fn start() -> Result<Self, StartError> {
+        Self::start_with(Stdio::null)
+    }
+
+    /// Starts a template that shares this process's standard output and error, for debugging.
+    ///
+    /// # Errors
+    /// As [`Template::start`].
+    pub fn start_loud() -> Result<Self, StartError> {
+        Self::start_with(Stdio::inherit)
+    }
+
+    fn start_with(output: fn() -> Stdio) -> Result<Self, StartError> {
+        if !start::is_linked() {
+            return Err(StartError::NotLinked);
+        }
+        if start::is_template() {
+            return Err(StartError::Inside);
+        }
+        let (ours, theirs) = Channel::pair().map_err(StartError::Exec)?;
+        let lease = Lease::take();
+        let mut command = command(theirs, output, lease.as_ref());
+        let mut process = command.spawn().map_err(StartError::Exec)?;
+        // It holds the template's end of the channel, which must close when the template ends.
+        drop(command);
+        match read_hello(&ours) {
+            Ok(place) => {
+                Ok(Self { process, channel: Some(ours), place, calling: false, _lease: lease })
+            }
+            Err(source) => {
+                drop(ours);
+                let status = process.wait().map_err(StartError::Exec)?;
+                Err(StartError::Silent { status, source })
+            }
+        }
+    }
+
+    /// What the environment allows the template.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether addresses differ from run to run, because the system refused to switch that off.
+    pub fn aslr(&self) -> bool {
+        self.place.aslr
+    }
+
+    /// What the environment refuses, one line each.
+    pub fn notices(&self) -> Vec<String> {
+        self.place.notices()
+    }
+
+    /// The process id.
+    #[doc(hidden)]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Runs `entry` on `request` in a fresh explorer; `on_frame` gets each frame that it sends,
+    /// as it comes. Returns when the explorer and all that it forked have ended.
+    ///
+    /// # Errors
+    /// If the explorer ended in another way than by returning, or if the template is gone.
+    pub fn call(
+        &mut self,
+        entry: Entry,
+        request: &[u8],
+        on_frame: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), CallError> {
+        if self.calling {
+            return Err(CallError::Left);
+        }
+        let Some(channel) = &self.channel else { return Err(CallError::Left) };
+        self.calling = true;
+        let ending = converse(channel, entry, request, on_frame).map_err(CallError::Gone)?;
+        self.calling = false;
+        match ending {
+            Ending::Finished => Ok(()),
+            ending => Err(CallError::Ended(ending)),
+        }
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        // The template sees the end of the channel, also in the middle of a call, and goes.
+        self.channel = None;
+        // It has been reaped if this fails.
+        let _ = self.process.wait();
+    }
+}
+
+/// The command that starts this binary as a template at the other end of `channel`.
+fn command(channel: Channel, output: fn() -> Stdio, lease: Option<&Lease>) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("crashpoint-template")
+        .env_clear()
+        .env(start::VARIABLE, "0")
+        .env("PATH", "/usr/bin:/bin")
+        .env("RUST_BACKTRACE", "0")
+        .env(start::BIND, "1")
+        .stdin(channel.into_fd())
+        .stdout(output())
+        .stderr(output());
+    // Coverage is written where the client's is. The dynamic loader needs its path to start the
+    // binary at all; the template drops it before engine code can see it.
+    for name in ["LLVM_PROFILE_FILE", start::LIBRARIES] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    let cpus = lease.map(Lease::set);
+    let before_exec = move || {
+        if let Some(cpus) = &cpus {
+            cpu::pin(cpus);
+        }
+        set_before_exec();
+        Ok(())
+    };
+    // SAFETY: this makes system calls only, which is all that may happen in a process forked from
+    // one with many threads.
+    unsafe { command.pre_exec(before_exec) };
+    command
+}
+
+/// What has to be set before the binary is mapped. Whatever is refused stays as it is: the
+/// template looks and tells.
+fn set_before_exec() {
+    const STACK: libc::rlim_t = 8 << 20;
+    const FILES: libc::rlim_t = 1024;
+    // SAFETY: changes one attribute of the process.
+    unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    // Where maps begin depends on how large the stack may become.
+    limit(libc::RLIMIT_STACK, STACK);
+    limit(libc::RLIMIT_NOFILE, FILES);
+    limit(libc::RLIMIT_CORE, 0);
+}
+
+/// Lowers a limit for this process; it stays able to raise it again.
+fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads and writes one structure.
+    unsafe {
+        if libc::getrlimit(resource, &mut limit) == 0 {
+            limit.rlim_cur = value.min(limit.rlim_max);
+            libc::setrlimit(resource, &limit);
+        }
+    }
+}
+
+fn read_hello(channel: &Channel) -> io::Result<Place> {
+    let mut buffer: Buffer = [0; CHUNK + 1];
+    match channel.receive(&mut buffer)? {
+        (Tag::Hello, bytes) => postcard::from_bytes(bytes).map_err(io::Error::other),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Sends a request, hands out the frames that come back, and says how the explorer ended.
+fn converse(
+    channel: &Channel,
+    entry: Entry,
+    request: &[u8],
+    on_frame: &mut dyn FnMut(&[u8]),
+) -> io::Result<Ending> {
+    let (offset, length) = (offset_of(entry).to_le_bytes(), request.len().to_le_bytes());
+    channel.send(Tag::Request, &[offset, length].concat())?;
+    if !request.is_empty() {
+        channel.send_all(Tag::Body, Tag::Body, request)?;
+    }
+    let mut buffer: Buffer = [0; CHUNK + 1];
+    let mut frame = Vec::new();
+    loop {
+        match channel.receive(&mut buffer)? {
+            (Tag::Part, bytes) => frame.extend_from_slice(bytes),
+            (Tag::Last, bytes) if frame.is_empty() => on_frame(bytes),
+            (Tag::Last, bytes) => {
+                frame.extend_from_slice(bytes);
+                on_frame(&frame);
+                frame.clear();
+            }
+            (Tag::End, bytes) => return postcard::from_bytes(bytes).map_err(io::Error::other),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Where a function is, relative to one that is in the same binary: the same in every process
+/// that runs it, wherever the binary is mapped.
+fn offset_of(entry: Entry) -> isize {
+    (entry as usize as isize).wrapping_sub(base())
+}
+
+fn base() -> isize {
+    read_hello as fn(&Channel) -> io::Result<Place> as usize as isize
+}
+
+/// The function at an offset.
+///
+/// # Safety
+/// [`offset_of`] gave the offset, in a process that runs this binary.
+pub(crate) unsafe fn entry_at(offset: isize) -> Entry {
+    let address = base().wrapping_add(offset) as *const ();
+    // SAFETY: the caller vouches for the address being that of such a function.
+    unsafe { std::mem::transmute::<*const (), Entry>(address) }
+}
+
+/// An explorer's way back to the client.
+pub struct Reply<'a> {
+    channel: &'a Channel,
+}
+
+impl<'a> Reply<'a> {
+    pub(crate) fn new(channel: &'a Channel) -> Self {
+        Self { channel }
+    }
+
+    /// Sends a frame of any length; waits while the client is behind. If the client is gone, so
+    /// is the explorer.
+    pub fn send(&mut self, frame: &[u8]) {
+        if self.channel.send_all(Tag::Part, Tag::Last, frame).is_err() {
+            leave_now(NOTED);
+        }
+    }
+}

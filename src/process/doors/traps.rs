@@ -1,0 +1,195 @@
+//! Traps for system calls that went past the doors: code that calls the kernel by itself.
+//!
+//! A seccomp filter catches every system call on a descriptor whose first argument is a simulated
+//! number; the kernel would only say `EBADF`, and an engine might go on as if that were the disk.
+
+use std::ffi::{c_int, c_long, c_void};
+use std::{fmt, io, ptr};
+
+use libc::{sock_filter, sock_fprog};
+
+use crate::log::Mark;
+
+use crate::process::seam::dispatch;
+use crate::process::world::descriptors::FIRST;
+use crate::process::world::{self, exit};
+
+pub use crate::host::probe::{Failure, raw_calls_arrive, self_test};
+
+/// The status that a process ends with when a system call went past the doors.
+pub const EXIT_LEAKED: c_int = 114;
+
+/// Why the traps could not be set. A run goes on without them.
+#[derive(Debug, thiserror::Error)]
+pub struct Refused {
+    what: &'static str,
+    source: io::Error,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system calls past the doors go unnoticed: {} says {}", self.what, self.source)
+    }
+}
+
+/// The system calls whose first argument is a descriptor.
+macro_rules! descriptor_calls {
+    ($($name:ident: $number:ident),* $(,)?) => {
+        &[$((libc::$number, concat!("raw system call ", stringify!($name)))),*]
+    };
+}
+
+const TRAPPED: &[(c_long, &str)] = descriptor_calls![
+    read: SYS_read, write: SYS_write, pread64: SYS_pread64, pwrite64: SYS_pwrite64,
+    readv: SYS_readv, writev: SYS_writev, preadv: SYS_preadv, pwritev: SYS_pwritev,
+    preadv2: SYS_preadv2, pwritev2: SYS_pwritev2, lseek: SYS_lseek, close: SYS_close,
+    fstat: SYS_fstat, newfstatat: SYS_newfstatat, statx: SYS_statx, fstatfs: SYS_fstatfs,
+    ftruncate: SYS_ftruncate, fallocate: SYS_fallocate, fadvise64: SYS_fadvise64,
+    readahead: SYS_readahead, fsync: SYS_fsync, fdatasync: SYS_fdatasync, syncfs: SYS_syncfs,
+    sync_file_range: SYS_sync_file_range, dup: SYS_dup, dup2: SYS_dup2, dup3: SYS_dup3,
+    fcntl: SYS_fcntl, flock: SYS_flock, ioctl: SYS_ioctl, getdents64: SYS_getdents64,
+    openat: SYS_openat, openat2: SYS_openat2, mkdirat: SYS_mkdirat, unlinkat: SYS_unlinkat,
+    renameat: SYS_renameat, renameat2: SYS_renameat2, linkat: SYS_linkat,
+    readlinkat: SYS_readlinkat, fchmod: SYS_fchmod, fchmodat: SYS_fchmodat, fchown: SYS_fchown,
+    fchownat: SYS_fchownat, utimensat: SYS_utimensat, faccessat: SYS_faccessat,
+    faccessat2: SYS_faccessat2, fchdir: SYS_fchdir, sendfile: SYS_sendfile,
+    copy_file_range: SYS_copy_file_range, splice: SYS_splice, fsetxattr: SYS_fsetxattr,
+    fgetxattr: SYS_fgetxattr, flistxattr: SYS_flistxattr, fremovexattr: SYS_fremovexattr,
+];
+
+/// What a trapped system call is called in a report; `None` if it takes no descriptor first.
+pub(crate) fn descriptor_call(number: c_long) -> Option<&'static str> {
+    TRAPPED.iter().find(|&&(trapped, _)| trapped == number).map(|&(_, name)| name)
+}
+
+/// Sets the traps for the calling thread and all that it starts from now on; they cannot be
+/// removed again. A trapped call is marked in the log as not simulated, and ends the process
+/// through the world's hook.
+///
+/// # Errors
+/// What the kernel said: it is too old, or a container forbids it.
+pub fn install() -> Result<(), Refused> {
+    let refused = |what| move |source| Refused { what, source };
+    handle().map_err(refused("sigaction"))?;
+    dispatch::prepare();
+    let filter = filter();
+    let program = sock_fprog {
+        len: u16::try_from(filter.len()).expect("the filter is short"),
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: both take numbers, and the second the filter, which the kernel copies.
+    unsafe {
+        checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+            .map_err(refused("PR_SET_NO_NEW_PRIVS"))?;
+        checked(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program))
+            .map_err(refused("PR_SET_SECCOMP"))
+    }
+}
+
+fn checked(result: c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What the filter reads of a system call: the layout of `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+/// `AUDIT_ARCH_X86_64`.
+const X86_64: u32 = 0xc000_003e;
+
+/// The filter. Most calls have a small first argument, or a pointer, and pass after a few steps.
+fn filter() -> Vec<sock_filter> {
+    let calls = TRAPPED.len() as u8;
+    let load = |offset| step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, offset);
+    let jump = |kind, yes, no, k| step((libc::BPF_JMP | kind | libc::BPF_K) as u16, yes, no, k);
+    let end = |verdict| step((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, verdict);
+    let mut filter = vec![
+        load(ARCHITECTURE),
+        jump(libc::BPF_JEQ, 0, calls + 4, X86_64),
+        load(FIRST_ARGUMENT),
+        jump(libc::BPF_JGE, 0, calls + 2, FIRST.cast_unsigned()),
+        // From here on up the number is negative.
+        jump(libc::BPF_JGE, calls + 1, 0, 1 << 31),
+        load(NUMBER),
+    ];
+    for (at, &(number, _)) in TRAPPED.iter().enumerate() {
+        let left = calls - at as u8;
+        filter.push(jump(libc::BPF_JEQ, left, 0, number as u32));
+    }
+    filter.push(end(libc::SECCOMP_RET_ALLOW));
+    filter.push(end(libc::SECCOMP_RET_TRAP));
+    filter
+}
+
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+fn handle() -> io::Result<()> {
+    let handler: extern "C" fn(c_int, *const Trap, *mut c_void) = on_trap;
+    // SAFETY: all zeros are a valid action, which is then completed.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as usize;
+    // On the thread's own stack, and again inside itself: a call that is handed over may be any
+    // door, and another thread may run before it returns.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
+    // SAFETY: the handler has the signature that `SA_SIGINFO` asks for.
+    checked(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, ptr::null_mut()) })
+}
+
+/// The part of `siginfo_t` that the kernel fills for `SIGSYS`.
+#[repr(C)]
+struct Trap {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    padding: c_int,
+    address: *const c_void,
+    number: c_int,
+    architecture: u32,
+}
+
+/// Runs in a signal handler: it must not allocate, for the call may have come out of `malloc`.
+extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
+    /// `SYS_USER_DISPATCH`: nobody trapped the call, it is only handed over.
+    const HANDED_OVER: c_int = 2;
+    // SAFETY: the kernel gives the handler a valid `siginfo_t`, and `SIGSYS` fills this part.
+    let (number, code) = unsafe { ((*trap).number, (*trap).code) };
+    if code == HANDED_OVER {
+        // SAFETY: the kernel gives the handler the registers of the call.
+        unsafe { dispatch::serve(context) };
+        return;
+    }
+    let name = descriptor_call(number.into()).unwrap_or("raw system call");
+    let hook = world::try_enter(|world| {
+        world.mark(Mark::NotSimulated(name));
+        world.hooks.leaked
+    });
+    match hook {
+        Some(leaked) => leaked(name),
+        // The world is in use: one of its own doors made the call.
+        None => exit(EXIT_LEAKED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_ends_in_both_verdicts_and_every_jump_stays_inside() {
+        let filter = filter();
+        for (at, step) in filter.iter().enumerate() {
+            if u32::from(step.code) & 0x07 == libc::BPF_JMP {
+                let farthest = at + 1 + usize::from(step.jt.max(step.jf));
+                assert!(farthest < filter.len(), "step {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_takes_no_descriptor_is_not_trapped() {
+        assert_eq!(descriptor_call(libc::SYS_getpid), None);
+        assert_eq!(descriptor_call(libc::SYS_fsync), Some("raw system call fsync"));
+    }
+}

@@ -1,0 +1,98 @@
+//! The next definition of a symbol behind a door: the C library's own.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// Where a symbol's next definition is, once it was looked up.
+pub(crate) struct Next {
+    symbol: &'static CStr,
+    address: AtomicPtr<c_void>,
+}
+
+impl Next {
+    /// Nothing is looked up yet.
+    pub(crate) const fn new(symbol: &'static CStr) -> Self {
+        Self { symbol, address: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The address of the next definition, never null.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> *mut c_void {
+        // Relaxed is enough: the code at the address was there before the program began.
+        let address = self.address.load(Ordering::Relaxed);
+        if address.is_null() { self.look_up() } else { address }
+    }
+
+    #[cold]
+    fn look_up(&self) -> *mut c_void {
+        let before = errno();
+        // SAFETY: the symbol is a C string; `RTLD_NEXT` starts behind this object.
+        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.symbol.as_ptr()) };
+        set_errno(before);
+        let address = if found.is_null() { missing as *mut c_void } else { found };
+        self.address.store(address, Ordering::Relaxed);
+        address
+    }
+}
+
+/// Stands in for a function that this C library does not have. It takes no arguments, which on
+/// this machine's calling convention may be called with any.
+extern "C" fn missing() -> i64 {
+    set_errno(libc::ENOSYS);
+    -1
+}
+
+/// The calling thread's `errno`.
+pub(crate) fn errno() -> c_int {
+    // SAFETY: the C library gives each thread a valid place for it.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets the calling thread's `errno`.
+pub(crate) fn set_errno(errno: c_int) {
+    // SAFETY: the C library gives each thread a valid place for it.
+    unsafe { *libc::__errno_location() = errno }
+}
+
+/// The next definition of a function as a function pointer of its type.
+macro_rules! next {
+    ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
+        static NEXT: $crate::process::seam::kernel::Next = $crate::process::seam::kernel::Next::new(
+            match ::std::ffi::CStr::from_bytes_with_nul(
+                concat!(stringify!($symbol), "\0").as_bytes(),
+            ) {
+                Ok(symbol) => symbol,
+                Err(_) => panic!("a symbol has no NUL in it"),
+            },
+        );
+        // SAFETY: the address is that of a function which the C library declares with this type.
+        unsafe {
+            ::std::mem::transmute::<
+                *mut ::std::ffi::c_void,
+                unsafe extern "C" fn($($ty),*) -> $ret,
+            >(NEXT.address())
+        }
+    }};
+}
+pub(crate) use next;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_that_the_c_library_lacks_fails_with_enosys() {
+        let next = next!(crashpoint_no_such_symbol(c_int) -> c_int);
+        // SAFETY: the stand-in ignores its arguments.
+        assert_eq!(unsafe { next(3) }, -1);
+        assert_eq!(errno(), libc::ENOSYS);
+    }
+
+    #[test]
+    fn looking_a_symbol_up_leaves_errno_alone() {
+        set_errno(libc::EXDEV);
+        let _ = next!(getppid() -> c_int);
+        assert_eq!(errno(), libc::EXDEV);
+    }
+}

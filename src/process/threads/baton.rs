@@ -1,0 +1,426 @@
+//! The baton: the real threads of the engine, of which the one that holds it runs.
+//!
+//! Every thread that the engine starts begins in `begin`, waits for the baton, and hands it on at
+//! its end, after its thread-locals were destroyed. Who gets it is decided by the `schedule` of
+//! the world; this file makes the threads follow. A thread that does not hold the baton sleeps on
+//! a word of its own, in the kernel.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use libc::pthread_t;
+
+use crate::base::time::Time;
+use crate::log::Mark;
+
+use crate::host::signals::AltStack;
+use crate::host::watch;
+use crate::process::seam;
+use crate::process::seam::dispatch;
+use crate::process::seam::kernel::{errno, next, set_errno};
+use crate::process::world::schedule::{FIRST, Id, Next, On, Woken};
+use crate::process::world::{self, World};
+
+/// How many threads a process may start in its life.
+const MOST: usize = 4096;
+
+/// What other threads know of a thread.
+struct Slot {
+    /// 1 when it is given the baton.
+    turn: AtomicU32,
+    /// The kernel's number of it.
+    tid: AtomicI32,
+    /// The C library's.
+    handle: AtomicU64,
+}
+
+static SLOTS: [Slot; MOST] =
+    [const { Slot { turn: AtomicU32::new(0), tid: AtomicI32::new(0), handle: AtomicU64::new(0) } };
+        MOST];
+
+/// How many threads are alive. With one there is nothing to decide.
+static ALIVE: AtomicU32 = AtomicU32::new(0);
+
+/// The thread that has handed on the baton for the last time: the next holder waits until it is
+/// gone, since what the C library does at the end of a thread (giving back memory) would otherwise
+/// happen at any time.
+static DYING: AtomicU32 = AtomicU32::new(0);
+
+/// The key whose destructor is the last of a thread; one more than it, 0 before there is one.
+static LAST_KEY: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The calling thread; 0 if it belongs to no world.
+    static OWN: Cell<Id> = const { Cell::new(0) };
+}
+
+fn slot(id: Id) -> &'static Slot {
+    &SLOTS[id as usize % MOST]
+}
+
+/// The number of the calling thread; 0 if it belongs to no world.
+pub(crate) fn own() -> Id {
+    OWN.get()
+}
+
+/// Whether more threads than one are alive.
+#[inline(always)]
+pub(crate) fn several() -> bool {
+    ALIVE.load(Ordering::Relaxed) > 1
+}
+
+/// The calling thread is the first of a new world, and holds the baton.
+pub(crate) fn found() {
+    OWN.set(FIRST);
+    // SAFETY: asks for two numbers.
+    let (tid, handle) = unsafe { (libc::gettid(), libc::pthread_self()) };
+    slot(FIRST).tid.store(tid, Ordering::Relaxed);
+    slot(FIRST).handle.store(handle, Ordering::Relaxed);
+    ALIVE.store(1, Ordering::Relaxed);
+    DYING.store(0, Ordering::Relaxed);
+}
+
+/// A scheduling point: another thread may run before this returns.
+#[inline]
+pub(crate) fn point() {
+    if several() {
+        switch(false);
+    }
+}
+
+/// As [`point`], but by the rule another one runs, if one can.
+pub(crate) fn give_way() {
+    if several() {
+        switch(true);
+    }
+}
+
+/// Waits until it is woken or until a time has come.
+///
+/// A thread that belongs to no world cannot give way: time passes at once.
+pub(crate) fn wait(on: On, until: Option<Time>) -> Woken {
+    if OWN.get() == 0 {
+        if let Some(until) = until {
+            world::enter(|world| world.pass_time(until));
+        }
+        return Woken::TimedOut;
+    }
+    world::enter(|world| world.schedule.wait(on, until));
+    switch(false);
+    world::enter(|world| world.schedule.woken()).unwrap_or(Woken::Came)
+}
+
+/// The calling thread spins until another one does something: another one runs, if one can. To be
+/// called in the handler of a signal that has interrupted the engine.
+pub(crate) fn spins() {
+    let own = OWN.get();
+    if own != 0 && world::enter(|world| world.schedule.spin(own)) == Some(true) {
+        switch(false);
+    }
+}
+
+/// Has the schedule decide, and follows it.
+fn switch(yields: bool) {
+    let own = OWN.get();
+    if own == 0 {
+        return;
+    }
+    let Some(next) = world::enter(|world| world.next_thread(yields)) else { return };
+    if next != own {
+        let _harness = seam::harness();
+        let before = errno();
+        give(next);
+        take(own);
+        set_errno(before);
+    }
+}
+
+impl World {
+    /// Who runs next. If nobody can before a time, it is that time.
+    fn next_thread(&mut self, yields: bool) -> Id {
+        loop {
+            let next = self.schedule.next(self.clock.now(), yields);
+            match next {
+                Next::Thread(id) => {
+                    if let Some(turn) = self.schedule.take_turn() {
+                        self.mark(Mark::Turn(turn));
+                    }
+                    return id;
+                }
+                Next::At(time) => self.pass_time(time),
+                Next::Nobody => {
+                    if let Some(call) = self.schedule.awaits_host() {
+                        self.not_simulated(&format!("{call} that waits for the host"));
+                    }
+                    let waits = self.schedule.waits();
+                    self.hang(&format!("is in a deadlock: {waits}"));
+                }
+            }
+        }
+    }
+}
+
+/// Gives the baton to a thread.
+fn give(to: Id) {
+    let slot = slot(to);
+    slot.turn.store(1, Ordering::Release);
+    let syscall = next!(syscall(i64, *const u32, c_int, c_int) -> i64);
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: wakes who sleeps on a word that is there for ever.
+    unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wake, 1) };
+}
+
+/// Sleeps until the calling thread is given the baton.
+fn take(own: Id) {
+    let slot = slot(own);
+    let syscall = next!(syscall(i64, *const u32, c_int, u32, *const c_void) -> i64);
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    while slot.turn.swap(0, Ordering::Acquire) == 0 {
+        // SAFETY: sleeps while a word that is there for ever is 0; there is no time limit.
+        unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wait, 0, ptr::null()) };
+    }
+    watch::holder(slot.tid.load(Ordering::Relaxed));
+    bury();
+}
+
+/// Waits until the thread that died last is gone.
+fn bury() {
+    let dead = DYING.swap(0, Ordering::Acquire);
+    if dead == 0 {
+        return;
+    }
+    let slot = slot(dead);
+    // SAFETY: signal 0 asks whether the thread is there. Its number is not given out again so
+    // soon: the kernel counts them up.
+    unsafe {
+        let tid = slot.tid.load(Ordering::Relaxed);
+        while libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 {
+            libc::sched_yield();
+        }
+    }
+    let detached = world::enter(|world| world.schedule.is_detached(dead)).unwrap_or(false);
+    if detached {
+        join(slot.handle.load(Ordering::Relaxed), ptr::null_mut());
+    }
+}
+
+/// Joins a thread that is gone: the C library takes its stack back.
+fn join(handle: pthread_t, result: *mut *mut c_void) -> c_int {
+    let join = next!(pthread_join(pthread_t, *mut *mut c_void) -> c_int);
+    // SAFETY: each thread is started joinable, and joined once: when it is gone and either the
+    // engine joins it or nobody will.
+    unsafe { join(handle, result) }
+}
+
+/// A function that a thread begins with.
+pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// What a new thread is told.
+struct Birth {
+    id: Id,
+    start: Start,
+    argument: *mut c_void,
+}
+
+/// Starts a thread of the engine.
+///
+/// # Safety
+/// As pthread_create(3) asks for; `start` may run on another thread.
+pub(crate) unsafe fn create(
+    handle: *mut pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    start: Start,
+    argument: *mut c_void,
+) -> c_int {
+    let _harness = seam::harness();
+    if !make_last_key() || ALIVE.load(Ordering::Relaxed) == 0 {
+        return libc::EAGAIN;
+    }
+    let started = world::enter(|world| {
+        (world.schedule.count_started() < MOST - 1).then(|| world.schedule.start())
+    });
+    let Some(Some(id)) = started else { return libc::EAGAIN };
+    let birth = Box::into_raw(Box::new(Birth { id, start, argument }));
+    // SAFETY: as the caller says; `begin` owns the box.
+    let result = unsafe { create_joinable(handle, attributes, birth) };
+    if result == 0 {
+        // SAFETY: the C library has written the handle.
+        slot(id).handle.store(unsafe { *handle }, Ordering::Relaxed);
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+    } else {
+        // SAFETY: nobody took the box.
+        drop(unsafe { Box::from_raw(birth) });
+        world::enter(|world| world.schedule.forget(id));
+    }
+    result
+}
+
+/// Starts a joinable thread, whatever the attributes say: it is joined when it is gone.
+///
+/// # Safety
+/// As [`create`].
+unsafe fn create_joinable(
+    handle: *mut pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    birth: *mut Birth,
+) -> c_int {
+    type Attributes = libc::pthread_attr_t;
+    let create =
+        next!(pthread_create(*mut pthread_t, *const Attributes, Start, *mut c_void) -> c_int);
+    let getdetachstate = next!(pthread_attr_getdetachstate(*const Attributes, *mut c_int) -> c_int);
+    let argument = birth.cast();
+    // SAFETY: the attributes are null or initialised. They are changed for an instant only, in
+    // which no other thread of the engine runs.
+    unsafe {
+        let mut state = libc::PTHREAD_CREATE_JOINABLE;
+        let mutable = attributes.cast_mut();
+        if !attributes.is_null() {
+            getdetachstate(attributes, &raw mut state);
+        }
+        if state != libc::PTHREAD_CREATE_DETACHED {
+            return create(handle, attributes, begin, argument);
+        }
+        let id = (*birth).id;
+        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_JOINABLE);
+        let result = create(handle, attributes, begin, argument);
+        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_DETACHED);
+        if result == 0 {
+            world::enter(|world| world.schedule.detach(id));
+        }
+        result
+    }
+}
+
+/// The life of a thread. What it does before it holds the baton must leave no trace: no memory
+/// is taken, and nothing is mapped.
+unsafe extern "C-unwind" fn begin(birth: *mut c_void) -> *mut c_void {
+    let birth = birth.cast::<Birth>();
+    // SAFETY: `create` made the box, and gave it away.
+    let id = unsafe { (*birth).id };
+    OWN.set(id);
+    // SAFETY: asks for a number.
+    slot(id).tid.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+    take(id);
+    // SAFETY: as above.
+    let Birth { start, argument, .. } = *unsafe { Box::from_raw(birth) };
+    let key = LAST_KEY.load(Ordering::Relaxed) - 1;
+    // SAFETY: the key was made before the first thread; the value is a count, never followed.
+    unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
+    // Its stack overflow is told from a fault by this; it is the thread's until the end.
+    if let Ok(stack) = AltStack::new() {
+        stack.keep();
+    }
+    dispatch::arm();
+    seam::become_engine();
+    // SAFETY: the engine asked for just this call. If it unwinds (`pthread_exit`), there is
+    // nothing here to drop.
+    unsafe { start(argument) }
+}
+
+/// Makes the key whose destructor ends a thread, once.
+fn make_last_key() -> bool {
+    if LAST_KEY.load(Ordering::Relaxed) == 0 {
+        let mut key = 0;
+        // SAFETY: the C library writes a number; the destructor takes what `begin` stored.
+        if unsafe { libc::pthread_key_create(&raw mut key, Some(last_destructor)) } != 0 {
+            return false;
+        }
+        LAST_KEY.store(key + 1, Ordering::Relaxed);
+    }
+    true
+}
+
+/// How often the C library goes through the destructors of a thread's keys
+/// (`PTHREAD_DESTRUCTOR_ITERATIONS`).
+const ROUNDS: usize = 4;
+
+/// Runs once a round, behind the destructors of `thread_local!`. In the last round the thread has
+/// nothing left to do that the engine could see, and hands on the baton.
+unsafe extern "C" fn last_destructor(round: *mut c_void) {
+    let side = seam::harness();
+    let round = round.addr();
+    if round < ROUNDS {
+        let key = LAST_KEY.load(Ordering::Relaxed) - 1;
+        // SAFETY: as in `begin`.
+        unsafe { libc::pthread_setspecific(key, ptr::without_provenance(round + 1)) };
+        return;
+    }
+    // From here on it is on the harness's side for good.
+    std::mem::forget(side);
+    AltStack::drop_kept();
+    let own = OWN.replace(0);
+    ALIVE.fetch_sub(1, Ordering::Relaxed);
+    let next = world::enter(|world| {
+        world.schedule.end();
+        world.next_thread(false)
+    });
+    DYING.store(own, Ordering::Release);
+    if let Some(next) = next {
+        give(next);
+    }
+}
+
+/// The thread that the engine knows by this handle, if it is one of the world's.
+fn known(handle: pthread_t) -> Option<Id> {
+    let started = world::enter(|world| world.schedule.count_started())?;
+    // The newest: a handle may have been another thread's before.
+    (1..=started).rev().find_map(|id| {
+        let id = Id::try_from(id).ok()?;
+        (slot(id).handle.load(Ordering::Relaxed) == handle).then_some(id)
+    })
+}
+
+/// Waits for the end of a thread and joins it; `None` if it is not one of the world's.
+pub(crate) fn join_thread(
+    handle: pthread_t,
+    result: *mut *mut c_void,
+    until: Option<Time>,
+) -> Option<c_int> {
+    let id = known(handle)?;
+    let _harness = seam::harness();
+    if id == own() {
+        return Some(libc::EDEADLK);
+    }
+    while !world::enter(|world| world.schedule.has_ended(id))? {
+        if wait(On::End(id), until) == Woken::TimedOut {
+            return Some(libc::ETIMEDOUT);
+        }
+    }
+    world::enter(|world| world.forget_panics(id));
+    Some(join(handle, result))
+}
+
+/// Nobody will join this thread; `None` if it is not one of the world's.
+pub(crate) fn detach_thread(handle: pthread_t) -> Option<c_int> {
+    let id = known(handle)?;
+    let _harness = seam::harness();
+    let (was, ended) =
+        world::enter(|world| (world.schedule.is_detached(id), world.schedule.detach(id)))?;
+    if was {
+        return Some(libc::EINVAL);
+    }
+    if ended {
+        join(handle, ptr::null_mut());
+    }
+    Some(0)
+}
+
+/// Lets the other threads run until they have ended, or until this time. Those that are left then
+/// never run again, and what they had open is closed; says how many those are.
+pub fn settle(until: Time) -> usize {
+    while several() {
+        let now = world::now();
+        if now >= until {
+            break;
+        }
+        wait(On::Settled, Some(until));
+    }
+    if !several() {
+        return 0;
+    }
+    let frozen = world::enter(World::leave_threads_behind).unwrap_or(0);
+    ALIVE.store(1, Ordering::Relaxed);
+    frozen
+}

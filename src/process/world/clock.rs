@@ -1,0 +1,134 @@
+//! What the engine's clocks show: virtual time, which only calls and sleeps move.
+
+use std::time::Duration;
+
+use libc::{clockid_t, timespec};
+
+use crate::base::time::Time;
+
+/// What a call of a door costs.
+pub(crate) const CALL: Duration = Duration::from_micros(1);
+/// What reading a clock costs: enough that a loop which waits for a deadline ends.
+pub(crate) const READING: Duration = Duration::from_nanos(100);
+
+/// The clocks of one process.
+pub(crate) struct Clock {
+    now: Time,
+    start: Time,
+    /// What the monotonic clock showed at `start`.
+    uptime: Duration,
+    /// What the real-time clock showed at [`Time::START`].
+    epoch: Duration,
+    read: bool,
+}
+
+impl Clock {
+    /// Clocks that begin at `start`.
+    pub(crate) fn new(start: Time, uptime: Duration, epoch: Duration) -> Self {
+        Self { now: start, start, uptime, epoch, read: false }
+    }
+
+    /// The run's own time.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How long this process runs.
+    pub(crate) fn running(&self) -> Duration {
+        self.now.since(self.start)
+    }
+
+    /// Whether the engine read any clock.
+    pub(crate) fn was_read(&self) -> bool {
+        self.read
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.now = self.now + by;
+    }
+
+    /// Reads a clock for the engine; `None` if there is no such clock.
+    pub(crate) fn read(&mut self, clock: clockid_t) -> Option<Duration> {
+        self.read = true;
+        self.advance(READING);
+        self.show(clock)
+    }
+
+    /// What a clock shows now.
+    pub(crate) fn show(&self, clock: clockid_t) -> Option<Duration> {
+        match clock {
+            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => {
+                Some(self.real(self.now))
+            }
+            libc::CLOCK_MONOTONIC
+            | libc::CLOCK_MONOTONIC_RAW
+            | libc::CLOCK_MONOTONIC_COARSE
+            | libc::CLOCK_BOOTTIME => Some(self.uptime + self.running()),
+            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => Some(self.running()),
+            _ => None,
+        }
+    }
+
+    /// The moment of the run at which a clock shows `shown`, or now if that is past; `None` if
+    /// there is no such clock.
+    pub(crate) fn when(&self, clock: clockid_t, shown: Duration) -> Option<Time> {
+        Some(self.now + shown.saturating_sub(self.show(clock)?))
+    }
+
+    /// The real-time clock at a moment of the run.
+    pub(crate) fn real(&self, at: Time) -> Duration {
+        self.epoch + at.since(Time::START)
+    }
+
+    /// The moment of the run at which the real-time clock shows `real`; what lies before the run
+    /// becomes its beginning, since a run's times have no sign.
+    pub(crate) fn moment(&self, real: Duration) -> Time {
+        Time::START + real.saturating_sub(self.epoch)
+    }
+}
+
+/// A duration as the C library writes it.
+pub(crate) fn timespec(duration: Duration) -> timespec {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    timespec { tv_sec: seconds, tv_nsec: i64::from(duration.subsec_nanos()) }
+}
+
+/// A duration as the C library wrote it; `None` if it is negative or malformed.
+pub(crate) fn duration(timespec: timespec) -> Option<Duration> {
+    let nanos = u32::try_from(timespec.tv_nsec).ok().filter(|&nanos| nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(timespec.tv_sec).ok()?, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_share_one_time_and_differ_in_where_they_began() {
+        let (uptime, epoch) = (Duration::from_secs(50), Duration::from_secs(1_000_000));
+        let mut clock = Clock::new(Time(5_000_000_000), uptime, epoch);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.show(libc::CLOCK_MONOTONIC), Some(Duration::from_secs(52)));
+        assert_eq!(clock.show(libc::CLOCK_REALTIME), Some(Duration::from_secs(1_000_007)));
+        assert_eq!(clock.show(libc::CLOCK_PROCESS_CPUTIME_ID), Some(Duration::from_secs(2)));
+        assert_eq!(clock.show(12345), None);
+        assert!(!clock.was_read());
+    }
+
+    #[test]
+    fn a_reading_moves_time_so_that_a_waiting_loop_ends() {
+        let mut clock = Clock::new(Time::START, Duration::ZERO, Duration::ZERO);
+        let first = clock.read(libc::CLOCK_MONOTONIC);
+        assert!(clock.read(libc::CLOCK_MONOTONIC) > first);
+        assert!(clock.was_read());
+    }
+
+    #[test]
+    fn a_real_time_reads_back_as_the_moment_it_was_made_from() {
+        let clock = Clock::new(Time::START, Duration::ZERO, Duration::from_secs(77));
+        let at = Time(123_456_789);
+        assert_eq!(clock.moment(clock.real(at)), at);
+        assert_eq!(clock.moment(Duration::from_secs(3)), Time::START);
+    }
+}

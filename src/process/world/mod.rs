@@ -1,0 +1,698 @@
+//! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
+//! all that the engine does with them.
+//!
+//! There is one world per process. Doors reach it through `enter`, or, if the call is one that
+//! others may see, through `serve`, which is a scheduling point on both sides. The harness installs
+//! it before the engine runs.
+
+pub(crate) mod clock;
+pub(crate) mod descriptors;
+pub(crate) mod entropy;
+pub(crate) mod faults;
+pub mod schedule;
+pub(crate) mod strike;
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Time;
+use crate::case::fault::{Fault, FaultClass, FaultError, Harm};
+use crate::disk::effect::{Effect, Ino};
+use crate::disk::profile::Profile;
+use crate::disk::space::Space;
+use crate::disk::tree::Tree;
+use crate::disk::{Disk, Errno, Handle, Journal};
+use crate::log::{Call, Event, Mark, Record};
+
+use super::doors::{Map, Streams};
+use super::seam;
+use crate::process::doors::traps::EXIT_LEAKED;
+use crate::process::seam::kernel::{errno, set_errno};
+use crate::process::seam::lock::Lock;
+use crate::process::threads::baton;
+use crate::process::threads::panics::Unseen;
+use crate::process::world::clock::{CALL, Clock};
+use crate::process::world::descriptors::{Descriptor, Descriptors};
+use crate::process::world::entropy::Entropy;
+use crate::process::world::faults::Faults;
+use crate::process::world::schedule::{Plan, Schedule};
+
+/// Where the simulated disk is mounted: a path that not even root can create on the host, so that
+/// a call which slips past the doors fails.
+pub const MOUNT: &str = "/proc/crashpoint";
+
+/// The status that a process ends with when the default hook finds its engine hung.
+pub const EXIT_HUNG: c_int = 113;
+
+/// How many return addresses of a call are kept.
+const FRAMES: usize = 32;
+
+/// Takes the records of a run.
+pub trait Sink: Sync {
+    /// Adds a record; says whether there was room for it.
+    fn append(&self, record: &Record<'_>) -> bool;
+}
+
+/// How long an engine may run before it counts as hung. Both replay exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Simulated calls.
+    pub calls: u64,
+    /// Virtual time since the process began.
+    pub time: Duration,
+}
+
+impl Default for Budget {
+    /// A million calls, one virtual day. That many calls take some seconds, well below the CPU time
+    /// that a leaf may use, so an endless loop of calls ends at the same call each time.
+    fn default() -> Self {
+        Self { calls: 1_000_000, time: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// What a process does when something happens that ends it or should outlive it.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// The engine used up its budget, in words. Must not return.
+    pub hung: fn(&str) -> !,
+    /// A system call of this name went past the doors. Must not return.
+    pub leaked: fn(&str) -> !,
+    /// The engine wrote these bytes to the standard error output.
+    pub words: fn(&[u8]),
+}
+
+impl Default for Hooks {
+    /// Ends the process with [`EXIT_HUNG`] or [`EXIT_LEAKED`]; keeps no words.
+    fn default() -> Self {
+        Self { hung: |_| exit(EXIT_HUNG), leaked: |_| exit(EXIT_LEAKED), words: |_| {} }
+    }
+}
+
+/// What a world begins with.
+pub struct Setup {
+    /// What is on the disk.
+    pub tree: Tree,
+    /// The run's time at which this process begins.
+    pub start: Time,
+    /// What the monotonic clock shows then.
+    pub uptime: Duration,
+    /// What the real-time clock showed at [`Time::START`], since 1970.
+    pub epoch: Duration,
+    /// What entropy comes from.
+    pub seed: u64,
+    /// What decides whose turn it is.
+    pub schedule: Plan,
+    /// Which calls fail.
+    pub faults: Vec<Fault>,
+    /// What the file system does when a sync fails.
+    pub profile: Profile,
+    /// How much the disk holds, if that is little.
+    pub space: Option<Space>,
+    /// Whether the cache drops pages whose write failed, as soon as it did.
+    pub evicts: bool,
+    /// Which calls are logged with their return addresses.
+    pub stacks: Stacks,
+    /// How many processors the engine sees.
+    pub cpus: u32,
+    /// When the engine counts as hung.
+    pub budget: Budget,
+    /// What happens at an end, and to last words.
+    pub hooks: Hooks,
+    /// Where the log goes.
+    pub sink: &'static dyn Sink,
+}
+
+/// Which calls are logged with their return addresses: to unwind at each costs a third of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stacks {
+    /// None.
+    #[default]
+    None,
+    /// Those that make changes durable.
+    OfSyncs,
+    /// All.
+    All,
+}
+
+impl Stacks {
+    fn has(self, synced: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::OfSyncs => synced,
+            Self::All => true,
+        }
+    }
+}
+
+impl Setup {
+    /// A world at the beginning of a run, without faults, seed 0, one processor.
+    pub fn new(tree: Tree, sink: &'static dyn Sink) -> Self {
+        Self {
+            tree,
+            start: Time::START,
+            uptime: Duration::from_secs(100_000),
+            epoch: Duration::from_secs(1_700_000_000),
+            seed: 0,
+            schedule: Plan::Listed(Vec::new()),
+            faults: Vec::new(),
+            profile: Profile::POSIX,
+            space: None,
+            evicts: false,
+            stacks: Stacks::None,
+            cpus: 1,
+            budget: Budget::default(),
+            hooks: Hooks::default(),
+            sink,
+        }
+    }
+}
+
+/// Something about a run that its verdict must mention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The engine changed this path, which is outside the mount.
+    Outside(Vec<u8>),
+    /// The engine called this, which is not simulated.
+    NotSimulated(String),
+}
+
+/// What a simulated descriptor refers to.
+#[derive(Clone, Copy)]
+pub(crate) enum What {
+    /// An open file or directory of the disk.
+    File(Handle),
+    /// `/dev/urandom`.
+    Random,
+}
+
+/// A call as a door got it.
+pub(crate) struct Called<'a> {
+    pub(super) door: &'static str,
+    pub(super) fd: c_int,
+    pub(super) path: &'a [u8],
+    pub(super) other: &'a [u8],
+    pub(super) arguments: [u64; 2],
+}
+
+impl<'a> Called<'a> {
+    /// A call on a descriptor.
+    pub(crate) fn on(door: &'static str, fd: c_int, arguments: [u64; 2]) -> Self {
+        Self { door, fd, path: b"", other: b"", arguments }
+    }
+
+    /// A call on a path.
+    pub(crate) fn at(door: &'static str, path: &'a [u8], arguments: [u64; 2]) -> Self {
+        Self { door, fd: -1, path, other: b"", arguments }
+    }
+
+    /// Its second path.
+    pub(crate) fn with(self, other: &'a [u8]) -> Self {
+        Self { other, ..self }
+    }
+
+    /// The path of a descriptor that the call closes.
+    pub(crate) fn closing(self, path: &'a [u8]) -> Self {
+        Self { path, ..self }
+    }
+}
+
+/// What a call comes to: a number, or an error.
+pub(crate) type Outcome = Result<i64, Errno>;
+
+/// The simulated world of one process.
+pub struct World {
+    pub(crate) disk: Disk,
+    pub(crate) descriptors: Descriptors<What>,
+    pub(crate) streams: Streams,
+    pub(crate) maps: Vec<Map>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) schedule: Schedule,
+    /// Panics on threads that nobody has dealt with.
+    pub(crate) panics: Vec<Unseen>,
+    /// The working directory, while it is on the disk.
+    pub(crate) directory: Option<Handle>,
+    pub(crate) umask: u32,
+    pub(crate) cpus: u32,
+    /// User and group of all files: those of the process, so that it finds its own.
+    pub(crate) owner: (u32, u32),
+    pub(crate) hooks: Hooks,
+    /// The digest of the bytes that the call at hand moves.
+    pub(crate) bytes: u64,
+    pub(super) faults: Faults,
+    pub(super) evicts: bool,
+    space: Option<Space>,
+    /// A call found no room.
+    full: bool,
+    /// What was injected into the call at hand.
+    pub(super) fault: Option<Harm>,
+    budget: Budget,
+    calls: u64,
+    unrecorded: u64,
+    last: &'static str,
+    stacks: Stacks,
+    /// The call at hand made something durable.
+    synced: Arc<AtomicBool>,
+    notes: Vec<Note>,
+    sink: &'static dyn Sink,
+}
+
+static WORLD: Lock<Option<Box<World>>> = Lock::new(None);
+
+/// How often the world was entered.
+static ENTERED: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `serve` in the world, on the harness's side of the seam; `None` if there is no world.
+///
+/// Every door that serves a call passes here. Whatever the harness does inside leaves `errno` as
+/// it was: callers of `readdir` tell the end of a directory from an error by it.
+#[inline]
+pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    let _harness = seam::harness();
+    let before = errno();
+    // One thread at a time does: an atomic addition would cost several times as much.
+    ENTERED.store(entered().wrapping_add(1), Ordering::Relaxed);
+    let served = WORLD.take().as_deref_mut().map(serve);
+    set_errno(before);
+    served
+}
+
+/// How often the world was entered: as long as this stays the same, no call is made.
+#[inline]
+pub(super) fn entered() -> u64 {
+    ENTERED.load(Ordering::Relaxed)
+}
+
+/// As [`enter`], for a call that other threads may see: another one may run before it and behind
+/// it.
+#[inline]
+pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    baton::point();
+    let served = enter(serve);
+    baton::point();
+    served
+}
+
+/// As [`enter`], for a signal handler: `None` also if the world is in use.
+pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    let _harness = seam::harness();
+    WORLD.try_take()?.as_deref_mut().map(serve)
+}
+
+/// Begins a step of the workload, within which faults are counted.
+pub fn step(step: u32) {
+    enter(|world| world.faults.step(step));
+}
+
+/// Logs a mark of the harness.
+pub fn mark(mark: Mark<'_>) {
+    enter(|world| world.mark(mark));
+}
+
+/// Whether the engine read any clock since the world was installed.
+pub fn saw_clock() -> bool {
+    enter(|world| world.clock.was_read()).unwrap_or(false)
+}
+
+/// How often more threads than one could run and one was chosen.
+pub fn decisions() -> u64 {
+    enter(|world| world.schedule.decisions()).unwrap_or(0)
+}
+
+/// What the run's verdict must mention, each once, in the order in which it came.
+pub fn notes() -> Vec<Note> {
+    enter(|world| world.notes.clone()).unwrap_or_default()
+}
+
+/// The run's time.
+pub fn now() -> Time {
+    enter(|world| world.clock.now()).unwrap_or_default()
+}
+
+/// How many simulated calls there were, and which door served the last one.
+pub fn calls() -> (u64, &'static str) {
+    enter(|world| (world.calls, world.last)).unwrap_or_default()
+}
+
+/// The tree of the disk as it is now.
+pub fn tree() -> Option<Tree> {
+    enter(|world| world.disk.tree().clone())
+}
+
+impl World {
+    /// Installs the world of this process in place of the one before. The engine's descriptors
+    /// from before are gone.
+    pub fn install(setup: Setup) {
+        let world = Box::new(Self::new(setup));
+        let before = WORLD.take().replace(world);
+        drop(before);
+        baton::found();
+    }
+
+    /// Removes the world: from here on the doors lead to the kernel.
+    pub fn remove() {
+        let before = WORLD.take().take();
+        drop(before);
+    }
+
+    fn new(setup: Setup) -> Self {
+        let mut disk = match setup.faults.is_empty() && setup.space.is_none() {
+            true => Disk::new(setup.tree),
+            false => Disk::mounted(setup.tree, &setup.profile),
+        };
+        disk.set_time(setup.start);
+        if let Some(space) = setup.space {
+            disk.limit(space);
+        }
+        let synced = Arc::new(AtomicBool::new(false));
+        disk.set_journal(Box::new(Effects {
+            sink: setup.sink,
+            evicts: setup.space.is_some_and(|space| space.delayed),
+            hung: setup.hooks.hung,
+            synced: Arc::clone(&synced),
+        }));
+        Self {
+            disk,
+            descriptors: Descriptors::new(),
+            streams: Streams::default(),
+            maps: Vec::new(),
+            clock: Clock::new(setup.start, setup.uptime, setup.epoch),
+            entropy: Entropy::new(setup.seed),
+            schedule: Schedule::new(setup.schedule),
+            panics: Vec::new(),
+            directory: None,
+            umask: 0o022,
+            cpus: setup.cpus,
+            owner: owner(),
+            hooks: setup.hooks,
+            bytes: 0,
+            faults: Faults::new(setup.faults),
+            evicts: setup.evicts,
+            space: setup.space,
+            full: false,
+            fault: None,
+            budget: setup.budget,
+            calls: 0,
+            unrecorded: 0,
+            last: "",
+            stacks: setup.stacks,
+            synced,
+            notes: Vec::new(),
+            sink: setup.sink,
+        }
+    }
+
+    /// Carries out a call: time passes, `act` has its effects, and the log gets a record.
+    pub(crate) fn call(
+        &mut self,
+        called: &Called<'_>,
+        act: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Outcome {
+        self.begin(called.door);
+        let outcome = match self.refusal(called) {
+            Some(error) => Err(Errno(error.errno())),
+            None => act(self),
+        };
+        self.end(called, outcome)
+    }
+
+    /// A call begins: time passes.
+    pub(crate) fn begin(&mut self, door: &'static str) {
+        self.count(door, CALL);
+        self.disk.set_time(self.clock.now());
+        (self.bytes, self.fault) = (0, None);
+    }
+
+    /// A call ends: the log gets a record.
+    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
+        if self.space.is_some_and(|space| outcome == Err(space.error)) {
+            self.fault = self.fault.or(Some(no_room(called.door)));
+            if !std::mem::replace(&mut self.full, true) {
+                self.mark(Mark::Full);
+            }
+        }
+        self.record(called, outcome);
+        if !self.maps.is_empty() {
+            self.refresh_maps();
+        }
+        outcome
+    }
+
+    /// Nobody can run before this time.
+    pub(crate) fn pass_time(&mut self, until: Time) {
+        self.clock.advance(until.since(self.clock.now()));
+        self.check_time();
+    }
+
+    /// No thread but the calling one runs from now on, and what was left open is closed. Says how
+    /// many threads there were.
+    pub(super) fn leave_threads_behind(&mut self) -> usize {
+        let frozen = self.schedule.freeze_others();
+        if frozen > 0 {
+            for descriptor in self.descriptors.take_all() {
+                self.close(descriptor.what);
+            }
+        }
+        frozen
+    }
+
+    /// Carries out a call that is too frequent for a record of its own and changes no disk: what
+    /// it was (`numbers`) goes into the record after it.
+    pub(crate) fn call_unrecorded(
+        &mut self,
+        door: &'static str,
+        cost: Duration,
+        numbers: [u64; 3],
+    ) {
+        self.count(door, cost);
+        for number in numbers {
+            self.unrecorded = (self.unrecorded ^ number)
+                .wrapping_add(0x9e37_79b9_7f4a_7c15)
+                .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+                .rotate_left(31);
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, door: &'static str, cost: Duration) {
+        self.clock.advance(cost);
+        self.calls += 1;
+        self.last = door;
+        if !self.panics.is_empty() {
+            self.outlived_panics();
+        }
+        if self.calls > self.budget.calls {
+            self.hang(&format!("does not end within {} calls", self.budget.calls));
+        }
+        self.check_time();
+    }
+
+    #[inline]
+    pub(super) fn check_time(&mut self) {
+        if self.clock.running() > self.budget.time {
+            self.hang(&format!("does not end within {:?} of virtual time", self.budget.time));
+        }
+    }
+
+    #[cold]
+    pub(super) fn hang(&mut self, what: &str) -> ! {
+        let mut what = what.to_owned();
+        for unseen in self.unseen_panics() {
+            what.push_str(&format!("; before that, {unseen}"));
+        }
+        self.mark(Mark::Hung(&what));
+        (self.hooks.hung)(&what)
+    }
+
+    fn record(&mut self, called: &Called<'_>, outcome: Outcome) {
+        let mut space;
+        let stack: &[u8] = if self.stacks.has(self.synced.swap(false, Ordering::Relaxed)) {
+            space = [0; FRAMES * 8];
+            return_addresses(&mut space)
+        } else {
+            &[]
+        };
+        let unrecorded = std::mem::take(&mut self.unrecorded);
+        let call = Call {
+            door: called.door,
+            fd: called.fd,
+            path: if called.path.is_empty() { self.opened_as(called.fd) } else { called.path },
+            other: called.other,
+            arguments: called.arguments,
+            result: outcome.unwrap_or_else(|errno| -i64::from(errno.0)),
+            bytes: self.bytes,
+            unrecorded,
+            fault: self.fault,
+            thread: self.schedule.current(),
+            stack,
+        };
+        self.append(Event::Call(call));
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark<'_>) {
+        self.append(Event::Mark(mark));
+    }
+
+    fn append(&self, event: Event<'_>) {
+        if !self.sink.append(&Record { at: self.clock.now(), event }) {
+            (self.hooks.hung)(LOG_FULL);
+        }
+    }
+
+    /// The engine called something that is not simulated.
+    #[cold]
+    pub(crate) fn not_simulated(&mut self, call: &str) {
+        self.mark(Mark::NotSimulated(call));
+        self.note(Note::NotSimulated(call.to_owned()));
+    }
+
+    /// The engine changes something outside the mount.
+    #[cold]
+    pub(crate) fn outside(&mut self, path: &[u8]) {
+        self.mark(Mark::Outside(path));
+        self.note(Note::Outside(path.to_owned()));
+    }
+
+    fn note(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The open file of a descriptor.
+    #[inline]
+    pub(crate) fn file(&self, fd: c_int) -> Result<Handle, Errno> {
+        match self.descriptors.get(fd) {
+            Some(Descriptor { what: What::File(handle), .. }) => Ok(*handle),
+            Some(_) => Err(Errno::EINVAL),
+            None => Err(Errno::EBADF),
+        }
+    }
+
+    /// The path that a descriptor was opened by, without a leading slash; empty if it is closed.
+    pub(crate) fn opened_as(&self, fd: c_int) -> &[u8] {
+        match self.descriptors.get(fd) {
+            Some(Descriptor { what: What::File(file), .. }) => {
+                relative(self.disk.opened_as(*file).unwrap_or_default())
+            }
+            Some(Descriptor { what: What::Random, .. }) => RANDOM,
+            None => b"",
+        }
+    }
+
+    /// Gives what was opened the lowest free number from `least` on.
+    pub(crate) fn give(&mut self, least: c_int, what: What, close_on_exec: bool) -> Outcome {
+        match self.descriptors.add(least, Descriptor { what, close_on_exec }) {
+            Some(fd) => Ok(fd.into()),
+            None => {
+                self.let_go(what);
+                Err(Errno::EMFILE)
+            }
+        }
+    }
+
+    /// One descriptor less refers to something.
+    pub(crate) fn let_go(&mut self, what: What) {
+        if let What::File(handle) = what {
+            let closed = self.disk.close(handle);
+            debug_assert!(closed.is_ok(), "a descriptor refers to what is open");
+        }
+    }
+
+    /// The whole path of a place on the disk, without a leading slash.
+    pub(crate) fn name<'a>(&self, base: Ino, path: &'a [u8]) -> Cow<'a, [u8]> {
+        if base == Ino::ROOT || path.starts_with(b"/") {
+            return Cow::Borrowed(relative(path));
+        }
+        let mut whole = self.disk.path_of(base).unwrap_or_default();
+        whole.push(b'/');
+        whole.extend_from_slice(path);
+        Cow::Owned(relative(&whole).to_vec())
+    }
+}
+
+const LOG_FULL: &str = "does not end before its log is full";
+
+/// The device that the entropy stream can also be read from.
+pub(crate) const RANDOM: &[u8] = b"/dev/urandom";
+
+/// A path without its leading slashes, as the log writes the paths of the disk.
+pub(crate) fn relative(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
+    &path[slashes..]
+}
+
+/// A count of bytes as a call returns it.
+pub(crate) fn length(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Passes the disk's effects on to the log.
+struct Effects {
+    sink: &'static dyn Sink,
+    /// Whether what a sync has no room for is gone from the cache.
+    evicts: bool,
+    hung: fn(&str) -> !,
+    synced: Arc<AtomicBool>,
+}
+
+impl Journal for Effects {
+    fn record(&mut self, at: Time, effect: &Effect<'_>) {
+        if self.evicts && matches!(effect, Effect::SyncFailed(_)) {
+            // Told first: a crash may fall between the two.
+            self.append(at, Event::Mark(Mark::Evicted));
+        }
+        self.append(at, Event::Effect(*effect));
+        if let Effect::Sync(_) = effect {
+            self.synced.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Effects {
+    fn append(&self, at: Time, event: Event<'_>) {
+        if !self.sink.append(&Record { at, event }) {
+            (self.hung)(LOG_FULL);
+        }
+    }
+}
+
+/// Writes the return addresses of the calling door into `space`, innermost first.
+#[cold]
+fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
+    let mut used = 0;
+    backtrace::trace(|frame| {
+        let address = (frame.ip() as u64).to_le_bytes();
+        space[used..used + 8].copy_from_slice(&address);
+        used += 8;
+        used < space.len()
+    });
+    &space[..used]
+}
+
+/// What it is, in the terms of a sim's promises, that a call found no room.
+fn no_room(door: &str) -> Harm {
+    let class = match FaultClass::of(door) {
+        // An open needs room for a file that it makes.
+        Some(FaultClass::Open) => FaultClass::Create,
+        class => class.unwrap_or(FaultClass::Write),
+    };
+    FaultError::NoSpace.harm(class)
+}
+
+/// The user and the group that the process acts as.
+fn owner() -> (u32, u32) {
+    // SAFETY: neither call has a precondition.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Ends the process without running anything of it.
+pub(crate) fn exit(status: c_int) -> ! {
+    // SAFETY: `_exit` has no precondition.
+    unsafe { libc::_exit(status) }
+}

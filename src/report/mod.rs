@@ -1,0 +1,3 @@
+//! What a person reads of a failure.
+
+pub(crate) mod text;

@@ -1,0 +1,252 @@
+//! A ready-made sim for key-value stores: the workload and the model come with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::base::text::{TextError, Word, quote};
+use crate::base::time::Time;
+use crate::disk::profile::Profile;
+use crate::oracle::{Answer, Harm, Promises, Source};
+use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
+use crate::sim::model::Model;
+use crate::sim::state::State;
+use crate::sim::{Sim, Step};
+
+/// A key-value store: all that [`check_store`](crate::check_store) needs to know of it.
+///
+/// A crash may take the end of the history, never something from its middle. What `sync` covered
+/// survives power loss; what `put` and `delete` promise is [`Store::WRITES`].
+pub trait Store: Sized + 'static {
+    /// Its name in reports and cases.
+    const NAME: &'static str = "store";
+
+    /// What `put` and `delete` promise when they return; `sync` always promises durability of all
+    /// before it.
+    const WRITES: Level = Level::Buffered;
+
+    /// What it survives beside a crash, and how; what is not listed it need not survive. See
+    /// [`check_faults`](crate::check_faults).
+    const SURVIVES: &'static [(Harm, Answer)] = &[];
+
+    /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
+    /// more counts as hung.
+    const CPU: Duration = Duration::from_secs(10);
+
+    /// Whether the store is created before the power may go: see [`Sim::CREATED_APART`].
+    const CREATED_APART: bool = false;
+
+    /// The profiles that it is tested on: see [`Sim::PROFILES`].
+    const PROFILES: &'static [Profile] = Profile::usual();
+
+    /// Whether its threads may outlive it: see [`Sim::THREADS_MAY_STAY`].
+    const THREADS_MAY_STAY: bool = false;
+
+    /// Opens the store in a directory, creating it if there is none.
+    ///
+    /// # Errors
+    /// What the store says. After a pure crash that is a violation.
+    fn open(dir: &Path) -> Result<Self, Error>;
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error>;
+
+    /// Removes a key, if it is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error>;
+
+    /// Makes all before it durable.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn sync(&mut self) -> Result<(), Error>;
+
+    /// All keys and values, in any order.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error>;
+}
+
+/// A key or a value.
+pub type Bytes = Vec<u8>;
+
+/// The sim of a [`Store`].
+pub struct KeyValue<S>(PhantomData<S>);
+
+/// One operation of a key-value store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOp {
+    /// Set a key.
+    Put(Vec<u8>, Vec<u8>),
+    /// Remove a key.
+    Delete(Vec<u8>),
+    /// Make all before it durable.
+    Sync,
+}
+
+impl fmt::Display for KeyOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put(key, value) => write!(f, "put {} {}", quote(key), quote(value)),
+            Self::Delete(key) => write!(f, "delete {}", quote(key)),
+            Self::Sync => f.write_str("sync"),
+        }
+    }
+}
+
+impl Operation for KeyOp {
+    fn parse(words: &[Word]) -> Result<Self, TextError> {
+        let texts: Vec<&[u8]> = words.iter().map(|word| word.bytes.as_slice()).collect();
+        match texts.as_slice() {
+            [b"put", key, value] => Ok(Self::Put(key.to_vec(), value.to_vec())),
+            [b"delete", key] => Ok(Self::Delete(key.to_vec())),
+            [b"sync"] => Ok(Self::Sync),
+            _ => {
+                let column = words.first().map_or(1, |word| word.column);
+                Err(TextError::new(column, "expected `put KEY VALUE`, `delete KEY` or `sync`"))
+            }
+        }
+    }
+}
+
+/// A map of keys to values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyModel(State);
+
+impl Model for KeyModel {
+    type Op = KeyOp;
+
+    fn apply(&mut self, op: &KeyOp, _at: Time) {
+        match op {
+            KeyOp::Put(key, value) => drop(self.0.set(key.clone(), value.clone())),
+            KeyOp::Delete(key) => drop(self.0.remove(key)),
+            KeyOp::Sync => {}
+        }
+    }
+
+    fn state(&mut self, _at: Time) -> &State {
+        &self.0
+    }
+
+    fn items(op: &KeyOp) -> Option<Vec<Vec<u8>>> {
+        match op {
+            KeyOp::Put(key, _) | KeyOp::Delete(key) => Some(vec![key.clone()]),
+            KeyOp::Sync => None,
+        }
+    }
+}
+
+/// The adapter of a [`Store`].
+pub struct StoreEngine<S>(S);
+
+impl<S: Store> Engine for StoreEngine<S> {
+    type Op = KeyOp;
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        S::open(dir).map(Self)
+    }
+
+    fn apply(&mut self, op: &KeyOp) -> Result<Ack, Error> {
+        match op {
+            KeyOp::Put(key, value) => self.0.put(key, value)?,
+            KeyOp::Delete(key) => self.0.delete(key)?,
+            KeyOp::Sync => {
+                self.0.sync()?;
+                return Ok(Ack::DURABLE);
+            }
+        }
+        Ok(Ack::Now(S::WRITES))
+    }
+
+    fn scan(&mut self) -> Result<State, Error> {
+        let items = self.0.scan()?;
+        let mut seen = BTreeMap::new();
+        for (key, value) in items {
+            if seen.insert(key.clone(), value).is_some() {
+                return Err(format!("the scan lists {} twice", quote(&key)).into());
+            }
+        }
+        Ok(seen.into_iter().collect())
+    }
+}
+
+impl<S: Store> Sim for KeyValue<S> {
+    type Engine = StoreEngine<S>;
+    type Model = KeyModel;
+
+    const NAME: &'static str = S::NAME;
+    const ABOUT: &'static str = "a key-value store";
+    const CPU: Duration = S::CPU;
+    const CREATED_APART: bool = S::CREATED_APART;
+    const THREADS_MAY_STAY: bool = S::THREADS_MAY_STAY;
+    const PROFILES: &'static [Profile] = S::PROFILES;
+
+    fn promises() -> Promises<KeyModel> {
+        let sources = vec![
+            Source {
+                promise: "sync makes all before it durable",
+                sentence: "Makes all before it durable.",
+                at: "crashpoint::Store::sync",
+            },
+            Source {
+                promise: "a crash leaves what some first part of the history left",
+                sentence: "A crash may take the end of the history, never something from its middle.",
+                at: "crashpoint::Store",
+            },
+        ];
+        Promises { survives: S::SURVIVES.to_vec(), sources, ..Promises::default() }
+    }
+
+    fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {
+        vec(key_step(), 1..=steps.max(1)).boxed()
+    }
+}
+
+/// Few keys, so that they are overwritten and deleted; values from empty to three blocks, each
+/// with a number of its own, so that an old one is told from a new one.
+fn key_step() -> impl Strategy<Value = Step<KeyOp>> {
+    let key = prop_oneof![4 => 0..4u8, 1 => 0..40u8].prop_map(|n| format!("k{n}").into_bytes());
+    let length = prop_oneof![1 => Just(0usize), 6 => 1..40usize, 2 => 300..1200usize,
+        1 => 4000..9000usize];
+    let value = (any::<u16>(), length).prop_map(|(number, length)| {
+        let mut value = if length == 0 { Vec::new() } else { format!("{number}-").into_bytes() };
+        value.resize(length.max(value.len()), b'v');
+        value
+    });
+    prop_oneof![
+        10 => (key.clone(), value).prop_map(|(key, value)| Step::Op(KeyOp::Put(key, value))),
+        3 => key.prop_map(|key| Step::Op(KeyOp::Delete(key))),
+        4 => Just(Step::Op(KeyOp::Sync)),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::words;
+
+    #[test]
+    fn an_op_reads_back() {
+        let ops = [
+            KeyOp::Put(b"a b".to_vec(), b"v".repeat(5000)),
+            KeyOp::Delete(b"k1".to_vec()),
+            KeyOp::Sync,
+        ];
+        for op in ops {
+            let words = words(&op.to_string()).expect("words");
+            assert_eq!(KeyOp::parse(&words), Ok(op));
+        }
+    }
+}
