@@ -8,7 +8,7 @@ use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::case::fault::Harm;
+use crate::case::fault::FaultKind;
 use crate::disk::effect::Effect;
 use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
@@ -20,12 +20,12 @@ pub struct Record<'a> {
     pub at: Time,
     /// What happened.
     #[serde(borrow)]
-    pub event: Event<'a>,
+    pub payload: Payload<'a>,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event<'a> {
+pub enum Payload<'a> {
     /// The disk changed. The effects of a call come before its `Call`.
     #[serde(borrow)]
     Effect(Effect<'a>),
@@ -60,7 +60,7 @@ pub struct Call<'a> {
     /// are frequent and change no disk (`lseek`, reading a clock); 0 if there were none.
     pub unrecorded: u64,
     /// What was injected here.
-    pub fault: Option<Harm>,
+    pub fault: Option<FaultKind>,
     /// The thread that made it; 1 is the first.
     pub thread: u32,
     /// Return addresses, innermost first, as 8-byte little-endian numbers; empty unless the run
@@ -180,8 +180,8 @@ impl<'a> Iterator for Records<'a> {
 pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     let (length, rest) = space.split_first_chunk_mut::<4>()?;
     let space = Space { rest, used: 0 };
-    let written = match &record.event {
-        Event::Call(call) => space.write_call(record.at, call).ok()?,
+    let written = match &record.payload {
+        Payload::Call(call) => space.write_call(record.at, call).ok()?,
         _ => serialize_with_flavor(record, space).ok()?,
     };
     *length = u32::try_from(written).ok()?.to_le_bytes();
@@ -209,7 +209,7 @@ impl Space<'_> {
     /// Writes the record of a call, field by field, as `postcard` would: there is one for each
     /// call of an engine, and this takes half the time.
     fn write_call(mut self, at: Time, call: &Call<'_>) -> postcard::Result<usize> {
-        /// The position of `Event::Call` among the events.
+        /// The position of `Payload::Call` among the events.
         const CALL: u8 = 1;
         self.write_number(at.0)?;
         self.try_push(CALL)?;
@@ -224,7 +224,7 @@ impl Space<'_> {
         self.write_number(call.unrecorded)?;
         match call.fault {
             None => self.try_push(0)?,
-            Some(harm) => self.try_extend(&[1, harm as u8])?,
+            Some(fault_kind) => self.try_extend(&[1, fault_kind as u8])?,
         }
         self.write_number(call.thread.into())?;
         self.write_bytes(call.stack)?;
@@ -295,9 +295,9 @@ mod tests {
     fn records_come_back_in_order_and_a_cut_one_ends_the_walk() {
         let write = Effect::Write { ino: Ino(7), offset: 4096, bytes: b"abc" };
         let all = [
-            Record { at: Time(1), event: Event::Effect(write) },
-            Record { at: Time(2), event: Event::Mark(Mark::Returned(3, Err("no space"))) },
-            Record { at: Time(3), event: Event::Mark(Mark::Observed(b"xyz")) },
+            Record { at: Time(1), payload: Payload::Effect(write) },
+            Record { at: Time(2), payload: Payload::Mark(Mark::Returned(3, Err("no space"))) },
+            Record { at: Time(3), payload: Payload::Mark(Mark::Observed(b"xyz")) },
         ];
         let mut space = [0; 256];
         let mut used = 0;
@@ -319,13 +319,13 @@ mod tests {
             result: -28,
             bytes: 1 << 63,
             unrecorded: 128,
-            fault: Some(Harm::FailedSync),
+            fault: Some(FaultKind::FailedSync),
             thread: 300,
             stack: &[1; 16],
         };
         let small = Call { fd: -1, result: i64::MIN, other: b"", fault: None, ..call };
         for call in [call, small] {
-            let record = Record { at: Time(123_456_789), event: Event::Call(call) };
+            let record = Record { at: Time(123_456_789), payload: Payload::Call(call) };
             let mut space = [0; 1024];
             let used = encode(&record, &mut space).expect("it fits");
             assert_eq!(postcard::to_allocvec(&record).expect("it encodes"), space[4..used]);

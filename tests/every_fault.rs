@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use crashpoint::base::seed::Seed;
 use crashpoint::campaign::registry::Entry;
-use crashpoint::host::template::Reply;
-use crashpoint::oracle::{Answer, Harm, Promises};
+use crashpoint::host::fork_server::Reply;
+use crashpoint::oracle::{Answer, FaultKind, Promises};
 use crashpoint::sim::engine::{Error, Level};
 use crashpoint::sim::store::{Bytes, KeyValue};
 use crashpoint::sim::{OpOf, Sim, Step};
@@ -70,7 +70,7 @@ enum Bug {
 }
 
 /// The bug of the store, and the harm after which it promises a right answer, as places in `Bug`
-/// and in [`Harm::ALL`]: set in an explorer before it starts, so that its children have them. One
+/// and in [`FaultKind::ALL`]: set in an explorer before it starts, so that its children have them. One
 /// sim with a bug that is set so is built in a twentieth of the time of as many sims.
 static BUG: AtomicUsize = AtomicUsize::new(0);
 static HARM: AtomicUsize = AtomicUsize::new(ALL);
@@ -343,10 +343,10 @@ impl Sim for Small {
     const ABOUT: &'static str = "a log of records";
 
     fn promises() -> Promises<Self::Model> {
-        let harm = HARM.load(Ordering::Relaxed);
-        let harms = Harm::ALL.into_iter().enumerate();
-        let promised = harms.filter(|(place, _)| harm == ALL || harm == *place);
-        let survives = promised.map(|(_, harm)| (harm, Answer::Right)).collect();
+        let fault_kind = HARM.load(Ordering::Relaxed);
+        let fault_kinds = FaultKind::ALL.into_iter().enumerate();
+        let promised = fault_kinds.filter(|(place, _)| fault_kind == ALL || fault_kind == *place);
+        let survives = promised.map(|(_, fault_kind)| (fault_kind, Answer::Right)).collect();
         Promises { survives, ..KeyValue::<Log>::promises() }
     }
 
@@ -386,9 +386,9 @@ fn found<const SET_BUG: usize, const SET_HARM: usize>(steps: usize) -> (Vec<Stri
     (found, states, faults)
 }
 
-const fn place(harm: Harm) -> usize {
+const fn place(fault_kind: FaultKind) -> usize {
     let mut at = 0;
-    while Harm::ALL[at] as u8 != harm as u8 {
+    while FaultKind::ALL[at] as u8 != fault_kind as u8 {
         at += 1;
     }
     at
@@ -396,11 +396,11 @@ const fn place(harm: Harm) -> usize {
 
 /// One planted bug, found by faults of one kind; the fault that finds it has this word.
 macro_rules! finds {
-    ($($name:ident: $bug:ident by $harm:ident in $word:literal;)*) => {$(
+    ($($name:ident: $bug:ident by $fault_kind:ident in $word:literal;)*) => {$(
         #[test]
         fn $name() {
             let (found, states, faults) =
-                found::<{ Bug::$bug as usize }, { place(Harm::$harm) }>(8);
+                found::<{ Bug::$bug as usize }, { place(FaultKind::$fault_kind) }>(8);
             println!("{:?}: {states} states, {faults} faults: {}", Bug::$bug, found.join(", "));
             assert!(!found.is_empty(), "{:?} is not found", Bug::$bug);
             assert!(found.iter().all(|found| found.contains($word)), "{found:?}");

@@ -10,21 +10,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crashpoint::base::time::Time;
+use crashpoint::host::child::{Limits, run};
 use crashpoint::host::ending::{Abort, Ending, syscall_name};
-use crashpoint::host::leaf::{Limits, run};
+use crashpoint::host::fork_server::{CallError, Entry, ForkServer, Reply};
 use crashpoint::host::region::Region;
-use crashpoint::host::template::{CallError, Entry, Reply, Template};
 use crashpoint::host::{PanicNote, last_panic, last_words};
-use crashpoint::log::{Event, Mark, Record, records};
+use crashpoint::log::{Mark, Payload, Record, records};
 
-fn template() -> Template {
-    Template::start().expect("the template starts")
+fn fork_server() -> ForkServer {
+    ForkServer::start().expect("the template starts")
 }
 
 /// The frames that an explorer sends.
-fn frames(template: &mut Template, entry: Entry, request: &[u8]) -> Vec<Vec<u8>> {
+fn frames(fork_server: &mut ForkServer, entry: Entry, request: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
-    template
+    fork_server
         .call(entry, request, &mut |frame| frames.push(frame.to_vec()))
         .expect("the explorer finishes");
     frames
@@ -32,7 +32,7 @@ fn frames(template: &mut Template, entry: Entry, request: &[u8]) -> Vec<Vec<u8>>
 
 /// What an entry answers with in one frame of text, asked of a fresh template.
 fn answer(entry: Entry) -> String {
-    let frames = frames(&mut template(), entry, b"");
+    let frames = frames(&mut fork_server(), entry, b"");
     assert_eq!(frames.len(), 1, "one frame");
     String::from_utf8(frames[0].clone()).expect("text")
 }
@@ -54,21 +54,21 @@ fn ending(entry: Entry) -> Ending {
 
 /// Writes a note into a region's log.
 fn observe(region: &Region, bytes: &[u8]) {
-    let record = Record { at: Time(1), event: Event::Mark(Mark::Observed(bytes)) };
+    let record = Record { at: Time(1), payload: Payload::Mark(Mark::Observed(bytes)) };
     region.append(&record).expect("the log has space");
 }
 
 /// The notes in a region's log.
 fn observed(region: &Region) -> Vec<Vec<u8>> {
-    let notes = records(region.bytes()).map(|record| match record.event {
-        Event::Mark(Mark::Observed(bytes)) => bytes.to_vec(),
+    let notes = records(region.bytes()).map(|record| match record.payload {
+        Payload::Mark(Mark::Observed(bytes)) => bytes.to_vec(),
         other => panic!("a test notes nothing like {other:?}"),
     });
     notes.collect()
 }
 
 /// What a body says in a leaf.
-fn said_in_leaf(say: impl FnOnce() -> String + Send) -> String {
+fn said_in_child(say: impl FnOnce() -> String + Send) -> String {
     let region = region();
     let ending = run(&region, &Limits::default(), |_| observe(&region, say().as_bytes()));
     assert_eq!(ending, Ending::Finished);
@@ -104,7 +104,7 @@ mod endings {
     #[test]
     fn a_caught_panic_is_no_ending_and_can_be_asked_for_once() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
-            let said = said_in_leaf(|| {
+            let said = said_in_child(|| {
                 let caught = std::panic::catch_unwind(|| panic!("caught")).is_err();
                 let PanicNote { message, location } = last_panic().expect("it was noted");
                 format!("{caught} {message} {} {:?}", location.contains(file!()), last_panic())
@@ -153,9 +153,9 @@ mod endings {
             let code = i32::from(request[0]);
             reply_ending(reply, &Limits::default(), || std::process::exit(code));
         }
-        let mut template = template();
+        let mut fork_server = fork_server();
         for code in [3, 0, 70] {
-            let frames = frames(&mut template, entry, &[code]);
+            let frames = frames(&mut fork_server, entry, &[code]);
             let ending: Ending = serde_json::from_slice(&frames[0]).expect("an ending");
             let Ending::Aborted { by, .. } = ending else { panic!("it exited: {ending}") };
             assert_eq!(by, Abort::Exit(i32::from(code)));
@@ -333,7 +333,7 @@ mod leaves {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let mut value = vec![1, 2, 3];
             for _ in 0..3 {
-                let said = said_in_leaf(|| {
+                let said = said_in_child(|| {
                     value.push(4);
                     format!("{value:?}")
                 });
@@ -393,7 +393,7 @@ mod leaves {
                 let count = COUNT.fetch_add(1, Ordering::Relaxed);
                 format!("{} {count} {:?}", LOCAL.get(), std::thread::current().id())
             };
-            let (first, second) = (said_in_leaf(say), said_in_leaf(say));
+            let (first, second) = (said_in_child(say), said_in_child(say));
             assert_eq!(first, second);
             reply.send(first.as_bytes());
         }
@@ -401,7 +401,7 @@ mod leaves {
     }
 }
 
-mod templates {
+mod fork_servers {
     use super::*;
 
     #[test]
@@ -432,7 +432,7 @@ mod templates {
             }
             (0..1000u32).for_each(|i| reply.send(&i.to_le_bytes()));
         }
-        let frames = frames(&mut template(), entry, &[10]);
+        let frames = frames(&mut fork_server(), entry, &[10]);
         for (i, length) in [0, 1, 40_000, 10 << 20, 3].into_iter().enumerate() {
             assert!(frames[i] == vec![10 + i as u8; length], "frame {i}");
         }
@@ -447,7 +447,7 @@ mod templates {
             reply.send(format!("{} {sum}", request.len()).as_bytes());
         }
         let request = vec![3; (5 << 20) + 1];
-        let frames = frames(&mut template(), entry, &request);
+        let frames = frames(&mut fork_server(), entry, &request);
         assert_eq!(frames.concat(), b"5242881 15728643");
     }
 
@@ -463,7 +463,7 @@ mod templates {
                 _ => reply.send(b"done"),
             }
         }
-        let mut template = template();
+        let mut fork_server = fork_server();
         let endings = [
             "the explorer panicked at ",
             "the explorer aborted by SIGABRT",
@@ -472,14 +472,14 @@ mod templates {
         ];
         for (request, expected) in (0u8..).zip(endings) {
             let mut frames = Vec::new();
-            let error = template
+            let error = fork_server
                 .call(entry, &[request], &mut |frame| frames.push(frame.to_vec()))
                 .expect_err("it ends badly");
             assert!(matches!(error, CallError::Ended(_)), "{error}");
             assert!(error.to_string().starts_with(expected), "{error}");
             assert_eq!(frames, [b"begun"]);
         }
-        assert_eq!(frames(&mut template, entry, &[9]), [&b"begun"[..], b"done"]);
+        assert_eq!(frames(&mut fork_server, entry, &[9]), [&b"begun"[..], b"done"]);
     }
 
     #[test]
@@ -487,14 +487,14 @@ mod templates {
         fn entry(request: &[u8], reply: &mut Reply<'_>) {
             reply.send(&request.len().to_le_bytes());
         }
-        let mut template = template();
+        let mut fork_server = fork_server();
         // More than an explorer may allocate: it dies before it has read its request.
-        wild::limit_memory(template.id(), Some(64 << 20));
+        wild::limit_memory(fork_server.id(), Some(64 << 20));
         let request = vec![1; 80 << 20];
-        let error = template.call(entry, &request, &mut |_| {}).expect_err("no memory");
+        let error = fork_server.call(entry, &request, &mut |_| {}).expect_err("no memory");
         assert!(error.to_string().contains("memory"), "{error}");
-        wild::limit_memory(template.id(), None);
-        assert_eq!(frames(&mut template, entry, b"abc"), [3usize.to_le_bytes()]);
+        wild::limit_memory(fork_server.id(), None);
+        assert_eq!(frames(&mut fork_server, entry, b"abc"), [3usize.to_le_bytes()]);
     }
 
     #[test]
@@ -507,12 +507,12 @@ mod templates {
         fn panics(_: &[u8], _: &mut Reply<'_>) {
             panic!("{}", "long ".repeat(200));
         }
-        let mut template = template();
-        let first = frames(&mut template, entry, b"");
-        template.call(panics, b"", &mut |_| {}).expect_err("it panics");
-        assert_eq!(frames(&mut template, entry, b""), first);
-        frames(&mut template, |_, _| {}, &[0; 100_000]);
-        assert_eq!(frames(&mut template, entry, b""), first);
+        let mut fork_server = fork_server();
+        let first = frames(&mut fork_server, entry, b"");
+        fork_server.call(panics, b"", &mut |_| {}).expect_err("it panics");
+        assert_eq!(frames(&mut fork_server, entry, b""), first);
+        frames(&mut fork_server, |_, _| {}, &[0; 100_000]);
+        assert_eq!(frames(&mut fork_server, entry, b""), first);
     }
 
     #[test]
@@ -521,19 +521,19 @@ mod templates {
             reply.send(b"a");
             reply.send(b"b");
         }
-        let mut template = template();
+        let mut fork_server = fork_server();
         let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = template.call(entry, b"", &mut |_| std::panic::resume_unwind(Box::new(())));
+            let _ = fork_server.call(entry, b"", &mut |_| std::panic::resume_unwind(Box::new(())));
         }));
         assert!(left.is_err());
-        let next = template.call(entry, b"", &mut |_| {});
+        let next = fork_server.call(entry, b"", &mut |_| {});
         assert!(matches!(next, Err(CallError::Left)));
     }
 
     #[test]
     fn a_template_cannot_be_started_inside_another() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
-            let error = Template::start().err().expect("it is refused");
+            let error = ForkServer::start().err().expect("it is refused");
             reply.send(error.to_string().as_bytes());
         }
         assert_eq!(answer(entry), "a template cannot start another one");
@@ -548,7 +548,7 @@ mod pristine {
         static PLACE: u32 = 7;
         let here = 7;
         let outer = format!("{:p} {:p} {:p}", &PLACE, &here, Box::new(7));
-        let inner = said_in_leaf(|| {
+        let inner = said_in_child(|| {
             let here = 7;
             let small: Vec<Box<u32>> = (0..100).map(Box::new).collect();
             let large = vec![1u8; 8 << 20];
@@ -560,7 +560,7 @@ mod pristine {
 
     #[test]
     fn addresses_are_equal_in_two_templates() {
-        let (mut first, mut second) = (template(), template());
+        let (mut first, mut second) = (fork_server(), fork_server());
         let seen = [
             frames(&mut first, addresses, b""),
             frames(&mut second, addresses, b""),
@@ -578,7 +578,7 @@ mod pristine {
     fn all_threads_share_one_heap() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let first = &raw const *Box::new(7) as usize;
-            let distances = said_in_leaf(|| {
+            let distances = said_in_child(|| {
                 let mut others = vec![&raw const *Box::new(7) as usize];
                 std::thread::scope(|scope| {
                     let thread = scope.spawn(|| &raw const *Box::new(7) as usize);
@@ -595,7 +595,7 @@ mod pristine {
     #[test]
     fn the_environment_is_the_allow_list() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
-            let said = said_in_leaf(|| {
+            let said = said_in_child(|| {
                 let names = std::env::vars_os()
                     .filter(|(name, _)| name != "LLVM_PROFILE_FILE")
                     .map(|(name, value)| format!("{}={}", name.display(), value.display()));
@@ -631,7 +631,7 @@ mod pristine {
     #[test]
     fn signals_and_limits_are_as_a_rust_program_expects() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
-            reply.send(said_in_leaf(wild::signals_and_limits).as_bytes());
+            reply.send(said_in_child(wild::signals_and_limits).as_bytes());
         }
         assert_eq!(answer(entry), "pipe ignored, child default, core 0, stack 8388608");
     }
@@ -659,9 +659,9 @@ mod deaths {
         if std::env::var_os(CLIENT).is_none() {
             return;
         }
-        let mut template = template();
-        let id = template.id();
-        let result = template.call(entry, b"", &mut |frame| {
+        let mut fork_server = fork_server();
+        let id = fork_server.id();
+        let result = fork_server.call(entry, b"", &mut |frame| {
             let line = format!("pids {id} {}\n", String::from_utf8_lossy(frame));
             io::stdout().write_all(line.as_bytes()).expect("the parent reads");
         });
@@ -725,12 +725,12 @@ mod deaths {
         fn done(_: &[u8], reply: &mut Reply<'_>) {
             reply.send(b"done");
         }
-        let started = std::thread::scope(|scope| scope.spawn(template).join());
-        let mut template = started.expect("it starts");
+        let started = std::thread::scope(|scope| scope.spawn(fork_server).join());
+        let mut fork_server = started.expect("it starts");
         std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(frames(&mut template, done, b""), [b"done"]);
-        let id = template.id();
-        drop(template);
+        assert_eq!(frames(&mut fork_server, done, b""), [b"done"]);
+        let id = fork_server.id();
+        drop(fork_server);
         assert!(!std::fs::exists(format!("/proc/{id}")).expect("readable"));
     }
 }

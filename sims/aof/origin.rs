@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -238,10 +238,10 @@ impl<P: Policy> Sim for Origin<P> {
         Promises {
             // The log flushes when it is dropped.
             close: Level::Flushed,
-            survives: [Harm::FailedWrite, Harm::FailedSync, Harm::FailedOpen]
-                .map(|harm| (harm, Answer::Right))
+            survives: [FaultKind::FailedWrite, FaultKind::FailedSync, FaultKind::FailedOpen]
+                .map(|fault_kind| (fault_kind, Answer::Right))
                 .into_iter()
-                .chain([(Harm::BitRot, Answer::Loud)])
+                .chain([(FaultKind::BitRot, Answer::Loud)])
                 .collect(),
             sources: vec![
                 command,

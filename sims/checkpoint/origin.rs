@@ -15,7 +15,7 @@ use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
 use crashpoint::campaign::registry::{Entry, sim};
-use crashpoint::oracle::{Answer, Harm, Promises, Source};
+use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -198,7 +198,10 @@ impl<C: Claim> Sim for Origin<C> {
         let writer = "batpak 0.3.0, store/writer.rs";
         Promises {
             close: C::SYNCED,
-            survives: vec![(Harm::FailedWrite, Answer::Right), (Harm::FailedSync, Answer::Right)],
+            survives: vec![
+                (FaultKind::FailedWrite, Answer::Right),
+                (FaultKind::FailedSync, Answer::Right),
+            ],
             sources: vec![
                 source(
                     "an append survives the process",

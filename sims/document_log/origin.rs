@@ -13,7 +13,7 @@ use crashpoint::as_client;
 use crashpoint::base::time::Time;
 use crashpoint::campaign::registry::{Entry, sim};
 use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{Answer, Harm, Model, Promises, Source};
+use crashpoint::oracle::{Answer, FaultKind, Model, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -309,12 +309,15 @@ impl<C: Claim> Sim for Origin<C> {
     const ABOUT: &'static str = "the published crate whose format the document log has";
     // With several clients it is not what one alone can lose that is looked for: M14 needs a store
     // that was opened again, M6 versions.
-    const AFTERLIFE: bool = matches!(C::WHO, Who::One);
+    const AFTER_RECOVERY: bool = matches!(C::WHO, Who::One);
 
     fn promises() -> Promises<OriginModel> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
         Promises {
-            survives: vec![(Harm::FailedOpen, Answer::Right), (Harm::BitRot, Answer::Right)],
+            survives: vec![
+                (FaultKind::FailedOpen, Answer::Right),
+                (FaultKind::BitRot, Answer::Right),
+            ],
             sources: vec![
                 Source { promise: "a write survives a crash", sentence: C::SENTENCE, at },
                 Source {

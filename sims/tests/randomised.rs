@@ -5,7 +5,7 @@
 
 use crashpoint::base::seed::Seed;
 use crashpoint::campaign::registry::Entry;
-use crashpoint::host::template::Template;
+use crashpoint::host::fork_server::ForkServer;
 use crashpoint::{find, sim};
 use libc::{sock_filter, sock_fprog};
 use sims::append_log::AppendLog;
@@ -47,7 +47,7 @@ fn a_seed_gives_the_same_digest_with_and_without_randomised_addresses() {
         eprintln!("skipped: this system lets nobody install a filter on system calls");
         return;
     }
-    assert!(Template::start().expect("a template").aslr(), "randomisation is on");
+    assert!(ForkServer::start().expect("a template").aslr(), "randomisation is on");
     for _ in 0..2 {
         assert_eq!(digests(&entries, seeds), fixed);
     }

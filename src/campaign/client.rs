@@ -2,7 +2,7 @@
 
 use crate::campaign::registry::Entry;
 use crate::explore::protocol::{Failure, Frame, Request, Tally};
-use crate::host::template::Template;
+use crate::host::fork_server::ForkServer;
 
 /// What stands between a user and a verdict.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(crate) struct Answer {
 
 /// Serves requests one after the other from one template.
 pub(crate) struct Client {
-    template: Template,
+    fork_server: ForkServer,
 }
 
 impl Client {
@@ -41,14 +41,14 @@ impl Client {
     /// # Errors
     /// What the machine does not allow.
     pub(crate) fn start() -> Result<Self, Problem> {
-        let template =
-            Template::start().map_err(|error| Problem::Environment(error.to_string()))?;
-        Ok(Self { template })
+        let fork_server =
+            ForkServer::start().map_err(|error| Problem::Environment(error.to_string()))?;
+        Ok(Self { fork_server })
     }
 
     /// What this machine does not allow, said once: a line each.
     pub(crate) fn notices(&self) -> Vec<String> {
-        self.template.notices()
+        self.fork_server.notices()
     }
 
     /// Carries a request out; `progress` sees the counts as they grow.
@@ -76,7 +76,7 @@ impl Client {
             Ok(Frame::Done(tally)) => answer.tally = tally,
             Err(error) => problem = Some(Problem::Environment(format!("a frame: {error}"))),
         };
-        let called = self.template.call(entry.explore, &request, &mut on_frame);
+        let called = self.fork_server.call(entry.explore, &request, &mut on_frame);
         match (problem, called) {
             (Some(problem), _) => Err(problem),
             (None, Err(error)) => Err(Problem::Environment(error.to_string())),

@@ -7,14 +7,14 @@ use rand_chacha::rand_core::Rng;
 use crate::base::seed::Seed;
 use crate::base::text::TextError;
 use crate::case::fault::Fault;
-use crate::case::{Case, Life, RESERVED};
+use crate::case::{Case, Epoch, RESERVED};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, stream};
 use crate::explore::explorer;
-use crate::explore::injected;
-use crate::host::template::Reply;
-use crate::oracle::{Answer, Harm, Source};
+use crate::explore::fault_plan;
+use crate::host::fork_server::Reply;
+use crate::oracle::{Answer, FaultKind, Source};
 use crate::sim::engine::Operation;
 use crate::sim::{OpOf, Sim, Step};
 
@@ -25,8 +25,8 @@ pub struct Entry {
     pub name: &'static str,
     /// [`Sim::ABOUT`].
     pub about: &'static str,
-    /// [`Sim::AFTERLIFE`].
-    pub afterlife: bool,
+    /// [`Sim::AFTER_RECOVERY`].
+    pub continuation: bool,
     /// [`Sim::WORKLOADS`].
     pub workloads: u64,
     /// [`Sim::RECOVERIES`].
@@ -38,7 +38,7 @@ pub struct Entry {
     /// What it survives beside a crash, and how ([`Promises::survives`]).
     ///
     /// [`Promises::survives`]: crate::oracle::Promises::survives
-    pub survives: fn() -> Vec<(Harm, Answer)>,
+    pub survives: fn() -> Vec<(FaultKind, Answer)>,
     /// Draws the steps of a workload from a seed.
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of so many steps, as far as the sim survives any.
@@ -47,7 +47,7 @@ pub struct Entry {
     /// allocation or does not.
     pub space: fn(Seed, bool) -> Option<Space>,
     /// Checks that a sim knows the ops of a case.
-    pub knows: fn(&Life) -> Result<(), (usize, TextError)>,
+    pub knows: fn(&Epoch) -> Result<(), (usize, TextError)>,
     /// Serves one request in an explorer.
     pub explore: fn(&[u8], &mut Reply<'_>),
 }
@@ -57,15 +57,15 @@ pub const fn sim<S: Sim>() -> Entry {
     Entry {
         name: S::NAME,
         about: S::ABOUT,
-        afterlife: S::AFTERLIFE,
+        continuation: S::AFTER_RECOVERY,
         workloads: S::WORKLOADS,
         recoveries: S::RECOVERIES,
         profiles: S::PROFILES,
         promises: promises::<S>,
         survives: || S::promises().survives,
         generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
-        faults: injected::faults::<S>,
-        space: injected::space::<S>,
+        faults: fault_plan::faults::<S>,
+        space: fault_plan::space::<S>,
         knows: knows::<S>,
         explore: explorer::serve::<S>,
     }
@@ -101,8 +101,8 @@ pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
     }
 }
 
-fn knows<S: Sim>(life: &Life) -> Result<(), (usize, TextError)> {
-    for (index, step) in life.steps.iter().enumerate() {
+fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
+    for (index, step) in epoch.steps.iter().enumerate() {
         Step::<OpOf<S>>::from_case(step).map_err(|error| (index + 1, error))?;
     }
     Ok(())
@@ -117,6 +117,6 @@ pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
 
 /// Adds the steps of a life to a case.
 pub fn with_steps(mut case: Case, steps: Vec<crate::case::Step>) -> Case {
-    case.lives = vec![Life { steps, ..Life::default() }];
+    case.epochs = vec![Epoch { steps, ..Epoch::default() }];
     case
 }

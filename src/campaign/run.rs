@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::base::seed::Seed;
 use crate::campaign::client::{Answer, Client, Problem};
 use crate::campaign::registry::Entry;
-use crate::case::{Case, Expect, Life, Lines};
+use crate::case::{Case, Epoch, Expect, Lines};
 use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
 use crate::process::world::Stacks;
 
@@ -15,7 +15,7 @@ use crate::process::world::Stacks;
 /// long ones reach what only grown stores do.
 pub(crate) const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
 /// How many steps follow a recovery.
-const AFTERLIFE: usize = 3;
+const AFTER_RECOVERY: usize = 3;
 
 /// One sim on one profile: how many workloads, how deep.
 #[derive(Clone)]
@@ -146,15 +146,15 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
         let delays = part.entry.profile(&part.profile).is_ok_and(|profile| profile.delays);
         case.space = (part.entry.space)(seed, delays);
     }
-    case.lives = vec![Life { steps, ..Life::default() }];
-    let afterlife = match part.entry.afterlife {
-        true => (part.entry.generate)(seed.derive("afterlife", 0), AFTERLIFE),
+    case.epochs = vec![Epoch { steps, ..Epoch::default() }];
+    let continuation = match part.entry.continuation {
+        true => (part.entry.generate)(seed.derive("afterlife", 0), AFTER_RECOVERY),
         false => Vec::new(),
     };
     Request {
         case: case.to_string(),
         task: Task::Explore,
-        afterlife: afterlife.iter().map(ToString::to_string).collect(),
+        continuation: continuation.iter().map(ToString::to_string).collect(),
         budget: part.budget,
         known: Vec::new(),
         muted: None,
@@ -167,7 +167,7 @@ pub(crate) fn request_of(part: &Part, seed: Seed, size: usize) -> Request {
 pub(crate) fn faults_of(part: &Part, seed: Seed, size: usize) -> Request {
     let request = request_of(part, seed, size);
     let mut case = Case::new(part.entry.name, &part.profile, seed);
-    case.lives = vec![Life { steps: (part.entry.generate)(seed, size), ..Life::default() }];
+    case.epochs = vec![Epoch { steps: (part.entry.generate)(seed, size), ..Epoch::default() }];
     Request { case: case.to_string(), task: Task::Faults, ..request }
 }
 
@@ -252,8 +252,8 @@ impl Saved {
 
     /// Checks that a sim knows the ops.
     fn known_to(&self, entry: &Entry) -> Result<(), Problem> {
-        for (life, lines) in self.case.lives.iter().zip(&self.lines.lives) {
-            (entry.knows)(life).map_err(|(step, error)| {
+        for (epoch, lines) in self.case.epochs.iter().zip(&self.lines.epochs) {
+            (entry.knows)(epoch).map_err(|(step, error)| {
                 let line = lines.steps.get(step - 1).copied().unwrap_or_default();
                 self.wrong(format!("line {line}, {error}"))
             })?;
@@ -276,7 +276,7 @@ pub(crate) fn replay(
     let request = Request {
         case: saved.text.clone(),
         task: Task::Replay { trace: options.trace, debug: options.debug },
-        afterlife: Vec::new(),
+        continuation: Vec::new(),
         budget: Budget::default(),
         known: Vec::new(),
         muted: None,

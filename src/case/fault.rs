@@ -100,7 +100,7 @@ pub enum FaultError {
 
 /// Something bad that was done to the engine beside the crash: what a sim's promises speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Harm {
+pub enum FaultKind {
     /// A write failed, or was short and the next one failed.
     FailedWrite,
     /// A sync failed.
@@ -125,7 +125,7 @@ pub enum Harm {
     FailedClose,
 }
 
-impl Harm {
+impl FaultKind {
     /// Those that an `EIO` of any call is one of.
     pub const OF_EVERY_CALL: [Self; 6] = [
         Self::FailedWrite,
@@ -169,7 +169,7 @@ impl Harm {
     }
 }
 
-impl fmt::Display for Harm {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FailedWrite => "failed write",
@@ -191,7 +191,7 @@ impl fmt::Display for Harm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The life that it happens in; 1 is the first.
-    pub life: u32,
+    pub epoch: u32,
     /// The step from which calls are counted; 1 is the first of the workload, 0 the open before it.
     pub step: u32,
     /// Which calls are counted.
@@ -332,31 +332,31 @@ impl FaultError {
     }
 
     /// What it is in the terms of a sim's promises, where it strikes a call of this class.
-    pub fn harm(self, call: FaultClass) -> Harm {
+    pub fn fault_kind(self, call: FaultClass) -> FaultKind {
         match self {
-            Self::Interrupted | Self::Short => Harm::Interrupted,
-            Self::ReadOnly => Harm::ReadOnly,
-            Self::Slow => Harm::Slow,
-            Self::Corrupt => Harm::CorruptRead,
+            Self::Interrupted | Self::Short => FaultKind::Interrupted,
+            Self::ReadOnly => FaultKind::ReadOnly,
+            Self::Slow => FaultKind::Slow,
+            Self::Corrupt => FaultKind::CorruptRead,
             Self::Io | Self::NoSpace | Self::Quota | Self::Files => match call {
-                FaultClass::Read => Harm::FailedRead,
-                FaultClass::Write => Harm::FailedWrite,
-                FaultClass::Sync => Harm::FailedSync,
-                FaultClass::Call | FaultClass::Open | FaultClass::Stat => Harm::FailedOpen,
-                FaultClass::Close => Harm::FailedClose,
+                FaultClass::Read => FaultKind::FailedRead,
+                FaultClass::Write => FaultKind::FailedWrite,
+                FaultClass::Sync => FaultKind::FailedSync,
+                FaultClass::Call | FaultClass::Open | FaultClass::Stat => FaultKind::FailedOpen,
+                FaultClass::Close => FaultKind::FailedClose,
                 FaultClass::Create
                 | FaultClass::Link
                 | FaultClass::Rename
                 | FaultClass::Unlink
                 | FaultClass::Mkdir
                 | FaultClass::Truncate
-                | FaultClass::Allocate => Harm::FailedChange,
+                | FaultClass::Allocate => FaultKind::FailedChange,
             },
         }
     }
 
     /// Whether a kernel may show it for a call of this class: see the head of this file.
-    pub fn may_strike(self, call: FaultClass) -> bool {
+    pub fn applies_to(self, call: FaultClass) -> bool {
         use FaultClass as C;
         match self {
             Self::Io | Self::Slow => true,
@@ -393,8 +393,8 @@ impl FaultError {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fault {}", self.error.name())?;
-        if self.life > 1 {
-            write!(f, " life={}", self.life)?;
+        if self.epoch > 1 {
+            write!(f, " life={}", self.epoch)?;
         }
         write!(f, " step={} {}={}", self.step, self.class.name(), self.nth)?;
         match (self.error, self.after) {
@@ -410,7 +410,7 @@ impl fmt::Display for Fault {
 impl Fault {
     /// The `nth` call of a class in the first life, its opening included, fails once.
     pub fn new(error: FaultError, class: FaultClass, nth: u32) -> Self {
-        Self { life: 1, step: 0, class, nth, error, after: 0, always: false }
+        Self { epoch: 1, step: 0, class, nth, error, after: 0, always: false }
     }
 
     /// Whether what it does lasts to the end of the life.
@@ -444,7 +444,7 @@ impl Fault {
                 "a fault needs the call that it strikes, such as write=N or sync=N, N from 1"
                     .to_owned(),
             ),
-            _ if fault.class != FaultClass::Call && !named.may_strike(fault.class) => {
+            _ if fault.class != FaultClass::Call && !named.applies_to(fault.class) => {
                 wrong(format!("no kernel shows {} for {}", named.name(), fault.class.name()))
             }
             (Some(step), _) => Ok(Self { step, ..fault }),
@@ -472,7 +472,9 @@ impl Fault {
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let small = u32::try_from(number).map_err(|_| wrong());
         match name {
-            "life" => self.life = small.and_then(|life| life.checked_sub(1).ok_or_else(wrong))? + 1,
+            "life" => {
+                self.epoch = small.and_then(|epoch| epoch.checked_sub(1).ok_or_else(wrong))? + 1
+            }
             "step" => *step = Some(small?),
             "after" | "ms" | "byte" if more.strip_suffix("=N") == Some(name) => {
                 self.after = number;

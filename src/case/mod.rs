@@ -69,7 +69,7 @@ pub struct Case {
     /// Whether the cache drops pages whose write failed, as soon as the sync has failed.
     pub evicts: bool,
     /// From one opening to the crash, or to the end.
-    pub lives: Vec<Life>,
+    pub epochs: Vec<Epoch>,
 }
 
 /// What must come out of a case.
@@ -83,7 +83,7 @@ pub enum Expect {
 
 /// A part of a run from an opening of the store to a crash or to the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Life {
+pub struct Epoch {
     /// Its steps; step 1 is the first.
     pub steps: Vec<Step>,
     /// The crash that ends it.
@@ -145,12 +145,12 @@ pub struct Lines {
     /// The `profile` line.
     pub profile: usize,
     /// The lines of each life.
-    pub lives: Vec<LifeLines>,
+    pub epochs: Vec<EpochLines>,
 }
 
 /// Which lines the parts of a life stand on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LifeLines {
+pub struct EpochLines {
     /// Of each step.
     pub steps: Vec<usize>,
     /// Of its crash, if it has one.
@@ -181,7 +181,7 @@ impl Case {
             faults: Vec::new(),
             space: None,
             evicts: false,
-            lives: vec![Life::default()],
+            epochs: vec![Epoch::default()],
         }
     }
 
@@ -219,7 +219,7 @@ struct Reader {
     faults: Vec<Fault>,
     space: Option<Space>,
     cache: Option<bool>,
-    lives: Vec<Life>,
+    epochs: Vec<Epoch>,
     began: bool,
     /// The line that is being read.
     number: usize,
@@ -242,13 +242,13 @@ impl Reader {
             return Err(TextError::new(1, "the case stands for more than 64 MiB up to here"));
         }
         let keyword = first.text();
-        let in_header = self.lives.is_empty();
+        let in_header = self.epochs.is_empty();
         match keyword.as_str() {
             "fault" if in_header => self.faults.push(Fault::parse(rest)?),
             "crash" => self.crash(Crash::parse(rest)?)?,
             "turns" => {
                 let turns = parse_turns(first, rest)?;
-                self.life().0.turns.get_or_insert_default().extend(turns);
+                self.epoch().0.turns.get_or_insert_default().extend(turns);
             }
             "reopen" => {
                 none(rest)?;
@@ -272,31 +272,31 @@ impl Reader {
 
     fn step(&mut self, step: Step) {
         let number = self.number;
-        let (life, lines) = self.life();
-        life.steps.push(step);
+        let (epoch, lines) = self.epoch();
+        epoch.steps.push(step);
         lines.steps.push(number);
     }
 
     fn crash(&mut self, crash: Crash) -> Result<(), TextError> {
-        let crashes = self.lives.iter().filter(|life| life.crash.is_some()).count();
+        let crashes = self.epochs.iter().filter(|epoch| epoch.crash.is_some()).count();
         if crashes == MOST_CRASHES {
             return Err(TextError::new(1, format!("more than {MOST_CRASHES} crashes in one case")));
         }
         let number = self.number;
-        let (life, lines) = self.life();
-        life.crash = Some(crash);
+        let (epoch, lines) = self.epoch();
+        epoch.crash = Some(crash);
         lines.crash = Some(number);
         Ok(())
     }
 
     /// The life that the next step belongs to: a new one after a crash.
-    fn life(&mut self) -> (&mut Life, &mut LifeLines) {
-        if self.lives.last().is_none_or(|life| life.crash.is_some()) {
-            self.lives.push(Life::default());
-            self.lines.lives.push(LifeLines::default());
+    fn epoch(&mut self) -> (&mut Epoch, &mut EpochLines) {
+        if self.epochs.last().is_none_or(|epoch| epoch.crash.is_some()) {
+            self.epochs.push(Epoch::default());
+            self.lines.epochs.push(EpochLines::default());
         }
-        let last = self.lives.len() - 1;
-        (&mut self.lives[last], &mut self.lines.lives[last])
+        let last = self.epochs.len() - 1;
+        (&mut self.epochs[last], &mut self.lines.epochs[last])
     }
 
     fn header(&mut self, keyword: &str, first: &Word, rest: &[Word]) -> Result<(), TextError> {
@@ -344,9 +344,9 @@ impl Reader {
 
     fn finish(mut self) -> Result<(Case, Lines), TextError> {
         let missing = |what: &str| TextError::new(1, format!("the case has no `{what}` line"));
-        if self.lives.is_empty() {
-            self.lives.push(Life::default());
-            self.lines.lives.push(LifeLines::default());
+        if self.epochs.is_empty() {
+            self.epochs.push(Epoch::default());
+            self.lines.epochs.push(EpochLines::default());
         }
         let case = Case {
             story: self.story,
@@ -358,7 +358,7 @@ impl Reader {
             faults: self.faults,
             space: self.space,
             evicts: self.cache.unwrap_or(false),
-            lives: self.lives,
+            epochs: self.epochs,
         };
         Ok((case, self.lines))
     }
@@ -635,14 +635,14 @@ impl fmt::Display for Case {
         if self.evicts {
             writeln!(f, "cache evicted")?;
         }
-        for life in &self.lives {
-            for line in life.turns.as_deref().map(turn_lines).unwrap_or_default() {
+        for epoch in &self.epochs {
+            for line in epoch.turns.as_deref().map(turn_lines).unwrap_or_default() {
                 writeln!(f, "turns {line}")?;
             }
-            for step in &life.steps {
+            for step in &epoch.steps {
                 writeln!(f, "{step}")?;
             }
-            if let Some(crash) = &life.crash {
+            if let Some(crash) = &epoch.crash {
                 writeln!(f, "{crash}")?;
             }
         }
@@ -678,20 +678,20 @@ crash process step=1 effect=0 returned ended=2
     fn a_case_reads_back() {
         let case = Case::parse(CASE).expect("it parses");
         assert_eq!(case.to_string(), CASE);
-        assert_eq!(case.lives.len(), 3);
-        assert_eq!(case.lives[1].crash.as_ref().map(|crash| crash.replies), Some(3));
-        assert_eq!(case.lives[0].steps.len(), 3);
+        assert_eq!(case.epochs.len(), 3);
+        assert_eq!(case.epochs[1].crash.as_ref().map(|crash| crash.replies), Some(3));
+        assert_eq!(case.epochs[0].steps.len(), 3);
     }
 
     #[test]
     fn the_parts_of_a_case_know_their_lines() {
         let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
         assert_eq!((lines.sim, lines.profile), (3, 4));
-        let first = LifeLines { steps: vec![11, 12, 13], crash: Some(14) };
-        let second = LifeLines { steps: vec![15], crash: Some(16) };
-        let third = LifeLines { steps: vec![17], crash: Some(18) };
-        assert_eq!(lines.lives, [first, second, third]);
-        assert_eq!(lines.lives.len(), case.lives.len());
+        let first = EpochLines { steps: vec![11, 12, 13], crash: Some(14) };
+        let second = EpochLines { steps: vec![15], crash: Some(16) };
+        let third = EpochLines { steps: vec![17], crash: Some(18) };
+        assert_eq!(lines.epochs, [first, second, third]);
+        assert_eq!(lines.epochs.len(), case.epochs.len());
     }
 
     #[test]

@@ -287,9 +287,9 @@ pub fn fail_every_call(
         Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
     };
     let commands = Commands { replay: String::new(), keep: None };
-    let struck = |line: &&str| line.starts_with("fault ") || line.starts_with("space ");
+    let injected = |line: &&str| line.starts_with("fault ") || line.starts_with("space ");
     let violation = |failure: &Failure| {
-        let faults = failure.case.lines().filter(struck);
+        let faults = failure.case.lines().filter(injected);
         Some((failure.class.parse().ok()?, faults.collect::<Vec<_>>().join("; ")))
     };
     let first = answer.failures.first();

@@ -18,7 +18,7 @@ use crate::command::out::{Tone, grouped, wrapped};
 use crate::command::{Exit, Registry, ReplayArgs, RunArgs};
 use crate::disk::profile::Profile;
 use crate::explore::protocol::{Budget, Failure, Tally};
-use crate::oracle::{self, Harm};
+use crate::oracle::{self, FaultKind};
 use crate::report::text::{Commands, report};
 
 pub(crate) use crate::command::out::Out;
@@ -564,22 +564,25 @@ pub(crate) fn replay_seed(
 }
 
 /// What a sim answers after each harm, in words, and after which it promises nothing.
-fn fault_budget(survives: &[(Harm, oracle::Answer)]) -> Vec<String> {
-    let answer = |harm| survives.iter().find(|(listed, _)| *listed == harm).map(|(_, how)| *how);
+fn fault_budget(survives: &[(FaultKind, oracle::Answer)]) -> Vec<String> {
+    let answer =
+        |fault_kind| survives.iter().find(|(listed, _)| *listed == fault_kind).map(|(_, how)| *how);
     let rows = [
         ("answers rightly after", Some(oracle::Answer::Right)),
         ("answers rightly or with an error after", Some(oracle::Answer::Loud)),
         ("promises nothing after", None),
     ];
     let line = |(words, how): (&str, Option<oracle::Answer>)| {
-        let shown = |harm: &Harm| answer(*harm).filter(|how| *how > oracle::Answer::Nothing) == how;
-        // What is promised after it may be so for some files only: the promises say which.
-        let named = |harm: &Harm| match harm {
-            Harm::BitRot if how.is_some() => format!("{harm} where promised"),
-            harm => harm.to_string(),
+        let shown = |fault_kind: &FaultKind| {
+            answer(*fault_kind).filter(|how| *how > oracle::Answer::Nothing) == how
         };
-        let harms: Vec<_> = Harm::ALL.iter().filter(|h| shown(h)).map(named).collect();
-        (!harms.is_empty()).then(|| format!("{words}: {}", harms.join(", ")))
+        // What is promised after it may be so for some files only: the promises say which.
+        let named = |fault_kind: &FaultKind| match fault_kind {
+            FaultKind::BitRot if how.is_some() => format!("{fault_kind} where promised"),
+            fault_kind => fault_kind.to_string(),
+        };
+        let fault_kinds: Vec<_> = FaultKind::ALL.iter().filter(|h| shown(h)).map(named).collect();
+        (!fault_kinds.is_empty()).then(|| format!("{words}: {}", fault_kinds.join(", ")))
     };
     rows.into_iter().filter_map(line).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::disk::effect::Effect;
-use crate::log::{Event, records};
+use crate::log::{Payload, records};
 
 /// The calls of a log, by the changes that they made.
 #[derive(Default)]
@@ -22,15 +22,15 @@ impl Calls {
         let mut calls = Self::default();
         for record in records(log) {
             let number = u32::try_from(calls.calls.len()).unwrap_or(u32::MAX);
-            match record.event {
-                Event::Effect(_) => calls.owners.push(number),
-                Event::Call(call) if calls.owners.last() == Some(&number) => {
+            match record.payload {
+                Payload::Effect(_) => calls.owners.push(number),
+                Payload::Call(call) if calls.owners.last() == Some(&number) => {
                     let path = String::from_utf8_lossy(call.path);
                     let path = path.trim_start_matches('/');
                     let name = format!("{}:{path}", plain(call.door));
                     calls.calls.push((name, sites.resolve(call.stack)));
                 }
-                Event::Call(_) | Event::Mark(_) => {}
+                Payload::Call(_) | Payload::Mark(_) => {}
             }
         }
         calls
@@ -170,7 +170,7 @@ pub(crate) fn sync_sites(log: &[u8], sites: &mut Sites) -> BTreeMap<String, Stri
     let mut found = BTreeMap::new();
     let mut number = 0;
     for record in records(log) {
-        let Event::Effect(effect) = record.event else { continue };
+        let Payload::Effect(effect) = record.payload else { continue };
         if let (Effect::Sync(_), Some(site), Some(name)) =
             (effect, calls.call_site(number), calls.name(number))
         {

@@ -30,7 +30,7 @@ pub enum Choice {
     /// How long the machine stays down.
     Downtime,
     /// What happens after a recovery.
-    Life,
+    Epoch,
     /// What rots on the disk.
     Rot,
 }

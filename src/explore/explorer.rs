@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
 use crate::case::fault::Fault;
-use crate::case::{Case, Life, Lines};
+use crate::case::{Case, Epoch, Lines};
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
 use crate::disk::tree::Tree;
+use crate::host::child::{self, Limits};
 use crate::host::ending::Ending;
-use crate::host::leaf::{self, Limits};
+use crate::host::fork_server::Reply;
 use crate::host::probe;
 use crate::host::region::Region;
 use crate::host::script::Script;
-use crate::host::template::Reply;
 use crate::oracle::{Answer, CrashKind, Promises, items_set_by};
 use crate::process::doors::traps;
 use crate::process::world::schedule::Plan;
@@ -28,15 +28,15 @@ use crate::sim::{Sim, Step};
 use super::acked::Acked;
 use super::calls::{Sites, sync_sites};
 use super::chooser::Random;
-use super::every;
-use super::moment::Outcome;
+use super::event::Outcome;
+use super::fail_calls;
 use super::protocol::{Failure, Frame, Request, Tally, Task};
 use super::remembered::Remembered;
 use super::subject::{Subject, subject};
 use super::{replay, schedules};
 
 /// The real-time clock at the beginning of a run: 2026-01-01.
-const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+const WALL_CLOCK: Duration = Duration::from_secs(1_767_225_600);
 /// How long the machine has been up when a run begins, and after a process crash.
 const UPTIME: Duration = Duration::from_secs(100_000);
 /// How long it has been up when an engine recovers from a power loss.
@@ -88,7 +88,7 @@ fn explore<M: Model>(
         Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { .. } => replay::replay(&mut explorer),
         Task::Record => explorer.record_alone(),
-        Task::Faults => every::every(&mut explorer),
+        Task::Faults => fail_calls::fail_calls(&mut explorer),
     };
     match done {
         Ok(()) | Err(Stop::Found) => Ok(explorer.finish()),
@@ -124,7 +124,7 @@ pub(crate) struct After {
     pub(crate) kind: CrashKind,
     pub(crate) at: Time,
     /// The life that the recovery begins; 1 is the first.
-    pub(crate) life: u32,
+    pub(crate) epoch: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
     /// What was acknowledged, outside of the steps' own promises, to survive it.
@@ -164,8 +164,8 @@ pub(crate) struct Explorer<'r, M: Model> {
     pub(crate) chooser: Random,
     pub(crate) tally: Tally,
     pub(crate) sites: Sites,
-    pub(crate) afterlife: Life,
-    pub(crate) afterlife_steps: Rc<Vec<Step<M::Op>>>,
+    pub(crate) continuation: Epoch,
+    pub(crate) continuation_steps: Rc<Vec<Step<M::Op>>>,
     /// Distinct crash states so far.
     pub(crate) states: BTreeSet<Digest>,
     /// Signatures that were reported.
@@ -207,13 +207,13 @@ impl<'r, M: Model> Explorer<'r, M> {
             let name = profile.name;
             return Err(Stop::Refused(format!("{name} does not delay its allocation")));
         }
-        let afterlife = Case::parse(&format!(
+        let continuation = Case::parse(&format!(
             "{}crash power step=0 effect=0\n{}",
             Case::new(subject.name, profile.name, case.seed),
-            request.afterlife.join("\n")
+            request.continuation.join("\n")
         ))
         .map_err(|error| refuse(&error))?;
-        let afterlife = afterlife.lives.into_iter().nth(1).unwrap_or_default();
+        let continuation = continuation.epochs.into_iter().nth(1).unwrap_or_default();
         let region = Region::new().map_err(|error| refuse(&error))?;
         let mut explorer = Self {
             chooser: Random::new(case.seed),
@@ -222,8 +222,8 @@ impl<'r, M: Model> Explorer<'r, M> {
             profile,
             tally: Tally::default(),
             sites: Sites::default(),
-            afterlife,
-            afterlife_steps: Rc::default(),
+            continuation,
+            continuation_steps: Rc::default(),
             states: BTreeSet::new(),
             reported: BTreeSet::new(),
             recovered: Remembered::default(),
@@ -240,15 +240,15 @@ impl<'r, M: Model> Explorer<'r, M> {
             subject,
         };
         explorer.items = Rc::new(explorer.all_items()?);
-        explorer.afterlife_steps = Rc::new(explorer.steps(&explorer.afterlife)?);
+        explorer.continuation_steps = Rc::new(explorer.steps(&explorer.continuation)?);
         Ok(explorer)
     }
 
     /// Every item that any step of the case may set, and one that none does.
     fn all_items(&self) -> Result<BTreeSet<Vec<u8>>, Stop> {
         let mut ops = Vec::new();
-        for life in self.case.lives.iter().chain([&self.afterlife]) {
-            ops.extend(self.steps(life)?.into_iter().filter_map(|step| match step {
+        for epoch in self.case.epochs.iter().chain([&self.continuation]) {
+            ops.extend(self.steps(epoch)?.into_iter().filter_map(|step| match step {
                 Step::Op(op) => Some(op),
                 Step::Reopen | Step::Sleep(_) => None,
             }));
@@ -259,22 +259,22 @@ impl<'r, M: Model> Explorer<'r, M> {
     }
 
     /// The steps of a life, read by the sim.
-    pub(crate) fn steps(&self, life: &Life) -> Result<Vec<Step<M::Op>>, Stop> {
+    pub(crate) fn steps(&self, epoch: &Epoch) -> Result<Vec<Step<M::Op>>, Stop> {
         let read = |(index, step): (usize, &crate::case::Step)| {
             Step::from_case(step)
                 .map_err(|error| Stop::Refused(format!("step {} (`{step}`), {error}", index + 1)))
         };
-        life.steps.iter().enumerate().map(read).collect()
+        epoch.steps.iter().enumerate().map(read).collect()
     }
 
     /// The faults of a life; 1 is the first.
-    pub(crate) fn faults_of(&self, life: u32) -> Vec<Fault> {
-        self.case.faults.iter().filter(|fault| fault.life == life).copied().collect()
+    pub(crate) fn faults_of(&self, epoch: u32) -> Vec<Fault> {
+        self.case.faults.iter().filter(|fault| fault.epoch == epoch).copied().collect()
     }
 
     /// Whether a fault of a life lasts to its end.
-    pub(crate) fn lasting(&self, life: u32) -> bool {
-        self.faults_of(life).iter().any(Fault::lasts)
+    pub(crate) fn lasting(&self, epoch: u32) -> bool {
+        self.faults_of(epoch).iter().any(Fault::lasts)
     }
 
     /// What the sim promises where bytes rot.
@@ -298,7 +298,7 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     /// Records the first life as its turns say, or in the first schedule, and returns its log.
     pub(crate) fn record(&mut self, stacks: Stacks) -> Result<Recovered, Stop> {
-        let schedule = match &self.case.lives[0].turns {
+        let schedule = match &self.case.epochs[0].turns {
             Some(turns) => Plan::Listed(turns.clone()),
             None => self.drawn(RECORDED),
         };
@@ -312,7 +312,7 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     /// Records the first life in this schedule and returns its log.
     pub(crate) fn record_as(&mut self, stacks: Stacks, schedule: Plan) -> Result<Recovered, Stop> {
-        let steps = self.steps(&self.case.lives[0].clone())?;
+        let steps = self.steps(&self.case.epochs[0].clone())?;
         let items = Rc::clone(&self.items);
         let faults = self.faults_of(1);
         let harmless = faults.is_empty() && self.case.space.is_none();
@@ -349,7 +349,7 @@ impl<'r, M: Model> Explorer<'r, M> {
         digest: Digest,
         after: &After,
     ) -> Result<Rc<Outcome>, Stop> {
-        if !self.faults_of(after.life).is_empty() {
+        if !self.faults_of(after.epoch).is_empty() {
             return Ok(Rc::new(self.recover_as_drawn(tree, after)?));
         }
         let timed = Some((after.at, after.kind == CrashKind::Power));
@@ -367,7 +367,7 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     /// Recovers a crash state, and goes on with the steps that were drawn for it.
     fn recover_as_drawn(&mut self, tree: &Tree, after: &After) -> Result<Outcome, Stop> {
-        let steps = Rc::clone(&self.afterlife_steps);
+        let steps = Rc::clone(&self.continuation_steps);
         let schedule = self.drawn(RECOVERIES);
         self.recover_by(tree, after, &steps, self.request.stacks, schedule)
     }
@@ -377,11 +377,11 @@ impl<'r, M: Model> Explorer<'r, M> {
         &mut self,
         tree: &Tree,
         after: &After,
-        life: &Life,
+        epoch: &Epoch,
         stacks: Stacks,
     ) -> Result<Recovered, Stop> {
-        let steps = self.steps(life)?;
-        let schedule = match &life.turns {
+        let steps = self.steps(epoch)?;
+        let schedule = match &epoch.turns {
             Some(turns) => Plan::Listed(turns.clone()),
             None => self.drawn(RECOVERIES),
         };
@@ -405,7 +405,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             CrashKind::Power => BOOTED,
         };
         let acked = after.acked.texts();
-        let faults = self.faults_of(after.life);
+        let faults = self.faults_of(after.epoch);
         let script = Script {
             recovery: true,
             steps,
@@ -435,7 +435,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             let setup = Setup {
                 start: child.start,
                 uptime: child.uptime,
-                epoch: EPOCH,
+                wall_clock: WALL_CLOCK,
                 seed,
                 schedule: child.schedule.clone(),
                 faults: child.faults.to_vec(),
@@ -449,10 +449,10 @@ impl<'r, M: Model> Explorer<'r, M> {
             (self.subject.live)(&child.script);
         };
         let ending = if self.in_debug {
-            leaf::here(&self.region, body)
+            child::here(&self.region, body)
         } else {
             let limits = Limits { cpu: self.subject.cpu, ..Limits::default() };
-            leaf::run(&self.region, &limits, body)
+            child::run(&self.region, &limits, body)
         };
         self.in_children += now().duration_since(started);
         let place = self.sites.resolve(&ending.backtrace());

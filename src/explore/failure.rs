@@ -1,7 +1,7 @@
 //! A violation with everything that a report and a case say about it.
 
 use crate::base::text::{Word, quote, words};
-use crate::case::{Case, Crash, Expect, Life};
+use crate::case::{Case, Crash, Epoch, Expect};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
@@ -10,8 +10,8 @@ use crate::oracle::{Answer, CrashKind, ItemDiff, Violation};
 use crate::sim::model::Model;
 
 use super::calls::Calls;
+use super::event::Outcome;
 use super::explorer::Explorer;
-use super::moment::Outcome;
 use super::protocol::{Failure, ItemRow, PieceRow};
 use super::walk::{DOWN, Line, Point};
 
@@ -70,9 +70,9 @@ impl Left {
 }
 
 /// The life that a crash ended, with the crash.
-pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &Pending) -> Life {
+pub(crate) fn epoch(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &Pending) -> Epoch {
     let point = crashed.point;
-    let steps = line.life.steps.iter().take(point.step as usize).cloned().collect();
+    let steps = line.epoch.steps.iter().take(point.step as usize).cloned().collect();
     let crash = Crash {
         kind: crashed.kind,
         step: point.step,
@@ -85,7 +85,7 @@ pub(crate) fn life(line: &Line, calls: &Calls, crashed: &Crashed<'_>, pending: &
         fate: crashed.left.words(pending),
     };
     let turns = line.turns.as_ref().map(|turns| turns[..point.turns.min(turns.len())].to_vec());
-    Life { steps, crash: Some(crash), turns }
+    Epoch { steps, crash: Some(crash), turns }
 }
 
 /// The call that was under way at a point, or the next one that changes something. Behind a step
@@ -103,8 +103,8 @@ pub(crate) fn without_crash<M: Model>(
     violation: &Violation,
     outcome: &Outcome,
 ) -> Failure {
-    let life = Life { turns: outcome.turns.clone(), ..explorer.case.lives[0].clone() };
-    let case = Case { lives: vec![life], ..explorer.case.clone() };
+    let epoch = Epoch { turns: outcome.turns.clone(), ..explorer.case.epochs[0].clone() };
+    let case = Case { epochs: vec![epoch], ..explorer.case.clone() };
     failure(case, violation, outcome)
 }
 
@@ -113,20 +113,20 @@ pub(crate) fn without_crash<M: Model>(
 pub(crate) fn after_crash<M: Model>(
     explorer: &Explorer<'_, M>,
     line: &Line,
-    life: Life,
-    afterlife: bool,
+    epoch: Epoch,
+    continuation: bool,
     violation: &Violation,
     outcome: &Outcome,
 ) -> Failure {
-    let mut lives = line.lives.clone();
-    lives.push(life);
+    let mut epochs = line.epochs.clone();
+    epochs.push(epoch);
     let turns = outcome.turns.clone();
-    if afterlife {
-        lives.push(Life { turns, ..explorer.afterlife.clone() });
+    if continuation {
+        epochs.push(Epoch { turns, ..explorer.continuation.clone() });
     } else if turns.is_some() {
-        lives.push(Life { turns, ..Life::default() });
+        epochs.push(Epoch { turns, ..Epoch::default() });
     }
-    failure(Case { lives, ..explorer.case.clone() }, violation, outcome)
+    failure(Case { epochs, ..explorer.case.clone() }, violation, outcome)
 }
 
 fn failure(mut case: Case, violation: &Violation, outcome: &Outcome) -> Failure {
@@ -169,7 +169,7 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         Left::Rotten(_, rot, _) => format!("{kind} and {} {},", rot.damage, rot.place()),
         _ => kind.to_owned(),
     };
-    let life = if depth > 0 { "after a recovery, " } else { "" };
+    let epoch = if depth > 0 { "after a recovery, " } else { "" };
     let step = if point.step == 0 { "opening".to_owned() } else { format!("step {}", point.step) };
     let call = match (within(calls, point), point.flight) {
         (Some(call), Some(_)) => format!(", in {call}"),
@@ -177,7 +177,7 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         (None, _) => String::new(),
     };
     if point.returned && point.flight.is_none() {
-        return format!("{kind} {life}when {step} had returned, at {}", point.at);
+        return format!("{kind} {epoch}when {step} had returned, at {}", point.at);
     }
     let changes = if point.effect == 1 { "change" } else { "changes" };
     let phase = match (point.ended, point.phase) {
@@ -186,7 +186,7 @@ pub(crate) fn place(crashed: &Crashed<'_>, calls: &Calls, depth: u32, pending: &
         (_, Some(Phase::Close)) => ", when closing had returned",
     };
     let effect = point.effect;
-    format!("{kind} {life}in {step}, {effect} {changes} into it{phase}{call}, at {}", point.at)
+    format!("{kind} {epoch}in {step}, {effect} {changes} into it{phase}{call}, at {}", point.at)
 }
 
 /// What became of the pending pieces: the rows of those that were lost or torn, and how many were

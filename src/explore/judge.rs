@@ -13,7 +13,7 @@ use crate::sim::Step;
 use crate::sim::model::Model;
 
 use super::acked::{Acked, Acks};
-use super::moment::{Failed, Moment, Outcome, What};
+use super::event::{Event, EventKind, Failed, Outcome};
 
 /// How the oracle counts the clients within a step: behind the one who issues the steps.
 const CLIENTS: usize = 1;
@@ -37,7 +37,7 @@ pub(crate) struct Judge<M: Model> {
     /// What is injected in this life lasts to its end: while it does, the store need not work.
     lasting: bool,
     /// An error was injected; what it caused may pass when the same is tried again.
-    harmed: bool,
+    injected: bool,
     excused: Option<Violation>,
     /// Reading failed, which was excused, and what the store holds was not seen since.
     unread: bool,
@@ -91,7 +91,7 @@ impl<M: Model> Judge<M> {
             phase: None,
             step: 0,
             lasting: false,
-            harmed: false,
+            injected: false,
             excused: None,
             unread: false,
             stopped: false,
@@ -124,7 +124,7 @@ impl<M: Model> Judge<M> {
 
     /// Bytes changed while the machine was down, where this is promised.
     pub(crate) fn rotten(&mut self, answer: Answer) {
-        self.harmed = true;
+        self.injected = true;
         self.oracle.rotten(answer);
     }
 
@@ -151,9 +151,9 @@ impl<M: Model> Judge<M> {
 
     /// Judges all that a child did that began at `start`, and how it ended.
     pub(crate) fn outcome(&mut self, outcome: &Outcome, start: Time) -> Result<(), Violation> {
-        for moment in &outcome.moments {
-            let at = start + moment.at.since(Time::START);
-            self.moment(&Moment { at, ..moment.clone() })?;
+        for event in &outcome.events {
+            let at = start + event.at.since(Time::START);
+            self.event(&Event { at, ..event.clone() })?;
         }
         if let Some(why) = &outcome.hung {
             return self.ended(Class::Hung, why.clone(), None);
@@ -219,58 +219,58 @@ impl<M: Model> Judge<M> {
     }
 
     /// One thing that happened.
-    pub(crate) fn moment(&mut self, moment: &Moment) -> Result<(), Violation> {
-        let at = moment.at;
-        match &moment.what {
-            What::Began(phase) => self.phase = Some((*phase, at)),
-            What::Opened(Ok(())) => {
+    pub(crate) fn event(&mut self, event: &Event) -> Result<(), Violation> {
+        let at = event.at;
+        match &event.what {
+            EventKind::Began(phase) => self.phase = Some((*phase, at)),
+            EventKind::Opened(Ok(())) => {
                 self.phase = None;
                 self.created = true;
                 self.excused = None;
             }
-            What::Opened(Err(error)) => return self.failed(Class::OpenFailed, error, at),
-            What::Closed(result) => self.closed(result.is_ok(), at),
-            What::Read(Ok(())) => {
+            EventKind::Opened(Err(error)) => return self.failed(Class::OpenFailed, error, at),
+            EventKind::Closed(result) => self.closed(result.is_ok(), at),
+            EventKind::Read(Ok(())) => {
                 self.phase = None;
                 self.excused = None;
             }
-            What::Read(Err(error)) => return self.failed(Class::ReadFailed, error, at),
-            What::Issued(step) => self.issued(*step, at),
-            What::Returned(step, result) => {
+            EventKind::Read(Err(error)) => return self.failed(Class::ReadFailed, error, at),
+            EventKind::Issued(step) => self.issued(*step, at),
+            EventKind::Returned(step, result) => {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
                 self.oracle.returned(self.before + step, result, at);
             }
-            What::Refused(step) => self.oracle.refused(self.before + step, at),
-            What::IssuedBy(client, number) => self.issued_by(*client, *number, at),
-            What::ReturnedBy(client, result) => {
+            EventKind::Refused(step) => self.oracle.refused(self.before + step, at),
+            EventKind::IssuedBy(client, number) => self.issued_by(*client, *number, at),
+            EventKind::ReturnedBy(client, result) => {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
                 self.oracle.returned_by(CLIENTS + client, result, at);
             }
-            What::RefusedBy(client) => self.oracle.refused_by(CLIENTS + client, at),
-            What::Acked(level, what) => self.acks.push(*level, what),
-            What::Inconsistent(how) => self.inconsistent = Some(how.clone()),
-            What::Harmed(harm) => {
-                self.harmed = true;
+            EventKind::RefusedBy(client) => self.oracle.refused_by(CLIENTS + client, at),
+            EventKind::Acked(level, what) => self.acks.push(*level, what),
+            EventKind::Inconsistent(how) => self.inconsistent = Some(how.clone()),
+            EventKind::Injected(fault_kind) => {
+                self.injected = true;
                 // What was not due when the store crashed is not due in its recovery either.
                 let at = if let After::Crash(crash) = self.after { crash.at } else { at };
-                self.oracle.harmed(*harm, at);
+                self.oracle.injected(*fault_kind, at);
             }
-            What::Observed(state) => {
+            EventKind::Observed(state) => {
                 let from = self.phase.map_or(at, |(_, since)| since);
                 let inconsistent = self.inconsistent.take();
                 let read = ReadBack { state: state.clone(), failed: Vec::new(), inconsistent };
                 let seen = Observed { from, to: at, found: Found::Read(read) };
                 return self.observed(seen);
             }
-            What::Leaked(threads) => {
+            EventKind::Leaked(threads) => {
                 let s = if *threads == 1 { "" } else { "s" };
                 let message =
                     format!("{threads} thread{s} of the engine did not end with its close");
                 return self.promised(Violation::new(Class::Leaked, message));
             }
-            What::Evicted => self.oracle.evicted(),
-            What::Stopped => self.stopped = true,
-            What::Panicked { thread, name, place, message } => {
+            EventKind::Evicted => self.oracle.evicted(),
+            EventKind::Stopped => self.stopped = true,
+            EventKind::Panicked { thread, name, place, message } => {
                 let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
                 let message = format!(
                     "thread {thread}{name} panicked at {place}, and nobody joined it: {message}"
@@ -279,7 +279,7 @@ impl<M: Model> Judge<M> {
                 violation.signature = violation.signature.with_payload("thread").with_source(place);
                 return self.promised(violation);
             }
-            What::Done => {}
+            EventKind::Done => {}
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl<M: Model> Judge<M> {
             violation
         });
         let judged = match judged {
-            Err(violation) if self.harmed => {
+            Err(violation) if self.injected => {
                 self.excused = Some(violation);
                 Ok(())
             }

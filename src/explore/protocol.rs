@@ -15,7 +15,7 @@ pub struct Request {
     /// What to do with it.
     pub task: Task,
     /// Steps of the life after each recovery, as lines of a case.
-    pub afterlife: Vec<String>,
+    pub continuation: Vec<String>,
     /// How much to explore.
     pub budget: Budget,
     /// Class and signature of known findings: counted as shadowed, not as violations.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::base::digest::Digest;
 use crate::base::time::Time;
 
-use super::moment::Outcome;
+use super::event::Outcome;
 
 /// Bytes that all remembered outcomes take together, about. What an explorer holds is what each
 /// fork of it copies the page tables of, so it must not grow with the run. States that come again

@@ -6,22 +6,22 @@ use std::rc::Rc;
 use crate::base::digest::Digest;
 use crate::base::text::quote;
 use crate::base::time::Time;
-use crate::case::{Crash, Life};
+use crate::case::{Crash, Epoch};
 use crate::disk::effect::Kind;
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::{Body, Tree};
-use crate::log::{Event, records};
+use crate::log::{Payload, records};
 use crate::oracle::{Answer, CrashKind, Violation};
 use crate::process::world::Stacks;
 use crate::sim::model::Model;
 
 use super::calls::Calls;
+use super::event::{event, fault_kind};
 use super::explorer::{After, Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, EVICTED, Left, PAGES};
 use super::judge::Judge;
-use super::moment::{harm, moment};
 use super::protocol::{Failure, Frame, Task};
 use super::trace;
 use super::walk::{Line, Point};
@@ -32,7 +32,7 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         Task::Replay { trace, debug } => (trace, debug),
         Task::Explore | Task::Record | Task::Faults => (false, false),
     };
-    let lives = explorer.case.lives.clone();
+    let epochs = explorer.case.epochs.clone();
     let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
     let mut run = explorer.record(Stacks::All)?;
     explorer.tally.run = run.outcome.digest;
@@ -40,27 +40,27 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
     let mut pending = Pending::new(Tree::new(), &explorer.profile);
     let mut before: Option<Failure> = None;
     let mut start = Time::START;
-    for (depth, life) in lives.iter().enumerate() {
+    for (depth, epoch) in epochs.iter().enumerate() {
         let number = u32::try_from(depth + 1).unwrap_or(u32::MAX);
-        judge.begin(Rc::new(explorer.steps(life)?), explorer.lasting(number));
+        judge.begin(Rc::new(explorer.steps(epoch)?), explorer.lasting(number));
         if trace {
-            trace_life(explorer, depth, &run, &pending);
+            trace_epoch(explorer, depth, &run, &pending);
         }
-        let Some(crash) = &life.crash else {
+        let Some(crash) = &epoch.crash else {
             let violated = judge.outcome(&run.outcome, start);
             return finish(explorer, violated, &run, before);
         };
         let line = Line {
-            lives: lives[..depth].to_vec(),
-            life: life.clone(),
+            epochs: epochs[..depth].to_vec(),
+            epoch: epoch.clone(),
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
             turns: None,
             muted: false,
         };
         let calls = Calls::index(&run.log, &mut explorer.sites);
-        let line_number = explorer.lines.lives.get(depth).and_then(|lines| lines.crash);
+        let line_number = explorer.lines.epochs.get(depth).and_then(|lines| lines.crash);
         let mut whole = judge.clone();
-        let reached = reach(crash, life, &run.log, &calls, &mut pending, &mut judge);
+        let reached = reach(crash, epoch, &run.log, &calls, &mut pending, &mut judge);
         if let (Err(_), Err(violation)) = (&reached, whole.outcome(&run.outcome, start)) {
             // It never came to the crash because it went wrong before.
             return finish(explorer, Err(violation), &run, before);
@@ -72,8 +72,8 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         let mut told = describe(explorer, &line, &calls, &crashed, &pending);
         pending = fall(&crashed, &run.log, &pending);
         fallen(&crashed, &mut judge);
-        let next = lives.get(depth + 1).cloned().unwrap_or_default();
-        let last = depth + 2 >= lives.len();
+        let next = epochs.get(depth + 1).cloned().unwrap_or_default();
+        let last = depth + 2 >= epochs.len();
         if let Some(folder) = explorer.request.keep.clone().filter(|_| last) {
             keep(pending.live(), &folder)?;
         }
@@ -83,16 +83,16 @@ pub(crate) fn replay<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Sto
         let tree = pending.live().clone();
         start = point.at + crash.down;
         let acked = Rc::clone(judge.acked(crashed.judged_as()));
-        let life = number.saturating_add(1);
-        let after = After { kind: crash.kind, at: point.at, life, down: crash.down, acked };
+        let epoch = number.saturating_add(1);
+        let after = After { kind: crash.kind, at: point.at, epoch, down: crash.down, acked };
         run = explorer.recover_alone(&tree, &after, &next, Stacks::All)?;
         explorer.note(tree.digest(), run.outcome.digest);
         told.digest = run.outcome.digest;
         before = Some(told);
-        if depth + 1 == lives.len() {
-            judge.begin(Rc::default(), explorer.lasting(life));
+        if depth + 1 == epochs.len() {
+            judge.begin(Rc::default(), explorer.lasting(epoch));
             if trace {
-                trace_life(explorer, depth + 1, &run, &pending);
+                trace_epoch(explorer, depth + 1, &run, &pending);
             }
             let violated = judge.outcome(&run.outcome, start);
             return finish(explorer, violated, &run, before);
@@ -129,7 +129,7 @@ fn fallen<M: Model>(crashed: &Crashed<'_>, judge: &mut Judge<M>) {
 /// Walks a log up to the crash point of a case.
 fn reach<M: Model>(
     crash: &Crash,
-    life: &Life,
+    epoch: &Epoch,
     log: &[u8],
     calls: &Calls,
     pending: &mut Pending,
@@ -140,25 +140,25 @@ fn reach<M: Model>(
         (point.step, point.effect, point.returned, point.replies, point.ended)
             == (crash.step, crash.effect, crash.returned, crash.replies, crash.ended)
     };
-    let steps = steps(crash, life);
+    let steps = steps(crash, epoch);
     let mut records = records(log);
     while !there(&found) {
         let Some(record) = records.next() else {
-            return Err(never(crash, life, log));
+            return Err(never(crash, epoch, log));
         };
         found.pass(&record, steps);
-        match record.event {
-            Event::Effect(effect) => pending.apply(&effect, record.at),
-            Event::Mark(mark) => {
-                if let Some(moment) = moment(record.at, &mark) {
-                    judge.moment(&moment).map_err(|violation| {
+        match record.payload {
+            Payload::Effect(effect) => pending.apply(&effect, record.at),
+            Payload::Mark(mark) => {
+                if let Some(event) = event(record.at, &mark) {
+                    judge.event(&event).map_err(|violation| {
                         format!("violated before the crash: {}", violation.message)
                     })?;
                 }
             }
-            Event::Call(call) => {
-                if let Some(moment) = harm(record.at, &call) {
-                    let _ = judge.moment(&moment);
+            Payload::Call(call) => {
+                if let Some(event) = fault_kind(record.at, &call) {
+                    let _ = judge.event(&event);
                 }
             }
         }
@@ -187,15 +187,15 @@ fn on_line(line: Option<usize>, why: &str) -> Stop {
 
 /// How many steps the run had that a crash point is counted in. What returns last is followed by
 /// the closing, unless there were more steps, which a case leaves out.
-fn steps(crash: &Crash, life: &Life) -> usize {
-    let last = crash.step as usize == life.steps.len();
-    life.steps.len() + usize::from(crash.returned && last)
+fn steps(crash: &Crash, epoch: &Epoch) -> usize {
+    let last = crash.step as usize == epoch.steps.len();
+    epoch.steps.len() + usize::from(crash.returned && last)
 }
 
 /// Why a run does not come to a crash point: it has fewer steps, or the step changes less.
-fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
+fn never(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
     let Crash { step, effect, .. } = *crash;
-    let steps = life.steps.len();
+    let steps = epoch.steps.len();
     if step as usize > steps + 1 {
         return format!(
             "the run never comes to step={step}: closing, step={}, is its last",
@@ -205,7 +205,7 @@ fn never(crash: &Crash, life: &Life, log: &[u8]) -> String {
     let mut point = Point::start(log);
     let most = records(log)
         .filter_map(|record| {
-            point.pass(&record, self::steps(crash, life));
+            point.pass(&record, self::steps(crash, epoch));
             (point.step == step).then_some(point.effect)
         })
         .max();
@@ -281,8 +281,8 @@ fn fall(crashed: &Crashed<'_>, log: &[u8], pending: &Pending) -> Pending {
         Left::All => pending.process_crash(point.at),
         Left::Evicted => pending.evicted(point.at),
         Left::Pages(pages) => {
-            let mut effects = records(log).filter_map(|record| match record.event {
-                Event::Effect(effect) => Some((effect, record.at)),
+            let mut effects = records(log).filter_map(|record| match record.payload {
+                Payload::Effect(effect) => Some((effect, record.at)),
                 _ => None,
             });
             match effects.nth(point.effects as usize) {
@@ -312,7 +312,7 @@ fn describe<M: Model>(
     failure
 }
 
-fn trace_life<M: Model>(
+fn trace_epoch<M: Model>(
     explorer: &mut Explorer<'_, M>,
     depth: usize,
     run: &Recovered,

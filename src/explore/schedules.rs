@@ -15,15 +15,15 @@ use crate::base::time::Time;
 use crate::disk::effect::Effect;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
-use crate::log::{Event, Mark, records};
+use crate::log::{Mark, Payload, records};
 use crate::process::world::schedule::Plan;
 use crate::sim::Step;
 use crate::sim::model::Model;
 
+use super::event::Outcome;
 use super::explorer::{Explorer, Recovered, Stop};
 use super::failure;
 use super::judge::Judge;
-use super::moment::Outcome;
 use super::walk::{self, Judged, Line, Spend};
 
 /// The first schedule has all recoveries of a workload, each that comes behind one part in so many
@@ -45,7 +45,7 @@ struct Seen {
 
 /// Explores the workload of a request.
 pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
-    let steps = explorer.steps(&explorer.case.lives[0])?;
+    let steps = explorer.steps(&explorer.case.epochs[0])?;
     let has_clients =
         steps.iter().any(|step| matches!(step, Step::Op(op) if M::clients(op).is_some()));
     let mut seen = Seen {
@@ -66,7 +66,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     if sync_failed && !explorer.case.evicts {
         evicted(explorer, kept, all)?;
     }
-    if !has_threads || explorer.case.lives[0].turns.is_some() {
+    if !has_threads || explorer.case.epochs[0].turns.is_some() {
         return Ok(());
     }
     let share = Spend {
@@ -105,7 +105,7 @@ fn evicted<M: Model>(
 
 /// Whether a sync failed in a run.
 fn failed_sync(log: &[u8]) -> bool {
-    records(log).any(|record| matches!(record.event, Event::Effect(Effect::SyncFailed(_))))
+    records(log).any(|record| matches!(record.payload, Payload::Effect(Effect::SyncFailed(_))))
 }
 
 /// Judges a recorded run, and cuts it if no schedule before has led to the same history.
@@ -136,9 +136,9 @@ pub(crate) fn explore_recorded<M: Model>(
     judged: &mut Judged,
     spend: Spend,
 ) -> Result<(), Stop> {
-    let life = explorer.case.lives[0].clone();
+    let epoch = explorer.case.epochs[0].clone();
     let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
-    judge.begin(Rc::new(explorer.steps(&life)?), explorer.lasting(1));
+    judge.begin(Rc::new(explorer.steps(&epoch)?), explorer.lasting(1));
     if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
         let failure = failure::without_crash(explorer, &violation, &outcome);
         return explorer.violated(failure);
@@ -146,7 +146,7 @@ pub(crate) fn explore_recorded<M: Model>(
     let turns = outcome.turns.clone();
     // Each fork copies the page tables of what is still held.
     drop(outcome);
-    let line = Line { lives: Vec::new(), life, depth: 0, turns, muted: false };
+    let line = Line { epochs: Vec::new(), epoch, depth: 0, turns, muted: false };
     let pending = Pending::new(Tree::new(), &explorer.profile);
     walk::walk(explorer, &line, log, pending, judge, judged, spend)
 }
@@ -156,8 +156,9 @@ pub(crate) fn explore_recorded<M: Model>(
 fn history(log: &[u8]) -> Digest {
     let mut digester = Digester::default();
     for record in records(log) {
-        match record.event {
-            Event::Call(_) | Event::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock) => {}
+        match record.payload {
+            Payload::Call(_)
+            | Payload::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock) => {}
             event => digester.add(&postcard::to_allocvec(&event).unwrap_or_default()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::base::text::quote;
 use crate::disk::tree::Tree;
-use crate::log::{Call, Event, Mark, Phase, records};
+use crate::log::{Call, Mark, Payload, Phase, records};
 
 use super::calls::Sites;
 
@@ -10,10 +10,10 @@ use super::calls::Sites;
 pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> {
     let mut lines = Vec::new();
     for record in records(log) {
-        let line = match record.event {
-            Event::Effect(_) => continue,
-            Event::Call(call) => call_text(&call, sites),
-            Event::Mark(mark) => match mark_text(&mark) {
+        let line = match record.payload {
+            Payload::Effect(_) => continue,
+            Payload::Call(call) => call_text(&call, sites),
+            Payload::Mark(mark) => match mark_text(&mark) {
                 Some(text) => format!("-- {text}"),
                 None => continue,
             },

@@ -10,15 +10,15 @@ use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
 use crate::disk::tree::Tree;
-use crate::log::{Event, records};
+use crate::log::{Payload, records};
 use crate::oracle::Violation;
 use crate::sim::model::Model;
 
 use super::chooser::Random;
+use super::event::Outcome;
 use super::explorer::{After, Explorer, Stop};
 use super::fates;
 use super::judge::Judge;
-use super::moment::Outcome;
 use super::walk::{DOWN, Point};
 
 /// Where a failure was met.
@@ -107,7 +107,7 @@ fn decisive(relaxations: &BTreeSet<Relaxation>) -> impl Iterator<Item = Relaxati
 fn replay<M: Model>(scene: &Scene<'_, M>, profile: &Profile) -> Pending {
     let mut pending = Pending::new(scene.origin.clone(), profile);
     for record in records(scene.log) {
-        if let Event::Effect(effect) = record.event {
+        if let Payload::Effect(effect) = record.payload {
             if pending.effects() == scene.point.effects {
                 break;
             }
@@ -200,7 +200,7 @@ fn judge<M: Model>(
     let outcome = explorer.recover(tree, digest, scene.then)?;
     let mut judge = scene.judge.clone();
     judge.crash(scene.then.kind, scene.then.at);
-    judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(scene.then.life));
+    judge.begin(Rc::clone(&explorer.continuation_steps), explorer.lasting(scene.then.epoch));
     let violated = judge.outcome(&outcome, scene.then.at + DOWN);
     Ok(violated.err().map(|violation| (violation, outcome, judge.in_steps())))
 }

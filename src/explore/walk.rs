@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
-use crate::case::Life;
+use crate::case::Epoch;
 use crate::disk::content::PAGE;
 use crate::disk::effect::Effect;
 use crate::disk::fate::Fate;
@@ -15,20 +15,20 @@ use crate::disk::pending::Pending;
 use crate::disk::relax::Relaxation;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
-use crate::log::{Event, Mark, Phase, Record, records};
-use crate::oracle::{Answer, CrashKind, Harm, Violation};
+use crate::log::{Mark, Payload, Phase, Record, records};
+use crate::oracle::{Answer, CrashKind, FaultKind, Violation};
 use crate::process::world::schedule::Turn;
 use crate::sim::model::Model;
 
 use super::calls::Calls;
 use super::chooser::{Choice, Chooser};
+use super::event::{Outcome, event, fault_kind};
 use super::explorer::{After, Explorer, Recovered, Stop};
 use super::failure::{self, Crashed, Left};
 use super::fates;
 use super::judge::Judge;
-use super::moment::{Outcome, harm, moment};
 use super::protocol::Failure;
-use super::twice;
+use super::recheck;
 use super::verdict::{self, Scene};
 
 /// How long the machine is down after a crash.
@@ -48,9 +48,9 @@ const PROGRESS_EVERY: u64 = 64;
 /// Which run is walked.
 pub(crate) struct Line {
     /// The lives before this one, each with the crash that ended it.
-    pub(crate) lives: Vec<Life>,
+    pub(crate) epochs: Vec<Epoch>,
     /// The steps of this one.
-    pub(crate) life: Life,
+    pub(crate) epoch: Epoch,
     /// How many crashes came before.
     pub(crate) depth: u32,
     /// How its threads were scheduled, if it has more than one.
@@ -107,19 +107,19 @@ impl Point {
     /// Goes on behind a record; says whether a crash there may leave something new.
     pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
         self.at = record.at;
-        match record.event {
-            Event::Effect(_) => {
+        match record.payload {
+            Payload::Effect(_) => {
                 self.flight = Some(self.effects);
                 self.effect += 1;
                 self.effects += 1;
                 self.ended = 0;
                 true
             }
-            Event::Call(_) => {
+            Payload::Call(_) => {
                 self.flight = None;
                 false
             }
-            Event::Mark(mark) => {
+            Payload::Mark(mark) => {
                 let issued = matches!(mark, Mark::Issued(_));
                 let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
                 let begins = match mark {
@@ -206,7 +206,7 @@ pub(crate) fn walk<M: Model>(
     judged: &mut Judged,
     spend: Spend,
 ) -> Result<(), Stop> {
-    let steps = line.life.steps.len();
+    let steps = line.epoch.steps.len();
     let mut point = Point::start(log);
     let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
     let mut walk = Walk {
@@ -219,7 +219,7 @@ pub(crate) fn walk<M: Model>(
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
         muted: line.muted,
-        rots: !explorer.sparse && explorer.promises().answer(Harm::BitRot) != Answer::Nothing,
+        rots: !explorer.sparse && explorer.promises().answer(FaultKind::BitRot) != Answer::Nothing,
         judge,
         origin: pending.is_empty().then(|| pending.live().clone()),
         pending,
@@ -235,7 +235,7 @@ pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
 
 impl<M: Model> Walk<'_, M> {
     fn go(&mut self, explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
-        let steps = self.line.life.steps.len();
+        let steps = self.line.epoch.steps.len();
         let mut point = Point::start(self.log);
         let mut worth = false;
         let mut left = self.points - 1;
@@ -243,18 +243,18 @@ impl<M: Model> Walk<'_, M> {
         for record in records(self.log) {
             let before = point.clone();
             let changed = point.pass(&record, steps);
-            match record.event {
-                Event::Effect(effect) => self.effect(explorer, &before, &effect, record.at)?,
-                Event::Mark(mark) => {
+            match record.payload {
+                Payload::Effect(effect) => self.effect(explorer, &before, &effect, record.at)?,
+                Payload::Mark(mark) => {
                     worth |= ends(&mark, steps);
-                    if let Some(moment) = moment(record.at, &mark) {
+                    if let Some(event) = event(record.at, &mark) {
                         // The whole run was judged before it was walked.
-                        let _ = self.judge.moment(&moment);
+                        let _ = self.judge.event(&event);
                     }
                 }
-                Event::Call(call) => {
-                    if let Some(moment) = harm(record.at, &call) {
-                        let _ = self.judge.moment(&moment);
+                Payload::Call(call) => {
+                    if let Some(event) = fault_kind(record.at, &call) {
+                        let _ = self.judge.event(&event);
                         worth = true;
                     }
                 }
@@ -294,7 +294,7 @@ impl<M: Model> Walk<'_, M> {
     }
 
     /// The life that a recovery from a crash of this one begins.
-    fn next_life(&self) -> u32 {
+    fn next_epoch(&self) -> u32 {
         self.line.depth + 2
     }
 
@@ -481,8 +481,8 @@ impl<M: Model> Walk<'_, M> {
         }
         explorer.states.insert(digest);
         let acked = Rc::clone(self.judge.acked(crash.0));
-        let life = self.next_life();
-        let then = After { kind: crashed.kind, at: crash.1, life, down: DOWN, acked };
+        let epoch = self.next_epoch();
+        let then = After { kind: crashed.kind, at: crash.1, epoch, down: DOWN, acked };
         let outcome = explorer.recover(tree, digest, &then)?;
         explorer.note(digest, outcome.digest);
         let mut judge = self.judge.clone();
@@ -490,7 +490,7 @@ impl<M: Model> Walk<'_, M> {
         if let Left::Rotten(.., answer) = crashed.left {
             judge.rotten(answer);
         }
-        judge.begin(Rc::clone(&explorer.afterlife_steps), explorer.lasting(life));
+        judge.begin(Rc::clone(&explorer.continuation_steps), explorer.lasting(epoch));
         let mut after_all = judge.clone();
         let violated = after_all.outcome(&outcome, crash.1 + DOWN);
         let wanted = explorer.request.budget.recheck > explorer.tally.rechecked;
@@ -507,11 +507,11 @@ impl<M: Model> Walk<'_, M> {
             }
             Ok(()) => {
                 explorer.tally.unchecked += u64::from(after_all.unchecked());
-                let struck = explorer.sparse && !explorer.faults_of(life).is_empty();
+                let injected = explorer.sparse && !explorer.faults_of(epoch).is_empty();
                 let rotten = matches!(crashed.left, Left::Rotten(..));
                 let nest = outcome.effects > 0 && outcome.finished() && !rotten && !explorer.sparse;
                 let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
-                if struck || nest && self.nests(explorer, outcome.digest, telling) {
+                if injected || nest && self.nests(explorer, outcome.digest, telling) {
                     let recovered = self.again(explorer, tree, &then, outcome.digest)?;
                     let pending = partial.unwrap_or_else(|| self.fallen(crashed, tree));
                     self.nest(explorer, crashed, &recovered, pending, judge)?;
@@ -567,9 +567,9 @@ impl<M: Model> Walk<'_, M> {
         violation: &Violation,
         outcome: &Outcome,
     ) -> Failure {
-        let life = failure::life(self.line, &self.calls, crashed, &self.pending);
+        let epoch = failure::epoch(self.line, &self.calls, crashed, &self.pending);
         let mut failure =
-            failure::after_crash(explorer, self.line, life, in_steps, violation, outcome);
+            failure::after_crash(explorer, self.line, epoch, in_steps, violation, outcome);
         failure.point = failure::place(crashed, &self.calls, self.line.depth, &self.pending);
         if let Left::Rotten(..) = crashed.left {
             failure.relaxations = vec![Relaxation::BitRot.name().to_owned()];
@@ -588,8 +588,8 @@ impl<M: Model> Walk<'_, M> {
         after: &After,
         digest: Digest,
     ) -> Result<Recovered, Stop> {
-        let life = explorer.afterlife.clone();
-        let again = explorer.recover_alone(tree, after, &life, explorer.request.stacks)?;
+        let epoch = explorer.continuation.clone();
+        let again = explorer.recover_alone(tree, after, &epoch, explorer.request.stacks)?;
         if again.outcome.digest == digest {
             return Ok(again);
         }
@@ -597,7 +597,7 @@ impl<M: Model> Walk<'_, M> {
             "recovering the same crash state twice gave the digests {digest} and {}",
             again.outcome.digest
         );
-        if let Some(difference) = twice::difference(explorer, tree, after, &life)? {
+        if let Some(difference) = recheck::difference(explorer, tree, after, &epoch)? {
             how.push_str(&format!("; the first difference: {difference}"));
         }
         Err(Stop::NotDeterministic(how))
@@ -626,12 +626,12 @@ impl<M: Model> Walk<'_, M> {
         judge: Judge<M>,
     ) -> Result<(), Stop> {
         explorer.tally.nested += 1;
-        let mut lives = self.line.lives.clone();
-        lives.push(failure::life(self.line, &self.calls, crashed, &self.pending));
+        let mut epochs = self.line.epochs.clone();
+        epochs.push(failure::epoch(self.line, &self.calls, crashed, &self.pending));
         let turns = recovered.outcome.turns.clone();
         let depth = self.line.depth + 1;
         let muted = self.muted;
-        let line = Line { lives, life: explorer.afterlife.clone(), depth, turns, muted };
+        let line = Line { epochs, epoch: explorer.continuation.clone(), depth, turns, muted };
         let before = explorer.tally.recoveries;
         let recoveries = match explorer.sparse {
             true => self.spend.recoveries,

@@ -17,7 +17,7 @@ pub(crate) type Buffer = [u8; CHUNK + 1];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    /// Template to client: it is ready, and this is its place.
+    /// ForkServer to client: it is ready, and this is its place.
     Hello = 1,
     /// Client to explorer: the head of a request.
     Request,
@@ -27,7 +27,7 @@ pub(crate) enum Tag {
     Part,
     /// Explorer to client: the last bytes of a frame.
     Last,
-    /// Template to client: the explorer has ended, and this is how.
+    /// ForkServer to client: the explorer has ended, and this is how.
     End,
 }
 

@@ -5,11 +5,12 @@
 )]
 
 pub(crate) mod channel;
+pub mod child;
 pub(crate) mod clients;
 pub(crate) mod cpu;
 pub mod ending;
+pub mod fork_server;
 pub(crate) mod item;
-pub mod leaf;
 pub(crate) mod note;
 pub(crate) mod pair;
 pub mod place;
@@ -21,7 +22,6 @@ pub(crate) mod shelf;
 pub(crate) mod signals;
 pub(crate) mod start;
 pub(crate) mod stderr;
-pub mod template;
 pub mod watch;
 
 pub use item::item;

@@ -122,7 +122,7 @@ impl<R: Run, C: Check> Sim for Pair<R, C> {
 
     const NAME: &'static str = "functions";
     const ABOUT: &'static str = "two functions: one runs and acknowledges, one reopens and checks";
-    const AFTERLIFE: bool = false;
+    const AFTER_RECOVERY: bool = false;
 
     fn promises() -> Promises<Nothing> {
         Promises::default()

@@ -10,7 +10,7 @@ use std::ptr::{null, null_mut};
 use crate::disk::tree::Tree;
 use crate::log::Record;
 
-use super::leaf::{self, Limits};
+use super::child::{self, Limits};
 use super::region::Region;
 use crate::process::doors;
 use crate::process::seam;
@@ -351,5 +351,5 @@ pub fn raw_calls_arrive(region: &Region) -> bool {
             world::exit(1);
         }
     };
-    leaf::run(region, &Limits::default(), body).is_finished()
+    child::run(region, &Limits::default(), body).is_finished()
 }

@@ -161,10 +161,10 @@ impl Drop for Region {
 mod tests {
     use super::*;
     use crate::base::time::Time;
-    use crate::log::{Event, Mark, records};
+    use crate::log::{Mark, Payload, records};
 
     fn observed(bytes: &[u8]) -> Record<'_> {
-        Record { at: Time(7), event: Event::Mark(Mark::Observed(bytes)) }
+        Record { at: Time(7), payload: Payload::Mark(Mark::Observed(bytes)) }
     }
 
     #[test]

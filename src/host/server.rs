@@ -11,13 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
+use super::child::{Fork, Limits, die_with, fork, wait};
 use super::ending::judge;
-use super::leaf::{Fork, Limits, die_with, fork, wait};
+use super::fork_server::{Entry, Reply, entry_at};
 use super::note::End;
 use super::place::Place;
 use super::region::Region;
 use super::signals::{self, AltStack, NOTED, leave, say_panicked};
-use super::template::{Entry, Reply, entry_at};
 use super::{shelf, start, stderr};
 use crate::process::seam::heap;
 

@@ -36,7 +36,7 @@ pub(crate) fn is_linked() -> bool {
 }
 
 /// Whether this process is a template, or was forked from one.
-pub(crate) fn is_template() -> bool {
+pub(crate) fn is_fork_server() -> bool {
     TEMPLATE.load(Ordering::Relaxed)
 }
 
@@ -56,9 +56,9 @@ unsafe extern "C" fn __libc_start_main(
 ) -> c_int {
     LINKED.store(true, Ordering::Relaxed);
     // SAFETY: the kernel puts the environment right behind the arguments and their null.
-    let template = unsafe { has_variable(argv.offset(argc as isize + 1)) };
-    TEMPLATE.store(template, Ordering::Relaxed);
-    let main = if template { server::main } else { main };
+    let fork_server = unsafe { has_variable(argv.offset(argc as isize + 1)) };
+    TEMPLATE.store(fork_server, Ordering::Relaxed);
+    let main = if fork_server { server::main } else { main };
     let real = next!(
         __libc_start_main(
             Main,

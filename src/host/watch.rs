@@ -11,7 +11,7 @@ use std::mem;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use super::leaf::Limits;
+use super::child::Limits;
 use super::note::{End, Note};
 use super::signals::{NOTED, leave_now};
 use super::stderr;

@@ -14,7 +14,7 @@ use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, CrashKind, Harm, Order, Promises};
+use crate::sim::promise::{Answer, CrashKind, FaultKind, Order, Promises};
 
 /// More candidates than this are not followed: see [`Oracle::lost_track`].
 pub const MOST_CANDIDATES: usize = 256;
@@ -220,11 +220,11 @@ impl<M: Model> Oracle<M> {
     /// promises after each. Where a call was refused, what was promised for later is void, as when
     /// an op fails: who writes in the background has no op to fail, and cannot keep a deadline when
     /// the disk says no. The next acknowledgement covers all of it again.
-    pub fn harmed(&mut self, harm: Harm, at: Time) {
-        if harm.refuses() {
+    pub fn injected(&mut self, fault_kind: FaultKind, at: Time) {
+        if fault_kind.refuses() {
             Arc::make_mut(&mut self.floors).settle(at);
         }
-        self.answer = self.answer.min(self.promises.answer(harm));
+        self.answer = self.answer.min(self.promises.answer(fault_kind));
     }
 
     /// Bytes at rest were changed, in a place for which this is promised.

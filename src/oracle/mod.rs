@@ -52,7 +52,7 @@ mod settle;
 mod violation;
 
 pub use crate::sim::model::{self, Model};
-pub use crate::sim::promise::{Answer, CrashKind, Harm, Order, Promises, Source};
+pub use crate::sim::promise::{Answer, CrashKind, FaultKind, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
 pub use line::Line;

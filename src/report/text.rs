@@ -137,25 +137,25 @@ fn shorten(value: &str, width: usize) -> String {
 }
 
 fn steps(text: &mut String, case: &Case) {
-    for (number, life) in case.lives.iter().enumerate() {
-        let heading = match (number, &life.crash) {
+    for (number, epoch) in case.epochs.iter().enumerate() {
+        let heading = match (number, &epoch.crash) {
             (0, None) => "  Steps:",
             (0, Some(_)) => "  Steps up to the crash:",
             (_, None) => "  Recovery, and then:",
             (_, Some(_)) => "  Recovery, and then up to the next crash:",
         };
-        if number > 0 && life.steps.is_empty() && life.crash.is_none() {
+        if number > 0 && epoch.steps.is_empty() && epoch.crash.is_none() {
             continue;
         }
         line(text, heading.to_owned());
-        let skipped = life.steps.len().saturating_sub(STEPS);
+        let skipped = epoch.steps.len().saturating_sub(STEPS);
         if skipped > 0 {
             line(text, format!("       ({skipped} steps before these are in the case)"));
         }
-        for (index, step) in life.steps.iter().enumerate().skip(skipped) {
+        for (index, step) in epoch.steps.iter().enumerate().skip(skipped) {
             line(text, format!("  {:>4}  {}", index + 1, shorten(&step.to_string(), 70)));
         }
-        if let Some(crash) = &life.crash {
+        if let Some(crash) = &epoch.crash {
             line(text, format!("        {crash}"));
         }
     }

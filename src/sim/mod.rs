@@ -12,7 +12,7 @@ use proptest::strategy::BoxedStrategy;
 
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
-use crate::oracle::{Answer, Harm, Promises};
+use crate::oracle::{Answer, FaultKind, Promises};
 use crate::sim::engine::{Engine, Operation};
 use crate::sim::model::Model;
 
@@ -68,17 +68,17 @@ pub trait Sim: 'static {
     const PROFILES: &'static [Profile] = Profile::usual();
 
     /// Whether ops may follow a recovery.
-    const AFTERLIFE: bool = true;
+    const AFTER_RECOVERY: bool = true;
 
     /// What the engine promises, each promise with the sentence of its documentation.
     fn promises() -> Promises<Self::Model>;
 
     /// What the engine promises after bit rot in this place, if it promises anything after
-    /// [bit rot](Harm::BitRot): the same everywhere, unless the sim says otherwise. An engine may
+    /// [bit rot](FaultKind::BitRot): the same everywhere, unless the sim says otherwise. An engine may
     /// tell damage in a snapshot, which has a checksum, do without an index, and take damage in
     /// the last record of a log for what a crash has torn.
     fn after_rot(_at: &Rotting<'_>) -> Answer {
-        Self::promises().answer(Harm::BitRot)
+        Self::promises().answer(FaultKind::BitRot)
     }
 
     /// Workloads of up to `steps` steps, weighted so that all the engine's paths are reached.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-pub use crate::case::fault::Harm;
+pub use crate::case::fault::FaultKind;
 use crate::oracle::line::Line;
 use crate::sim::engine::Level;
 use crate::sim::state::State;
@@ -32,7 +32,7 @@ pub enum Order<M: Model> {
     Custom(fn(&State, &Line<'_, M>) -> bool),
 }
 
-/// What an engine promises after a [`Harm`], the weakest first.
+/// What an engine promises after a [`FaultKind`], the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Answer {
     /// Nothing: what follows is not checked, and does not count as passed.
@@ -66,7 +66,7 @@ pub struct Promises<M: Model> {
     /// What a close that returned promises for all ops before it; `Buffered` is nothing.
     pub close: Level,
     /// What it survives, and how. What is not listed it need not survive.
-    pub survives: Vec<(Harm, Answer)>,
+    pub survives: Vec<(FaultKind, Answer)>,
     /// Where each promise comes from.
     pub sources: Vec<Source>,
 }
@@ -85,8 +85,8 @@ impl<M: Model> Default for Promises<M> {
 
 impl<M: Model> Promises<M> {
     /// What is promised after this harm.
-    pub fn answer(&self, harm: Harm) -> Answer {
-        let listed = self.survives.iter().find(|(listed, _)| *listed == harm);
+    pub fn answer(&self, fault_kind: FaultKind) -> Answer {
+        let listed = self.survives.iter().find(|(listed, _)| *listed == fault_kind);
         listed.map_or(Answer::Nothing, |(_, answer)| *answer)
     }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::base::text::{TextError, Word, quote};
 use crate::base::time::Time;
 use crate::disk::profile::Profile;
-use crate::oracle::{Answer, Harm, Promises, Source};
+use crate::oracle::{Answer, FaultKind, Promises, Source};
 use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
 use crate::sim::model::Model;
 use crate::sim::state::State;
@@ -32,7 +32,7 @@ pub trait Store: Sized + 'static {
 
     /// What it survives beside a crash, and how; what is not listed it need not survive. See
     /// [`check_faults`](crate::check_faults).
-    const SURVIVES: &'static [(Harm, Answer)] = &[];
+    const SURVIVES: &'static [(FaultKind, Answer)] = &[];
 
     /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
     /// more counts as hung.

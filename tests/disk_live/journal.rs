@@ -6,7 +6,7 @@ use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Sync};
 use crashpoint::disk::tree::Tree;
 use crashpoint::disk::{Disk, Errno, Ino, Journal};
-use crashpoint::log::{Event, Record, encode, records};
+use crashpoint::log::{Payload, Record, encode, records};
 
 use crate::{CREATE, READ, ROOT, WRITE, disk, mkdir, open, put, rename};
 
@@ -16,7 +16,7 @@ pub(crate) struct Recorder(Arc<Mutex<Vec<u8>>>);
 
 impl Journal for Recorder {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
-        let record = Record { at, event: Event::Effect(*effect) };
+        let record = Record { at, payload: Payload::Effect(*effect) };
         let mut space = vec![0; 64 << 10];
         let length = encode(&record, &mut space).expect("calls of the tests are small");
         self.0.lock().expect("one thread").extend_from_slice(&space[..length]);
@@ -32,7 +32,9 @@ impl Recorder {
 
     fn visit(&self, mut visit: impl FnMut(Time, &Effect<'_>)) {
         for record in records(&self.0.lock().expect("one thread")) {
-            let Event::Effect(effect) = &record.event else { panic!("only effects are written") };
+            let Payload::Effect(effect) = &record.payload else {
+                panic!("only effects are written")
+            };
             visit(record.at, effect);
         }
     }

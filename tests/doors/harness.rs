@@ -10,7 +10,7 @@ use crashpoint::base::time::Time;
 use crashpoint::disk::Ino;
 use crashpoint::disk::effect::Effect;
 use crashpoint::disk::tree::Tree;
-use crashpoint::log::{self, Call, Event, Record};
+use crashpoint::log::{self, Call, Payload, Record};
 use crashpoint::process::seam;
 use crashpoint::process::world::{self, MOUNT, Note, Setup, Sink, World};
 
@@ -43,12 +43,12 @@ pub(crate) struct Ran<R> {
 }
 
 impl<R> Ran<R> {
-    pub(crate) fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        log::records(&self.log).map(|record| record.event)
+    pub(crate) fn events(&self) -> impl Iterator<Item = Payload<'_>> {
+        log::records(&self.log).map(|record| record.payload)
     }
 
     pub(crate) fn effects(&self) -> Vec<Effect<'_>> {
-        let effect = |event| if let Event::Effect(effect) = event { Some(effect) } else { None };
+        let effect = |event| if let Payload::Effect(effect) = event { Some(effect) } else { None };
         self.events().filter_map(effect).collect()
     }
 
@@ -58,7 +58,7 @@ impl<R> Ran<R> {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call<'_>> {
-        let call = |event| if let Event::Call(call) = event { Some(call) } else { None };
+        let call = |event| if let Payload::Call(call) = event { Some(call) } else { None };
         self.events().filter_map(call).collect()
     }
 

@@ -15,7 +15,7 @@ use crashpoint::disk::profile::Profile;
 use crashpoint::disk::space::Space;
 use crashpoint::disk::tree::Tree;
 use crashpoint::host::probe::{in_child, past_the_doors};
-use crashpoint::log::{self, Event, Mark};
+use crashpoint::log::{self, Mark, Payload};
 use crashpoint::process::doors::traps::{self, EXIT_LEAKED};
 use crashpoint::process::seam;
 use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
@@ -62,15 +62,15 @@ fn the_effects_of_a_call_come_before_it_and_replay_to_the_same_tree() {
     let ran = run(script);
     let mut tree = Tree::new();
     for record in log::records(&ran.log) {
-        if let Event::Effect(effect) = record.event {
+        if let Payload::Effect(effect) = record.payload {
             tree.apply(&effect, record.at);
         }
     }
     assert_eq!(tree.digest(), ran.tree.digest());
     let events: Vec<_> = ran.events().collect();
-    let sync = events.iter().position(|e| matches!(e, Event::Effect(Effect::Sync(_))));
+    let sync = events.iter().position(|e| matches!(e, Payload::Effect(Effect::Sync(_))));
     let sync = sync.expect("the script syncs");
-    assert!(matches!(events[sync + 1], Event::Call(call) if call.door == "fsync"));
+    assert!(matches!(events[sync + 1], Payload::Call(call) if call.door == "fsync"));
 }
 
 #[test]
@@ -227,10 +227,10 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
         assert_eq!(errno(file.sync_all()), Some(libc::ENOSPC));
         Ok(())
     });
-    let told = log::records(&ran.log).filter_map(|record| match record.event {
-        Event::Mark(Mark::Evicted) => Some("mark"),
-        Event::Effect(Effect::SyncFailed(_)) => Some("sync"),
-        Event::Effect(Effect::Evict { .. }) => Some("evict"),
+    let told = log::records(&ran.log).filter_map(|record| match record.payload {
+        Payload::Mark(Mark::Evicted) => Some("mark"),
+        Payload::Effect(Effect::SyncFailed(_)) => Some("sync"),
+        Payload::Effect(Effect::Evict { .. }) => Some("evict"),
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), ["mark", "sync", "evict", "evict"]);
@@ -254,7 +254,7 @@ fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
         assert_eq!(fs::read(at("a"))?, b"old\0\0\0more");
         Ok(())
     });
-    assert!(ran.events().any(|event| matches!(event, Event::Mark(Mark::Evicted))));
+    assert!(ran.events().any(|event| matches!(event, Payload::Mark(Mark::Evicted))));
 }
 
 #[test]
@@ -289,8 +289,8 @@ fn end_of(budget: Budget, script: impl FnOnce()) -> (Option<i32>, Vec<String>) {
         })
     });
     let log = fs::read(file.path()).expect("it is there");
-    let words = |record: log::Record<'_>| match record.event {
-        Event::Mark(Mark::Hung(what) | Mark::NotSimulated(what)) => Some(what.to_owned()),
+    let words = |record: log::Record<'_>| match record.payload {
+        Payload::Mark(Mark::Hung(what) | Mark::NotSimulated(what)) => Some(what.to_owned()),
         _ => None,
     };
     (status, log::records(&log).filter_map(words).collect())

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::Command;
 
-use crashpoint::log::{Event, Mark};
+use crashpoint::log::{Mark, Payload};
 use crashpoint::process::world::Note;
 
 use crate::calls;
@@ -12,7 +12,7 @@ use crate::mapped::Mapped;
 
 fn refused(ran: &Ran<()>) -> Vec<String> {
     let marked = |event| match event {
-        Event::Mark(Mark::NotSimulated(call)) => Some(call.to_owned()),
+        Payload::Mark(Mark::NotSimulated(call)) => Some(call.to_owned()),
         _ => None,
     };
     let marks: Vec<String> = ran.events().filter_map(marked).collect();

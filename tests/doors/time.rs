@@ -58,7 +58,7 @@ fn the_clocks_begin_where_the_world_says() {
         |setup| {
             setup.start = Time(5_000_000_000);
             setup.uptime = Duration::from_secs(77);
-            setup.epoch = Duration::from_secs(1_000_000);
+            setup.wall_clock = Duration::from_secs(1_000_000);
         },
         || Ok((monotonic(), SystemTime::UNIX_EPOCH.elapsed())),
     );

@@ -1,7 +1,7 @@
 //! What passes, what does not, and what a violation is called.
 
 use crashpoint::oracle::{
-    Answer, Class, Crash, CrashKind, Found, Harm, MOST_CANDIDATES, Model, Observed, Passed,
+    Answer, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, Observed, Passed,
     Promises, ReadBack, Violation,
 };
 use crashpoint::sim::engine::Level;
@@ -333,22 +333,22 @@ fn a_store_that_cannot_be_opened_is_a_violation_of_its_own_kind_while_it_is_crea
 #[test]
 fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() {
     let refused = [
-        Harm::FailedWrite,
-        Harm::FailedSync,
-        Harm::FailedRead,
-        Harm::FailedOpen,
-        Harm::FailedChange,
-        Harm::ReadOnly,
+        FaultKind::FailedWrite,
+        FaultKind::FailedSync,
+        FaultKind::FailedRead,
+        FaultKind::FailedOpen,
+        FaultKind::FailedChange,
+        FaultKind::ReadOnly,
     ];
-    let survives: Vec<_> = refused.iter().map(|harm| (*harm, Answer::Right)).collect();
-    for harm in refused {
+    let survives: Vec<_> = refused.iter().map(|fault_kind| (*fault_kind, Answer::Right)).collect();
+    for fault_kind in refused {
         let survives = survives.clone();
         let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
         run.at(0).ok("put a 1", within(Level::Flushed, 50));
         assert_eq!(run.at(60).process(""), Err(Class::LostWrite));
         run.at(70).ok("put b 1", within(Level::Flushed, 50));
         let now = run.at(80).now;
-        run.oracle.harmed(harm, now);
+        run.oracle.injected(fault_kind, now);
         // What was due before stays due, and the next acknowledgement covers all.
         assert_eq!(run.at(200).process("a=1"), PASSES);
         assert_eq!(run.at(200).process(""), Err(Class::LostWrite));
@@ -361,17 +361,17 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
 
 #[test]
 fn an_engine_may_fail_loudly_only_where_it_said_so() {
-    let survives = vec![(Harm::BitRot, Answer::Loud), (Harm::FailedWrite, Answer::Right)];
+    let survives = vec![(FaultKind::BitRot, Answer::Loud), (FaultKind::FailedWrite, Answer::Right)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put a 1", DURABLE);
-    run.oracle.harmed(Harm::FailedWrite, run.now);
+    run.oracle.injected(FaultKind::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
     run.oracle.rotten(Answer::Loud);
     assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
     assert_eq!(run.power(""), Err(Class::LostWrite));
-    run.oracle.harmed(Harm::FailedSync, run.now);
+    run.oracle.injected(FaultKind::FailedSync, run.now);
     assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
     assert_eq!(failed(&run, Class::Aborted, false), Ok(Passed::Unchecked));
 }

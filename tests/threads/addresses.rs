@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::thread;
 
 use crashpoint::disk::tree::Tree;
-use crashpoint::host::leaf::{self, Limits};
+use crashpoint::host::child::{self, Limits};
+use crashpoint::host::fork_server::{ForkServer, Reply};
 use crashpoint::host::region::Region;
-use crashpoint::host::template::{Reply, Template};
-use crashpoint::log::{Event, Mark, records};
+use crashpoint::log::{Mark, Payload, records};
 use crashpoint::process::seam;
 use crashpoint::process::world::{self, Setup, World};
 
@@ -72,7 +72,7 @@ fn entry(_: &[u8], reply: &mut Reply<'_>) {
             held.retain(|block| block.len() % 5 < 3);
         }
         region.reset();
-        let ending = leaf::run(&region, &Limits::default(), |region| {
+        let ending = child::run(&region, &Limits::default(), |region| {
             World::install(Setup::new(Tree::new(), region));
             // This finds space among what the explorer has given back, or does not.
             let own = std::hint::black_box(vec![1u8; 2_500_000]);
@@ -82,7 +82,7 @@ fn entry(_: &[u8], reply: &mut Reply<'_>) {
         });
         assert!(ending.is_finished(), "{ending}");
         for record in records(region.bytes()) {
-            if let Event::Mark(Mark::Observed(said)) = record.event {
+            if let Payload::Mark(Mark::Observed(said)) = record.payload {
                 reply.send(said);
             }
         }
@@ -92,8 +92,8 @@ fn entry(_: &[u8], reply: &mut Reply<'_>) {
 #[test]
 fn an_engine_sees_the_same_addresses_in_each_process() {
     let mut seen = Vec::new();
-    let mut template = Template::start().expect("the template starts");
-    template
+    let mut fork_server = ForkServer::start().expect("the template starts");
+    fork_server
         .call(entry, b"", &mut |frame| seen.push(String::from_utf8_lossy(frame).into_owned()))
         .expect("it ends");
     assert_eq!(seen.len(), 8);

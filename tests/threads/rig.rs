@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crashpoint::disk::tree::Tree;
+use crashpoint::host::child::{self, Limits};
 use crashpoint::host::ending::Ending;
-use crashpoint::host::leaf::{self, Limits};
+use crashpoint::host::fork_server::{ForkServer, Reply};
 use crashpoint::host::region::Region;
-use crashpoint::host::template::{Reply, Template};
-use crashpoint::log::{Event, Mark, Record, records};
+use crashpoint::log::{Mark, Payload, Record, records};
 use crashpoint::process::doors::traps;
 use crashpoint::process::seam;
 use crashpoint::process::world::schedule::{Plan, Turn};
@@ -46,15 +46,17 @@ pub(crate) enum By {
 
 /// Runs a scene in a fresh template.
 pub(crate) fn left<S: IsScene>(by: By) -> Left {
-    let mut template = Template::start().expect("the template starts");
-    in_template::<S>(&mut template, by)
+    let mut fork_server = ForkServer::start().expect("the template starts");
+    in_fork_server::<S>(&mut fork_server, by)
 }
 
 /// Runs a scene in this template.
-pub(crate) fn in_template<S: IsScene>(template: &mut Template, by: By) -> Left {
+pub(crate) fn in_fork_server<S: IsScene>(fork_server: &mut ForkServer, by: By) -> Left {
     let mut frames = Vec::new();
     let request = serde_json::to_vec(&by).expect("it serialises");
-    template.call(explore::<S>, &request, &mut |frame| frames.push(frame.to_vec())).expect("ends");
+    fork_server
+        .call(explore::<S>, &request, &mut |frame| frames.push(frame.to_vec()))
+        .expect("ends");
     serde_json::from_slice(&frames.concat()).expect("what was left")
 }
 
@@ -81,7 +83,7 @@ fn explore<S: IsScene>(request: &[u8], reply: &mut Reply<'_>) {
     let by: By = serde_json::from_slice(request).expect("a plan");
     let region = Region::new().expect("memory");
     let limits = Limits { cpu: Duration::from_secs(2), ..Limits::default() };
-    let ending = leaf::run(&region, &limits, |region| {
+    let ending = child::run(&region, &limits, |region| {
         let turn = |(decision, thread)| Turn { decision, thread };
         let schedule = match by {
             By::Seed(seed) => Plan::Drawn { seed, decisions: None },
@@ -111,22 +113,22 @@ fn read(log: &[u8], ending: Ending) -> Left {
         leaked: 0,
         digest: 0,
     };
-    for Record { at, event } in records(log) {
-        match event {
-            Event::Call(call) => {
+    for Record { at, payload } in records(log) {
+        match payload {
+            Payload::Call(call) => {
                 let path = String::from_utf8_lossy(call.path);
                 left.calls.push(format!("{} {} {path} {}", call.thread, call.door, call.result));
             }
-            Event::Mark(Mark::Observed(said)) => {
+            Payload::Mark(Mark::Observed(said)) => {
                 left.said = String::from_utf8_lossy(said).into_owned();
             }
-            Event::Mark(Mark::Hung(why)) => left.hung = Some(why.to_owned()),
-            Event::Mark(Mark::NotSimulated(call)) => left.refused.push(call.to_owned()),
-            Event::Mark(Mark::Turn(turn)) => left.turns.push((turn.decision, turn.thread)),
-            Event::Mark(Mark::Leaked(threads)) => left.leaked = threads,
+            Payload::Mark(Mark::Hung(why)) => left.hung = Some(why.to_owned()),
+            Payload::Mark(Mark::NotSimulated(call)) => left.refused.push(call.to_owned()),
+            Payload::Mark(Mark::Turn(turn)) => left.turns.push((turn.decision, turn.thread)),
+            Payload::Mark(Mark::Leaked(threads)) => left.leaked = threads,
             _ => {}
         }
-        let line = format!("{at:?} {event:?}");
+        let line = format!("{at:?} {payload:?}");
         left.digest = line.bytes().fold(left.digest, |digest, byte| {
             (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(9)
         });
@@ -142,15 +144,17 @@ pub(crate) fn at(name: &str) -> String {
 /// Runs a scene with these seeds, each three times in processes of its own and once from the list
 /// of its turns: all four must be the same to the last record.
 pub(crate) fn same_in_every_process<S: IsScene>(seeds: std::ops::Range<u64>) -> Vec<Left> {
-    let mut template = Template::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the template starts");
     let mut all = Vec::new();
     for seed in seeds {
-        let first = in_template::<S>(&mut template, By::Seed(seed));
-        for again in [in_template::<S>(&mut template, By::Seed(seed)), left::<S>(By::Seed(seed))] {
+        let first = in_fork_server::<S>(&mut fork_server, By::Seed(seed));
+        for again in
+            [in_fork_server::<S>(&mut fork_server, By::Seed(seed)), left::<S>(By::Seed(seed))]
+        {
             assert_eq!(again, first, "seed {seed}");
         }
         // The list itself takes memory, so that addresses may differ, and nothing else.
-        let listed = in_template::<S>(&mut template, By::Turns(first.turns.clone()));
+        let listed = in_fork_server::<S>(&mut fork_server, By::Turns(first.turns.clone()));
         let order = |left: &Left| (left.calls.clone(), left.turns.clone(), left.hung.clone());
         assert_eq!(order(&listed), order(&first), "the turns of seed {seed}");
         all.push(first);

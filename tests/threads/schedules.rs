@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::rig::{By, at, in_template, scenes};
-use crashpoint::host::template::Template;
+use crate::rig::{By, at, in_fork_server, scenes};
+use crashpoint::host::fork_server::ForkServer;
 
 scenes! {
     Order {
@@ -46,10 +46,10 @@ scenes! {
 
 #[test]
 fn seeds_reach_most_orders_of_three_writers() {
-    let mut template = Template::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the template starts");
     let orders: BTreeSet<Vec<String>> = (0..200)
         .map(|seed| {
-            let left = in_template::<Order>(&mut template, By::Seed(seed));
+            let left = in_fork_server::<Order>(&mut fork_server, By::Seed(seed));
             left.calls.into_iter().filter(|call| call.contains("open")).collect()
         })
         .collect();
@@ -59,9 +59,9 @@ fn seeds_reach_most_orders_of_three_writers() {
 
 #[test]
 fn the_gap_between_an_acknowledgement_and_its_sync_is_seen_by_some_seed() {
-    let mut template = Template::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the template starts");
     let early = |seed| {
-        in_template::<AcknowledgedBeforeTheSync>(&mut template, By::Seed(seed)).said == "true"
+        in_fork_server::<AcknowledgedBeforeTheSync>(&mut fork_server, By::Seed(seed)).said == "true"
     };
     let found = (0..40).map(early).filter(|&early| early).count();
     assert!((1..40).contains(&found), "{found} of 40");

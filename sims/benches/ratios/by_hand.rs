@@ -49,7 +49,7 @@ impl<S: Sim> Sim for Ops<S> {
 
     const NAME: &'static str = S::NAME;
     const ABOUT: &'static str = S::ABOUT;
-    const AFTERLIFE: bool = false;
+    const AFTER_RECOVERY: bool = false;
 
     fn promises() -> Promises<S::Model> {
         S::promises()

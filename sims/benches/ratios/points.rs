@@ -25,7 +25,7 @@ impl Sim for Steady {
 
     const NAME: &'static str = "append-log-steady";
     const ABOUT: &'static str = "the append log, for its bench";
-    const AFTERLIFE: bool = false;
+    const AFTER_RECOVERY: bool = false;
 
     fn promises() -> Promises<LogModel> {
         AppendLog::<Shipped>::promises()

@@ -21,7 +21,7 @@ use crate::process::threads::baton;
 use crate::process::world;
 use crate::process::world::schedule::{On, Woken};
 
-use super::threads::moment;
+use super::threads::event;
 use super::{answer, doors};
 
 doors! {
@@ -84,7 +84,7 @@ const ONCE: &str = "a pthread_once";
 type Until = Result<Option<Time>, Errno>;
 
 fn until(clock: clockid_t, until: *const timespec) -> Until {
-    moment(clock, until).map(Some).ok_or(Errno::EINVAL)
+    event(clock, until).map(Some).ok_or(Errno::EINVAL)
 }
 
 /// Tries until it is not busy; `None` for a thread that no schedule knows.

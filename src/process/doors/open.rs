@@ -26,16 +26,16 @@ doors! {
     fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
     fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
     fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
-    fn mkstemp(template: *mut c_char) -> c_int = make_temporary;
-    fn mkstemp64(template: *mut c_char) -> c_int = make_temporary;
-    fn mkostemp(template: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkostemp64(template: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkstemps(template: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkstemps64(template: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkostemps(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int = make_temporary_any;
-    fn mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+    fn mkstemp(fork_server: *mut c_char) -> c_int = make_temporary;
+    fn mkstemp64(fork_server: *mut c_char) -> c_int = make_temporary;
+    fn mkostemp(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
+    fn mkostemp64(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
+    fn mkstemps(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
+    fn mkstemps64(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
+    fn mkostemps(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int = make_temporary_any;
+    fn mkostemps64(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
         = make_temporary_any;
-    fn mkdtemp(template: *mut c_char) -> *mut c_char = make_temporary_directory;
+    fn mkdtemp(fork_server: *mut c_char) -> *mut c_char = make_temporary_directory;
     fn close(fd: c_int) -> c_int = close;
     fn dup(fd: c_int) -> c_int = duplicate;
     fn dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
@@ -153,7 +153,7 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
             world.close(closed.what);
             match closed.what {
-                What::File(_) => world.strike_close(door).map(|()| 0),
+                What::File(_) => world.inject_close(door).map(|()| 0),
                 What::Random => Ok(0),
             }
         })
@@ -253,13 +253,13 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
 /// # Safety
 /// `template` is a C string that may be written to.
 unsafe fn try_names(
-    template: *mut c_char,
+    fork_server: *mut c_char,
     suffix: c_int,
     attempt: impl Fn(*const c_char) -> Option<c_int>,
 ) -> Option<c_int> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
     // SAFETY: as the caller says.
-    let name = unsafe { bytes(template) }?;
+    let name = unsafe { bytes(fork_server) }?;
     let end = usize::try_from(suffix).ok().and_then(|suffix| name.len().checked_sub(suffix));
     let start = end.and_then(|end| end.checked_sub(6));
     let Some(start) = start.filter(|&start| &name[start..start + 6] == b"XXXXXX") else {
@@ -271,66 +271,67 @@ unsafe fn try_names(
         for (at, byte) in random.into_iter().enumerate() {
             let letter = LETTERS[usize::from(byte) % LETTERS.len()];
             // SAFETY: the six bytes lie inside the string.
-            unsafe { *template.add(start + at) = letter.cast_signed() };
+            unsafe { *fork_server.add(start + at) = letter.cast_signed() };
         }
-        let fd = attempt(template)?;
+        let fd = attempt(fork_server)?;
         if fd >= 0 || errno() != libc::EEXIST {
             return Some(fd);
         }
     }
 }
 
-unsafe fn make_temporary(door: &'static str, template: *mut c_char) -> Option<c_int> {
+unsafe fn make_temporary(door: &'static str, fork_server: *mut c_char) -> Option<c_int> {
     // SAFETY: mkstemp(3) takes a string to change.
-    unsafe { make_temporary_any(door, template, 0, 0) }
+    unsafe { make_temporary_any(door, fork_server, 0, 0) }
 }
 
 unsafe fn make_temporary_with(
     door: &'static str,
-    template: *mut c_char,
+    fork_server: *mut c_char,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemp(3) takes a string to change.
-    unsafe { make_temporary_any(door, template, 0, flags) }
+    unsafe { make_temporary_any(door, fork_server, 0, flags) }
 }
 
 unsafe fn make_temporary_before(
     door: &'static str,
-    template: *mut c_char,
+    fork_server: *mut c_char,
     suffix: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkstemps(3) takes a string to change.
-    unsafe { make_temporary_any(door, template, suffix, 0) }
+    unsafe { make_temporary_any(door, fork_server, suffix, 0) }
 }
 
 unsafe fn make_temporary_any(
     door: &'static str,
-    template: *mut c_char,
+    fork_server: *mut c_char,
     suffix: c_int,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemps(3) takes a string to change.
     unsafe {
-        if !on_disk(template) {
-            note_outside(template);
+        if !on_disk(fork_server) {
+            note_outside(fork_server);
             return None;
         }
         let flags = flags & !libc::O_ACCMODE | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-        try_names(template, suffix, |name| open(door, name, flags, 0o600))
+        try_names(fork_server, suffix, |name| open(door, name, flags, 0o600))
     }
 }
 
 unsafe fn make_temporary_directory(
     door: &'static str,
-    template: *mut c_char,
+    fork_server: *mut c_char,
 ) -> Option<*mut c_char> {
     // SAFETY: mkdtemp(3) takes a string to change.
     unsafe {
-        if !on_disk(template) {
-            note_outside(template);
+        if !on_disk(fork_server) {
+            note_outside(fork_server);
             return None;
         }
-        let made = try_names(template, 0, |name| super::link::make_directory(door, name, 0o700))?;
-        Some(if made == 0 { template } else { ptr::null_mut() })
+        let made =
+            try_names(fork_server, 0, |name| super::link::make_directory(door, name, 0o700))?;
+        Some(if made == 0 { fork_server } else { ptr::null_mut() })
     }
 }

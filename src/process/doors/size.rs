@@ -6,7 +6,7 @@ use libc::off_t;
 
 use crate::process::seam;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::strike::Syncs;
+use crate::process::world::inject::Syncs;
 use crate::process::world::{self, Called};
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};

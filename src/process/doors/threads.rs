@@ -52,7 +52,7 @@ unsafe fn create(
 }
 
 /// The moment of the run at which a clock shows a time; `None` if it is none.
-pub(super) fn moment(clock: clockid_t, until: *const timespec) -> Option<Time> {
+pub(super) fn event(clock: clockid_t, until: *const timespec) -> Option<Time> {
     // SAFETY: the callers' functions take a time, or null.
     let until = unsafe { until.as_ref() }.copied().and_then(clock::duration)?;
     world::enter(|world| world.clock.when(clock, until))?
@@ -90,7 +90,7 @@ fn join_on(
     if until.is_null() {
         return baton::join_thread(thread, result, None);
     }
-    let Some(until) = moment(clock, until) else { return Some(libc::EINVAL) };
+    let Some(until) = event(clock, until) else { return Some(libc::EINVAL) };
     baton::join_thread(thread, result, Some(until))
 }
 

@@ -18,14 +18,14 @@ pub(crate) struct Clock {
     /// What the monotonic clock showed at `start`.
     uptime: Duration,
     /// What the real-time clock showed at [`Time::START`].
-    epoch: Duration,
+    wall_clock: Duration,
     read: bool,
 }
 
 impl Clock {
     /// Clocks that begin at `start`.
-    pub(crate) fn new(start: Time, uptime: Duration, epoch: Duration) -> Self {
-        Self { now: start, start, uptime, epoch, read: false }
+    pub(crate) fn new(start: Time, uptime: Duration, wall_clock: Duration) -> Self {
+        Self { now: start, start, uptime, wall_clock, read: false }
     }
 
     /// The run's own time.
@@ -78,13 +78,13 @@ impl Clock {
 
     /// The real-time clock at a moment of the run.
     pub(crate) fn real(&self, at: Time) -> Duration {
-        self.epoch + at.since(Time::START)
+        self.wall_clock + at.since(Time::START)
     }
 
     /// The moment of the run at which the real-time clock shows `real`; what lies before the run
     /// becomes its beginning, since a run's times have no sign.
-    pub(crate) fn moment(&self, real: Duration) -> Time {
-        Time::START + real.saturating_sub(self.epoch)
+    pub(crate) fn event(&self, real: Duration) -> Time {
+        Time::START + real.saturating_sub(self.wall_clock)
     }
 }
 
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn the_clocks_share_one_time_and_differ_in_where_they_began() {
-        let (uptime, epoch) = (Duration::from_secs(50), Duration::from_secs(1_000_000));
-        let mut clock = Clock::new(Time(5_000_000_000), uptime, epoch);
+        let (uptime, wall_clock) = (Duration::from_secs(50), Duration::from_secs(1_000_000));
+        let mut clock = Clock::new(Time(5_000_000_000), uptime, wall_clock);
         clock.advance(Duration::from_secs(2));
         assert_eq!(clock.show(libc::CLOCK_MONOTONIC), Some(Duration::from_secs(52)));
         assert_eq!(clock.show(libc::CLOCK_REALTIME), Some(Duration::from_secs(1_000_007)));
@@ -128,7 +128,7 @@ mod tests {
     fn a_real_time_reads_back_as_the_moment_it_was_made_from() {
         let clock = Clock::new(Time::START, Duration::ZERO, Duration::from_secs(77));
         let at = Time(123_456_789);
-        assert_eq!(clock.moment(clock.real(at)), at);
-        assert_eq!(clock.moment(Duration::from_secs(3)), Time::START);
+        assert_eq!(clock.event(clock.real(at)), at);
+        assert_eq!(clock.event(Duration::from_secs(3)), Time::START);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::case::fault::{Fault, FaultClass, FaultError, Harm};
+use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
 
 /// The faults of one process and how far their counters are.
 pub(crate) struct Faults {
@@ -40,7 +40,7 @@ impl At {
 
     /// Whether a kernel shows this error here.
     fn may_show(&self, error: FaultError) -> bool {
-        error.may_strike(self.class)
+        error.applies_to(self.class)
             && match error {
                 FaultError::NoSpace | FaultError::Quota => self.takes_space,
                 FaultError::Short | FaultError::Corrupt => self.moves,
@@ -51,7 +51,7 @@ impl At {
 
 /// What is to happen to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strike {
+pub(crate) enum Injection {
     /// It fails.
     Fails(FaultError),
     /// It moves that many bytes at most.
@@ -63,7 +63,7 @@ pub(crate) enum Strike {
 }
 
 /// What struck, and what that is in the terms of a sim's promises.
-pub(crate) type Struck = (Strike, Harm);
+pub(crate) type Struck = (Injection, FaultKind);
 
 impl Faults {
     /// Faults of a process that is at step 0.
@@ -87,26 +87,26 @@ impl Faults {
     pub(crate) fn on(&mut self, call: At) -> Option<Struck> {
         let due = self.count(call);
         if let Some(error) = self.owed.take_if(|_| call.class == FaultClass::Write) {
-            return Some((Strike::Fails(error), error.harm(call.class)));
+            return Some((Injection::Fails(error), error.fault_kind(call.class)));
         }
         self.read_only |= due.is_some_and(|(fault, _)| fault.error == FaultError::ReadOnly);
         if self.read_only && call.changes {
-            return Some((Strike::Fails(FaultError::ReadOnly), Harm::ReadOnly));
+            return Some((Injection::Fails(FaultError::ReadOnly), FaultKind::ReadOnly));
         }
         let (fault, first) = due.filter(|(fault, _)| fault.error != FaultError::ReadOnly)?;
-        let harm = fault.error.harm(call.class);
-        let strike = match (fault.error, fault.after) {
-            (FaultError::Slow, ms) => Strike::Slow(Duration::from_millis(ms)),
+        let fault_kind = fault.error.fault_kind(call.class);
+        let inject = match (fault.error, fault.after) {
+            (FaultError::Slow, ms) => Injection::Slow(Duration::from_millis(ms)),
             // A file read or written to the last byte is no short one: at least one byte moves.
-            (FaultError::Short, most) => Strike::Short(most.max(1)),
-            (FaultError::Corrupt, byte) => Strike::Corrupt(byte),
+            (FaultError::Short, most) => Injection::Short(most.max(1)),
+            (FaultError::Corrupt, byte) => Injection::Corrupt(byte),
             (error, most) if first && most > 0 && call.class == FaultClass::Write => {
                 self.owed = Some(error);
-                Strike::Short(most)
+                Injection::Short(most)
             }
-            (error, _) => Strike::Fails(error),
+            (error, _) => Injection::Fails(error),
         };
-        Some((strike, harm))
+        Some((inject, fault_kind))
     }
 
     /// Counts a call for each fault that is waiting for it; returns the one whose turn it is, and
@@ -138,9 +138,9 @@ mod tests {
         At::moving(class)
     }
 
-    fn fails(struck: Option<Struck>) -> Option<FaultError> {
-        struck.map(|(strike, _)| match strike {
-            Strike::Fails(error) => error,
+    fn fails(injected: Option<Struck>) -> Option<FaultError> {
+        injected.map(|(inject, _)| match inject {
+            Injection::Fails(error) => error,
             other => panic!("{other:?} is no failure"),
         })
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_write_after_a_short_one_fails_once() {
         let mut faults = Faults::new(vec![fault(0, Write, 1, 10)]);
-        assert_eq!(faults.on(at(Write)), Some((Strike::Short(10), Harm::FailedWrite)));
+        assert_eq!(faults.on(at(Write)), Some((Injection::Short(10), FaultKind::FailedWrite)));
         assert_eq!(fails(faults.on(at(Sync))), None);
         assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
         assert_eq!(fails(faults.on(at(Write))), None);
@@ -202,7 +202,7 @@ mod tests {
     fn a_disk_that_stays_full_takes_the_part_of_one_write_only() {
         let full = Fault { always: true, ..fault(0, Write, 1, 10) };
         let mut faults = Faults::new(vec![full]);
-        assert_eq!(faults.on(at(Write)), Some((Strike::Short(10), Harm::FailedWrite)));
+        assert_eq!(faults.on(at(Write)), Some((Injection::Short(10), FaultKind::FailedWrite)));
         assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
         assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
     }

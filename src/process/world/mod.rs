@@ -9,8 +9,8 @@ pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod entropy;
 pub(crate) mod faults;
+pub(crate) mod inject;
 pub mod schedule;
-pub(crate) mod strike;
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -21,13 +21,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, Harm};
+use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
-use crate::log::{Call, Event, Mark, Record};
+use crate::log::{Call, Mark, Payload, Record};
 
 use super::doors::{Map, Streams};
 use super::seam;
@@ -102,7 +102,7 @@ pub struct Setup {
     /// What the monotonic clock shows then.
     pub uptime: Duration,
     /// What the real-time clock showed at [`Time::START`], since 1970.
-    pub epoch: Duration,
+    pub wall_clock: Duration,
     /// What entropy comes from.
     pub seed: u64,
     /// What decides whose turn it is.
@@ -156,7 +156,7 @@ impl Setup {
             tree,
             start: Time::START,
             uptime: Duration::from_secs(100_000),
-            epoch: Duration::from_secs(1_700_000_000),
+            wall_clock: Duration::from_secs(1_700_000_000),
             seed: 0,
             schedule: Plan::Listed(Vec::new()),
             faults: Vec::new(),
@@ -250,7 +250,7 @@ pub struct World {
     /// A call found no room.
     full: bool,
     /// What was injected into the call at hand.
-    pub(super) fault: Option<Harm>,
+    pub(super) fault: Option<FaultKind>,
     budget: Budget,
     calls: u64,
     unrecorded: u64,
@@ -381,7 +381,7 @@ impl World {
             descriptors: Descriptors::new(),
             streams: Streams::default(),
             maps: Vec::new(),
-            clock: Clock::new(setup.start, setup.uptime, setup.epoch),
+            clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             schedule: Schedule::new(setup.schedule),
             panics: Vec::new(),
@@ -531,15 +531,15 @@ impl World {
             thread: self.schedule.current(),
             stack,
         };
-        self.append(Event::Call(call));
+        self.append(Payload::Call(call));
     }
 
     pub(super) fn mark(&mut self, mark: Mark<'_>) {
-        self.append(Event::Mark(mark));
+        self.append(Payload::Mark(mark));
     }
 
-    fn append(&self, event: Event<'_>) {
-        if !self.sink.append(&Record { at: self.clock.now(), event }) {
+    fn append(&self, payload: Payload<'_>) {
+        if !self.sink.append(&Record { at: self.clock.now(), payload }) {
             (self.hooks.hung)(LOG_FULL);
         }
     }
@@ -645,9 +645,9 @@ impl Journal for Effects {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
         if self.evicts && matches!(effect, Effect::SyncFailed(_)) {
             // Told first: a crash may fall between the two.
-            self.append(at, Event::Mark(Mark::Evicted));
+            self.append(at, Payload::Mark(Mark::Evicted));
         }
-        self.append(at, Event::Effect(*effect));
+        self.append(at, Payload::Effect(*effect));
         if let Effect::Sync(_) = effect {
             self.synced.store(true, Ordering::Relaxed);
         }
@@ -655,8 +655,8 @@ impl Journal for Effects {
 }
 
 impl Effects {
-    fn append(&self, at: Time, event: Event<'_>) {
-        if !self.sink.append(&Record { at, event }) {
+    fn append(&self, at: Time, payload: Payload<'_>) {
+        if !self.sink.append(&Record { at, payload }) {
             (self.hung)(LOG_FULL);
         }
     }
@@ -676,13 +676,13 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
 }
 
 /// What it is, in the terms of a sim's promises, that a call found no room.
-fn no_room(door: &str) -> Harm {
+fn no_room(door: &str) -> FaultKind {
     let class = match FaultClass::of(door) {
         // An open needs room for a file that it makes.
         Some(FaultClass::Open) => FaultClass::Create,
         class => class.unwrap_or(FaultClass::Write),
     };
-    FaultError::NoSpace.harm(class)
+    FaultError::NoSpace.fault_kind(class)
 }
 
 /// The user and the group that the process acts as.

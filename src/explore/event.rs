@@ -4,23 +4,23 @@ use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
 use crate::host::ending::Ending;
 use crate::host::script;
-use crate::log::{Call, Event, Mark, Phase, Record, Said, encoded, records};
-use crate::oracle::Harm;
+use crate::log::{Call, Mark, Payload, Phase, Record, Said, encoded, records};
+use crate::oracle::FaultKind;
 use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::state::State;
 
 /// One thing that a child did or saw.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Moment {
+pub(crate) struct Event {
     /// When: in an [`Outcome`] counted from the child's beginning, else from the run's.
     pub(crate) at: Time,
-    pub(crate) what: What,
+    pub(crate) what: EventKind,
 }
 
 /// What a child did or saw.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum What {
+pub(crate) enum EventKind {
     /// A phase began.
     Began(Phase),
     /// Opening the store ended.
@@ -52,7 +52,7 @@ pub(crate) enum What {
     /// A panic ended a thread that nobody joined.
     Panicked { thread: u32, name: String, place: String, message: String },
     /// An error was injected.
-    Harmed(Harm),
+    Injected(FaultKind),
     /// The cache dropped pages whose write had failed.
     Evicted,
     /// The file system takes no more changes, or nothing that is new.
@@ -72,7 +72,7 @@ pub(crate) struct Failed {
 /// What became of a child.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    pub(crate) moments: Vec<Moment>,
+    pub(crate) events: Vec<Event>,
     pub(crate) ending: Ending,
     /// The source line of a bad ending, if it is known.
     pub(crate) place: Option<String>,
@@ -96,31 +96,31 @@ pub(crate) struct Outcome {
 }
 
 /// The moment that a mark stands for, if it is one that is judged.
-pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
+pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
     let owned = |result: Result<(), Said<'_>>| {
         result.map_err(|said| Failed { kind: said.kind.to_owned(), text: said.text.to_owned() })
     };
     let what = match *mark {
-        Mark::Begin(phase) => What::Began(phase),
-        Mark::End(Phase::Open, result) => What::Opened(owned(result)),
-        Mark::End(Phase::Close, result) => What::Closed(owned(result)),
-        Mark::End(Phase::ReadBack, result) => What::Read(owned(result)),
-        Mark::Issued(step) => What::Issued(step),
-        Mark::Returned(step, result) => What::Returned(step, result.map_err(str::to_owned)),
-        Mark::Refused(step, _) => What::Refused(step),
-        Mark::IssuedBy(client, number) => What::IssuedBy(client as usize, number as usize),
+        Mark::Begin(phase) => EventKind::Began(phase),
+        Mark::End(Phase::Open, result) => EventKind::Opened(owned(result)),
+        Mark::End(Phase::Close, result) => EventKind::Closed(owned(result)),
+        Mark::End(Phase::ReadBack, result) => EventKind::Read(owned(result)),
+        Mark::Issued(step) => EventKind::Issued(step),
+        Mark::Returned(step, result) => EventKind::Returned(step, result.map_err(str::to_owned)),
+        Mark::Refused(step, _) => EventKind::Refused(step),
+        Mark::IssuedBy(client, number) => EventKind::IssuedBy(client as usize, number as usize),
         Mark::ReturnedBy(client, result) => {
-            What::ReturnedBy(client as usize, result.map_err(str::to_owned))
+            EventKind::ReturnedBy(client as usize, result.map_err(str::to_owned))
         }
-        Mark::RefusedBy(client, _) => What::RefusedBy(client as usize),
-        Mark::Acked(level, what) => What::Acked(level, what.to_owned()),
-        Mark::Observed(bytes) => What::Observed(script::decode(bytes)),
-        Mark::Inconsistent(how) => What::Inconsistent(how.to_owned()),
-        Mark::Done => What::Done,
-        Mark::Stopped | Mark::Full => What::Stopped,
-        Mark::Evicted => What::Evicted,
-        Mark::Leaked(threads) => What::Leaked(threads),
-        Mark::Panicked { thread, name, place, message } => What::Panicked {
+        Mark::RefusedBy(client, _) => EventKind::RefusedBy(client as usize),
+        Mark::Acked(level, what) => EventKind::Acked(level, what.to_owned()),
+        Mark::Observed(bytes) => EventKind::Observed(script::decode(bytes)),
+        Mark::Inconsistent(how) => EventKind::Inconsistent(how.to_owned()),
+        Mark::Done => EventKind::Done,
+        Mark::Stopped | Mark::Full => EventKind::Stopped,
+        Mark::Evicted => EventKind::Evicted,
+        Mark::Leaked(threads) => EventKind::Leaked(threads),
+        Mark::Panicked { thread, name, place, message } => EventKind::Panicked {
             thread,
             name: name.to_owned(),
             place: place.to_owned(),
@@ -133,19 +133,19 @@ pub(crate) fn moment(at: Time, mark: &Mark<'_>) -> Option<Moment> {
         | Mark::Decisions(_)
         | Mark::SawClock => return None,
     };
-    Some(Moment { at, what })
+    Some(Event { at, what })
 }
 
 /// The error that was injected into a call, if one was.
-pub(crate) fn harm(at: Time, call: &Call<'_>) -> Option<Moment> {
-    call.fault.map(|harm| Moment { at, what: What::Harmed(harm) })
+pub(crate) fn fault_kind(at: Time, call: &Call<'_>) -> Option<Event> {
+    call.fault.map(|fault_kind| Event { at, what: EventKind::Injected(fault_kind) })
 }
 
 impl Outcome {
     /// Reads the log of a child that began at `start`.
     pub(crate) fn read(log: &[u8], ending: Ending, start: Time) -> Self {
         let mut outcome = Self {
-            moments: Vec::new(),
+            events: Vec::new(),
             place: ending.location(),
             ending,
             digest: Digest(0),
@@ -163,15 +163,15 @@ impl Outcome {
             let at = Time::START + record.at.since(start);
             let record = Record { at, ..record };
             digest(&record, &mut digester, &mut scratch);
-            match record.event {
-                Event::Effect(_) => outcome.effects += 1,
-                Event::Call(call) => {
+            match record.payload {
+                Payload::Effect(_) => outcome.effects += 1,
+                Payload::Call(call) => {
                     if call.thread > 1 {
                         outcome.turns.get_or_insert_default();
                     }
-                    outcome.moments.extend(harm(record.at, &call));
+                    outcome.events.extend(fault_kind(record.at, &call));
                 }
-                Event::Mark(mark) => outcome.note(record.at, &mark),
+                Payload::Mark(mark) => outcome.note(record.at, &mark),
             }
         }
         // A child that came to a bad end had no time to say whether it looked at a clock.
@@ -196,7 +196,7 @@ impl Outcome {
             Mark::Outside(path) => {
                 self.outside.push(String::from_utf8_lossy(path).into_owned());
             }
-            _ => self.moments.extend(moment(at, mark)),
+            _ => self.events.extend(event(at, mark)),
         }
     }
 
@@ -204,29 +204,30 @@ impl Outcome {
     pub(crate) fn bytes(&self) -> usize {
         /// What the allocator and a tree's nodes add to an item.
         const ITEM: usize = 80;
-        let heap = |moment: &Moment| match &moment.what {
-            What::Observed(state) => {
+        let heap = |event: &Event| match &event.what {
+            EventKind::Observed(state) => {
                 state.iter().map(|(item, value)| ITEM + item.len() + value.len()).sum()
             }
-            What::Opened(Err(failed)) | What::Closed(Err(failed)) | What::Read(Err(failed)) => {
-                failed.kind.len() + failed.text.len()
+            EventKind::Opened(Err(failed))
+            | EventKind::Closed(Err(failed))
+            | EventKind::Read(Err(failed)) => failed.kind.len() + failed.text.len(),
+            EventKind::Panicked { name, place, message, .. } => {
+                name.len() + place.len() + message.len()
             }
-            What::Panicked { name, place, message, .. } => name.len() + place.len() + message.len(),
-            What::Returned(_, Err(text))
-            | What::ReturnedBy(_, Err(text))
-            | What::Acked(_, text)
-            | What::Inconsistent(text) => text.len(),
+            EventKind::Returned(_, Err(text))
+            | EventKind::ReturnedBy(_, Err(text))
+            | EventKind::Acked(_, text)
+            | EventKind::Inconsistent(text) => text.len(),
             _ => 0,
         };
-        let moments: usize =
-            self.moments.iter().map(|moment| size_of::<Moment>() + heap(moment)).sum();
+        let events: usize = self.events.iter().map(|event| size_of::<Event>() + heap(event)).sum();
         let turns = self.turns.as_ref().map_or(0, |turns| turns.len() * size_of::<Turn>());
-        size_of::<Self>() + moments + turns
+        size_of::<Self>() + events + turns
     }
 
     /// Whether the script was carried out to its end.
     pub(crate) fn finished(&self) -> bool {
-        matches!(self.moments.last(), Some(Moment { what: What::Done, .. }))
+        matches!(self.events.last(), Some(Event { what: EventKind::Done, .. }))
     }
 }
 
@@ -234,10 +235,12 @@ impl Outcome {
 /// build to build, and marks. Effects, evictions among them, follow from the calls, and name
 /// inodes by numbers that may differ between two disks that no process can tell apart.
 fn digest(record: &Record<'_>, digester: &mut Digester, scratch: &mut Vec<u8>) {
-    let record = match record.event {
-        Event::Effect(_) | Event::Mark(Mark::Evicted) => return,
-        Event::Call(call) => Record { event: Event::Call(Call { stack: &[], ..call }), ..*record },
-        Event::Mark(_) => *record,
+    let record = match record.payload {
+        Payload::Effect(_) | Payload::Mark(Mark::Evicted) => return,
+        Payload::Call(call) => {
+            Record { payload: Payload::Call(Call { stack: &[], ..call }), ..*record }
+        }
+        Payload::Mark(_) => *record,
     };
     digester.add(encoded(&record, scratch));
 }

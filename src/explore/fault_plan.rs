@@ -11,7 +11,7 @@ use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, Chooser, Random};
-use crate::oracle::{Answer, Harm, Promises};
+use crate::oracle::{Answer, FaultKind, Promises};
 use crate::sim::Sim;
 
 /// A kind of fault: an error, the calls that it strikes, and whether it stays.
@@ -61,10 +61,10 @@ const FULL: u64 = 24;
 /// `delays` its allocation.
 pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
     let promises = S::promises();
-    let promised = |harm| promises.answer(harm) > Answer::Nothing;
+    let promised = |fault_kind| promises.answer(fault_kind) > Answer::Nothing;
     let mut random = Random::new(seed.derive("space", 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
-    if !Harm::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
+    if !FaultKind::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
         return None;
     }
     // Nobody knows how much an engine needs: as likely between 2 and 4 as between 512 and 1,024.
@@ -78,8 +78,8 @@ pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
 /// Draws the faults of a workload of so many steps; one may wait for a call that never comes.
 pub(crate) fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let promises = S::promises();
-    let promised = |harm| promises.answer(harm) > Answer::Nothing;
-    let any = Harm::OF_EVERY_CALL.into_iter().all(promised);
+    let promised = |fault_kind| promises.answer(fault_kind) > Answer::Nothing;
+    let any = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let kinds = KINDS.into_iter().filter(|_| any);
     let rare = || kinds.into_iter().find_map(|kind| rare(&promises, kind, seed, steps));
     common(&promises, seed, steps).or_else(rare).into_iter().collect()
@@ -93,8 +93,8 @@ fn common<M: crate::oracle::Model>(
 ) -> Option<Fault> {
     let mut random = Random::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
-    let survives = |harm| promises.answer(harm) == Answer::Right;
-    if !survives(Harm::FailedWrite) || !survives(Harm::FailedSync) || draw(2) > 0 {
+    let survives = |fault_kind| promises.answer(fault_kind) == Answer::Right;
+    if !survives(FaultKind::FailedWrite) || !survives(FaultKind::FailedSync) || draw(2) > 0 {
         return None;
     }
     let step = draw(steps as u64 + 1) as u32;
@@ -118,17 +118,17 @@ fn rare<M: crate::oracle::Model>(
 ) -> Option<Fault> {
     let promised = C::ALL
         .into_iter()
-        .filter(|call| class.counts(*call) && error.may_strike(*call) && *call != C::Call)
-        .all(|call| promises.answer(error.harm(call)) > Answer::Nothing);
+        .filter(|call| class.counts(*call) && error.applies_to(*call) && *call != C::Call)
+        .all(|call| promises.answer(error.fault_kind(call)) > Answer::Nothing);
     let name = format!("fault {} {} {always}", error.name(), class.name());
     let mut random = Random::new(seed.derive(&name, 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
     if !promised || draw(RARE) > 0 {
         return None;
     }
-    let life = if draw(LATER) == 0 { 2 } else { 1 };
-    let step = if life == 1 { draw(steps as u64 + 1) as u32 } else { 0 };
-    let most = if class == C::Call || life == 2 { 24 } else { 3 };
+    let epoch = if draw(LATER) == 0 { 2 } else { 1 };
+    let step = if epoch == 1 { draw(steps as u64 + 1) as u32 } else { 0 };
+    let most = if class == C::Call || epoch == 2 { 24 } else { 3 };
     let nth = 1 + draw(most) as u32;
     let after = match error {
         E::Slow => 200 << draw(6),
@@ -136,7 +136,7 @@ fn rare<M: crate::oracle::Model>(
         E::Corrupt => draw(200),
         _ => 0,
     };
-    Some(Fault { life, step, after, always, ..Fault::new(error, class, nth) })
+    Some(Fault { epoch, step, after, always, ..Fault::new(error, class, nth) })
 }
 
 #[cfg(test)]
@@ -149,18 +149,18 @@ mod tests {
     /// A store that promises a right answer after all harms, or nothing after any.
     struct Promising<const ALL: bool>;
 
-    const ALL_HARMS: &[(Harm, Answer)] = &{
-        let mut all = [(Harm::BitRot, Answer::Right); Harm::ALL.len()];
+    const ALL_FAULT_KINDS: &[(FaultKind, Answer)] = &{
+        let mut all = [(FaultKind::BitRot, Answer::Right); FaultKind::ALL.len()];
         let mut at = 0;
         while at < all.len() {
-            all[at].0 = Harm::ALL[at];
+            all[at].0 = FaultKind::ALL[at];
             at += 1;
         }
         all
     };
 
     impl<const ALL: bool> Store for Promising<ALL> {
-        const SURVIVES: &'static [(Harm, Answer)] = if ALL { ALL_HARMS } else { &[] };
+        const SURVIVES: &'static [(FaultKind, Answer)] = if ALL { ALL_FAULT_KINDS } else { &[] };
         fn open(_: &Path) -> Result<Self, crate::sim::engine::Error> {
             Ok(Self)
         }

@@ -17,19 +17,19 @@ use std::rc::Rc;
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, Harm};
+use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
 use crate::disk::Errno;
 use crate::disk::pending::Pending;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
-use crate::log::{Call, Event, records};
+use crate::log::{Call, Payload, records};
 use crate::oracle::{Answer, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
 use crate::sim::model::Model;
 
 use super::chooser::{Choice, Chooser};
+use super::event::{EventKind, Outcome};
 use super::explorer::{After, Explorer, Recovered, Stop};
-use super::moment::{Outcome, What};
 use super::schedules::explore_recorded;
 use super::walk::{DOWN, Judged, Spend, ends};
 
@@ -53,7 +53,7 @@ const WAYS: [(FaultError, bool); 9] = [
 
 /// Fails every call in turn, as far as the budget goes: half of it for the workload, half for a
 /// recovery. Where there are more faults than that, some are drawn. Full disks come on top.
-pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
+pub(crate) fn fail_calls<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     explorer.case.faults = Vec::new();
     explorer.sparse = true;
     explorer.request.budget.exhaustive = explorer.request.budget.exhaustive.min(STATES);
@@ -64,12 +64,12 @@ pub(crate) fn every<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop
     let plan = draw(explorer, plan(&explorer.promises(), &quiet, 1), may);
     for fault in plan {
         explorer.case.faults = vec![fault];
-        let struck = explorer.record(explorer.request.stacks)?;
-        if !harmed(&struck.outcome) {
+        let injected = explorer.record(explorer.request.stacks)?;
+        if !was_injected(&injected.outcome) {
             continue;
         }
         explorer.tally.faults += 1;
-        cut(explorer, struck.outcome, &struck.log)?;
+        cut(explorer, injected.outcome, &injected.log)?;
         explorer.progress();
     }
     explorer.case.faults = Vec::new();
@@ -103,7 +103,10 @@ const LARGE: u64 = 1 << 32;
 /// of `may` of them, and none if the sim does not promise something whichever call fails.
 fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> {
     let promises = explorer.promises();
-    if Harm::OF_EVERY_CALL.into_iter().any(|harm| promises.answer(harm) == Answer::Nothing) {
+    if FaultKind::OF_EVERY_CALL
+        .into_iter()
+        .any(|fault_kind| promises.answer(fault_kind) == Answer::Nothing)
+    {
         return Ok(());
     }
     for small in SMALL {
@@ -113,10 +116,10 @@ fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> 
         let least = enough(explorer, small)?;
         for size in sizes(explorer, least, may / SMALL.len() as u64) {
             explorer.case.space = Some(small(size));
-            let struck = explorer.record(explorer.request.stacks)?;
-            if harmed(&struck.outcome) {
+            let injected = explorer.record(explorer.request.stacks)?;
+            if was_injected(&injected.outcome) {
                 explorer.tally.faults += 1;
-                cut(explorer, struck.outcome, &struck.log)?;
+                cut(explorer, injected.outcome, &injected.log)?;
                 explorer.progress();
             }
         }
@@ -139,7 +142,7 @@ fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> 
     let mut is_full = |size| {
         explorer.case.space = Some(small(size));
         let recorded = explorer.record(explorer.request.stacks)?;
-        Ok(harmed(&recorded.outcome))
+        Ok(was_injected(&recorded.outcome))
     };
     let (mut little, mut much) = (0, 1);
     while much < LARGE && is_full(much)? {
@@ -161,8 +164,8 @@ fn cut<M: Model>(explorer: &mut Explorer<'_, M>, outcome: Outcome, log: &[u8]) -
 }
 
 /// Whether a fault struck.
-fn harmed(outcome: &Outcome) -> bool {
-    outcome.moments.iter().any(|moment| matches!(moment.what, What::Harmed(_)))
+fn was_injected(outcome: &Outcome) -> bool {
+    outcome.events.iter().any(|event| matches!(event.what, EventKind::Injected(_)))
 }
 
 /// A recovery without a fault, from the death of the process behind the last step of a run.
@@ -170,31 +173,31 @@ fn recovery<M: Model>(
     explorer: &mut Explorer<'_, M>,
     quiet: &Recovered,
 ) -> Result<Recovered, Stop> {
-    let steps = explorer.case.lives[0].steps.len();
+    let steps = explorer.case.epochs[0].steps.len();
     let mut pending = Pending::new(Tree::new(), &explorer.profile);
     let mut at = Time::START;
     for record in records(&quiet.log) {
         at = record.at;
-        match record.event {
-            Event::Effect(effect) => pending.apply(&effect, record.at),
-            Event::Mark(mark) if ends(&mark, steps) => break,
-            Event::Mark(_) | Event::Call(_) => {}
+        match record.payload {
+            Payload::Effect(effect) => pending.apply(&effect, record.at),
+            Payload::Mark(mark) if ends(&mark, steps) => break,
+            Payload::Mark(_) | Payload::Call(_) => {}
         }
     }
-    let after = After { kind: CrashKind::Process, at, life: 2, down: DOWN, acked: Rc::default() };
-    let life = explorer.afterlife.clone();
-    explorer.recover_alone(pending.live(), &after, &life, Stacks::None)
+    let after = After { kind: CrashKind::Process, at, epoch: 2, down: DOWN, acked: Rc::default() };
+    let epoch = explorer.continuation.clone();
+    explorer.recover_alone(pending.live(), &after, &epoch, Stacks::None)
 }
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
-fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, life: u32) -> Vec<Fault> {
-    let promised = |harm| promises.answer(harm) != Answer::Nothing;
-    let of_every_call = Harm::OF_EVERY_CALL.into_iter().all(promised);
+fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, epoch: u32) -> Vec<Fault> {
+    let promised = |fault_kind| promises.answer(fault_kind) != Answer::Nothing;
+    let of_every_call = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let mut plan = Vec::new();
     let mut counts = [0_u32; FaultClass::ALL.len()];
     let mut nth = 0;
     for record in records(&quiet.log) {
-        let Event::Call(call) = record.event else { continue };
+        let Payload::Call(call) = record.payload else { continue };
         let Some(class) = FaultClass::of(call.door).filter(|_| call.path != RANDOM) else {
             continue;
         };
@@ -204,11 +207,11 @@ fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, life: u32) -> Vec<F
         let makes = class == FaultClass::Open && flags & libc::O_CREAT != 0;
         let shown = if makes { FaultClass::Create } else { class };
         for (error, lasts) in WAYS {
-            if !error.may_strike(shown) || !promised(error.harm(shown)) {
+            if !error.applies_to(shown) || !promised(error.fault_kind(shown)) {
                 continue;
             }
             for after in places(error, shown, &call) {
-                let once = Fault { life, after, ..Fault::new(error, FaultClass::Call, nth) };
+                let once = Fault { epoch, after, ..Fault::new(error, FaultClass::Call, nth) };
                 plan.push(once);
                 if lasts {
                     let nth = counts[class as usize];
@@ -218,7 +221,7 @@ fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, life: u32) -> Vec<F
         }
         if of_every_call {
             let all = Fault::new(FaultError::Io, FaultClass::Call, nth);
-            plan.push(Fault { life, always: true, ..all });
+            plan.push(Fault { epoch, always: true, ..all });
         }
     }
     plan

@@ -9,26 +9,26 @@ use crate::disk::effect::Ino;
 use crate::disk::{Disk, Errno, Handle};
 use crate::log::Mark;
 
-use super::faults::{At, Strike};
+use super::faults::{At, Injection};
 use crate::process::world::{Called, Outcome, RANDOM, World, length};
 
 impl World {
     /// Counts a call and strikes it, if it is the turn of a fault. How long it takes passes here,
     /// for all threads at once: none runs meanwhile.
     #[inline]
-    fn strike(&mut self, call: At) -> Option<Strike> {
+    fn inject(&mut self, call: At) -> Option<Injection> {
         if self.faults.none() {
             return None;
         }
-        let (strike, harm) = self.faults.on(call)?;
-        self.fault = Some(harm);
-        if let Strike::Slow(duration) = strike {
+        let (inject, fault_kind) = self.faults.on(call)?;
+        self.fault = Some(fault_kind);
+        if let Injection::Slow(duration) = inject {
             self.clock.advance(duration);
             self.check_time();
             self.disk.set_time(self.clock.now());
             return None;
         }
-        Some(strike)
+        Some(inject)
     }
 
     /// What a call fails with before it does anything, if a fault was planned for it. Those that
@@ -45,9 +45,9 @@ impl World {
             FaultClass::Read if !lists => return None,
             _ => {}
         }
-        match self.strike(self.at(called, class))? {
-            Strike::Fails(error) => Some(error),
-            Strike::Short(_) | Strike::Slow(_) | Strike::Corrupt(_) => None,
+        match self.inject(self.at(called, class))? {
+            Injection::Fails(error) => Some(error),
+            Injection::Short(_) | Injection::Slow(_) | Injection::Corrupt(_) => None,
         }
     }
 
@@ -73,12 +73,12 @@ impl World {
     }
 
     /// What a close shows, once the descriptor is gone.
-    pub(crate) fn strike_close(&mut self, door: &str) -> Result<(), Errno> {
+    pub(crate) fn inject_close(&mut self, door: &str) -> Result<(), Errno> {
         if FaultClass::of(door) != Some(FaultClass::Close) {
             return Ok(());
         }
-        match self.strike(At::any(FaultClass::Close)) {
-            Some(Strike::Fails(error)) => Err(Errno(error.errno())),
+        match self.inject(At::any(FaultClass::Close)) {
+            Some(Injection::Fails(error)) => Err(Errno(error.errno())),
             _ => Ok(()),
         }
     }
@@ -90,10 +90,12 @@ impl World {
         to: &mut [u8],
         at: Option<i64>,
     ) -> Result<usize, Errno> {
-        let strike = self.strike(At::moving(FaultClass::Read));
-        let room = match strike {
-            Some(Strike::Fails(error)) => return Err(Errno(error.errno())),
-            Some(Strike::Short(most)) => to.len().min(usize::try_from(most).unwrap_or(usize::MAX)),
+        let inject = self.inject(At::moving(FaultClass::Read));
+        let room = match inject {
+            Some(Injection::Fails(error)) => return Err(Errno(error.errno())),
+            Some(Injection::Short(most)) => {
+                to.len().min(usize::try_from(most).unwrap_or(usize::MAX))
+            }
             _ => to.len(),
         };
         let to = &mut to[..room];
@@ -101,9 +103,11 @@ impl World {
             Some(offset) => self.disk.read_at(file, to, offset)?,
             None => self.disk.read(file, to)?,
         };
-        match strike {
-            Some(Strike::Corrupt(byte)) if read > 0 => to[byte as usize % read] ^= 1 << (byte % 8),
-            Some(Strike::Corrupt(_)) => self.fault = None,
+        match inject {
+            Some(Injection::Corrupt(byte)) if read > 0 => {
+                to[byte as usize % read] ^= 1 << (byte % 8)
+            }
+            Some(Injection::Corrupt(_)) => self.fault = None,
             _ => {}
         }
         Ok(read)
@@ -122,9 +126,9 @@ impl World {
         at: Option<i64>,
         flags: i32,
     ) -> Outcome {
-        let bytes = match self.strike(At::moving(FaultClass::Write)) {
-            Some(Strike::Fails(error)) => return Err(Errno(error.errno())),
-            Some(Strike::Short(most)) => {
+        let bytes = match self.inject(At::moving(FaultClass::Write)) {
+            Some(Injection::Fails(error)) => return Err(Errno(error.errno())),
+            Some(Injection::Short(most)) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 &bytes[..bytes.len().min(most)]
             }
@@ -147,11 +151,11 @@ impl World {
         what: Syncs,
         act: impl FnOnce(&mut Disk) -> Result<(), Errno>,
     ) -> Outcome {
-        match self.strike(At::any(FaultClass::Sync)) {
-            Some(Strike::Fails(error @ (FaultError::Interrupted | FaultError::ReadOnly))) => {
+        match self.inject(At::any(FaultClass::Sync)) {
+            Some(Injection::Fails(error @ (FaultError::Interrupted | FaultError::ReadOnly))) => {
                 Err(Errno(error.errno()))
             }
-            Some(Strike::Fails(error)) => {
+            Some(Injection::Fails(error)) => {
                 let failed = match what {
                     Syncs::All => self.disk.fail_sync_all(handle),
                     Syncs::File => self.disk.fail_sync(handle, false),

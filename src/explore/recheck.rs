@@ -1,8 +1,8 @@
 //! The same recovery carried out again: where it goes another way is named.
 
-use crate::case::Life;
+use crate::case::Epoch;
 use crate::disk::tree::Tree;
-use crate::log::{Event, records};
+use crate::log::{Payload, records};
 use crate::oracle::Model;
 use crate::process::world::Stacks;
 
@@ -27,11 +27,11 @@ pub(super) fn difference<M: Model>(
     explorer: &mut Explorer<'_, M>,
     tree: &Tree,
     after: &After,
-    life: &Life,
+    epoch: &Epoch,
 ) -> Result<Option<String>, Stop> {
-    let first = calls(explorer, tree, after, life)?;
+    let first = calls(explorer, tree, after, epoch)?;
     for _ in 0..TRIES {
-        let again = calls(explorer, tree, after, life)?;
+        let again = calls(explorer, tree, after, epoch)?;
         let shared = first.iter().zip(&again).take_while(|(one, other)| one == other).count();
         if shared < first.len().max(again.len()) {
             return Ok(Some(told(first.get(shared), again.get(shared))));
@@ -44,12 +44,12 @@ fn calls<M: Model>(
     explorer: &mut Explorer<'_, M>,
     tree: &Tree,
     after: &After,
-    life: &Life,
+    epoch: &Epoch,
 ) -> Result<Vec<Made>, Stop> {
-    let log = explorer.recover_alone(tree, after, life, Stacks::All)?.log;
+    let log = explorer.recover_alone(tree, after, epoch, Stacks::All)?.log;
     let mut calls = Vec::new();
     for record in records(&log) {
-        if let Event::Call(call) = record.event {
+        if let Payload::Call(call) = record.payload {
             let text = call_text(&call, &mut explorer.sites);
             let (bytes, unrecorded) = (call.bytes, call.unrecorded);
             calls.push(Made { thread: call.thread, text, bytes, unrecorded });

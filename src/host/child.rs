@@ -51,10 +51,10 @@ impl Default for Limits {
 /// that it leaves behind end with it.
 ///
 /// # Panics
-/// If the caller is not an explorer of a [`Template`](super::template::Template) on its only
+/// If the caller is not an explorer of a [`ForkServer`](super::template::ForkServer) on its only
 /// thread, or if the system refuses another process.
 pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
-    assert!(super::start::is_template(), "a leaf is forked by an explorer of a template only");
+    assert!(super::start::is_fork_server(), "a leaf is forked by an explorer of a template only");
     region.admit();
     let limit = memory_in_use() + limits.stack as u64 + limits.memory;
     match fork() {

@@ -18,19 +18,19 @@ pub type Entry = fn(&[u8], &mut Reply<'_>);
 /// ends in whatever way.
 ///
 /// ```
-/// use crashpoint::process::template::{Reply, Template};
+/// use crashpoint::process::template::{Reply, ForkServer};
 ///
 /// fn shout(request: &[u8], reply: &mut Reply<'_>) {
 ///     reply.send(&request.to_ascii_uppercase());
 /// }
 ///
-/// let mut template = Template::start()?;
+/// let mut template = ForkServer::start()?;
 /// let mut frames = Vec::new();
 /// template.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
 /// assert_eq!(frames, [b"HELLO"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Template {
+pub struct ForkServer {
     process: Child,
     /// `None` once it is closed, which is how the template learns that it is over.
     channel: Option<Channel>,
@@ -75,7 +75,7 @@ pub enum CallError {
     Left,
 }
 
-impl Template {
+impl ForkServer {
     /// Starts a template. Its standard output leads nowhere, and of its standard error only last
     /// words are kept.
     ///
@@ -88,7 +88,7 @@ impl Template {
     /// Starts a template that shares this process's standard output and error, for debugging.
     ///
     /// # Errors
-    /// As [`Template::start`].
+    /// As [`ForkServer::start`].
     pub fn start_loud() -> Result<Self, StartError> {
         Self::start_with(Stdio::inherit)
     }
@@ -97,7 +97,7 @@ impl Template {
         if !start::is_linked() {
             return Err(StartError::NotLinked);
         }
-        if start::is_template() {
+        if start::is_fork_server() {
             return Err(StartError::Inside);
         }
         let (ours, theirs) = Channel::pair().map_err(StartError::Exec)?;
@@ -164,7 +164,7 @@ impl Template {
     }
 }
 
-impl Drop for Template {
+impl Drop for ForkServer {
     fn drop(&mut self) {
         // The template sees the end of the channel, also in the middle of a call, and goes.
         self.channel = None;
