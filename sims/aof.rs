@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::campaign::registry::{Entry as SimEntry, sim};
+use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
 use crashpoint::oracle::{Answer, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};

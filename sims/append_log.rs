@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::base::text::{TextError, Word, quote};
 use crashpoint::base::time::Time;
-use crashpoint::campaign::registry::{Entry as SimEntry, sim};
+use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::oracle::{Model, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation};
 use crashpoint::sim::state::State;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crashpoint::campaign::registry::{Entry as SimEntry, sim};
+use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::Rotting;
 use crashpoint::oracle::{Answer, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crashpoint::base::digest::Digester;
 use crashpoint::base::time::Time;
-use crashpoint::campaign::registry::{Entry as SimEntry, sim};
+use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::oracle::{Answer, FaultKind, Line, Model, Order, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;

@@ -11,7 +11,7 @@ pub mod toy_threads;
 
 use std::path::PathBuf;
 
-use crashpoint::command::Registry;
+use crashpoint::campaign::registry::Registry;
 use crashpoint::oracle::{Answer, FaultKind};
 use crashpoint::sim;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crashpoint::base::text::{TextError, Word, quote};
 use crashpoint::base::time::Time;
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::oracle::{Model, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation, Refused};
 use crashpoint::sim::state::State;

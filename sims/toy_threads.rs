@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::oracle::{Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;

@@ -12,7 +12,7 @@ pub mod base;
 pub mod campaign;
 pub mod case;
 mod check;
-#[cfg(simulated)]
+#[cfg(all(simulated, feature = "command"))]
 pub mod command;
 pub mod disk;
 #[cfg(simulated)]
@@ -32,7 +32,7 @@ mod report;
 pub mod sim;
 
 #[cfg(simulated)]
-pub use campaign::registry::sim;
+pub use campaign::entry::sim;
 #[cfg(simulated)]
 #[doc(hidden)]
 pub use check::measure;
@@ -40,8 +40,8 @@ pub use check::measure;
 pub use check::{Acks, as_client, check, check_corpus, check_faults, check_pair, check_store};
 #[cfg(simulated)]
 pub use check::{
-    Failed, Finding, check, check_case, check_corpus, check_faults, check_on_real_disk, check_pair,
-    check_store, fail_every_call, find, record,
+    CaseFailed, FailedCalls, Found, check, check_case, check_corpus, check_faults,
+    check_on_real_disk, check_pair, check_store, fail_every_call, find, record,
 };
 #[cfg(simulated)]
 pub use host::clients::as_client;

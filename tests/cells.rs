@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::base::digest::hash;
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::sim;
+use crashpoint::campaign::entry::sim;
 use crashpoint::oracle::{Answer, FaultKind, Promises};
 use crashpoint::sim::engine::Error;
 use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::sim::{Sim, Step};
-use crashpoint::{Finding, Store, check_case, find};
+use crashpoint::{Found, Store, check_case, find};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 /// Nothing is trusted that a failed sync was about.
@@ -195,7 +195,7 @@ impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
 }
 
 /// The first thing that is found, which its case shows again.
-fn found<const TRUSTS: u8>(profile: &str, seed: u64, workloads: u64) -> Finding {
+fn found<const TRUSTS: u8>(profile: &str, seed: u64, workloads: u64) -> Found {
     let entry = sim::<Cells<TRUSTS>>();
     let finding = find(&entry, profile, Seed(seed), workloads);
     if finding.class.is_some() {
@@ -382,9 +382,9 @@ fn a_case_says_what_rots_and_where() {
     let check = |rest: &str| check_case(&sim::<Rots<false, true>>(), &format!("{head}{rest}\n"));
     assert_eq!(check(&format!("expect pass\n{run}")), Ok(()));
     assert_eq!(check(&format!("expect phantom-value\n{run} rot=items@18:bit1")), Ok(()));
-    let wrong = check(&format!("expect pass\n{run} rot=item@18:bit1")).unwrap_err();
+    let wrong = check(&format!("expect pass\n{run} rot=item@18:bit1")).unwrap_err().to_string();
     assert!(wrong.contains("line 7: the crash state has no item@18"), "{wrong}");
-    let wrong = check(&format!("expect pass\n{run} rot=items@18:bit9")).unwrap_err();
+    let wrong = check(&format!("expect pass\n{run} rot=items@18:bit9")).unwrap_err().to_string();
     assert!(wrong.contains("line 7, column"), "{wrong}");
 }
 
@@ -401,7 +401,7 @@ fn a_full_disk_that_only_a_sync_notices_loses_what_it_had_no_room_for() {
     let trusts = sim::<Cells<NOTHING>>();
     assert_eq!(check_case(&trusts, &case(trusts.name, "pass", "ext4")), Ok(()));
     let refused = check_case(&trusts, &case(trusts.name, "pass", "posix")).unwrap_err();
-    assert!(refused.contains("posix does not delay its allocation"), "{refused}");
+    assert!(refused.to_string().contains("posix does not delay its allocation"), "{refused}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
+use crashpoint::campaign::entry::Entry;
 use crashpoint::host::fork_server::Reply;
 use crashpoint::oracle::{Answer, FaultKind, Promises};
 use crashpoint::sim::engine::{Error, Level};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
+use crashpoint::campaign::entry::Entry;
 use crashpoint::oracle::Class;
 use crashpoint::sim::engine::Error;
 use crashpoint::sim::store::KeyValue;

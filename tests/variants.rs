@@ -13,7 +13,7 @@ use crashpoint::oracle::{Class, Promises};
 use crashpoint::sim::engine::Error;
 use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::sim::{Sim, Step};
-use crashpoint::{Finding, Store, check_case, find, sim};
+use crashpoint::{Found, Store, check_case, find, sim};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 type Items = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -21,7 +21,7 @@ type Items = BTreeMap<Vec<u8>, Vec<u8>>;
 const BLOCK: usize = 4096;
 
 /// Found on one profile, not on the other; the case replays.
-fn only<S: Sim>(without: &str, with: &str) -> Finding {
+fn only<S: Sim>(without: &str, with: &str) -> Found {
     let entry = sim::<S>();
     let finding = find(&entry, without, Seed(1), 6);
     assert!(finding.class.is_none(), "on {without}: {}", finding.report);
@@ -135,7 +135,10 @@ fn a_case_with_stale_blocks_needs_a_disk_that_leaves_some() {
     let check = |profile| check_case(&sim::<KeyValue<Blocks>>(), &case(profile));
     assert_eq!(check("posix-stale"), Ok(()));
     let refused = check("posix").unwrap_err();
-    assert!(refused.contains("line 6, column 53: on posix no block is stale"), "{refused}");
+    assert!(
+        refused.to_string().contains("line 6, column 53: on posix no block is stale"),
+        "{refused}"
+    );
 }
 
 /// One block that is written in place. A copy of what it held stays until it is written: but not
@@ -289,8 +292,8 @@ fn a_sim_may_bring_a_profile_that_is_built_on_another() {
     crashpoint::check::<OnLongSectors>();
     let case = "sim copy-removed-too-soon\nprofile torn-8k\nseed 0x1\nexpect pass\nsync\n";
     let refused = check_case(&sim::<OnLongSectors>(), case).unwrap_err();
-    assert!(refused.contains("there is no profile `torn-8k`"), "{refused}");
-    assert!(refused.ends_with("btrfs-2020, torn-4k"), "{refused}");
+    assert!(refused.to_string().contains("there is no profile `torn-8k`"), "{refused}");
+    assert!(refused.to_string().ends_with("btrfs-2020, torn-4k"), "{refused}");
 }
 
 #[test]

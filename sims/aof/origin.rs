@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
 use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};

@@ -14,7 +14,7 @@ use batpak::event::EventKind;
 use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crashpoint::as_client;
 use crashpoint::base::time::Time;
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::disk::rot::Rotting;
 use crashpoint::oracle::{Answer, FaultKind, Model, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};

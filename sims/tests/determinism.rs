@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
-use crashpoint::{Finding, find, record, sim};
+use crashpoint::campaign::entry::Entry;
+use crashpoint::{Found, find, record, sim};
 use sims::append_log::AppendLog;
 
 /// How many seeds are tried: one in the default run; `DETERMINISM_SEEDS=50` for all.
@@ -33,7 +33,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// Each call starts a template of its own, so that each is another process.
-fn explore(entry: &Entry, seed: u64) -> Finding {
+fn explore(entry: &Entry, seed: u64) -> Found {
     find(entry, "posix", Seed(seed), 1)
 }
 

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::{Entry, sim};
+use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::oracle::Class;
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};

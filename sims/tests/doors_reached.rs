@@ -9,7 +9,7 @@ use crashpoint::base::seed::Seed;
 use crashpoint::oracle::Class;
 use crashpoint::sim::engine::{Error, Level};
 use crashpoint::sim::store::{Bytes, KeyValue};
-use crashpoint::{Finding, Store};
+use crashpoint::{Found, Store};
 
 /// The store's path in a directory. One that is not there yet is created aside first: redb and
 /// persy create theirs in place, and do not open what a crash in between leaves.
@@ -237,7 +237,7 @@ impl Store for Sled {
 }
 
 /// Runs a few workloads; what was refused for want of a door is a panic with its name.
-fn run<S: Store>() -> Finding {
+fn run<S: Store>() -> Found {
     crashpoint::find(&crashpoint::sim::<KeyValue<S>>(), "posix", Seed(1), 3)
 }
 

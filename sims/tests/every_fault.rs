@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the table, for who asks for it")]
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
+use crashpoint::campaign::entry::Entry;
 use crashpoint::{check_case, fail_every_call, sim};
 
 /// How many faults are tried on a sim; `EVERY_FAULT=2000` tries more, on three workloads each.

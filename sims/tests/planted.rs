@@ -2,8 +2,8 @@
 #![expect(clippy::print_stdout, reason = "the tables, for who asks for more seeds")]
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
-use crashpoint::{Finding, check_case, find};
+use crashpoint::campaign::entry::Entry;
+use crashpoint::{Found, check_case, find};
 use sims::toy::{self, ToySim};
 use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
 
@@ -90,7 +90,7 @@ fn each_bug_of_threads_is_found() {
 #[test]
 fn what_the_fold_adds_to_fjall_is_missed_when_it_is_not_there() {
     for entry in fjall_fold::planted() {
-        let findings: Vec<Finding> =
+        let findings: Vec<Found> =
             (0..seeds()).map(|seed| find(&entry, "posix", Seed(seed), WORKLOADS)).collect();
         println!("{}", row(entry.name, &findings));
         for finding in findings {
@@ -107,7 +107,7 @@ fn each_is_found(entries: &[Entry]) {
     let mut missed = Vec::new();
     let in_time = |entry: &&Entry| seeds() > 1 || !NOT_BY_DEFAULT.contains(&entry.name);
     for entry in entries.iter().filter(in_time).filter(|entry| entry.name.contains(&*only)) {
-        let findings: Vec<Finding> =
+        let findings: Vec<Found> =
             (0..seeds()).map(|seed| find(entry, "posix", Seed(seed), WORKLOADS)).collect();
         for finding in findings.iter().filter(|finding| finding.class.is_some()) {
             let replayed = check_case(entry, &finding.case);
@@ -120,7 +120,7 @@ fn each_is_found(entries: &[Entry]) {
 }
 
 /// Name, median and worst number of states until a bug was found, and the classes.
-fn row(name: &str, findings: &[Finding]) -> String {
+fn row(name: &str, findings: &[Found]) -> String {
     let mut states: Vec<u64> = findings.iter().map(|finding| finding.states).collect();
     states.sort_unstable();
     let mut classes: Vec<String> = findings
@@ -166,7 +166,7 @@ fn the_document_log_with_threads_and_without_bugs_is_clean() {
     ] {
         for profile in profiles {
             let look = |seed| find(&entry, profile, Seed(1000 + seed), workloads);
-            let findings: Vec<Finding> = (0..seeds()).map(look).collect();
+            let findings: Vec<Found> = (0..seeds()).map(look).collect();
             println!("{}", row(entry.name, &findings));
             let found = findings.iter().find(|finding| finding.class.is_some());
             assert!(found.is_none(), "{}", found.map_or("", |finding| &finding.report));

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stderr, reason = "who reads the log should know what was skipped")]
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
+use crashpoint::campaign::entry::Entry;
 use crashpoint::host::fork_server::ForkServer;
 use crashpoint::{find, sim};
 use libc::{sock_filter, sock_fprog};

@@ -59,7 +59,7 @@ fn quoted(bytes: &[u8]) -> String {
 }
 
 /// One word of a line and where it begins, counted in characters from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Word {
     /// The bytes that the word stands for.
     pub bytes: Vec<u8>,

@@ -1,7 +1,13 @@
-//! Many workloads of many sims: what is run, and what comes of it.
+//! Many workloads of many sims: jobs, findings, saved cases, replays.
 
 pub(crate) mod client;
-pub(crate) mod parts;
+pub(crate) mod corpus;
+pub mod entry;
+pub(crate) mod jobs;
+pub(crate) mod mute;
+pub mod problem;
 pub mod registry;
+pub mod replay;
 pub(crate) mod run;
+pub(crate) mod side_by_side;
 pub(crate) mod target;

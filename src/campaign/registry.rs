@@ -1,122 +1,28 @@
-//! One sim as the command and the tests see it: its name and what can be done with it.
+//! The sims that a command knows.
 
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use rand_chacha::rand_core::Rng;
+use std::path::PathBuf;
 
-use crate::base::seed::Seed;
-use crate::base::text::TextError;
-use crate::case::fault::Fault;
-use crate::case::{Case, Epoch, RESERVED};
-use crate::disk::profile::Profile;
-use crate::disk::space::Space;
-use crate::explore::chooser::{Choice, stream};
-use crate::explore::explorer;
-use crate::explore::fault_plan;
-use crate::host::fork_server::Reply;
-use crate::oracle::{Answer, FaultKind, Source};
-use crate::sim::engine::Operation;
-use crate::sim::{OpOf, Sim, Step};
+use super::entry::Entry;
 
-/// A sim without its types.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    /// [`Sim::NAME`].
-    pub name: &'static str,
-    /// [`Sim::ABOUT`].
-    pub about: &'static str,
-    /// [`Sim::AFTER_RECOVERY`].
-    pub continuation: bool,
-    /// [`Sim::WORKLOADS`].
-    pub workloads: u64,
-    /// [`Sim::RECOVERIES`].
-    pub recoveries: u64,
-    /// [`Sim::PROFILES`].
-    pub profiles: &'static [Profile],
-    /// The promises and where they come from, a line each.
-    pub promises: fn() -> Vec<(String, String)>,
-    /// What it survives beside a crash, and how ([`Promises::survives`]).
-    ///
-    /// [`Promises::survives`]: crate::oracle::Promises::survives
-    pub survives: fn() -> Vec<(FaultKind, Answer)>,
-    /// Draws the steps of a workload from a seed.
-    pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
-    /// Draws faults for a workload of so many steps, as far as the sim survives any.
-    pub faults: fn(Seed, usize) -> Vec<Fault>,
-    /// Draws how much the disk holds where there is no such fault, on a profile that delays its
-    /// allocation or does not.
-    pub space: fn(Seed, bool) -> Option<Space>,
-    /// Checks that a sim knows the ops of a case.
-    pub knows: fn(&Epoch) -> Result<(), (usize, TextError)>,
-    /// Serves one request in an explorer.
-    pub explore: fn(&[u8], &mut Reply<'_>),
+/// The sims that a command knows.
+#[derive(Clone)]
+pub struct Registry {
+    /// The sims, in the order of the table.
+    pub sims: Vec<Entry>,
+    /// A sim with a bug that each run must find.
+    pub canary: Option<Entry>,
+    /// The folder of saved cases, with one folder for each sim.
+    pub corpus: PathBuf,
 }
 
-/// The entry of a sim.
-pub const fn sim<S: Sim>() -> Entry {
-    Entry {
-        name: S::NAME,
-        about: S::ABOUT,
-        continuation: S::AFTER_RECOVERY,
-        workloads: S::WORKLOADS,
-        recoveries: S::RECOVERIES,
-        profiles: S::PROFILES,
-        promises: promises::<S>,
-        survives: || S::promises().survives,
-        generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
-        faults: fault_plan::faults::<S>,
-        space: fault_plan::space::<S>,
-        knows: knows::<S>,
-        explore: explorer::serve::<S>,
+impl Registry {
+    /// All sims, the canary among them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.sims.iter().chain(&self.canary)
     }
-}
 
-impl Entry {
-    /// The profile of this name: one of the sim's own, or any.
-    ///
-    /// # Errors
-    /// Which there are.
-    pub fn profile(&self, name: &str) -> Result<Profile, String> {
-        Profile::find(name, self.profiles)
+    /// The sim of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
+        self.all().find(|entry| entry.name == name)
     }
-}
-
-fn promises<S: Sim>() -> Vec<(String, String)> {
-    let row = |source: &Source| {
-        (source.promise.to_owned(), format!("{}: \"{}\"", source.at, source.sentence))
-    };
-    S::promises().sources.iter().map(row).collect()
-}
-
-/// Draws the steps of a workload from a seed.
-pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
-    let mut key = [0; 32];
-    stream(seed, Choice::Workload).fill_bytes(&mut key);
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
-    let mut runner =
-        TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
-    match S::workload(size).new_tree(&mut runner) {
-        Ok(tree) => tree.current(),
-        Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
-    }
-}
-
-fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
-    for (index, step) in epoch.steps.iter().enumerate() {
-        Step::<OpOf<S>>::from_case(step).map_err(|error| (index + 1, error))?;
-    }
-    Ok(())
-}
-
-/// Checks that the ops of a sim do not begin with a word of the case grammar.
-pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
-    let text = op.to_string();
-    let first = text.split(' ').next().unwrap_or_default();
-    RESERVED.into_iter().find(|word| *word == first)
-}
-
-/// Adds the steps of a life to a case.
-pub fn with_steps(mut case: Case, steps: Vec<crate::case::Step>) -> Case {
-    case.epochs = vec![Epoch { steps, ..Epoch::default() }];
-    case
 }

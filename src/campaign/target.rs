@@ -1,10 +1,10 @@
-//! Where results are left: `crashpoint/` in Cargo's target folder.
+//! Writes results into `crashpoint/` in Cargo's target folder.
 
 use std::path::{Path, PathBuf};
 
-use crate::campaign::client::Problem;
+use super::problem::Problem;
 
-/// The folder: beside the build that is running, else under the current directory.
+/// The folder: in the target folder of the running binary, else under the current directory.
 pub(crate) fn folder() -> PathBuf {
     let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
     let executable = std::env::current_exe().unwrap_or_default();

@@ -5,11 +5,18 @@ use std::path::Path;
 
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
-use crate::campaign::client::{Client, Problem};
-use crate::campaign::registry::{Entry, sim};
-use crate::campaign::run::{self, Part, ReplayOptions, Verdict};
+use crate::campaign::client::Client;
+use crate::campaign::corpus::{corpus, locate};
+use crate::campaign::entry::{Entry, sim};
+use crate::campaign::jobs::{FAILING, Part};
+use crate::campaign::problem::Problem;
+use crate::campaign::replay::{self, ReplayOptions, Surprise, as_expected};
+use crate::campaign::run::{self, PartResult};
 use crate::campaign::target;
-use crate::explore::protocol::{Budget, Failure, Request, Tally, Task};
+use crate::case::Case;
+use crate::explore::finding::Finding;
+use crate::explore::job::{Budget, Job, Task};
+use crate::explore::tally::Tally;
 use crate::host::pair::{Check, Pair, Run};
 use crate::oracle::Class;
 use crate::report::text::{Commands, report};
@@ -80,7 +87,7 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
             entry: *entry,
             profile: profile.name.to_owned(),
             workloads: budget.div_ceil(WORKLOAD).max(1),
-            // One failure is reported: what comes after the first is not looked for.
+            // One failure is reported, so the search stops at the first.
             budget: Budget {
                 recoveries: WORKLOAD.min(budget),
                 stop: true,
@@ -88,15 +95,15 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
                 ..Budget::default()
             },
         };
-        let mut verdict = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
-        if let Some(mut failure) = verdict.failures.first().cloned() {
-            verdict.notices.extend(run::name_sites(&mut client, entry, &mut failure)?);
-            let mut text = failure_text(entry, &failure, seed, budget)?;
-            text.push_str(&notes(&verdict));
+        let mut result = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
+        if let Some(mut finding) = result.findings.first().cloned() {
+            result.notices.extend(replay::name_lines(&mut client, entry, &mut finding)?);
+            let mut text = finding_text(entry, &finding, seed, budget)?;
+            text.push_str(&notes(&result));
             return Ok(Some(text));
         }
-        passed.push_str(&notes(&verdict));
-        passed.push_str(&summary(&part, seed, &verdict));
+        passed.push_str(&notes(&result));
+        passed.push_str(&summary(&part, seed, &result));
     }
     for (promise, source) in (entry.promises)() {
         passed.push_str(&format!("  checked: {promise} ({source})\n"));
@@ -105,56 +112,59 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     Ok(None)
 }
 
-fn failure_text(
+fn finding_text(
     entry: &Entry,
-    failure: &Failure,
+    finding: &Finding,
     seed: Seed,
     budget: u64,
 ) -> Result<String, Problem> {
-    let name = format!("{}-{}-{}.case", entry.name, failure.class, failure.digest);
-    let path = target::write(&name, &failure.case)?;
+    let class = finding.violation.class();
+    let name = format!("{}-{class}-{}.case", entry.name, finding.digest);
+    let path = target::write(&name, &finding.case.to_string())?;
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
     let commands = Commands {
         replay: format!("CRASHPOINT_SEED={seed} CRASHPOINT_BUDGET={budget} cargo test {test}"),
-        keep: Some(format!("mv {} corpus/{}/{}.case", path.display(), entry.name, failure.class)),
+        keep: Some(format!("mv {} corpus/{}/{class}.case", path.display(), entry.name)),
     };
-    let mut text = report(failure, &commands);
-    text.push_str(way_out(&failure.class));
+    let mut text = report(finding, &commands);
+    text.push_str(way_out(class));
     Ok(text)
 }
 
-/// What an engine that means to be as it is may say.
-fn way_out(class: &str) -> &'static str {
-    if class == Class::CreateInterrupted.to_string() {
-        "  note     `const CREATED_APART: bool = true` shows what lies behind this\n"
-    } else if class == Class::Leaked.to_string() {
-        "  note     `const THREADS_MAY_STAY: bool = true` if a pool for the whole process has them\n"
-    } else {
-        ""
+/// What the author of an engine may declare, if it is meant to behave as it does.
+fn way_out(class: Class) -> &'static str {
+    match class {
+        Class::CreateInterrupted => {
+            "  note     `const CREATED_APART: bool = true` shows what comes after this\n"
+        }
+        Class::Leaked => {
+            "  note     `const THREADS_MAY_STAY: bool = true` if they belong to a pool for the \
+             whole\n           process\n"
+        }
+        _ => "",
     }
 }
 
-/// What the user should know beside the verdict.
-fn notes(verdict: &Verdict) -> String {
-    verdict.notices.iter().map(|notice| format!("  note     {notice}\n")).collect()
+/// What the user should know in addition to the verdict.
+fn notes(result: &PartResult) -> String {
+    result.notices.iter().map(|notice| format!("  note     {notice}\n")).collect()
 }
 
 /// What a passing test leaves behind.
-fn summary(part: &Part, seed: Seed, verdict: &Verdict) -> String {
-    let tally = &verdict.tally;
-    let schedules = if tally.schedules > verdict.workloads {
+fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
+    let tally = &result.tally;
+    let schedules = if tally.schedules > result.workloads {
         format!(" in {} schedules ({} histories)", tally.schedules, tally.histories)
     } else {
         String::new()
     };
     format!(
-        "{} on {}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
+        "{}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
          sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
          digest {}\n",
-        part.entry.name,
-        part.profile,
-        verdict.workloads,
+        part.title(),
+        result.workloads,
         schedules,
         tally.points,
         tally.exhaustive_points,
@@ -166,9 +176,9 @@ fn summary(part: &Part, seed: Seed, verdict: &Verdict) -> String {
     )
 }
 
-/// What came of looking for a bug that was planted.
+/// What came of looking for a planted bug.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct Found {
     /// The class of the first violation, if one was found.
     pub class: Option<Class>,
     /// Its report.
@@ -181,95 +191,91 @@ pub struct Finding {
     pub schedules: u64,
     /// Digest of the recorded runs.
     pub run: Digest,
-    /// Digest of all that was done, every recovery included.
+    /// Digest of everything that was done, every recovery included.
     pub digest: Digest,
 }
 
-/// Runs workloads of a seed on one profile until the first violation: how a test shows that a
+/// Runs workloads of a seed on one profile until the first violation: a test shows with it that a
 /// planted bug is found, or that a sim is clean far beyond the budget of a `cargo test`.
 ///
 /// # Panics
-/// With what the machine does not allow.
+/// If the machine does not allow it.
 #[track_caller]
-pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Finding {
-    let part = Part {
-        entry: *entry,
-        profile: profile.to_owned(),
-        workloads,
-        budget: Budget {
-            recoveries: 600,
-            exhaustive: 128,
-            nested: 150,
-            schedules: 24,
-            stop: true,
-            recheck: 2,
-            verdict: 0,
-        },
+pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Found {
+    let budget = Budget {
+        recoveries: 600,
+        exhaustive: 128,
+        nested: 150,
+        schedules: 24,
+        stop: true,
+        recheck: 2,
+        verdict: 0,
     };
+    let part = Part { entry: *entry, profile: profile.to_owned(), workloads, budget };
     let run = || run::run(&mut Client::start()?, &part, seed, &[], &mut |_, _| {});
-    let verdict = match run() {
-        Ok(verdict) => verdict,
-        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
-    };
-    let commands = Commands { replay: String::new(), keep: None };
-    let first = verdict.failures.first();
-    Finding {
-        class: first.and_then(|failure| failure.class.parse().ok()),
-        report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
-        case: first.map(|failure| failure.case.clone()).unwrap_or_default(),
-        states: verdict.tally.states,
-        schedules: verdict.tally.schedules,
-        run: verdict.tally.run,
-        digest: verdict.tally.digest,
+    let result = run().unwrap_or_else(|problem| cannot_test(entry, &problem));
+    let first = result.findings.first();
+    Found {
+        class: first.map(|finding| finding.violation.class()),
+        report: first.map(plain_report).unwrap_or_default(),
+        case: first.map(|finding| finding.case.to_string()).unwrap_or_default(),
+        states: result.tally.states,
+        schedules: result.tally.schedules,
+        run: result.tally.run,
+        digest: result.tally.digest,
     }
 }
 
-/// Records the first workload of a seed, and recovers nothing: the digest of that run is what a
-/// test of determinism can compare for many seeds.
+/// A report without commands.
+fn plain_report(finding: &Finding) -> String {
+    report(finding, &Commands { replay: String::new(), keep: None })
+}
+
+#[track_caller]
+fn cannot_test(entry: &Entry, problem: &Problem) -> ! {
+    panic!("crashpoint cannot test {}: {problem}", entry.name)
+}
+
+/// Records the first workload of a seed, without recoveries: the digest of that run is what a test
+/// of determinism can compare for many seeds.
 ///
 /// # Panics
-/// With what the machine does not allow.
+/// If the machine does not allow it.
 #[track_caller]
 pub fn record(entry: &Entry, profile: &str, seed: Seed, steps: usize) -> Tally {
-    let part = Part {
-        entry: *entry,
-        profile: profile.to_owned(),
-        workloads: 1,
-        budget: Budget::default(),
-    };
-    let request = Request { task: Task::Record, ..run::request_of(&part, seed, steps) };
-    match Client::start().and_then(|mut client| client.ask(entry, &request, &mut |_| {})) {
-        Ok(answer) => answer.tally,
-        Err(problem) => panic!("crashpoint cannot run {}: {problem}", entry.name),
-    }
+    let (profile, budget) = (profile.to_owned(), Budget::default());
+    let part = Part { entry: *entry, profile, workloads: 1, budget };
+    let job = Job { task: Task::Record, ..part.job_of(seed, steps) };
+    let run = || Client::start()?.run(entry, &job, &mut |_| {});
+    run().unwrap_or_else(|problem| cannot_test(entry, &problem)).tally
 }
 
 /// What came of failing every call.
 #[derive(Clone, Debug)]
-pub struct Failed {
-    /// Runs and recoveries that each had one call fail.
+pub struct FailedCalls {
+    /// Runs and recoveries with one failed call or a full disk.
     pub faults: u64,
     /// Distinct crash states that were judged.
     pub states: u64,
-    /// The classes and the `fault` and `space` lines of the violations, one for each signature.
+    /// The classes and the `fault` and `space` lines of the violations, one of each kind.
     pub violations: Vec<(Class, String)>,
     /// The report of the first.
     pub report: String,
     /// The case that replays the first, as text.
     pub case: String,
-    /// Crash states whose recovery could not be compared with anything.
+    /// Crash states whose recovery had nothing to be compared with.
     pub unchecked: u64,
-    /// Digest of all that was done.
+    /// Digest of everything that was done.
     pub digest: Digest,
 }
 
-/// Fails every call of a workload of up to so many steps, and every call of a recovery behind it,
-/// in turn: once, and from then on, in each way that a kernel may fail it and for which the sim
-/// promises something. At most so many faults are tried, drawn from the seed where there are more;
-/// and up to half as many disks that are soon full.
+/// Fails every call of a workload of up to `steps` steps, and every call of a recovery after it,
+/// in turn: once, and from then on, in each way in which a kernel may fail it and for which the
+/// sim promises something. At most `faults` faults are tried, drawn from the seed where there are
+/// more, and up to half as many small disks.
 ///
 /// # Panics
-/// With what the machine does not allow.
+/// If the machine does not allow it.
 #[track_caller]
 pub fn fail_every_call(
     entry: &Entry,
@@ -277,93 +283,102 @@ pub fn fail_every_call(
     seed: Seed,
     steps: usize,
     faults: u64,
-) -> Failed {
+) -> FailedCalls {
     let budget = Budget { recoveries: faults, ..Budget::default() };
     let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
-    let request = run::faults_of(&part, seed, steps);
-    let ask = || Client::start()?.ask(entry, &request, &mut |_| {});
-    let answer = match ask() {
-        Ok(answer) => answer,
-        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
-    };
-    let commands = Commands { replay: String::new(), keep: None };
-    let injected = |line: &&str| line.starts_with("fault ") || line.starts_with("space ");
-    let violation = |failure: &Failure| {
-        let faults = failure.case.lines().filter(injected);
-        Some((failure.class.parse().ok()?, faults.collect::<Vec<_>>().join("; ")))
-    };
-    let first = answer.failures.first();
-    Failed {
-        faults: answer.tally.faults,
-        states: answer.tally.states,
-        violations: answer.failures.iter().filter_map(violation).collect(),
-        report: first.map(|failure| report(failure, &commands)).unwrap_or_default(),
-        case: first.map(|failure| failure.case.clone()).unwrap_or_default(),
-        unchecked: answer.tally.unchecked,
-        digest: answer.tally.digest,
+    let job = part.failing_job(seed, steps);
+    let run = || Client::start()?.run(entry, &job, &mut |_| {});
+    let result = run().unwrap_or_else(|problem| cannot_test(entry, &problem));
+    let first = result.findings.first();
+    FailedCalls {
+        faults: result.tally.faults,
+        states: result.tally.states,
+        violations: result
+            .findings
+            .iter()
+            .map(|finding| (finding.violation.class(), finding.case.conditions().join("; ")))
+            .collect(),
+        report: first.map(plain_report).unwrap_or_default(),
+        case: first.map(|finding| finding.case.to_string()).unwrap_or_default(),
+        unchecked: result.tally.unchecked,
+        digest: result.tally.digest,
     }
 }
 
 /// Fails every call of some short workloads of a sim ([`fail_every_call`]), on the weakest profile.
 ///
 /// # Panics
-/// With the report, when a promise was broken; or with what the machine does not allow.
+/// With the report, if a promise was broken; or if the machine does not allow it.
 #[track_caller]
 pub fn check_faults<S: Sim>() {
-    for (number, steps) in (0..).zip(run::FAILING) {
+    for (number, steps) in (0..).zip(FAILING) {
         let seed = SEED.derive("faults", number);
         let failed = fail_every_call(&sim::<S>(), "posix", seed, steps, FAULTS);
         assert!(failed.violations.is_empty(), "\n{}\n{}", failed.report, failed.case);
     }
 }
 
-/// Explores one workload of up to so many steps on one profile, and says what that cost: what a
-/// bench measures.
+/// Explores one workload of up to `steps` steps on one profile, and says what that cost: for
+/// benches.
 ///
 /// # Panics
-/// With what the machine does not allow, and if a promise was broken.
+/// If the machine does not allow it, or a promise was broken.
 #[doc(hidden)]
 #[track_caller]
 pub fn measure(entry: &Entry, profile: &str, seed: Seed, steps: usize, budget: Budget) -> Tally {
     let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
-    let request = run::request_of(&part, seed, steps);
-    let ask = || Client::start()?.ask(entry, &request, &mut |_| {});
-    match ask() {
-        Ok(answer) if answer.failures.is_empty() => answer.tally,
-        Ok(answer) => panic!("{}: {}", entry.name, answer.failures[0].class),
-        Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
+    let job = part.job_of(seed, steps);
+    let run = || Client::start()?.run(entry, &job, &mut |_| {});
+    let result = run().unwrap_or_else(|problem| cannot_test(entry, &problem));
+    if let Some(finding) = result.findings.first() {
+        panic!("{}: {}", entry.name, finding.violation.class());
     }
+    result.tally
+}
+
+/// Why a case did not come out as it expects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaseFailed {
+    /// It is not a case, or the machine does not allow its replay.
+    #[error("{0}")]
+    NotReplayed(String),
+    /// It came out otherwise.
+    #[error(transparent)]
+    Surprise(#[from] Surprise),
 }
 
 /// Replays the text of a case, which must come out as it expects.
 ///
 /// # Errors
 /// How it came out instead, or what is wrong in it.
-pub fn check_case(entry: &Entry, text: &str) -> Result<(), String> {
-    let replay = || {
-        let saved = run::parse_case(Path::new("the case"), text.to_owned())?;
-        let mut client = Client::start()?;
-        let answer = run::replay(&mut client, entry, &saved, ReplayOptions::default())?;
-        Ok::<_, Problem>(run::as_expected(&saved.case, &answer))
-    };
-    replay().unwrap_or_else(|problem| Err(problem.to_string()))
+pub fn check_case(entry: &Entry, text: &str) -> Result<(), CaseFailed> {
+    let not_replayed = |why: &dyn std::fmt::Display| CaseFailed::NotReplayed(why.to_string());
+    let (case, lines) = Case::parse_with_lines(text).map_err(|error| not_replayed(&error))?;
+    let replay = || replay::replay(&mut Client::start()?, entry, &case, ReplayOptions::default());
+    let result = replay().map_err(|problem| match problem {
+        Problem::Refused(refusal) => CaseFailed::NotReplayed(locate(&lines, &refusal)),
+        problem => not_replayed(&problem),
+    })?;
+    Ok(as_expected(&case, &result)?)
 }
 
 /// Replays every case of a sim in a corpus folder: each must come out as it expects.
 ///
 /// # Panics
-/// With the file and what differs.
+/// With each file that came out otherwise, and how.
 #[track_caller]
-pub fn check_corpus<S: Sim>(corpus: &Path) {
+pub fn check_corpus<S: Sim>(folder: &Path) {
     let entry = sim::<S>();
     let replay = || -> Result<Vec<String>, Problem> {
         let mut wrong = Vec::new();
-        let cases = run::corpus(corpus, entry.name)?;
+        let cases = corpus(folder, entry.name)?;
         let mut client = Client::start()?;
         for saved in cases {
-            let answer = run::replay(&mut client, &entry, &saved, ReplayOptions::default())?;
-            if let Err(why) = run::as_expected(&saved.case, &answer) {
-                wrong.push(format!("{}: {why}", saved.path.display()));
+            let options = ReplayOptions::default();
+            let result = replay::replay(&mut client, &entry, &saved.case, options)
+                .map_err(|problem| saved.locate(problem))?;
+            if let Err(surprise) = as_expected(&saved.case, &result) {
+                wrong.push(format!("{}: {surprise}", saved.path.display()));
             }
         }
         Ok(wrong)
@@ -375,7 +390,7 @@ pub fn check_corpus<S: Sim>(corpus: &Path) {
     }
 }
 
-/// A variable of the environment that shapes a `cargo test`; echoed in each failure.
+/// A variable of the environment that shapes a `cargo test`; each failure prints them.
 fn variable<T>(name: &str, default: T) -> Result<T, Problem>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,

@@ -11,8 +11,8 @@ pub(crate) mod real;
 pub use elsewhere::{Acks, as_client, check, check_corpus, check_faults, check_pair, check_store};
 #[cfg(simulated)]
 pub use entry::{
-    Failed, Finding, check, check_case, check_corpus, check_faults, check_pair, check_store,
-    fail_every_call, find, measure, record,
+    CaseFailed, FailedCalls, Found, check, check_case, check_corpus, check_faults, check_pair,
+    check_store, fail_every_call, find, measure, record,
 };
 #[cfg(simulated)]
 pub use real::check_on_real_disk;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::base::seed::Seed;
 use crate::base::time::Time;
-use crate::campaign::registry::generate;
-use crate::campaign::run::SIZES;
+use crate::campaign::entry::generate;
+use crate::campaign::jobs::SIZES;
 use crate::oracle::Model;
 use crate::sim::engine::{Engine, Refused};
 use crate::sim::{Sim, Step};

@@ -2,16 +2,20 @@
 
 use serde::Serialize;
 
+use super::Exit;
+use super::args::LitmusArgs;
+use super::terminal::Terminal;
 use crate::base::text::quote;
-use crate::campaign::client::Problem;
-use crate::command::LitmusArgs;
-use crate::command::out::{Out, grouped};
+use crate::campaign::problem::Problem;
 use crate::disk::profile::Profile;
 use crate::litmus::{Program, State, explore};
+use crate::report::event::FORMAT;
+use crate::report::page::grouped;
 
 /// One line of `--json`.
 #[derive(Serialize)]
 struct Found<'a> {
+    format: u32,
     program: &'a str,
     profile: &'a str,
     states: &'a [State],
@@ -21,7 +25,10 @@ struct Found<'a> {
 ///
 /// # Errors
 /// What is wrong with the file or with a line of it.
-pub(crate) fn litmus(args: &LitmusArgs, out: &mut Out) -> Result<(), Problem> {
+pub(super) fn litmus(args: &LitmusArgs, terminal: &mut Terminal) -> Result<Exit, Problem> {
+    if let Some(profile) = &args.profile {
+        Profile::find(profile, &[]).map_err(Problem::environment)?;
+    }
     let shown = quote(args.file.display().to_string().as_bytes());
     let wrong = |why: String| Problem::Environment(format!("{shown}: {why}"));
     let bytes = std::fs::read(&args.file).map_err(|error| wrong(error.to_string()))?;
@@ -34,19 +41,20 @@ pub(crate) fn litmus(args: &LitmusArgs, out: &mut Out) -> Result<(), Problem> {
         let states =
             explore(&program, &profile, args.tear).map_err(|why| wrong(why.to_string()))?;
         if args.json {
-            let found = Found { program: &name, profile: profile.name, states: &states };
+            let found =
+                Found { format: FORMAT, program: &name, profile: profile.name, states: &states };
             let line = serde_json::to_string(&found).map_err(|error| wrong(error.to_string()))?;
-            out.line(&line);
+            terminal.line(&line);
         } else {
-            show(&name, &profile, &states, out);
+            show(&name, &profile, &states, terminal);
         }
     }
-    Ok(())
+    Ok(Exit::Clean)
 }
 
 /// A heading, and one line for each state.
-fn show(name: &str, profile: &Profile, states: &[State], out: &mut Out) {
-    out.line(&format!("{name} on {}: {} states", profile.name, grouped(states.len() as u64)));
+fn show(name: &str, profile: &Profile, states: &[State], terminal: &mut Terminal) {
+    terminal.line(&format!("{name} on {}: {} states", profile.name, grouped(states.len() as u64)));
     let text = |state: &State| match state.state.as_slice() {
         [] => "(nothing)".to_owned(),
         lines => lines.join("  "),
@@ -56,7 +64,7 @@ fn show(name: &str, profile: &Profile, states: &[State], out: &mut Out) {
         let names: Vec<&str> =
             state.relaxations.iter().map(|relaxation| relaxation.name()).collect();
         let line = format!("  {:<width$}  {}", text(state), names.join(", "));
-        out.line(line.trim_end());
+        terminal.line(line.trim_end());
     }
 }
 

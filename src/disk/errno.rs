@@ -5,7 +5,9 @@ use std::io;
 
 /// The number of an error, as libc defines it for this platform. `Display` gives its name,
 /// such as `ENOENT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Errno(pub i32);
 
 /// Defines one constant for each name, and the name of each number.

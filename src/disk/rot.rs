@@ -19,7 +19,7 @@ const SECTOR: u64 = 512;
 const TRIES: u32 = 32;
 
 /// Something that happened to bytes at rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rot {
     /// The path of the file, without a leading slash.
     pub path: Vec<u8>,
@@ -55,7 +55,7 @@ impl Rotting<'_> {
 }
 
 /// What happened to a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Damage {
     /// This bit of a byte is flipped.
     Bit(u8),

@@ -10,7 +10,7 @@ use super::live::Disk;
 use super::tree::{Body, Directory, Node, Tree};
 
 /// What a disk holds at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Space {
     /// Pages of 4096 bytes, those of directories too.
     pub pages: u64,

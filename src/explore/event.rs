@@ -137,7 +137,7 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
 }
 
 /// The error that was injected into a call, if one was.
-pub(crate) fn fault_kind(at: Time, call: &Call<'_>) -> Option<Event> {
+pub(crate) fn injected(at: Time, call: &Call<'_>) -> Option<Event> {
     call.fault.map(|fault_kind| Event { at, what: EventKind::Injected(fault_kind) })
 }
 
@@ -169,7 +169,7 @@ impl Outcome {
                     if call.thread > 1 {
                         outcome.turns.get_or_insert_default();
                     }
-                    outcome.events.extend(fault_kind(record.at, &call));
+                    outcome.events.extend(injected(record.at, &call));
                 }
                 Payload::Mark(mark) => outcome.note(record.at, &mark),
             }

@@ -27,11 +27,17 @@ use crate::oracle::{Answer, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
 use crate::sim::model::Model;
 
-use super::chooser::{Choice, Chooser};
+use super::chooser::Choice;
+use super::conditions::Conditions;
+use super::crash_point::ends;
+use super::crash_state::DOWN;
 use super::event::{EventKind, Outcome};
-use super::explorer::{After, Explorer, Recovered, Stop};
+use super::examine::Judged;
+use super::explorer::Explorer;
+use super::runner::{PriorCrash, Recorded};
 use super::schedules::explore_recorded;
-use super::walk::{DOWN, Judged, Spend, ends};
+use super::stop::Stop;
+use super::walk::Effort;
 
 /// Crash states of the power that are recovered at each point, where there are more.
 const STATES: u64 = 4;
@@ -51,35 +57,38 @@ const WAYS: [(FaultError, bool); 9] = [
     (FaultError::Corrupt, false),
 ];
 
-/// Fails every call in turn, as far as the budget goes: half of it for the workload, half for a
+/// Fails every call in turn, as far as the budget allows: half of it for the workload, half for a
 /// recovery. Where there are more faults than that, some are drawn. Full disks come on top.
 pub(crate) fn fail_calls<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
-    explorer.case.faults = Vec::new();
-    explorer.sparse = true;
-    explorer.request.budget.exhaustive = explorer.request.budget.exhaustive.min(STATES);
-    let quiet = explorer.record(explorer.request.stacks)?;
-    explorer.tally.run = quiet.outcome.digest;
-    cut(explorer, quiet.outcome.clone(), &quiet.log)?;
-    let may = explorer.request.budget.recoveries / 2;
-    let plan = draw(explorer, plan(&explorer.promises(), &quiet, 1), may);
-    for fault in plan {
-        explorer.case.faults = vec![fault];
-        let injected = explorer.record(explorer.request.stacks)?;
-        if !was_injected(&injected.outcome) {
-            continue;
-        }
-        explorer.tally.faults += 1;
-        cut(explorer, injected.outcome, &injected.log)?;
+    let none = Conditions::default();
+    let quiet = explorer.record(&none)?;
+    explorer.reporter.tally.run = quiet.outcome.digest;
+    cut(explorer, &none, quiet.outcome.clone(), &quiet.log)?;
+    let most = explorer.job.budget.recoveries / 2;
+    let faults = draw(explorer, faults(&explorer.promises(), &quiet, 1), most);
+    for fault in faults {
+        record_and_cut(explorer, &Conditions::with_fault(fault))?;
+    }
+    full_disks(explorer, most)?;
+    let calm = recovery(explorer, &quiet)?;
+    let faults = draw(explorer, self::faults(&explorer.promises(), &calm, 2), most);
+    for fault in faults {
+        explorer.reporter.tally.faults += 1;
+        cut(explorer, &Conditions::with_fault(fault), quiet.outcome.clone(), &quiet.log)?;
         explorer.progress();
     }
-    explorer.case.faults = Vec::new();
-    full(explorer, may)?;
-    let calm = recovery(explorer, &quiet)?;
-    let plan = draw(explorer, self::plan(&explorer.promises(), &calm, 2), may);
-    for fault in plan {
-        explorer.case.faults = vec![fault];
-        explorer.tally.faults += 1;
-        cut(explorer, quiet.outcome.clone(), &quiet.log)?;
+    Ok(())
+}
+
+/// Records the workload under these conditions and cuts it, if they made a call fail.
+fn record_and_cut<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    conditions: &Conditions,
+) -> Result<(), Stop> {
+    let recorded = explorer.record(conditions)?;
+    if was_injected(&recorded.outcome) {
+        explorer.reporter.tally.faults += 1;
+        cut(explorer, conditions, recorded.outcome, &recorded.log)?;
         explorer.progress();
     }
     Ok(())
@@ -99,51 +108,42 @@ const ENDLESS: Space =
 /// No larger disk is tried: 16 TiB.
 const LARGE: u64 = 1 << 32;
 
-/// Runs the workload on a disk of each size at which it is full at some time: of each kind a part
-/// of `may` of them, and none if the sim does not promise something whichever call fails.
-fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> {
+/// Runs the workload on a disk of each size at which it is full at some time: for each kind of size
+/// a part of `most` of them, and none if the sim does not promise something whichever call fails.
+fn full_disks<M: Model>(explorer: &mut Explorer<'_, M>, most: u64) -> Result<(), Stop> {
     let promises = explorer.promises();
-    if FaultKind::OF_EVERY_CALL
-        .into_iter()
-        .any(|fault_kind| promises.answer(fault_kind) == Answer::Nothing)
-    {
+    if FaultKind::OF_EVERY_CALL.into_iter().any(|kind| promises.answer(kind) == Answer::Nothing) {
         return Ok(());
     }
     for small in SMALL {
-        if small(1).delayed && !explorer.profile.delays {
+        if small(1).delayed && !explorer.runner.profile.delays {
             continue;
         }
-        let least = enough(explorer, small)?;
-        for size in sizes(explorer, least, may / SMALL.len() as u64) {
-            explorer.case.space = Some(small(size));
-            let injected = explorer.record(explorer.request.stacks)?;
-            if was_injected(&injected.outcome) {
-                explorer.tally.faults += 1;
-                cut(explorer, injected.outcome, &injected.log)?;
-                explorer.progress();
-            }
+        let enough = enough(explorer, small)?;
+        for size in sizes(explorer, enough, most / SMALL.len() as u64) {
+            record_and_cut(explorer, &with_space(small(size)))?;
         }
     }
-    explorer.case.space = None;
     Ok(())
 }
 
-/// The sizes below this one, or so many of them, drawn.
-fn sizes<M: Model>(explorer: &mut Explorer<'_, M>, least: u64, most: u64) -> BTreeSet<u64> {
-    if least <= most {
-        return (1..least).collect();
+/// A run on a disk of this size.
+fn with_space(space: Space) -> Conditions {
+    Conditions { space: Some(space), ..Conditions::default() }
+}
+
+/// The sizes below `enough`; if there are more than `most`, that many draws.
+fn sizes<M: Model>(explorer: &mut Explorer<'_, M>, enough: u64, most: u64) -> BTreeSet<u64> {
+    if enough <= most {
+        return (1..enough).collect();
     }
-    (0..most).map(|_| 1 + explorer.chooser.choose(Choice::Fault, least - 1)).collect()
+    (0..most).map(|_| 1 + explorer.chooser.choose(Choice::Fault, enough - 1)).collect()
 }
 
 /// The least size at which the disk is never full in this workload; [`LARGE`] if an engine fills
 /// any.
 fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> Result<u64, Stop> {
-    let mut is_full = |size| {
-        explorer.case.space = Some(small(size));
-        let recorded = explorer.record(explorer.request.stacks)?;
-        Ok(was_injected(&recorded.outcome))
-    };
+    let mut is_full = |size| Ok(was_injected(&explorer.record(&with_space(small(size)))?.outcome));
     let (mut little, mut much) = (0, 1);
     while much < LARGE && is_full(much)? {
         (little, much) = (much, much * 2);
@@ -155,12 +155,17 @@ fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> 
     Ok(much)
 }
 
-/// Judges a run and places the few crashes behind it.
-fn cut<M: Model>(explorer: &mut Explorer<'_, M>, outcome: Outcome, log: &[u8]) -> Result<(), Stop> {
-    explorer.note(Digest(0), outcome.digest);
-    let exhaustive = explorer.request.budget.exhaustive;
-    let spend = Spend { recoveries: STATES, exhaustive, first: true };
-    explore_recorded(explorer, outcome, log, &mut Judged::new(), spend)
+/// Judges a run and places the few crashes after it.
+fn cut<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    conditions: &Conditions,
+    outcome: Outcome,
+    log: &[u8],
+) -> Result<(), Stop> {
+    explorer.reporter.note(Digest(0), outcome.digest);
+    let exhaustive = explorer.job.budget.exhaustive.min(STATES);
+    let effort = Effort { recoveries: STATES, exhaustive, first: true, sparse: true };
+    explore_recorded(explorer, conditions, outcome, log, &mut Judged::new(), effort)
 }
 
 /// Whether a fault struck.
@@ -168,13 +173,10 @@ fn was_injected(outcome: &Outcome) -> bool {
     outcome.events.iter().any(|event| matches!(event.what, EventKind::Injected(_)))
 }
 
-/// A recovery without a fault, from the death of the process behind the last step of a run.
-fn recovery<M: Model>(
-    explorer: &mut Explorer<'_, M>,
-    quiet: &Recovered,
-) -> Result<Recovered, Stop> {
-    let steps = explorer.case.epochs[0].steps.len();
-    let mut pending = Pending::new(Tree::new(), &explorer.profile);
+/// A recovery without a fault, after the process died at the end of the last step.
+fn recovery<M: Model>(explorer: &mut Explorer<'_, M>, quiet: &Recorded) -> Result<Recorded, Stop> {
+    let steps = explorer.steps.len();
+    let mut pending = Pending::new(Tree::new(), &explorer.runner.profile);
     let mut at = Time::START;
     for record in records(&quiet.log) {
         at = record.at;
@@ -184,16 +186,17 @@ fn recovery<M: Model>(
             Payload::Mark(_) | Payload::Call(_) => {}
         }
     }
-    let after = After { kind: CrashKind::Process, at, epoch: 2, down: DOWN, acked: Rc::default() };
-    let epoch = explorer.continuation.clone();
-    explorer.recover_alone(pending.live(), &after, &epoch, Stacks::None)
+    let kind = CrashKind::Process;
+    let prior = PriorCrash { kind, at, epoch: 2, down: DOWN, acked: Rc::default() };
+    let (none, epoch) = (Conditions::default(), &explorer.continuation);
+    explorer.runner.recover_alone(pending.live(), &prior, &none, epoch, Stacks::None)
 }
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
-fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, epoch: u32) -> Vec<Fault> {
+fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec<Fault> {
     let promised = |fault_kind| promises.answer(fault_kind) != Answer::Nothing;
     let of_every_call = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
-    let mut plan = Vec::new();
+    let mut faults = Vec::new();
     let mut counts = [0_u32; FaultClass::ALL.len()];
     let mut nth = 0;
     for record in records(&quiet.log) {
@@ -212,19 +215,19 @@ fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, epoch: u32) -> Vec<
             }
             for after in places(error, shown, &call) {
                 let once = Fault { epoch, after, ..Fault::new(error, FaultClass::Call, nth) };
-                plan.push(once);
+                faults.push(once);
                 if lasts {
                     let nth = counts[class as usize];
-                    plan.push(Fault { class, nth, always: true, ..once });
+                    faults.push(Fault { class, nth, always: true, ..once });
                 }
             }
         }
         if of_every_call {
             let all = Fault::new(FaultError::Io, FaultClass::Call, nth);
-            plan.push(Fault { epoch, always: true, ..all });
+            faults.push(Fault { epoch, always: true, ..all });
         }
     }
-    plan
+    faults
 }
 
 /// Where inside a call it is struck, as [`Fault::after`] counts: a write before it and in its
@@ -246,11 +249,11 @@ fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
     }
 }
 
-/// So many of them at most, drawn where there are more, in their order.
-fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut plan: Vec<Fault>, most: u64) -> Vec<Fault> {
-    while plan.len() as u64 > most {
-        let place = explorer.chooser.choose(Choice::Fault, plan.len() as u64);
-        plan.remove(usize::try_from(place).unwrap_or(0));
+/// At most this many of the faults, drawn where there are more, in their order.
+fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut faults: Vec<Fault>, most: u64) -> Vec<Fault> {
+    while faults.len() as u64 > most {
+        let place = explorer.chooser.choose(Choice::Fault, faults.len() as u64);
+        faults.remove(usize::try_from(place).unwrap_or(0));
     }
-    plan
+    faults
 }

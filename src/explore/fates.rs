@@ -49,7 +49,7 @@ impl Sampler {
         &mut self,
         pending: &Pending,
         in_flight: Option<u64>,
-        chooser: &mut dyn Chooser,
+        chooser: &mut Chooser,
     ) -> Fate {
         if let Some(fate) = self.first.pop() {
             return fate;

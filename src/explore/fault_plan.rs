@@ -10,7 +10,7 @@ use crate::base::seed::Seed;
 use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
 use crate::disk::Errno;
 use crate::disk::space::Space;
-use crate::explore::chooser::{Choice, Chooser, Random};
+use crate::explore::chooser::{Choice, Chooser};
 use crate::oracle::{Answer, FaultKind, Promises};
 use crate::sim::Sim;
 
@@ -62,7 +62,7 @@ const FULL: u64 = 24;
 pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
     let promises = S::promises();
     let promised = |fault_kind| promises.answer(fault_kind) > Answer::Nothing;
-    let mut random = Random::new(seed.derive("space", 0));
+    let mut random = Chooser::new(seed.derive("space", 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
     if !FaultKind::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
         return None;
@@ -91,7 +91,7 @@ fn common<M: crate::oracle::Model>(
     seed: Seed,
     steps: usize,
 ) -> Option<Fault> {
-    let mut random = Random::new(seed);
+    let mut random = Chooser::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
     let survives = |fault_kind| promises.answer(fault_kind) == Answer::Right;
     if !survives(FaultKind::FailedWrite) || !survives(FaultKind::FailedSync) || draw(2) > 0 {
@@ -121,7 +121,7 @@ fn rare<M: crate::oracle::Model>(
         .filter(|call| class.counts(*call) && error.applies_to(*call) && *call != C::Call)
         .all(|call| promises.answer(error.fault_kind(call)) > Answer::Nothing);
     let name = format!("fault {} {} {always}", error.name(), class.name());
-    let mut random = Random::new(seed.derive(&name, 0));
+    let mut random = Chooser::new(seed.derive(&name, 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
     if !promised || draw(RARE) > 0 {
         return None;

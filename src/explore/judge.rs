@@ -26,7 +26,7 @@ pub(crate) struct Judge<M: Model> {
     /// How many steps were issued in the lives before: the oracle counts through.
     before: u32,
     /// What the next read-back follows.
-    after: After,
+    after: Follows,
     /// The first read-back after a crash, until the second is compared with it.
     first: Option<Observed>,
     /// Whether any opening of the store ever returned.
@@ -53,7 +53,7 @@ pub(crate) struct Judge<M: Model> {
 
 /// What a read-back follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+enum Follows {
     /// A crash that no recovery has returned from.
     Crash(Crash),
     /// A recovery that returned, and a restart without a crash.
@@ -85,7 +85,7 @@ impl<M: Model> Judge<M> {
             oracle: Oracle::new(promises),
             steps: Rc::default(),
             before: 0,
-            after: After::Restart,
+            after: Follows::Restart,
             first: None,
             created,
             phase: None,
@@ -112,10 +112,10 @@ impl<M: Model> Judge<M> {
 
     /// The machine stops here.
     pub(crate) fn crash(&mut self, kind: CrashKind, at: Time) {
-        if let After::Crash(before) = self.after {
+        if let Follows::Crash(before) = self.after {
             self.oracle.interrupted(&before);
         }
-        self.after = After::Crash(Crash { kind, at, creating: !self.created });
+        self.after = Follows::Crash(Crash { kind, at, creating: !self.created });
         self.first = None;
         self.excused = None;
         self.unread = false;
@@ -252,7 +252,7 @@ impl<M: Model> Judge<M> {
             EventKind::Injected(fault_kind) => {
                 self.injected = true;
                 // What was not due when the store crashed is not due in its recovery either.
-                let at = if let After::Crash(crash) = self.after { crash.at } else { at };
+                let at = if let Follows::Crash(crash) = self.after { crash.at } else { at };
                 self.oracle.injected(*fault_kind, at);
             }
             EventKind::Observed(state) => {
@@ -287,7 +287,7 @@ impl<M: Model> Judge<M> {
     fn issued(&mut self, step: u32, at: Time) {
         self.step = step;
         self.go_on_unseen(at);
-        self.after = After::Live;
+        self.after = Follows::Live;
         if let Some(Step::Op(op)) = self.steps.get(step as usize - 1)
             && M::clients(op).is_none()
         {
@@ -332,8 +332,8 @@ impl<M: Model> Judge<M> {
             self.go_on_unseen(at);
             self.oracle.closed(at);
         }
-        if self.after == After::Live {
-            self.after = After::Restart;
+        if self.after == Follows::Live {
+            self.after = Follows::Restart;
         }
     }
 
@@ -344,45 +344,45 @@ impl<M: Model> Judge<M> {
             return;
         }
         let crash = match self.after {
-            After::Crash(crash) => crash,
-            After::Restart => Crash { kind: CrashKind::Process, at, creating: false },
-            After::Recovery(_) | After::Live => return,
+            Follows::Crash(crash) => crash,
+            Follows::Restart => Crash { kind: CrashKind::Process, at, creating: false },
+            Follows::Recovery(_) | Follows::Live => return,
         };
         self.oracle.unseen(&crash, at);
-        self.after = After::Live;
+        self.after = Follows::Live;
     }
 
     fn observed(&mut self, seen: Observed) -> Result<(), Violation> {
         let read = matches!(seen.found, Found::Read(_));
         self.unread &= !read;
         let passed = match self.after {
-            After::Crash(crash) => {
+            Follows::Crash(crash) => {
                 let passed = self.oracle.recovered(&crash, &seen)?;
                 if read {
                     self.first = Some(seen);
-                    self.after = After::Recovery(crash);
+                    self.after = Follows::Recovery(crash);
                 }
                 passed
             }
-            After::Recovery(crash) => {
+            Follows::Recovery(crash) => {
                 if let Some(first) = self.first.take()
                     && let Err(violation) = self.oracle.same(&first, &seen)
                 {
                     self.promised(violation)?;
                 }
-                self.after = After::Live;
+                self.after = Follows::Live;
                 self.oracle.check(&crash, &seen)?
             }
-            After::Restart => {
+            Follows::Restart => {
                 let at = seen.from;
                 let restart = Crash { kind: CrashKind::Process, at, creating: false };
                 let passed = self.oracle.recovered(&restart, &seen)?;
                 if read {
-                    self.after = After::Live;
+                    self.after = Follows::Live;
                 }
                 passed
             }
-            After::Live => self.oracle.check_live(&seen)?,
+            Follows::Live => self.oracle.check_live(&seen)?,
         };
         self.unchecked |= passed == Passed::Unchecked;
         Ok(())

@@ -1,21 +1,35 @@
-//! Crash points, crash states and the chooser.
+//! Explores workloads: crash points, crash states, recoveries, and what they break.
 
 mod acked;
 mod calls;
 pub mod chooser;
+mod conditions;
+mod crash_point;
+mod crash_state;
+mod describe;
 mod event;
-pub mod explorer;
+mod examine;
+mod explorer;
 mod fail_calls;
-mod failure;
 mod fates;
 pub(crate) mod fault_plan;
+pub mod finding;
+pub mod job;
 mod judge;
-pub mod protocol;
+mod keep;
+mod lineage;
+pub mod made_call;
+pub mod message;
 mod recheck;
 mod remembered;
 mod replay;
+mod reporter;
+mod runner;
 mod schedules;
+pub mod serve;
+pub mod site;
+mod stop;
 mod subject;
-mod trace;
+pub mod tally;
 mod verdict;
 mod walk;

@@ -1,40 +1,54 @@
-//! The same recovery carried out again: where it goes another way is named.
+//! Carries a recovery out again, and finds the first call in which it differs from itself.
 
-use crate::case::Epoch;
 use crate::disk::tree::Tree;
 use crate::log::{Payload, records};
-use crate::oracle::Model;
 use crate::process::world::Stacks;
+use crate::sim::model::Model;
 
-use super::explorer::{After, Explorer, Stop};
-use super::trace::call_text;
+use super::conditions::Conditions;
+use super::event::Outcome;
+use super::explorer::Explorer;
+use super::made_call::MadeCall;
+use super::message::{CallDifference, Nondeterminism};
+use super::runner::{PriorCrash, Recorded};
+use super::stop::Stop;
 
-/// How often a recovery is carried out once more to see where it differs from itself.
+/// How often a recovery that differed is carried out again to find the call in which it differs.
 const TRIES: usize = 6;
 
-/// A call, and all that a digest knows of it.
-#[derive(PartialEq)]
-struct Made {
-    thread: u32,
-    text: String,
-    /// Digests of the bytes that it carried and of the calls before it that have no record.
-    bytes: u64,
-    unrecorded: u64,
-}
-
-/// The first calls that two runs of a recovery do not share, if it can be had to differ again.
-pub(super) fn difference<M: Model>(
+/// Recovers a crash state again, and compares the digest with that of the first outcome.
+pub(crate) fn recheck<M: Model>(
     explorer: &mut Explorer<'_, M>,
     tree: &Tree,
-    after: &After,
-    epoch: &Epoch,
-) -> Result<Option<String>, Stop> {
-    let first = calls(explorer, tree, after, epoch)?;
+    prior: &PriorCrash,
+    conditions: &Conditions,
+    first: &Outcome,
+) -> Result<Recorded, Stop> {
+    let stacks = explorer.job.stacks;
+    let epoch = &explorer.continuation;
+    let again = explorer.runner.recover_alone(tree, prior, conditions, epoch, stacks)?;
+    if again.outcome.digest == first.digest {
+        return Ok(again);
+    }
+    let digests = [first.digest, again.outcome.digest];
+    let difference = difference(explorer, tree, prior, conditions)?;
+    Err(Stop::NotDeterministic(Box::new(Nondeterminism { digests, difference })))
+}
+
+/// The first calls in which two runs of a recovery differ, if it differs again.
+fn difference<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    tree: &Tree,
+    prior: &PriorCrash,
+    conditions: &Conditions,
+) -> Result<Option<CallDifference>, Stop> {
+    let first = calls(explorer, tree, prior, conditions)?;
     for _ in 0..TRIES {
-        let again = calls(explorer, tree, after, epoch)?;
+        let again = calls(explorer, tree, prior, conditions)?;
         let shared = first.iter().zip(&again).take_while(|(one, other)| one == other).count();
         if shared < first.len().max(again.len()) {
-            return Ok(Some(told(first.get(shared), again.get(shared))));
+            let calls = [first.get(shared).cloned(), again.get(shared).cloned()];
+            return Ok(Some(CallDifference(calls)));
         }
     }
     Ok(None)
@@ -43,35 +57,18 @@ pub(super) fn difference<M: Model>(
 fn calls<M: Model>(
     explorer: &mut Explorer<'_, M>,
     tree: &Tree,
-    after: &After,
-    epoch: &Epoch,
-) -> Result<Vec<Made>, Stop> {
-    let log = explorer.recover_alone(tree, after, epoch, Stacks::All)?.log;
+    prior: &PriorCrash,
+    conditions: &Conditions,
+) -> Result<Vec<MadeCall>, Stop> {
+    let runner = &mut explorer.runner;
+    let epoch = &explorer.continuation;
+    let log = runner.recover_alone(tree, prior, conditions, epoch, Stacks::All)?.log;
     let mut calls = Vec::new();
     for record in records(&log) {
         if let Payload::Call(call) = record.payload {
-            let text = call_text(&call, &mut explorer.sites);
-            let (bytes, unrecorded) = (call.bytes, call.unrecorded);
-            calls.push(Made { thread: call.thread, text, bytes, unrecorded });
+            let line = runner.sites.resolve(call.stack).into_iter().next();
+            calls.push(MadeCall::new(&call, line));
         }
     }
     Ok(calls)
-}
-
-fn told(one: Option<&Made>, other: Option<&Made>) -> String {
-    let text = |made: Option<&Made>| match made {
-        Some(Made { thread, text, .. }) => {
-            let words: Vec<&str> = text.split_whitespace().collect();
-            format!("`{}` on thread {thread}", words.join(" "))
-        }
-        None => "no call".to_owned(),
-    };
-    let (one_text, other_text) = (text(one), text(other));
-    match (one, other) {
-        _ if one_text != other_text => format!("{one_text}, and then {other_text}"),
-        (Some(one), Some(other)) if one.bytes != other.bytes => {
-            format!("{one_text} once carried other bytes")
-        }
-        _ => format!("before {one_text} it read a clock, waited or asked for entropy otherwise"),
-    }
 }

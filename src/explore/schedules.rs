@@ -1,11 +1,11 @@
-//! Explores one workload: records it, cuts it everywhere, and does that again where it may have
-//! gone otherwise: with the cache evicted if a sync failed, in other schedules if the engine has
-//! threads.
+//! Explores one workload: records it, cuts it everywhere, and repeats that where the run may have
+//! taken another course: with the cache evicted if a sync failed, and in other schedules if the
+//! engine has threads.
 //!
-//! To record a workload costs little beside what its crash states cost. So it is recorded in
-//! several schedules, and each is judged to its end; only where the order of changes and promises
-//! is new is there something to cut, and there only states that no schedule before has left are
-//! recovered.
+//! Recording a workload is cheap compared with its crash states. So it is recorded in several
+//! schedules, and each recording is judged to its end. Only where the order of changes and
+//! promises is new is there something to cut, and there only the states are recovered that no
+//! earlier schedule has left.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,90 +16,93 @@ use crate::disk::effect::Effect;
 use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::log::{Mark, Payload, records};
-use crate::process::world::schedule::Plan;
 use crate::sim::Step;
 use crate::sim::model::Model;
 
+use super::conditions::Conditions;
 use super::event::Outcome;
-use super::explorer::{Explorer, Recovered, Stop};
-use super::failure;
+use super::examine::Judged;
+use super::explorer::Explorer;
+use super::finding::{Finding, Pieces};
 use super::judge::Judge;
-use super::walk::{self, Judged, Line, Spend};
+use super::lineage::Lineage;
+use super::runner::Recorded;
+use super::stop::Stop;
+use super::walk::{self, Effort};
 
-/// The first schedule has all recoveries of a workload, each that comes behind one part in so many
-/// of them, and of the states of a crash point.
+/// The first schedule gets all recoveries of a workload; each later one gets this fraction of them,
+/// and of the states of a crash point.
 const SHARE: u64 = 8;
 
-/// What was found by the schedules so far.
+/// What the schedules so far have shown.
 struct Seen {
     /// Their histories.
     histories: BTreeSet<Digest>,
     /// Crash states that were judged.
     judged: Judged,
-    /// Whether a state that one schedule left may be judged otherwise in another: with several
+    /// Whether a state that one schedule left may be judged differently in another: with several
     /// clients, the same number of promises may be about other ops.
     apart: bool,
-    /// How many decisions the longest came to.
+    /// The largest number of decisions in one schedule.
     decisions: Option<u64>,
 }
 
-/// Explores the workload of a request.
+/// Explores the workload of a job.
 pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
-    let steps = explorer.steps(&explorer.case.epochs[0])?;
+    let conditions = Conditions::of(&explorer.job.case);
     let has_clients =
-        steps.iter().any(|step| matches!(step, Step::Op(op) if M::clients(op).is_some()));
+        explorer.steps.iter().any(|step| matches!(step, Step::Op(op) if M::clients(op).is_some()));
     let mut seen = Seen {
         histories: BTreeSet::new(),
         judged: Judged::new(),
         apart: has_clients,
         decisions: None,
     };
-    let budget = explorer.request.budget;
-    let all = Spend { recoveries: budget.recoveries, exhaustive: budget.exhaustive, first: true };
-    let first = explorer.record(explorer.request.stacks)?;
-    explorer.tally.run = first.outcome.digest;
+    let budget = explorer.job.budget;
+    let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
+    let all = Effort { recoveries, exhaustive, first: true, sparse: false };
+    let first = explorer.record(&conditions)?;
+    explorer.reporter.tally.run = first.outcome.digest;
     let kept = first.outcome.digest;
     let has_threads = first.outcome.turns.is_some();
     let sync_failed = failed_sync(&first.log);
-    explorer.tally.schedules += 1;
-    cut(explorer, &mut seen, first, all)?;
-    if sync_failed && !explorer.case.evicts {
-        evicted(explorer, kept, all)?;
+    explorer.reporter.tally.schedules += 1;
+    cut(explorer, &conditions, &mut seen, first, all)?;
+    if sync_failed && !conditions.evicts {
+        evicted(explorer, &Conditions { evicts: true, ..conditions.clone() }, kept, all)?;
     }
-    if !has_threads || explorer.case.epochs[0].turns.is_some() {
+    if !has_threads || explorer.job.case.epochs[0].turns.is_some() {
         return Ok(());
     }
-    let share = Spend {
-        recoveries: budget.recoveries / SHARE,
-        exhaustive: budget.exhaustive / SHARE,
+    let share = Effort {
+        recoveries: recoveries / SHARE,
+        exhaustive: exhaustive / SHARE,
         first: false,
+        sparse: false,
     };
     for number in 1..budget.schedules {
-        // Behind that of the recoveries.
-        let seed = explorer.case.seed.derive("schedule", number + 1).0;
-        let schedule = Plan::Drawn { seed, decisions: seen.decisions };
-        let again = explorer.record_as(explorer.request.stacks, schedule)?;
-        explorer.tally.schedules += 1;
-        cut(explorer, &mut seen, again, share)?;
+        let schedule = explorer.runner.another_schedule(number, seen.decisions);
+        let again = explorer.record_in(&conditions, Some(schedule))?;
+        explorer.reporter.tally.schedules += 1;
+        cut(explorer, &conditions, &mut seen, again, share)?;
     }
     Ok(())
 }
 
-/// Once more with the cache evicted as soon as a sync had failed: the engine goes on, but finds on
-/// reading what the medium has.
+/// Explores the workload again with the cache evicted as soon as a sync had failed: the engine
+/// continues, but reads what the medium has.
 fn evicted<M: Model>(
     explorer: &mut Explorer<'_, M>,
+    conditions: &Conditions,
     kept: Digest,
-    spend: Spend,
+    effort: Effort,
 ) -> Result<(), Stop> {
-    explorer.case.evicts = true;
-    let Recovered { outcome, log } = explorer.record(explorer.request.stacks)?;
-    // If it read nothing of it, its states are among those of the other run.
+    let Recorded { outcome, log } = explorer.record(conditions)?;
+    // If it read nothing of that, its states are among those of the other run.
     if outcome.digest != kept {
-        explorer.note(Digest(0), outcome.digest);
-        explore_recorded(explorer, outcome, &log, &mut Judged::new(), spend)?;
+        explorer.reporter.note(Digest(0), outcome.digest);
+        explore_recorded(explorer, conditions, outcome, &log, &mut Judged::new(), effort)?;
     }
-    explorer.case.evicts = false;
     Ok(())
 }
 
@@ -108,51 +111,66 @@ fn failed_sync(log: &[u8]) -> bool {
     records(log).any(|record| matches!(record.payload, Payload::Effect(Effect::SyncFailed(_))))
 }
 
-/// Judges a recorded run, and cuts it if no schedule before has led to the same history.
+/// Judges a recorded run, and cuts it if no earlier schedule has led to the same history.
 fn cut<M: Model>(
     explorer: &mut Explorer<'_, M>,
+    conditions: &Conditions,
     seen: &mut Seen,
-    recorded: Recovered,
-    spend: Spend,
+    recorded: Recorded,
+    effort: Effort,
 ) -> Result<(), Stop> {
-    let Recovered { outcome, log } = recorded;
-    explorer.note(Digest(0), outcome.digest);
+    let Recorded { outcome, log } = recorded;
+    explorer.reporter.note(Digest(0), outcome.digest);
     seen.decisions = seen.decisions.max(outcome.decisions);
     if !seen.histories.insert(history(&log)) {
         return Ok(());
     }
-    explorer.tally.histories += 1;
+    explorer.reporter.tally.histories += 1;
     if seen.apart {
         seen.judged.clear();
     }
-    explore_recorded(explorer, outcome, &log, &mut seen.judged, spend)
+    explore_recorded(explorer, conditions, outcome, &log, &mut seen.judged, effort)
 }
 
-/// Judges a first life and places crashes in it.
+/// Judges a first epoch and places crashes in it.
 pub(crate) fn explore_recorded<M: Model>(
     explorer: &mut Explorer<'_, M>,
+    conditions: &Conditions,
     outcome: Outcome,
     log: &[u8],
     judged: &mut Judged,
-    spend: Spend,
+    effort: Effort,
 ) -> Result<(), Stop> {
-    let epoch = explorer.case.epochs[0].clone();
-    let mut judge = Judge::new(explorer.promises(), explorer.created_apart());
-    judge.begin(Rc::new(explorer.steps(&epoch)?), explorer.lasting(1));
+    let mut judge = Judge::new(explorer.promises(), explorer.runner.subject.created_apart);
+    judge.begin(Rc::clone(&explorer.steps), conditions.lasting(1));
+    let lineage = Lineage {
+        before: Vec::new(),
+        epoch: explorer.job.case.epochs[0].clone(),
+        turns: outcome.turns.clone(),
+        conditions: conditions.clone(),
+        muted: false,
+    };
     if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
-        let failure = failure::without_crash(explorer, &violation, &outcome);
-        return explorer.violated(failure);
+        let case = &explorer.job.case;
+        let case = lineage.case_without_crash(case, outcome.turns.clone(), &violation);
+        return explorer.reporter.found(Finding {
+            case,
+            violation,
+            crash: None,
+            pieces: Pieces::default(),
+            digest: outcome.digest,
+            relaxations: BTreeSet::new(),
+            verdict: None,
+        });
     }
-    let turns = outcome.turns.clone();
     // Each fork copies the page tables of what is still held.
     drop(outcome);
-    let line = Line { epochs: Vec::new(), epoch, depth: 0, turns, muted: false };
-    let pending = Pending::new(Tree::new(), &explorer.profile);
-    walk::walk(explorer, &line, log, pending, judge, judged, spend)
+    let pending = Pending::new(Tree::new(), &explorer.runner.profile);
+    walk::walk(explorer, &lineage, log, pending, judge, judged, effort)
 }
 
-/// The changes and marks of a run in their order, without their times and without the turns that
-/// led to it.
+/// The changes and marks of a run in their order, without their times and without the scheduling
+/// decisions that led to it.
 fn history(log: &[u8]) -> Digest {
     let mut digester = Digester::default();
     for record in records(log) {

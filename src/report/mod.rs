@@ -1,3 +1,12 @@
-//! What a person reads of a failure.
+//! What people and machines read of a run: text, tables, JSON.
 
+#[cfg(feature = "command")]
+pub(crate) mod event;
+#[cfg(feature = "command")]
+pub(crate) mod json;
+pub(crate) mod page;
+#[cfg(feature = "command")]
+pub(crate) mod table;
 pub(crate) mod text;
+#[cfg(feature = "command")]
+pub(crate) mod trace;

@@ -1,11 +1,13 @@
-//! A failure as text: what was lost, where the power went, the steps, and the commands that
-//! show it again.
+//! A finding as text: what was lost, where the crash came, the steps, and the commands that
+//! replay and keep it.
 
-use std::fmt::Write;
-
+use super::page::{COLUMNS, wrapped, wrapped_within};
+use crate::base::text::quote;
 use crate::case::Case;
-use crate::command::out::{COLUMNS, wrapped, wrapped_within};
-use crate::explore::protocol::{Failure, ItemRow, PieceRow};
+use crate::disk::relax::Relaxation;
+use crate::explore::finding::{Cache, CrashScene, Finding, LostPiece, NearbyCall, Verdict};
+use crate::log::Phase;
+use crate::oracle::{CrashKind, ItemDiff};
 
 /// How a failure can be seen again.
 pub(crate) struct Commands {
@@ -22,23 +24,20 @@ const ROWS: usize = 12;
 /// The most steps that a report shows before the crash.
 const STEPS: usize = 30;
 
-/// The whole report, under 80 columns where the names allow it.
-pub(crate) fn report(failure: &Failure, commands: &Commands) -> String {
-    let case = Case::parse(&failure.case).ok();
+/// The whole report, within 80 columns where the names allow it.
+pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
+    let case = &finding.case;
     let mut text = String::new();
-    let sim = case.as_ref().map_or("", |case| case.sim.as_str());
-    let profile = case.as_ref().map_or("", |case| case.profile.as_str());
-    let title = format!("{sim} on {profile}: {}", failure.headline);
+    let headline = finding.violation.class().headline();
+    let title = format!("{} on {}: {headline}", case.sim, case.profile);
     for part in wrapped("        FAIL ", "             ", &title) {
         line(&mut text, part);
     }
     line(&mut text, String::new());
-    facts(&mut text, failure, case.as_ref());
-    items(&mut text, &failure.items);
-    if let Some(case) = &case {
-        steps(&mut text, case);
-    }
-    pieces(&mut text, &failure.pieces);
+    facts(&mut text, finding);
+    items(&mut text, &finding.violation.details);
+    steps(&mut text, case);
+    pieces(&mut text, &finding.pieces.losses);
     command(&mut text, "  Replay   ", &commands.replay);
     if let Some(keep) = &commands.keep {
         command(&mut text, "  Keep     ", keep);
@@ -60,62 +59,148 @@ fn line(text: &mut String, line: String) {
     text.push('\n');
 }
 
-fn facts(text: &mut String, failure: &Failure, case: Option<&Case>) {
-    if let Some(case) = case {
-        line(text, format!("  seed     {}", case.seed));
-        for fault in &case.faults {
-            line(text, format!("  fault    {}", fault.to_string().trim_start_matches("fault ")));
+fn facts(text: &mut String, finding: &Finding) {
+    let case = &finding.case;
+    line(text, format!("  seed     {}", case.seed));
+    for fault in &case.faults {
+        line(text, format!("  fault    {}", fault.to_string().trim_start_matches("fault ")));
+    }
+    let crash = match &finding.crash {
+        None if case.evicts => Some(CACHE_EVICTED.to_owned()),
+        None => None,
+        Some(scene) if case.evicts => Some(format!("{}, {CACHE_EVICTED}", crash(scene))),
+        Some(scene) => Some(crash(scene)),
+    };
+    match crash {
+        None => line(text, "  crash    none: it happens without one".to_owned()),
+        Some(crash) => {
+            wrapped("  crash    ", REST, &crash).into_iter().for_each(|part| line(text, part));
+            let pieces = &finding.pieces;
+            let lost = pieces.pending.saturating_sub(pieces.kept + pieces.torn);
+            let (pending, kept, torn) = (pieces.pending, pieces.kept, pieces.torn);
+            let disk = format!("{pending} pieces pending: {kept} kept, {lost} lost, {torn} torn");
+            line(text, format!("  disk     {disk}"));
         }
     }
-    if failure.point.is_empty() {
-        line(text, "  crash    none: it happens without one".to_owned());
-    } else {
-        let parts = wrapped("  crash    ", REST, &failure.point);
-        parts.into_iter().for_each(|part| line(text, part));
-        let [pending, kept, torn] = failure.counts;
-        let lost = pending.saturating_sub(kept + torn);
-        line(
-            text,
-            format!("  disk     {pending} pieces pending: {kept} kept, {lost} lost, {torn} torn"),
-        );
-    }
-    line(text, format!("  class    {}  ({})", failure.class, failure.signature));
-    line(text, format!("  digest   {}", failure.digest));
-    if !failure.verdict.is_empty() {
-        let parts = wrapped("  verdict  ", REST, &failure.verdict);
+    let (class, signature) = (finding.violation.class(), &finding.violation.signature);
+    line(text, format!("  class    {class}  ({signature})"));
+    line(text, format!("  digest   {}", finding.digest));
+    if let Some(verdict) = &finding.verdict {
+        let parts = wrapped("  verdict  ", REST, &self::verdict(verdict));
         parts.into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());
-    for part in failure.message.lines() {
+    for part in finding.violation.message.lines() {
         wrapped("  ", "  ", part).into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());
 }
 
-fn items(text: &mut String, items: &[ItemRow]) {
-    if items.is_empty() {
+const CACHE_EVICTED: &str = "cache evicted when a sync had failed";
+
+/// A crash in words.
+fn crash(scene: &CrashScene) -> String {
+    let position = &scene.position;
+    let kind = match (scene.kind, scene.cache) {
+        (CrashKind::Power, _) => "power lost",
+        (CrashKind::Process, Cache::Evicted) => "process died, cache evicted,",
+        (CrashKind::Process, Cache::Kept) => "process died, cache kept,",
+        (CrashKind::Process, Cache::Unaffected) => "process died",
+    };
+    let kind = match &scene.rot {
+        Some(rot) => format!("{kind} and {} {},", rot.damage, rot.place()),
+        None => kind.to_owned(),
+    };
+    let epoch = if scene.recovered { "after a recovery, " } else { "" };
+    let step = match position.step {
+        0 => "opening".to_owned(),
+        step => format!("step {step}"),
+    };
+    let in_flight = matches!(scene.call, Some(NearbyCall::InFlight(_)));
+    if position.returned && !in_flight {
+        return format!("{kind} {epoch}when {step} had returned, at {}", scene.at);
+    }
+    let call = match &scene.call {
+        Some(NearbyCall::InFlight(call)) => format!(", in {call}"),
+        Some(NearbyCall::Next(call)) => format!(", before {call}"),
+        None => String::new(),
+    };
+    let phase = match (position.ended, scene.phase) {
+        (0, _) | (_, None | Some(Phase::ReadBack)) => "",
+        (_, Some(Phase::Open)) => ", when opening had returned",
+        (_, Some(Phase::Close)) => ", when closing had returned",
+    };
+    let effect = position.effect;
+    let changes = if effect == 1 { "change" } else { "changes" };
+    format!("{kind} {epoch}in {step}, {effect} {changes} into it{phase}{call}, at {}", scene.at)
+}
+
+/// A verdict in words.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    let kept: Vec<String> = verdict
+        .kept
+        .iter()
+        .map(|kept| match kept.sampled {
+            true => format!("{} (sampled)", kept.profile),
+            false => kept.profile.clone(),
+        })
+        .collect();
+    let mut text = match kept.as_slice() {
+        [] => "lost on every profile".to_owned(),
+        kept => format!("lost on {}; kept on {}", verdict.lost.join(", "), kept.join(", ")),
+    };
+    let names: Vec<&str> = verdict.decided_by.iter().copied().map(Relaxation::name).collect();
+    if !names.is_empty() {
+        text += &format!("; decided by {}", names.join(", "));
+    }
+    text
+}
+
+/// One row of the table of items.
+struct ItemRow {
+    item: String,
+    expected: String,
+    found: String,
+    note: String,
+}
+
+impl ItemRow {
+    fn new(diff: &ItemDiff) -> Self {
+        let shown = |value: &Option<Vec<u8>>| {
+            value.as_deref().map_or_else(|| "absent".to_owned(), |value| short(&quote(value)))
+        };
+        Self {
+            item: short(&quote(&diff.item)),
+            expected: shown(&diff.expected),
+            found: shown(&diff.found),
+            note: diff.note.clone(),
+        }
+    }
+}
+
+fn short(value: &str) -> String {
+    shorten(value, 20)
+}
+
+fn items(text: &mut String, diffs: &[ItemDiff]) {
+    if diffs.is_empty() {
         return;
     }
     line(text, "  Expected after recovery, and found:".to_owned());
-    let short = |value: &str| shorten(value, 20);
+    let rows: Vec<ItemRow> = diffs.iter().take(ROWS).map(ItemRow::new).collect();
     let width = |heading: &str, of: fn(&ItemRow) -> &str| {
-        items
-            .iter()
-            .take(ROWS)
-            .map(|row| short(of(row)).chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(heading.len())
+        let widths = rows.iter().map(|row| of(row).chars().count());
+        widths.max().unwrap_or(0).max(heading.len())
     };
     let item = width("item", |row| &row.item);
     let expected = width("expected", |row| &row.expected);
     let found = width("found", |row| &row.found);
     line(text, format!("    {:<item$}  {:<expected$}  found", "item", "expected"));
-    for row in items.iter().take(ROWS) {
-        let (name, want, have) = (short(&row.item), short(&row.expected), short(&row.found));
-        line(text, format!("    {name:<item$}  {want:<expected$}  {have:<found$}  {}", row.note));
+    for row in &rows {
+        let ItemRow { item: name, expected: want, found: have, note } = row;
+        line(text, format!("    {name:<item$}  {want:<expected$}  {have:<found$}  {note}"));
     }
-    more(text, items.len(), ROWS, "items");
+    more(text, diffs.len(), ROWS, "items");
     line(text, String::new());
 }
 
@@ -162,21 +247,22 @@ fn steps(text: &mut String, case: &Case) {
     line(text, String::new());
 }
 
-fn pieces(text: &mut String, pieces: &[PieceRow]) {
-    if pieces.is_empty() {
+fn pieces(text: &mut String, losses: &[LostPiece]) {
+    if losses.is_empty() {
         return;
     }
     line(text, "  The pieces that decided it:".to_owned());
-    let width = |of: fn(&PieceRow) -> &str| {
-        pieces.iter().take(ROWS).map(|row| of(row).chars().count()).max().unwrap_or(0)
+    let fate = |piece: &LostPiece| match &piece.kept {
+        None => "lost".to_owned(),
+        Some(kept) => format!("torn, {}..{} kept", kept.start, kept.end),
     };
-    let (what, fate) = (width(|row| &row.what), width(|row| &row.fate));
-    for row in pieces.iter().take(ROWS) {
-        let site = row.site.as_deref().unwrap_or_default();
-        let mut row_text = String::new();
-        let _ = write!(row_text, "    {:<what$}  {:<fate$}  {site}", row.what, row.fate);
-        line(text, row_text);
+    let width = |of: &dyn Fn(&LostPiece) -> usize| losses.iter().take(ROWS).map(of).max();
+    let name = width(&|piece| piece.name.chars().count()).unwrap_or(0);
+    let fates = width(&|piece| fate(piece).chars().count()).unwrap_or(0);
+    for piece in losses.iter().take(ROWS) {
+        let source = piece.line.as_ref().map(ToString::to_string).unwrap_or_default();
+        line(text, format!("    {:<name$}  {:<fates$}  {source}", piece.name, fate(piece)));
     }
-    more(text, pieces.len(), ROWS, "pieces");
+    more(text, losses.len(), ROWS, "pieces");
     line(text, String::new());
 }

@@ -1,8 +1,9 @@
 //! The harness's own time for a crash point, as runs grow: it must stay the same.
 
 use crashpoint::base::seed::Seed;
-use crashpoint::campaign::registry::Entry;
-use crashpoint::explore::protocol::{Budget, Tally};
+use crashpoint::campaign::entry::Entry;
+use crashpoint::explore::job::Budget;
+use crashpoint::explore::tally::Tally;
 use crashpoint::oracle::Promises;
 use crashpoint::sim::{OpOf, Sim, Step};
 use crashpoint::{measure, sim};

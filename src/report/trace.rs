@@ -1,18 +1,24 @@
-//! The calls of a run as lines that a person reads.
+//! The calls and marks of an epoch as lines that a person reads.
 
 use crate::base::text::quote;
-use crate::disk::tree::Tree;
-use crate::log::{Call, Mark, Payload, Phase, records};
+use crate::explore::made_call::MadeCall;
+use crate::explore::message::Recording;
+use crate::log::{Mark, Payload, Phase, records};
 
-use super::calls::Sites;
-
-/// One line for each call and each mark of a log.
-pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> {
-    let mut lines = Vec::new();
-    for record in records(log) {
+/// A heading, one line for each call and each mark, and the ending.
+pub(crate) fn trace(recording: &Recording) -> Vec<String> {
+    let heading = match recording.epoch {
+        1 => "-- the run".to_owned(),
+        epoch => format!("-- after crash {}", epoch - 1),
+    };
+    let mut lines = vec![heading];
+    let mut sources = recording.lines.iter();
+    for record in records(&recording.log) {
         let line = match record.payload {
             Payload::Effect(_) => continue,
-            Payload::Call(call) => call_text(&call, sites),
+            Payload::Call(call) => {
+                call_text(&MadeCall::new(&call, sources.next().cloned().flatten()))
+            }
             Payload::Mark(mark) => match mark_text(&mark) {
                 Some(text) => format!("-- {text}"),
                 None => continue,
@@ -20,23 +26,15 @@ pub(crate) fn lines(log: &[u8], _tree: &Tree, sites: &mut Sites) -> Vec<String> 
         };
         lines.push(format!("{} {line}", record.at));
     }
+    lines.push(format!("-- {}", recording.ending));
     lines
 }
 
 /// A call in one line, with the source line that made it.
-pub(super) fn call_text(call: &Call<'_>, sites: &mut Sites) -> String {
-    let path = if call.path.is_empty() { String::new() } else { quote(call.path) };
-    let other =
-        if call.other.is_empty() { String::new() } else { format!(" {}", quote(call.other)) };
-    let [first, second] = call.arguments;
-    let result = match call.result {
-        error if error < 0 => crate::disk::errno::Errno(-error as i32).to_string(),
-        number => number.to_string(),
-    };
-    let fault = if call.fault.is_some() { "  (injected)" } else { "" };
-    let site = sites.resolve(call.stack).into_iter().next();
-    let site = site.map(|site| format!("  {site}")).unwrap_or_default();
-    format!("{:<12} {path}{other} {first} {second} = {result}{fault}{site}", call.door)
+fn call_text(call: &MadeCall) -> String {
+    let text = call.to_string();
+    let rest = text.strip_prefix(&call.name).unwrap_or_default();
+    format!("{:<12}{rest}", call.name)
 }
 
 fn mark_text(mark: &Mark<'_>) -> Option<String> {

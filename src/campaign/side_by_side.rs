@@ -1,5 +1,5 @@
-//! The parts of a run side by side: each worker has a template of its own and takes the next part
-//! when it is done with one. Results come out in the order of the parts, whoever was first.
+//! Works on the parts of a run side by side: each worker has its own fork server and takes the next
+//! part when it is done with one. Results come out in the order of the parts.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use crate::campaign::client::Problem;
-use crate::explore::protocol::Tally;
+use super::problem::Problem;
+use crate::explore::tally::Tally;
 
 /// How far a part is.
 pub(crate) struct Progress {
@@ -22,11 +22,11 @@ pub(crate) struct Progress {
     pub(crate) tally: Tally,
 }
 
-/// Does `work` on each part, so many at once, each worker with what `begin` makes for it;
-/// `progress` sees the first part that is not done, `done` each result in the order of the parts.
+/// Does `work` on each part, `jobs` at once, each worker with what `begin` makes for it. `progress`
+/// sees the first part that is not done, `done` each result in the order of the parts.
 ///
 /// # Errors
-/// That of the first part, in their order, that had one; parts behind it are not begun.
+/// That of the first part that had one, in their order; no part is begun after it.
 pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     parts: &'p [P],
     jobs: NonZero<usize>,
@@ -36,19 +36,19 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     mut done: impl FnMut(&'p P, T) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (sender, events) = channel();
-    let worker = |sender: Sender<Event<T>>| {
+    let (sender, reports) = channel();
+    let worker = |sender: Sender<Report<T>>| {
         let mut with = None;
         while !stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(part) = parts.get(number) else { return };
             let result = begun(&mut with, &begin).and_then(|with| {
-                work(with, part, &mut |at| send(&sender, Event::Progress(number, at)))
+                work(with, part, &mut |at| send(&sender, Report::Progress(number, at)))
             });
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
-            send(&sender, Event::Done(number, result));
+            send(&sender, Report::Done(number, result));
         }
     };
     thread::scope(|scope| {
@@ -59,11 +59,11 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
         drop(sender);
         let mut first = 0;
         let mut waiting = BTreeMap::new();
-        for event in events {
-            match event {
-                Event::Progress(number, at) if number == first => progress(at),
-                Event::Progress(..) => {}
-                Event::Done(number, result) => {
+        for report in reports {
+            match report {
+                Report::Progress(number, at) if number == first => progress(at),
+                Report::Progress(..) => {}
+                Report::Done(number, result) => {
                     waiting.insert(number, result);
                 }
             }
@@ -80,13 +80,13 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     })
 }
 
-/// What a worker tells, with the number of its part.
-enum Event<T> {
+/// What a worker reports, with the number of its part.
+enum Report<T> {
     Progress(usize, Progress),
     Done(usize, Result<T, Problem>),
 }
 
-/// What a worker works with, made when it is first needed.
+/// The worker's resource, made when it is first needed.
 fn begun<W>(
     with: &mut Option<W>,
     begin: impl Fn() -> Result<W, Problem>,
@@ -97,9 +97,9 @@ fn begun<W>(
     }
 }
 
-fn send<T>(sender: &Sender<Event<T>>, event: Event<T>) {
-    // Nobody listens any more when a part before this one had an error: then it does not matter.
-    let _ = sender.send(event);
+fn send<T>(sender: &Sender<Report<T>>, report: Report<T>) {
+    // The receiver is gone if an earlier part had an error: then this report does not matter.
+    let _ = sender.send(report);
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_in_order_ends_it_behind_what_was_done_before() {
+    fn the_first_error_in_order_ends_it_after_what_was_done_before() {
         for jobs in [1, 2, 6] {
             let (shown, error) = done_with(jobs, 4);
             assert_eq!((shown, error.as_deref()), (vec![30, 10], Some("part 4")), "{jobs}");

@@ -1,0 +1,116 @@
+//! One sim as the command and the tests see it: its name and what can be done with it.
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand_chacha::rand_core::Rng;
+
+use crate::base::seed::Seed;
+use crate::base::text::TextError;
+use crate::case::fault::Fault;
+use crate::case::{Epoch, RESERVED};
+use crate::disk::profile::Profile;
+use crate::disk::space::Space;
+use crate::explore::chooser::{Choice, stream};
+use crate::explore::fault_plan;
+use crate::explore::serve;
+use crate::host::fork_server::Reply;
+use crate::oracle::{Answer, FaultKind, Source};
+use crate::sim::engine::Operation;
+use crate::sim::{OpOf, Sim, Step};
+
+/// A sim without its types.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// [`Sim::NAME`].
+    pub name: &'static str,
+    /// [`Sim::ABOUT`].
+    pub about: &'static str,
+    /// [`Sim::AFTER_RECOVERY`].
+    pub continuation: bool,
+    /// [`Sim::WORKLOADS`].
+    pub workloads: u64,
+    /// [`Sim::RECOVERIES`].
+    pub recoveries: u64,
+    /// [`Sim::PROFILES`].
+    pub profiles: &'static [Profile],
+    /// The promises and where they come from, a line each.
+    pub promises: fn() -> Vec<(String, String)>,
+    /// What it survives beside a crash, and how ([`Promises::survives`]).
+    ///
+    /// [`Promises::survives`]: crate::oracle::Promises::survives
+    pub survives: fn() -> Vec<(FaultKind, Answer)>,
+    /// Draws the steps of a workload from a seed.
+    pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
+    /// Draws faults for a workload of this many steps, if the sim promises something after them.
+    pub faults: fn(Seed, usize) -> Vec<Fault>,
+    /// Draws the size of the disk for a workload without faults; `true` on a profile that delays
+    /// its allocation.
+    pub space: fn(Seed, bool) -> Option<Space>,
+    /// Checks that the sim can read the ops of an epoch; an error names the step, counted from 0.
+    pub knows: fn(&Epoch) -> Result<(), (usize, TextError)>,
+    /// Serves one job in an explorer.
+    pub explore: fn(&[u8], &mut Reply<'_>),
+}
+
+/// The entry of a sim.
+pub const fn sim<S: Sim>() -> Entry {
+    Entry {
+        name: S::NAME,
+        about: S::ABOUT,
+        continuation: S::AFTER_RECOVERY,
+        workloads: S::WORKLOADS,
+        recoveries: S::RECOVERIES,
+        profiles: S::PROFILES,
+        promises: promises::<S>,
+        survives: || S::promises().survives,
+        generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
+        faults: fault_plan::faults::<S>,
+        space: fault_plan::space::<S>,
+        knows: knows::<S>,
+        explore: serve::serve::<S>,
+    }
+}
+
+impl Entry {
+    /// The profile of this name: one of the sim's own, or any.
+    ///
+    /// # Errors
+    /// Which there are.
+    pub fn profile(&self, name: &str) -> Result<Profile, String> {
+        Profile::find(name, self.profiles)
+    }
+}
+
+fn promises<S: Sim>() -> Vec<(String, String)> {
+    let row = |source: &Source| {
+        (source.promise.to_owned(), format!("{}: \"{}\"", source.at, source.sentence))
+    };
+    S::promises().sources.iter().map(row).collect()
+}
+
+/// Draws the steps of a workload from a seed.
+pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
+    let mut key = [0; 32];
+    stream(seed, Choice::Workload).fill_bytes(&mut key);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
+    let mut runner =
+        TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
+    match S::workload(size).new_tree(&mut runner) {
+        Ok(tree) => tree.current(),
+        Err(reason) => panic!("the workload of {} rejects everything: {reason}", S::NAME),
+    }
+}
+
+fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
+    for (index, step) in epoch.steps.iter().enumerate() {
+        Step::<OpOf<S>>::from_case(step).map_err(|error| (index, error))?;
+    }
+    Ok(())
+}
+
+/// Checks that the ops of a sim do not begin with a word of the case grammar.
+pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
+    let text = op.to_string();
+    let first = text.split(' ').next().unwrap_or_default();
+    RESERVED.into_iter().find(|word| *word == first)
+}

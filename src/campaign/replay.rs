@@ -1,0 +1,127 @@
+//! Replays cases, and compares what comes out with what they expect.
+
+use std::path::PathBuf;
+
+use super::client::{Client, JobResult};
+use super::entry::Entry;
+use super::jobs::job;
+use super::problem::Problem;
+use crate::case::{Case, Expect};
+use crate::explore::finding::Finding;
+use crate::explore::job::{Budget, Job, Kind, Task};
+use crate::explore::message::{CasePart, Refusal};
+use crate::process::world::Stacks;
+
+/// How a case is replayed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReplayOptions {
+    /// Return the log of each epoch.
+    pub(crate) trace: bool,
+    /// Recover in the explorer itself, without limits.
+    pub(crate) debug: bool,
+    /// Write the files of the last crash state into this directory.
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Replays a case.
+///
+/// # Errors
+/// See [`Problem`]; a refusal names the part of the case that is wrong.
+pub(crate) fn replay(
+    client: &mut Client,
+    entry: &Entry,
+    case: &Case,
+    options: ReplayOptions,
+) -> Result<JobResult, Problem> {
+    for (number, epoch) in case.epochs.iter().enumerate() {
+        (entry.knows)(epoch).map_err(|(step, error)| {
+            let part = Some(CasePart::Step(number, step));
+            let (column, why) = (Some(error.column), error.message);
+            Problem::Refused(Refusal { part, column, why })
+        })?;
+    }
+    let task = Task::Replay { trace: options.trace, debug: options.debug };
+    let job = job(case.clone(), task, Budget::default());
+    let job = Job { stacks: Stacks::All, keep: options.keep, ..job };
+    client.run(entry, &job, &mut |_| {})
+}
+
+/// How a replay came out other than its case expects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {}, found {}", named(expected), found.as_ref().map_or_else(|| "no violation".to_owned(), |(kind, message)| shown(expected, kind, message)))]
+pub struct Surprise {
+    /// What the case expects.
+    pub expected: Expect,
+    /// The violation that was found, and its message.
+    pub found: Option<(Kind, String)>,
+}
+
+/// An expectation, by its class alone where nothing else was found.
+fn named(expected: &Expect) -> String {
+    match expected {
+        Expect::Pass => "no violation".to_owned(),
+        Expect::Violation(..) => expected.to_string(),
+    }
+}
+
+fn shown(expected: &Expect, kind: &Kind, message: &str) -> String {
+    match expected {
+        Expect::Pass => format!("{}: {message}", kind.class),
+        Expect::Violation(..) => format!("{} ({})", kind.class, kind.signature),
+    }
+}
+
+/// Compares what came of a replay with what its case expects.
+///
+/// # Errors
+/// How they differ.
+pub(crate) fn as_expected(case: &Case, result: &JobResult) -> Result<(), Surprise> {
+    let found = result.findings.first();
+    let same = match (&case.expect, found) {
+        (Expect::Pass, found) => found.is_none(),
+        (Expect::Violation(..), None) => false,
+        (Expect::Violation(class, signature), Some(finding)) => {
+            let of = &finding.violation.signature;
+            *class == finding.violation.class()
+                && signature.as_ref().is_none_or(|signature| signature == of)
+        }
+    };
+    if same {
+        return Ok(());
+    }
+    let found = found.map(|finding| (finding.kind(), finding.violation.message.clone()));
+    Err(Surprise { expected: case.expect.clone(), found })
+}
+
+/// Replays a finding with the stacks of its calls, to name the source line that wrote each of its
+/// lost and torn pieces: recording the stacks in every run would cost more than the runs. Returns
+/// a notice if the case does not come out as it was found.
+///
+/// # Errors
+/// See [`Problem`]. A case that cannot be replayed makes a notice, too.
+pub(crate) fn name_lines(
+    client: &mut Client,
+    entry: &Entry,
+    finding: &mut Finding,
+) -> Result<Option<String>, Problem> {
+    if finding.pieces.losses.iter().all(|piece| piece.line.is_some()) {
+        return Ok(None);
+    }
+    let differs =
+        |why: &str| Ok(Some(format!("the case of this finding replays differently: {why}")));
+    let result = match replay(client, entry, &finding.case, ReplayOptions::default()) {
+        Ok(result) => result,
+        Err(problem @ Problem::NotDeterministic(_)) => return Err(problem),
+        Err(problem) => return differs(&problem.to_string()),
+    };
+    if let Err(surprise) = as_expected(&finding.case, &result) {
+        return differs(&surprise.to_string());
+    }
+    let again = result.findings.first().map_or(&[][..], |again| &again.pieces.losses);
+    for (piece, again) in finding.pieces.losses.iter_mut().zip(again) {
+        if (&piece.name, &piece.kept) == (&again.name, &again.kept) {
+            piece.line.clone_from(&again.line);
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,90 @@
+//! A crash point: a position in a log, and what is known there.
+
+use crate::base::time::Time;
+use crate::case::Position;
+use crate::log::{Mark, Payload, Phase, Record, records};
+
+/// A position in a log, and what is known there.
+#[derive(Clone, Debug)]
+pub(crate) struct CrashPoint {
+    pub(crate) at: Time,
+    pub(crate) position: Position,
+    /// The opening or closing that returned last.
+    pub(crate) phase: Option<Phase>,
+    /// The number of changes in the whole log so far.
+    pub(crate) effects: u64,
+    /// The change whose call has not returned.
+    pub(crate) flight: Option<u64>,
+    /// The number of scheduling decisions out of the default order so far.
+    pub(crate) turns: usize,
+    /// Whether an opening of the store has begun: before that it may only have been created.
+    pub(crate) begun: bool,
+}
+
+impl CrashPoint {
+    /// The beginning of a log; a recovery begins when its machine is up again.
+    pub(crate) fn start(log: &[u8]) -> Self {
+        Self {
+            at: records(log).next().map_or(Time::START, |record| record.at),
+            position: Position::default(),
+            phase: None,
+            effects: 0,
+            flight: None,
+            turns: 0,
+            begun: false,
+        }
+    }
+
+    /// Moves past a record; says whether a crash there may leave something new. `steps` is the
+    /// number of steps in the epoch.
+    pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
+        self.at = record.at;
+        match record.payload {
+            Payload::Effect(_) => {
+                self.flight = Some(self.effects);
+                self.effects += 1;
+                self.position.effect += 1;
+                self.position.ended = 0;
+                true
+            }
+            Payload::Call(_) => {
+                self.flight = None;
+                false
+            }
+            Payload::Mark(mark) => self.pass_mark(&mark, steps),
+        }
+    }
+
+    fn pass_mark(&mut self, mark: &Mark<'_>, steps: usize) -> bool {
+        let issued = matches!(mark, Mark::Issued(_));
+        let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
+        let replied = matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..));
+        // A store that was opened or closed may have promised to survive.
+        let ended = match mark {
+            Mark::End(phase @ (Phase::Open | Phase::Close), Ok(())) => Some(*phase),
+            _ => None,
+        };
+        self.phase = ended.or(self.phase);
+        self.turns += usize::from(matches!(mark, Mark::Turn(_)));
+        self.begun |= matches!(mark, Mark::Begin(Phase::Open));
+        let begins = match *mark {
+            Mark::Issued(step) => Some(step),
+            // The closing counts as one more step.
+            Mark::Returned(step, _) | Mark::Refused(step, _) if ends(mark, steps) => Some(step + 1),
+            _ => None,
+        };
+        let position = &mut self.position;
+        position.ended += u32::from(ended.is_some());
+        position.returned |= returned;
+        position.replies = if returned { 0 } else { position.replies + u32::from(replied) };
+        if let Some(step) = begins {
+            *position = Position::start_of(step);
+        }
+        issued || returned || replied || ended.is_some()
+    }
+}
+
+/// Whether the last of `steps` steps returned with this mark.
+pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
+    matches!(*mark, Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps)
+}

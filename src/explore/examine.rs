@@ -1,0 +1,76 @@
+//! Examines one crash state: recovers it and judges what came back.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::base::digest::Digest;
+use crate::oracle::{CrashKind, Violation};
+use crate::sim::model::Model;
+
+use super::conditions::Conditions;
+use super::crash_state::CrashState;
+use super::event::Outcome;
+use super::explorer::Explorer;
+use super::judge::Judge;
+use super::runner::PriorCrash;
+use super::stop::Stop;
+
+/// Nanoseconds within which a model's deadlines are taken not to pass: the time that calls take.
+/// Sleeps are longer.
+const INSTANT: u64 = 10_000_000;
+
+/// A judgement: the state, the kind of crash and the bound that it is judged by and, where the
+/// answer depends on the time, the time.
+pub(crate) type Key = (Digest, CrashKind, (u64, usize), u64);
+
+/// States that were judged.
+pub(crate) type Judged = BTreeSet<Key>;
+
+/// What decides how a crash state is judged.
+pub(crate) fn key<M: Model>(state: &CrashState<'_>, judge: &Judge<M>) -> Key {
+    let (kind, at) = (state.crashed.judged_as(), state.crashed.point.at);
+    let instant = if M::TIMED { at.0 / INSTANT } else { 0 };
+    (state.digest, kind, judge.bound(kind, at), instant)
+}
+
+/// What became of a crash state.
+pub(crate) struct Examined<M: Model> {
+    /// The recovery and its continuation.
+    pub(crate) outcome: Rc<Outcome>,
+    /// The promise that they broke.
+    pub(crate) violation: Option<Violation>,
+    /// Whether a step of the continuation had been issued by then.
+    pub(crate) in_steps: bool,
+    /// Whether some read-back had nothing to be compared with.
+    pub(crate) unchecked: bool,
+    /// The judge before the recovery, for the crashes inside it.
+    pub(crate) judge: Judge<M>,
+}
+
+/// Recovers a crash state and judges what came back. `judge` is where the crash came.
+pub(crate) fn examine<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    state: &CrashState<'_>,
+    prior: &PriorCrash,
+    judge: &Judge<M>,
+    conditions: &Conditions,
+) -> Result<Examined<M>, Stop> {
+    explorer.reporter.state(state.digest);
+    let outcome = explorer.recover(&state.tree, state.digest, prior, conditions)?;
+    explorer.reporter.note(state.digest, outcome.digest);
+    let mut judge = state.crashed.judge_after(judge);
+    let steps = Rc::clone(&explorer.continuation_steps);
+    judge.begin(steps, conditions.lasting(prior.epoch));
+    Ok(judged(outcome, judge, prior))
+}
+
+/// Judges a recovery.
+pub(crate) fn judged<M: Model>(
+    outcome: Rc<Outcome>,
+    judge: Judge<M>,
+    prior: &PriorCrash,
+) -> Examined<M> {
+    let mut end = judge.clone();
+    let violation = end.outcome(&outcome, prior.at + prior.down).err();
+    Examined { outcome, violation, in_steps: end.in_steps(), unchecked: end.unchecked(), judge }
+}

@@ -1,0 +1,341 @@
+//! Runs children: each records a workload or recovers a crash state, and leaves its log.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::digest::Digest;
+use crate::base::seed::Seed;
+use crate::base::time::Time;
+use crate::case::Epoch;
+use crate::case::fault::Fault;
+use crate::disk::profile::Profile;
+use crate::disk::space::Space;
+use crate::disk::tree::Tree;
+use crate::host::child::{self, Limits};
+use crate::host::ending::Ending;
+use crate::host::region::Region;
+use crate::host::script::Script;
+use crate::oracle::CrashKind;
+use crate::process::world::schedule::Plan;
+use crate::process::world::{Setup, Stacks, World};
+use crate::sim::Step;
+use crate::sim::model::Model;
+
+use super::acked::Acked;
+use super::conditions::Conditions;
+use super::event::Outcome;
+use super::remembered::Remembered;
+use super::reporter::now;
+use super::site::Sites;
+use super::stop::Stop;
+use super::subject::Subject;
+
+/// The real-time clock at the beginning of a run: 2026-01-01.
+const WALL_CLOCK: Duration = Duration::from_secs(1_767_225_600);
+/// How long the machine has been up when a run begins, and after a process crash.
+const UPTIME: Duration = Duration::from_secs(100_000);
+/// How long it has been up when an engine recovers from a power loss.
+const BOOTED: Duration = Duration::from_secs(30);
+/// How often an open is tried again in an epoch with injected errors.
+const RETRIES: u32 = 2;
+/// The schedules of a seed: the first recording of its workload, and all recoveries. Further
+/// recordings have the numbers after these.
+const RECORDED: u64 = 0;
+const RECOVERIES: u64 = 1;
+
+/// The crash that a recovery follows.
+#[derive(Clone)]
+pub(crate) struct PriorCrash {
+    pub(crate) kind: CrashKind,
+    pub(crate) at: Time,
+    /// The epoch that the recovery begins; 1 is the first.
+    pub(crate) epoch: u32,
+    /// How long the machine is down.
+    pub(crate) down: Duration,
+    /// What was acknowledged, outside the steps' own promises, to survive it.
+    pub(crate) acked: Rc<Acked>,
+}
+
+/// What a child did, with its log.
+pub(crate) struct Recorded {
+    pub(crate) outcome: Outcome,
+    /// The log, for the crashes inside it.
+    pub(crate) log: Vec<u8>,
+}
+
+/// What a child is given.
+struct Launch<'a, Op> {
+    tree: &'a Tree,
+    /// When it begins.
+    start: Time,
+    /// How long the machine has been up then.
+    uptime: Duration,
+    faults: Vec<Fault>,
+    space: Option<Space>,
+    evicts: bool,
+    stacks: Stacks,
+    schedule: Plan,
+    script: Script<'a, Op>,
+}
+
+/// Runs children for one case.
+pub(crate) struct Runner<M: Model> {
+    pub(crate) subject: Subject<M>,
+    pub(crate) profile: Profile,
+    /// Source lines of the engine.
+    pub(crate) sites: Sites,
+    /// Recoveries carried out so far.
+    pub(crate) recoveries: u64,
+    /// Real time spent in children.
+    pub(crate) in_children: Duration,
+    /// What the user should know about the engine's calls.
+    pub(crate) notices: BTreeSet<String>,
+    /// Recover in this process, without limits, for a debugger.
+    pub(crate) in_process: bool,
+    seed: Seed,
+    /// The items that a read-back looks up.
+    items: Rc<BTreeSet<Vec<u8>>>,
+    remembered: Remembered,
+    region: Region,
+}
+
+impl<M: Model> Runner<M> {
+    /// A runner for a case of this seed; a read-back looks up these items.
+    pub(crate) fn new(
+        subject: Subject<M>,
+        profile: Profile,
+        seed: Seed,
+        items: BTreeSet<Vec<u8>>,
+    ) -> Result<Self, Stop> {
+        Ok(Self {
+            subject,
+            profile,
+            sites: Sites::default(),
+            recoveries: 0,
+            in_children: Duration::ZERO,
+            notices: BTreeSet::new(),
+            in_process: false,
+            seed,
+            items: Rc::new(items),
+            remembered: Remembered::default(),
+            region: Region::new().map_err(Stop::refused)?,
+        })
+    }
+
+    /// A drawn schedule of the seed.
+    fn drawn(&self, number: u64) -> Plan {
+        Plan::Drawn { seed: self.seed.derive("schedule", number).0, decisions: None }
+    }
+
+    /// Another schedule to record the workload in, counted from 1. `decisions` is the number of
+    /// decisions that the longest recording came to.
+    pub(crate) fn another_schedule(&self, number: u64, decisions: Option<u64>) -> Plan {
+        let seed = self.seed.derive("schedule", RECOVERIES + number).0;
+        Plan::Drawn { seed, decisions }
+    }
+
+    /// Records an epoch from an empty disk, in this schedule or the first one of the seed.
+    pub(crate) fn record(
+        &mut self,
+        steps: &[Step<M::Op>],
+        conditions: &Conditions,
+        stacks: Stacks,
+        schedule: Option<Plan>,
+    ) -> Result<Recorded, Stop> {
+        let faults = conditions.faults_of(1);
+        let unharmed = faults.is_empty() && conditions.space.is_none();
+        let items = Rc::clone(&self.items);
+        let launch = Launch {
+            tree: &Tree::new(),
+            start: Time::START,
+            uptime: UPTIME,
+            faults,
+            space: conditions.space,
+            evicts: conditions.evicts,
+            stacks,
+            schedule: schedule.unwrap_or_else(|| self.drawn(RECORDED)),
+            script: Script {
+                recovery: false,
+                steps,
+                items: &items,
+                acked: &[],
+                retries: if unharmed { 0 } else { RETRIES },
+                threads_may_stay: self.subject.threads_may_stay,
+                created_apart: self.subject.created_apart,
+            },
+        };
+        let outcome = self.run(&launch)?;
+        Ok(self.with_log(outcome))
+    }
+
+    /// Recovers a crash state and continues with `steps`, or remembers how that ended before: a
+    /// recovery depends on the state alone and, if the engine read a clock, on the time.
+    pub(crate) fn recover(
+        &mut self,
+        tree: &Tree,
+        digest: Digest,
+        crash: &PriorCrash,
+        conditions: &Conditions,
+        steps: &[Step<M::Op>],
+        stacks: Stacks,
+    ) -> Result<Rc<Outcome>, Stop> {
+        if !conditions.faults_of(crash.epoch).is_empty() {
+            let schedule = self.drawn(RECOVERIES);
+            let outcome = self.recover_in(tree, crash, conditions, steps, stacks, schedule)?;
+            return Ok(Rc::new(outcome));
+        }
+        let timed = Some((crash.at, crash.kind == CrashKind::Power));
+        let key = |timed| (digest, crash.acked.digest(), timed);
+        for key in [key(None), key(timed)] {
+            if let Some(outcome) = self.remembered.get(&key) {
+                return Ok(outcome);
+            }
+        }
+        let schedule = self.drawn(RECOVERIES);
+        let outcome = self.recover_in(tree, crash, conditions, steps, stacks, schedule)?;
+        let outcome = Rc::new(outcome);
+        let timed = timed.filter(|_| outcome.timed);
+        self.remembered.insert(key(timed), Rc::clone(&outcome));
+        Ok(outcome)
+    }
+
+    /// Recovers a crash state, continues as an epoch says, and returns the log.
+    pub(crate) fn recover_alone(
+        &mut self,
+        tree: &Tree,
+        crash: &PriorCrash,
+        conditions: &Conditions,
+        epoch: &Epoch,
+        stacks: Stacks,
+    ) -> Result<Recorded, Stop> {
+        let steps = steps(epoch)?;
+        let schedule = match &epoch.turns {
+            Some(turns) => Plan::Listed(turns.clone()),
+            None => self.drawn(RECOVERIES),
+        };
+        let outcome = self.recover_in(tree, crash, conditions, &steps, stacks, schedule)?;
+        Ok(self.with_log(outcome))
+    }
+
+    fn recover_in(
+        &mut self,
+        tree: &Tree,
+        crash: &PriorCrash,
+        conditions: &Conditions,
+        steps: &[Step<M::Op>],
+        stacks: Stacks,
+        schedule: Plan,
+    ) -> Result<Outcome, Stop> {
+        let start = crash.at + crash.down;
+        let faults = conditions.faults_of(crash.epoch);
+        let items = Rc::clone(&self.items);
+        let launch = Launch {
+            tree,
+            start,
+            uptime: match crash.kind {
+                CrashKind::Process => UPTIME + start.since(Time::START),
+                CrashKind::Power => BOOTED,
+            },
+            // Only the first epoch has a small disk and an evicting cache.
+            space: None,
+            evicts: false,
+            stacks,
+            schedule,
+            script: Script {
+                recovery: true,
+                steps,
+                items: &items,
+                acked: crash.acked.texts(),
+                retries: if faults.is_empty() { 0 } else { RETRIES },
+                threads_may_stay: self.subject.threads_may_stay,
+                created_apart: false,
+            },
+            faults,
+        };
+        self.recoveries += 1;
+        self.run(&launch)
+    }
+
+    /// The outcome of the last child with a copy of its log, which costs more than reading it.
+    fn with_log(&self, outcome: Outcome) -> Recorded {
+        Recorded { outcome, log: self.region.bytes().to_vec() }
+    }
+
+    fn run(&mut self, launch: &Launch<'_, M::Op>) -> Result<Outcome, Stop> {
+        self.region.reset();
+        let started = now();
+        let (seed, profile, live) =
+            (self.seed.derive("entropy", 0).0, self.profile, self.subject.live);
+        let body = |region: &'static Region| {
+            World::install(setup(launch, seed, profile, region));
+            live(&launch.script);
+        };
+        let ending = if self.in_process && launch.script.recovery {
+            child::here(&self.region, body)
+        } else {
+            let limits = Limits { cpu: self.subject.cpu, ..Limits::default() };
+            child::run(&self.region, &limits, body)
+        };
+        self.in_children += now().duration_since(started);
+        let place = self.sites.resolve(&ending.backtrace()).into_iter().next();
+        let mut outcome = Outcome::read(self.region.bytes(), ending, launch.start);
+        outcome.place = outcome.place.or(place.map(|line| line.to_string()));
+        for path in &outcome.outside {
+            self.notices.insert(format!(
+                "the engine opened a file outside its directory for writing: {path}"
+            ));
+        }
+        self.simulated(outcome)
+    }
+
+    /// An outcome that says something about the engine; any other one stops the exploration.
+    fn simulated(&self, outcome: Outcome) -> Result<Outcome, Stop> {
+        let name = self.subject.name;
+        if let Some(call) = &outcome.refused {
+            return Err(Stop::refused(format!("{name} called {call}, which is not simulated")));
+        }
+        match &outcome.ending {
+            // A futex belongs to the engine, and no other thread is left to wake it. Any other
+            // call waits for something outside, which says nothing about the engine.
+            Ending::Asleep { syscall } if *syscall != libc::SYS_futex => {
+                Err(Stop::refused(format!("{name} is {}", outcome.ending)))
+            }
+            Ending::Killed { .. } => Err(Stop::refused(format!("{name} was {}", outcome.ending))),
+            _ => Ok(outcome),
+        }
+    }
+}
+
+/// The world that a child sees.
+fn setup<Op>(
+    launch: &Launch<'_, Op>,
+    seed: u64,
+    profile: Profile,
+    region: &'static Region,
+) -> Setup {
+    Setup {
+        start: launch.start,
+        uptime: launch.uptime,
+        wall_clock: WALL_CLOCK,
+        seed,
+        schedule: launch.schedule.clone(),
+        faults: launch.faults.clone(),
+        profile,
+        evicts: launch.evicts,
+        space: launch.space,
+        stacks: launch.stacks,
+        ..Setup::new(launch.tree.clone(), region)
+    }
+}
+
+/// The steps of an epoch, read by the sim.
+pub(crate) fn steps<Op: crate::sim::engine::Operation>(
+    epoch: &Epoch,
+) -> Result<Vec<Step<Op>>, Stop> {
+    let read = |(index, step): (usize, &crate::case::Step)| {
+        Step::from_case(step)
+            .map_err(|error| Stop::refused(format!("step {} (`{step}`), {error}", index + 1)))
+    };
+    epoch.steps.iter().enumerate().map(read).collect()
+}
