@@ -116,7 +116,7 @@ fn a_thread_that_spins_on_a_lock_lets_the_holder_run() {
         assert_eq!((left.said.as_str(), left.ending), ("3", Ending::Finished));
         span += usize::from(left.turns.len() > 1);
     }
-    assert!(span > 0, "some seed has a thread lose its turn with the lock in hand");
+    assert!(span > 0, "some seed takes the turn from the thread that has the lock");
 }
 
 #[test]

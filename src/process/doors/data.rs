@@ -64,7 +64,7 @@ fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
 }
 
 impl World {
-    /// Reads from the file or the device behind a descriptor.
+    /// Reads from the file or the device of a descriptor.
     fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
         let random = self.descriptors.get(fd).is_some_and(|d| matches!(d.what, What::Random));
         let read = if random {
