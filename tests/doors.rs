@@ -1,4 +1,4 @@
-//! Facts about the doors: calls of an unmodified program arrive at the simulated world.
+//! Calls of an unmodified program reach the simulated world.
 //!
 //! Nothing here names a door: that `std::fs`, `tempfile` and rustix reach them at all is a fact
 //! about how this binary was linked.

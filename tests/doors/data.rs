@@ -161,7 +161,7 @@ fn sizes_are_set_and_space_is_reserved() {
 }
 
 #[test]
-fn syncs_are_effects() {
+fn each_sync_is_logged_as_an_effect() {
     let ran = run(|| {
         let file = both().open(at("a"))?;
         file.sync_all()?;
@@ -227,7 +227,7 @@ fn locks_conflict_between_open_files() {
 }
 
 #[test]
-fn copying_within_the_disk_and_across_its_border_keeps_every_byte() {
+fn copying_on_the_disk_and_to_and_from_the_host_keeps_every_byte() {
     let host = tempfile::tempdir().expect("a directory of the host");
     let outside = host.path().join("copy");
     run(|| {

@@ -1,4 +1,4 @@
-//! Runs a script on the engine's side of a fresh world and keeps what it left.
+//! Runs a script on the engine's side of a fresh world and keeps the outcome.
 
 use std::fs;
 use std::io;
@@ -32,7 +32,7 @@ impl Sink for Memory {
     }
 }
 
-/// What a script left.
+/// The outcome of a script: its result, and the state of its world at the end.
 pub(crate) struct Ran<R> {
     pub(crate) result: R,
     pub(crate) log: Vec<u8>,
@@ -52,7 +52,7 @@ impl<R> Ran<R> {
         self.events().filter_map(effect).collect()
     }
 
-    /// The inode that a name in the root directory leads to in the end.
+    /// The inode of a name in the root directory at the end.
     pub(crate) fn ino(&self, name: &str) -> Ino {
         self.tree.entry(Ino::ROOT, name.as_bytes()).expect("it is on the disk")
     }
@@ -72,7 +72,7 @@ pub(crate) fn at(name: &str) -> PathBuf {
     Path::new(MOUNT).join(name)
 }
 
-/// The number of an error.
+/// The error number of a failure.
 pub(crate) fn errno<T>(result: io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
@@ -90,13 +90,13 @@ pub(crate) fn names(directory: &str) -> io::Result<Vec<String>> {
 /// A process has one world.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Runs something that installs a world of its own.
+/// Runs a function that installs its own world.
 pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     run()
 }
 
-/// Runs something on the harness's side while a world with an empty disk is installed.
+/// Runs a function on the harness's side while a world with an empty disk is installed.
 pub(crate) fn with_world<R>(run: impl FnOnce() -> R) -> R {
     alone(|| {
         World::install(Setup::new(Tree::new(), Box::leak(Box::<Memory>::default())));

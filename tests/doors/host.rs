@@ -1,4 +1,4 @@
-//! What is not on the simulated disk: it goes to the host untouched.
+//! Calls outside the simulated disk go to the host unchanged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -51,14 +51,14 @@ fn the_harness_sees_the_kernel_while_a_world_is_installed() {
 }
 
 #[test]
-fn on_the_engines_side_without_a_world_everything_is_the_hosts() {
+fn without_a_world_the_engines_side_sees_the_host() {
     let text = crate::harness::alone(|| seam::engine(|| fs::read(at("a"))));
     assert_eq!(errno(text), Some(libc::ENOENT));
     assert_eq!(now(), Time::START);
 }
 
 #[test]
-fn a_descriptor_of_the_host_that_is_not_ready_is_not_waited_for() {
+fn a_read_that_would_block_forever_on_the_host_is_refused() {
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe of the host");
     let ran = run(|| {
         writer.write_all(b"x")?;
@@ -71,23 +71,23 @@ fn a_descriptor_of_the_host_that_is_not_ready_is_not_waited_for() {
 }
 
 #[test]
-fn last_words_are_heard() {
+fn output_to_standard_error_is_kept() {
     static HEARD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     run_in(
         |setup| {
             setup.hooks.words =
-                |words| HEARD.lock().expect("nobody panicked").extend_from_slice(words);
+                |words| HEARD.lock().expect("nothing panicked").extend_from_slice(words);
         },
         || {
             let _ = rustix::io::write(std::io::stderr(), b"");
             std::io::stderr().write_all(b"engine: last words\n")
         },
     );
-    assert_eq!(*HEARD.lock().expect("nobody panicked"), b"engine: last words\n");
+    assert_eq!(*HEARD.lock().expect("no panic"), b"engine: last words\n");
 }
 
 #[test]
-fn the_folder_that_the_mount_is_in_can_be_synced() {
+fn the_parent_folder_of_the_mount_can_be_synced() {
     let ran = run(|| {
         let parent = at("").parent().expect("the mount has one").to_path_buf();
         File::open(parent)?.sync_all()

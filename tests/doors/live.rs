@@ -1,7 +1,7 @@
-//! Random calls, made through the doors and in a real directory of a tmpfs: both must show the
-//! same.
+//! Random calls, made through the doors and in a real directory, which is on a tmpfs if possible:
+//! both must give the same results.
 //!
-//! The seed is fixed; `PROPTEST_CASES` sets how many sequences are run, of up to 60 calls each.
+//! The seed is fixed; `PROPTEST_CASES` sets the number of sequences, of fewer than 60 calls each.
 
 #[path = "../disk_live/calls.rs"]
 mod calls;
@@ -23,12 +23,12 @@ use crate::harness;
 use calls::{Call, Outcome, call, depth};
 use real::Real;
 
-/// How many sequences are run: enough for [`CALLS`].
+/// The number of sequences, enough for [`CALLS`].
 const SEQUENCES: u32 = 5300;
-/// How many calls must have been compared.
+/// The least number of calls to compare.
 const CALLS: u64 = 100_000;
 
-/// A log that nobody reads.
+/// A log that keeps nothing.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -37,13 +37,13 @@ impl Sink for Nowhere {
     }
 }
 
-/// A new directory, of a tmpfs if the machine has one where everybody may write.
+/// A new directory, on a tmpfs if the machine has a writable one at `/dev/shm`.
 fn directory() -> tempfile::TempDir {
     let shared = tempfile::tempdir_in("/dev/shm");
     shared.or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
 
-/// Makes the calls on both sides; says how many were compared.
+/// Makes the calls on both sides; returns how many were compared.
 fn compare(calls: &[Call]) -> Result<u64, TestCaseError> {
     let depth = depth(calls);
     let mut real = Real::new(depth, directory());
@@ -74,7 +74,7 @@ fn compare(calls: &[Call]) -> Result<u64, TestCaseError> {
 }
 
 #[test]
-fn random_calls_through_the_doors_show_what_they_show_on_a_tmpfs() {
+fn random_calls_give_the_same_results_through_the_doors_and_on_a_tmpfs() {
     let cases = Config::default().cases;
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let cases = if asked { cases } else { SEQUENCES };

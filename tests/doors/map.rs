@@ -1,4 +1,4 @@
-//! Files of the disk in memory.
+//! Files of the disk mapped into memory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -50,7 +50,7 @@ fn two_maps_of_a_file_follow_it_and_one_of_another_does_not() {
 }
 
 #[test]
-fn what_may_not_be_read_may_not_be_mapped_and_the_host_is_as_ever() {
+fn a_write_only_file_cannot_be_mapped_and_a_file_of_the_host_can() {
     run(|| {
         let file = File::create(at("a"))?;
         assert_eq!(errno(Mapped::of(&file)), Some(libc::EACCES));

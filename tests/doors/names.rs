@@ -61,7 +61,7 @@ fn a_rename_replaces_and_moves() {
 }
 
 #[test]
-fn a_temporary_file_is_persisted_by_a_rename_that_arrives() {
+fn persisting_a_temporary_file_reaches_the_disk_as_a_rename() {
     let ran = run(|| {
         let mut file = tempfile::NamedTempFile::new_in(at(""))?;
         file.write_all(b"x")?;
@@ -150,7 +150,7 @@ fn permissions_follow_the_mask_and_are_kept() {
 }
 
 #[test]
-fn times_of_files_are_those_of_the_virtual_clock() {
+fn file_times_come_from_the_virtual_clock() {
     run(|| {
         let before = SystemTime::now();
         fs::write(at("a"), b"")?;
@@ -166,7 +166,7 @@ fn times_of_files_are_those_of_the_virtual_clock() {
 }
 
 #[test]
-fn the_disk_says_how_large_it_is() {
+fn the_disk_reports_its_size() {
     run(|| {
         let volume = rustix::fs::statvfs(at(""))?;
         assert_eq!((volume.f_bsize, volume.f_namemax), (4096, 255));

@@ -1,4 +1,4 @@
-//! What the log holds of the calls, and what ends a run.
+//! How the calls of a run are logged, and how a run ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -43,7 +43,7 @@ fn equal_scripts_leave_equal_logs() {
 }
 
 #[test]
-fn a_call_without_a_record_of_its_own_changes_the_next_record() {
+fn a_call_without_its_own_record_changes_the_next_record() {
     let seek_to = |offset| {
         move || {
             let mut file = File::create(at("a"))?;
@@ -83,7 +83,7 @@ fn errors_are_recorded_as_negative_numbers() {
 }
 
 #[test]
-fn a_record_has_the_return_addresses_if_that_is_asked_for() {
+fn records_have_return_addresses_if_asked_for() {
     let ran = run_in(|setup| setup.stacks = Stacks::All, || File::create(at("a")).map(drop));
     let stack = ran.calls()[0].stack.to_vec();
     assert!(stack.len() >= 8 * 8 && stack.len() <= 8 * 32);
@@ -92,7 +92,7 @@ fn a_record_has_the_return_addresses_if_that_is_asked_for() {
 }
 
 #[test]
-fn the_syncs_alone_have_theirs_if_only_those_are_asked_for() {
+fn only_syncs_have_return_addresses_if_only_those_are_asked_for() {
     let script = || {
         let mut file = File::options().create(true).append(true).open(at("a"))?;
         file.write_all(b"x")?;
@@ -109,7 +109,7 @@ fn the_syncs_alone_have_theirs_if_only_those_are_asked_for() {
     assert_eq!(calls.iter().filter(|call| call.door == "write").count(), 2);
 }
 
-/// Asks, while a door is open, whose side the thread is on.
+/// A sink that makes a call itself, and counts how often that went to the host.
 #[derive(Default)]
 struct Nosy {
     records: AtomicU32,
@@ -119,14 +119,14 @@ struct Nosy {
 impl Sink for Nosy {
     fn append(&self, _: &log::Record<'_>) -> bool {
         self.records.fetch_add(1, Relaxed);
-        // A door inside a door would wait for ever for the world.
+        // If a door served this call, it would wait forever for the world.
         self.on_the_host.fetch_add(fs::metadata(at("")).is_err().into(), Relaxed);
         true
     }
 }
 
 #[test]
-fn what_a_door_calls_itself_goes_to_the_kernel() {
+fn a_call_that_a_door_makes_goes_to_the_kernel() {
     let nosy: &'static Nosy = Box::leak(Box::default());
     harness::alone(|| {
         World::install(Setup::new(Tree::new(), nosy));
@@ -176,7 +176,7 @@ fn a_failed_sync_is_an_effect_and_the_next_one_works() {
 }
 
 #[test]
-fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
+fn a_failed_sync_is_reported_once_to_each_descriptor_that_was_open() {
     let error = FaultError::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     with_fault(fault, || {
@@ -200,7 +200,7 @@ fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
 }
 
 #[test]
-fn a_failed_syncfs_is_told_to_the_descriptors_of_each_file_that_had_data_to_write() {
+fn a_failed_syncfs_is_reported_to_the_descriptors_of_each_dirty_file() {
     let fault = Fault::new(FaultError::Io, FaultClass::Sync, 2);
     with_fault(fault, || {
         let (mut dirty, mut clean) = (File::create(at("a"))?, File::create(at("b"))?);
@@ -222,7 +222,7 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
     let ran = run_in(set, || {
         let mut file = File::create(at("a"))?;
         file.write_all(&[b'v'; 8192])?;
-        // A name that finds no room evicts nothing.
+        // A name for which there is no space evicts nothing.
         assert_eq!(errno(fs::create_dir(at("b"))), Some(libc::ENOSPC));
         assert_eq!(errno(file.sync_all()), Some(libc::ENOSPC));
         Ok(())
@@ -237,7 +237,7 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
 }
 
 #[test]
-fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
+fn an_evicted_file_reads_back_what_was_on_disk_and_keeps_its_size() {
     let error = FaultError::Io;
     let fault = Fault { step: 1, ..Fault::new(error, FaultClass::Sync, 1) };
     let set = |setup: &mut Setup| (setup.faults, setup.evicts) = (vec![fault], true);
@@ -278,7 +278,8 @@ fn a_file_system_that_turned_read_only_refuses_every_change() {
     });
 }
 
-/// The marks that a world leaves whose process may end at any call, and how that ended.
+/// Runs a script in a child, which may end at any call; its exit status, and the words of its
+/// marks.
 fn end_of(budget: Budget, script: impl FnOnce()) -> (Option<i32>, Vec<String>) {
     let file = tempfile::NamedTempFile::new().expect("a file of the host");
     let sink: &'static ToFile = Box::leak(Box::new(ToFile(file.reopen().expect("it is there"))));
@@ -336,7 +337,7 @@ fn a_run_over_its_budget_of_time_is_hung() {
 }
 
 #[test]
-fn waiting_for_a_lock_that_nobody_can_give_up_is_a_deadlock() {
+fn waiting_for_a_lock_that_no_thread_can_release_is_a_deadlock() {
     let script = || {
         let (one, two) = (File::create(at("a")).expect("new"), File::open(at("a")).expect("there"));
         one.lock().expect("it is free");

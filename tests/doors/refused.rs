@@ -1,4 +1,4 @@
-//! What is not simulated is an error that names the call.
+//! A call that is not simulated fails, and is noted by its name.
 
 use std::fs::File;
 use std::process::Command;
@@ -56,7 +56,7 @@ fn mapping_a_file_of_the_disk_for_writing_is_refused() {
 }
 
 #[test]
-fn mapping_by_number_for_writing_is_refused_alike() {
+fn mapping_for_writing_by_call_number_is_refused_too() {
     let ran = run(|| {
         let file = File::options().read(true).write(true).create_new(true).open(at("a"))?;
         assert_eq!(errno(calls::map_for_writing_by_number(&file)), Some(libc::ENODEV));

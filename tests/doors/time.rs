@@ -1,4 +1,4 @@
-//! What the seed decides: time, entropy, identity, processors.
+//! The simulated machine: time, entropy, identity, processors.
 #![expect(clippy::disallowed_methods, reason = "on the engine's side this clock is the run's own")]
 
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ fn sleeping_moves_the_clocks_and_costs_no_time() {
 }
 
 #[test]
-fn every_call_and_every_reading_costs_the_same() {
+fn each_call_and_each_clock_reading_has_a_fixed_cost() {
     let three_calls = run(|| {
         for _ in 0..3 {
             let _ = fs::metadata(at("none"));
@@ -53,7 +53,7 @@ fn every_call_and_every_reading_costs_the_same() {
 }
 
 #[test]
-fn the_clocks_begin_where_the_world_says() {
+fn the_clocks_start_where_the_setup_says() {
     let ran = run_in(
         |setup| {
             setup.start = Time(5_000_000_000);
@@ -66,7 +66,7 @@ fn the_clocks_begin_where_the_world_says() {
     assert_eq!(ran.result.1.expect("after 1970").as_secs(), 1_000_005);
 }
 
-/// Everything of a fresh thread that is drawn from entropy.
+/// Values that a fresh thread draws from entropy, each by a different call.
 fn drawn(seed: u64) -> Ran<Vec<u64>> {
     run_in(
         |setup| setup.seed = seed,
@@ -84,9 +84,10 @@ fn drawn(seed: u64) -> Ran<Vec<u64>> {
 }
 
 #[test]
-fn entropy_is_the_seeds() {
+fn entropy_comes_from_the_seed() {
     let (one, same, other) = (drawn(1), drawn(1), drawn(2));
-    // The name of a temporary file hangs on std's thread id too, which counts up in this process.
+    // The name of a temporary file also depends on std's thread id, which counts up in this
+    // process.
     assert_eq!(one.result[..3], same.result[..3]);
     let all: BTreeSet<_> = one.result.iter().chain(&other.result).collect();
     assert_eq!(all.len(), 8, "other seeds give other numbers");

@@ -1,5 +1,5 @@
-//! What an engine sees of its memory: the same addresses in each process, whatever the harness
-//! holds when it forks it.
+//! The addresses that an engine sees are the same in each process, whatever the harness holds when
+//! it forks the process.
 
 use std::fs;
 use std::sync::Mutex;
@@ -23,8 +23,8 @@ fn address<T: ?Sized>(of: &T) -> usize {
     std::ptr::from_ref(of).addr()
 }
 
-/// Addresses of a block of each size, on the stack and of thread-locals, of this thread and of
-/// another, with calls in between that have the harness allocate.
+/// Addresses of heap blocks of each size, on the stack and of thread-locals, for this thread and
+/// two others, with calls in between that make the harness allocate.
 fn look() -> String {
     fn own(name: &str) -> Vec<usize> {
         let mut seen = vec![address(&seen_on_stack()), LOCAL.with(address)];
@@ -43,14 +43,15 @@ fn look() -> String {
     fn seen_on_stack() -> u64 {
         std::hint::black_box(3)
     }
-    // What the harness keeps of this it keeps before the others' stacks are mapped.
+    // The harness allocates what it keeps of these calls before the other threads' stacks are
+    // mapped.
     let first = own("c");
     let kept = Mutex::new(Vec::new());
     let others = thread::scope(|scope| {
         let other = |name: &'static str| {
             let kept = &kept;
             move || {
-                kept.lock().expect("nobody panicked").push(Box::new(1u32));
+                kept.lock().expect("no panic").push(Box::new(1u32));
                 own(name)
             }
         };
@@ -60,7 +61,7 @@ fn look() -> String {
     format!("{first:x?} {others:x?}")
 }
 
-/// Forks one process after the other, holding something else each time.
+/// Forks one process after the other, holding different memory each time.
 fn entry(_: &[u8], reply: &mut Reply<'_>) {
     let mut region = Region::new().expect("memory");
     let mut held: Vec<Vec<u8>> = Vec::new();
@@ -74,7 +75,7 @@ fn entry(_: &[u8], reply: &mut Reply<'_>) {
         region.reset();
         let ending = child::run(&region, &Limits::default(), |region| {
             World::install(Setup::new(Tree::new(), region));
-            // This finds space among what the explorer has given back, or does not.
+            // Depending on the round, this reuses memory that the explorer has freed, or does not.
             let own = std::hint::black_box(vec![1u8; 2_500_000]);
             let said = seam::engine(look);
             drop(own);
@@ -92,7 +93,7 @@ fn entry(_: &[u8], reply: &mut Reply<'_>) {
 #[test]
 fn an_engine_sees_the_same_addresses_in_each_process() {
     let mut seen = Vec::new();
-    let mut fork_server = ForkServer::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the fork server starts");
     fork_server
         .call(entry, b"", &mut |frame| seen.push(String::from_utf8_lossy(frame).into_owned()))
         .expect("it ends");

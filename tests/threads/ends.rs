@@ -1,4 +1,4 @@
-//! How threads end: joined, detached, left over, with thread-locals that have work to do.
+//! How threads end: joined, detached or left over, and with thread-locals to destroy.
 
 use std::cell::RefCell;
 use std::fs;
@@ -50,7 +50,7 @@ scenes! {
         while fs::metadata(at("detached")).is_err() {
             thread::sleep(Duration::from_millis(1));
         }
-        // Where later things lie hangs on when its stack was given back.
+        // Later addresses depend on when its stack was freed.
         let boxed = Box::new([0u8; 100]);
         let stack = thread::spawn(|| {
             let local = 0u8;
@@ -114,7 +114,7 @@ fn destructors_of_thread_locals_run_under_the_schedule_before_a_join_returns() {
 }
 
 #[test]
-fn a_detached_thread_is_gone_before_anybody_else_runs_so_that_addresses_stay_the_same() {
+fn a_detached_thread_is_gone_before_another_runs_so_addresses_stay_the_same() {
     for left in same_in_every_process::<Detached>(0..6) {
         assert!(left.said.len() > 10, "{}", left.said);
         assert_eq!(left.leaked, 0);
@@ -122,7 +122,7 @@ fn a_detached_thread_is_gone_before_anybody_else_runs_so_that_addresses_stay_the
 }
 
 #[test]
-fn a_sleeper_that_is_left_over_is_counted_and_never_runs_again() {
+fn a_leaked_sleeper_is_counted_and_never_runs_again() {
     for left in same_in_every_process::<LeakedSleeper>(0..6) {
         assert_eq!((left.said.as_str(), left.leaked), ("left", 1));
         assert!(!left.calls.iter().any(|call| call.contains("late")), "{:?}", left.calls);
@@ -130,7 +130,7 @@ fn a_sleeper_that_is_left_over_is_counted_and_never_runs_again() {
 }
 
 #[test]
-fn threads_may_be_joined_long_after_their_end_and_ids_are_not_used_again() {
+fn threads_may_be_joined_long_after_they_ended_and_ids_are_not_reused() {
     for left in same_in_every_process::<JoinedLate>(0..4) {
         assert!(left.said.starts_with("true ThreadId("), "{}", left.said);
     }
@@ -144,7 +144,7 @@ fn a_panic_on_a_thread_unwinds_it_and_is_its_join_error() {
 }
 
 #[test]
-fn an_allocator_that_takes_a_lock_and_looks_at_the_clock_stops_nobody() {
+fn an_allocator_that_takes_a_lock_and_reads_the_clock_blocks_no_thread() {
     for left in same_in_every_process::<Many>(0..4) {
         assert!(left.said.parse::<u64>().expect("a number") > 200, "{}", left.said);
     }

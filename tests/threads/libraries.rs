@@ -57,7 +57,7 @@ scenes! {
             })
             .collect();
         for number in 1..=6 {
-            sender.send(number).expect("somebody listens");
+            sender.send(number).expect("a worker listens");
         }
         drop(sender);
         drop(stop);

@@ -93,7 +93,7 @@ scenes! {
 }
 
 #[test]
-fn a_mutex_is_waited_for_under_the_schedule() {
+fn threads_wait_for_a_mutex_under_the_schedule() {
     for left in same_in_every_process::<Mutexes>(0..8) {
         assert_eq!(left.said, "9");
     }
@@ -122,14 +122,14 @@ fn pthread_once_runs_its_routine_once_and_others_wait_for_it() {
 }
 
 #[test]
-fn semaphores_spin_locks_and_barriers_are_waited_for_under_the_schedule() {
+fn threads_wait_for_semaphores_spin_locks_and_barriers_under_the_schedule() {
     for left in same_in_every_process::<SemaphoresAndBarriers>(0..8) {
         assert_eq!(left.said, "true");
     }
 }
 
 #[test]
-fn a_mutex_locked_twice_is_a_deadlock_and_one_that_checks_says_so() {
+fn locking_a_mutex_twice_is_a_deadlock_unless_it_is_error_checking() {
     for left in same_in_every_process::<LockedTwice>(0..1) {
         let why = "is in a deadlock: thread 1 waits for a mutex";
         assert_eq!(left.hung.as_deref(), Some(why));

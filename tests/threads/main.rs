@@ -1,5 +1,5 @@
-//! Facts about threads under simulation: one runs at a time, the seed decides which, and time is
-//! virtual for all of them.
+//! Threads under simulation: one runs at a time, the seed decides which, and time is virtual for
+//! all of them.
 #![expect(clippy::disallowed_methods, reason = "threads are what is tested")]
 
 mod addresses;

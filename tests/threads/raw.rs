@@ -1,4 +1,4 @@
-//! System calls that no symbol leads to: syscall user dispatch takes them to the same doors.
+//! System calls that bypass the C library: syscall user dispatch passes them to the same doors.
 
 use std::ffi::CString;
 use std::fs;
@@ -77,7 +77,7 @@ fn raw_calls_on_files_arrive_on_every_thread() {
 }
 
 #[test]
-fn raw_futexes_identities_and_entropy_are_the_worlds() {
+fn raw_futex_id_and_entropy_calls_reach_the_world() {
     for left in same_in_every_process::<Waits>(0..6) {
         assert!(left.said.starts_with("1001 "), "{}", left.said);
         assert_eq!(left.hung, None);

@@ -1,4 +1,4 @@
-//! Runs a scene in a process of its own, on the engine's side of a world, and keeps what it left.
+//! Runs a scene in its own process, on the engine's side of a world, and keeps the outcome.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
@@ -17,10 +17,10 @@ use crashpoint::process::world::schedule::{Plan, Turn};
 use crashpoint::process::world::{self, MOUNT, Setup, World};
 use serde::{Deserialize, Serialize};
 
-/// What a scene left.
+/// The outcome of a scene.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Left {
-    /// What it said at its end; empty if it came to none.
+    /// The text that it returned; empty if it did not finish.
     pub(crate) said: String,
     pub(crate) ending: Ending,
     /// Why it was hung, in words.
@@ -29,11 +29,11 @@ pub(crate) struct Left {
     pub(crate) calls: Vec<String>,
     /// Calls that are not simulated.
     pub(crate) refused: Vec<String>,
-    /// How it was scheduled.
+    /// Its turns: decision and thread.
     pub(crate) turns: Vec<(u64, u32)>,
-    /// How many threads were left when it had ended.
+    /// How many threads were left over at its end.
     pub(crate) leaked: u32,
-    /// All of its records with their times, as a digest.
+    /// A digest of all its records with their times.
     pub(crate) digest: u64,
 }
 
@@ -44,23 +44,23 @@ pub(crate) enum By {
     Turns(Vec<(u64, u32)>),
 }
 
-/// Runs a scene in a fresh template.
+/// Runs a scene in a fresh fork server.
 pub(crate) fn left<S: IsScene>(by: By) -> Left {
-    let mut fork_server = ForkServer::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the fork server starts");
     in_fork_server::<S>(&mut fork_server, by)
 }
 
-/// Runs a scene in this template.
+/// Runs a scene in this fork server.
 pub(crate) fn in_fork_server<S: IsScene>(fork_server: &mut ForkServer, by: By) -> Left {
     let mut frames = Vec::new();
     let request = serde_json::to_vec(&by).expect("it serialises");
     fork_server
         .call(explore::<S>, &request, &mut |frame| frames.push(frame.to_vec()))
         .expect("ends");
-    serde_json::from_slice(&frames.concat()).expect("what was left")
+    serde_json::from_slice(&frames.concat()).expect("the outcome")
 }
 
-/// A scene as a type, so that another process finds it.
+/// A scene as a type, so that another process can run it.
 pub(crate) trait IsScene {
     fn play() -> String;
 }
@@ -90,7 +90,7 @@ fn explore<S: IsScene>(request: &[u8], reply: &mut Reply<'_>) {
             By::Turns(turns) => Plan::Listed(turns.into_iter().map(turn).collect()),
         };
         World::install(Setup { schedule, ..Setup::new(Tree::new(), region) });
-        // Engine code allocates on both sides of everything; so does this allocator.
+        // Engine code allocates on both sides of the seam; so does this allocator.
         NOISY.store(true, Ordering::Relaxed);
         let said = seam::engine(S::play);
         let threads = crashpoint::process::settle(world::now() + Duration::from_secs(1));
@@ -141,10 +141,11 @@ pub(crate) fn at(name: &str) -> String {
     format!("{MOUNT}/{name}")
 }
 
-/// Runs a scene with these seeds, each three times in processes of its own and once from the list
-/// of its turns: all four must be the same to the last record.
+/// Runs a scene with these seeds, each three times in separate processes and once from the list of
+/// its turns. The three must be the same to the last record; the fourth must have the same calls
+/// and turns, and the same reason if it hangs.
 pub(crate) fn same_in_every_process<S: IsScene>(seeds: std::ops::Range<u64>) -> Vec<Left> {
-    let mut fork_server = ForkServer::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the fork server starts");
     let mut all = Vec::new();
     for seed in seeds {
         let first = in_fork_server::<S>(&mut fork_server, By::Seed(seed));
@@ -153,7 +154,7 @@ pub(crate) fn same_in_every_process<S: IsScene>(seeds: std::ops::Range<u64>) -> 
         {
             assert_eq!(again, first, "seed {seed}");
         }
-        // The list itself takes memory, so that addresses may differ, and nothing else.
+        // The list itself takes memory, so the addresses may differ, but nothing else.
         let listed = in_fork_server::<S>(&mut fork_server, By::Turns(first.turns.clone()));
         let order = |left: &Left| (left.calls.clone(), left.turns.clone(), left.hung.clone());
         assert_eq!(order(&listed), order(&first), "the turns of seed {seed}");
@@ -162,7 +163,7 @@ pub(crate) fn same_in_every_process<S: IsScene>(seeds: std::ops::Range<u64>) -> 
     all
 }
 
-/// An allocator as engines bring them along: it takes a lock, and looks at the clock.
+/// An allocator like those that engines bring along: it takes a lock and reads the clock.
 struct Noisy;
 
 static NOISY: AtomicBool = AtomicBool::new(false);
@@ -192,7 +193,7 @@ unsafe impl GlobalAlloc for Noisy {
 #[global_allocator]
 static ALLOCATOR: Noisy = Noisy;
 
-/// How often the allocator did what it does.
+/// How often the allocator took its lock and read the clock.
 pub(crate) fn noisy_allocations() -> u64 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }

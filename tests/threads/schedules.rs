@@ -1,4 +1,4 @@
-//! What seeds do: they reach the orders in which a bug shows, and each order replays.
+//! Seeds reach the orders of threads in which a bug shows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,20 +46,20 @@ scenes! {
 
 #[test]
 fn seeds_reach_most_orders_of_three_writers() {
-    let mut fork_server = ForkServer::start().expect("the template starts");
+    let mut fork_server = ForkServer::start().expect("the fork server starts");
     let orders: BTreeSet<Vec<String>> = (0..200)
         .map(|seed| {
             let left = in_fork_server::<Order>(&mut fork_server, By::Seed(seed));
             left.calls.into_iter().filter(|call| call.contains("open")).collect()
         })
         .collect();
-    // Six files in all, two a thread in order: 90 orders.
+    // Six files, two per thread in a fixed order: 90 possible orders.
     assert!(orders.len() > 30, "{}", orders.len());
 }
 
 #[test]
-fn the_gap_between_an_acknowledgement_and_its_sync_is_seen_by_some_seed() {
-    let mut fork_server = ForkServer::start().expect("the template starts");
+fn some_seed_shows_the_gap_between_an_acknowledgement_and_its_sync() {
+    let mut fork_server = ForkServer::start().expect("the fork server starts");
     let early = |seed| {
         in_fork_server::<AcknowledgedBeforeTheSync>(&mut fork_server, By::Seed(seed)).said == "true"
     };

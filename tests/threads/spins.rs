@@ -1,4 +1,4 @@
-//! Waits without a call: who spins on a word of memory lets the others run, who computes does not.
+//! Waits without a call: a thread that spins on a word lets others run, one that computes does not.
 
 use std::fs;
 use std::hint;
@@ -10,7 +10,7 @@ use crashpoint::host::ending::Ending;
 
 use crate::rig::{By, at, left, same_in_every_process, scenes};
 
-/// The plainest lock that there is, with a word that it guards.
+/// A minimal lock, with the word that it guards.
 #[derive(Default)]
 struct Plain {
     taken: AtomicBool,
@@ -28,7 +28,7 @@ impl Plain {
     }
 }
 
-/// Waits in turns that become longer, as crossbeam's `Backoff::spin` does.
+/// Spins for longer each time, as crossbeam's `Backoff::spin` does.
 fn back_off_until(flag: &AtomicBool) {
     let mut step = 0;
     while !flag.load(Ordering::Acquire) {
@@ -39,7 +39,7 @@ fn back_off_until(flag: &AtomicBool) {
     }
 }
 
-/// Takes a second or so of CPU time, and makes no call.
+/// Takes about a second of CPU time, and makes no call.
 fn compute() -> u64 {
     let mut number = 1u64;
     for turn in 0..600_000_000u64 {
@@ -110,39 +110,39 @@ scenes! {
 }
 
 #[test]
-fn who_spins_on_a_plain_lock_lets_its_holder_run() {
+fn a_thread_that_spins_on_a_lock_lets_the_holder_run() {
     let mut span = 0;
     for left in same_in_every_process::<PlainLock>(0..6) {
         assert_eq!((left.said.as_str(), left.ending), ("3", Ending::Finished));
         span += usize::from(left.turns.len() > 1);
     }
-    assert!(span > 0, "some seed has a thread lose its turn with the lock in hand");
+    assert!(span > 0, "some seed takes the turn from the thread that has the lock");
 }
 
 #[test]
-fn who_spins_lets_time_pass() {
+fn a_spinning_thread_lets_time_pass() {
     for left in same_in_every_process::<ForTime>(0..2) {
         assert_eq!((left.said.as_str(), left.ending), ("came", Ending::Finished));
     }
 }
 
 #[test]
-fn who_spins_has_a_turn_beside_a_thread_that_never_waits() {
+fn a_spinning_thread_gets_turns_although_another_never_waits() {
     for left in same_in_every_process::<BesideOneThatNeverWaits>(0..2) {
         assert_eq!((left.said.as_str(), left.ending), ("came", Ending::Finished));
     }
 }
 
 #[test]
-fn who_computes_for_long_keeps_its_turn() {
-    // By the rule, the thread that it starts has no turn before it waits.
+fn a_thread_that_computes_for_long_keeps_its_turn() {
+    // Without listed turns, the thread that it starts does not run before the first one waits.
     let left = left::<Computes>(By::Turns(Vec::new()));
     assert_eq!((left.said.as_str(), left.ending), ("true 0", Ending::Finished));
 }
 
 #[test]
-fn who_computes_keeps_its_turn_where_others_take_its_processor() {
-    // A thread that has not run between two looks is in the same state, whatever it does.
+fn a_computing_thread_keeps_its_turn_on_a_busy_machine() {
+    // A thread that did not run between two samples is in the same state in both, whatever it does.
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -160,10 +160,10 @@ fn who_computes_keeps_its_turn_where_others_take_its_processor() {
 }
 
 #[test]
-fn two_that_spin_for_each_other_are_hung() {
-    // Where in the loop it is caught differs.
+fn two_threads_that_spin_for_each_other_are_hung() {
+    // The point in the loop at which it is caught varies.
     let Ending::HungSpin { backtrace } = left::<Livelock>(By::Seed(0)).ending else {
-        panic!("neither comes to an end");
+        panic!("neither thread ends");
     };
     assert!(backtrace.len() > 3, "{backtrace:?}");
 }

@@ -1,4 +1,4 @@
-//! How threads wait: on std's locks, for time that is virtual, and in vain.
+//! How threads wait: for std's locks, for virtual time, and in a deadlock.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,9 +20,9 @@ scenes! {
     Timeouts {
         let (lock, bell) = (Mutex::new(0), Condvar::new());
         let start = now();
-        let guard = lock.lock().expect("nobody panicked");
+        let guard = lock.lock().expect("no panic");
         let (guard, result) =
-            bell.wait_timeout(guard, Duration::from_millis(50)).expect("nobody panicked");
+            bell.wait_timeout(guard, Duration::from_millis(50)).expect("no panic");
         drop(guard);
         let (sender, receiver) = channel::<u32>();
         let waited = receiver.recv_timeout(Duration::from_millis(20));
@@ -37,13 +37,13 @@ scenes! {
         let writer = thread::spawn(move || {
             for round in 0..5u32 {
                 fs::write(at("f"), round.to_string()).expect("the disk works");
-                other.0.lock().expect("nobody panicked").push(round);
+                other.0.lock().expect("no panic").push(round);
                 other.1.notify_one();
             }
         });
-        let mut guard = shared.0.lock().expect("nobody panicked");
+        let mut guard = shared.0.lock().expect("no panic");
         while guard.len() < 5 {
-            guard = shared.1.wait(guard).expect("nobody panicked");
+            guard = shared.1.wait(guard).expect("no panic");
         }
         let said = format!("{guard:?}");
         drop(guard);
@@ -64,11 +64,11 @@ scenes! {
                         fs::write(at("once"), b"x").expect("the disk works");
                         RUNS.fetch_add(1, Ordering::Relaxed);
                     });
-                    let mut value = shared.write().expect("nobody panicked");
+                    let mut value = shared.write().expect("no panic");
                     fs::write(at("shared"), index.to_string()).expect("the disk works");
                     *value += 1;
                     drop(value);
-                    let value = shared.read().expect("nobody panicked");
+                    let value = shared.read().expect("no panic");
                     fs::read(at("shared")).expect("it is there");
                     drop(value);
                 });
@@ -126,21 +126,21 @@ scenes! {
 }
 
 #[test]
-fn waits_with_a_limit_end_on_the_virtual_clock() {
+fn timed_waits_end_on_the_virtual_clock() {
     for left in same_in_every_process::<Timeouts>(0..3) {
         assert_eq!(left.said, "true true 75");
     }
 }
 
 #[test]
-fn a_condition_variable_wakes_who_waits() {
+fn a_condition_variable_wakes_its_waiter() {
     for left in same_in_every_process::<Bell>(0..10) {
         assert_eq!(left.said, "[0, 1, 2, 3, 4]");
     }
 }
 
 #[test]
-fn a_once_an_rwlock_and_a_barrier_hold_across_input_and_output() {
+fn a_once_an_rwlock_and_a_barrier_work_across_file_calls() {
     for left in same_in_every_process::<AcrossInput>(0..10) {
         assert_eq!(left.said, "1 4");
     }
@@ -154,7 +154,7 @@ fn sleeps_of_several_threads_overlap_and_cost_no_time() {
 }
 
 #[test]
-fn a_deadlock_is_told_with_what_each_thread_waits_for() {
+fn a_deadlock_report_says_what_each_thread_waits_for() {
     for left in same_in_every_process::<Deadlock>(0..4) {
         let why = "is in a deadlock: thread 1 waits for a futex, thread 2 waits for a futex";
         assert_eq!(left.hung.as_deref(), Some(why));
@@ -163,7 +163,7 @@ fn a_deadlock_is_told_with_what_each_thread_waits_for() {
 }
 
 #[test]
-fn a_thread_that_yields_until_another_has_done_its_work_lets_it() {
+fn a_thread_that_yields_in_a_loop_lets_another_work() {
     for left in same_in_every_process::<SpinsOnYield>(0..12) {
         assert_eq!((left.said.as_str(), left.hung.as_deref()), ("true", None));
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) struct Thread(libc::pthread_t);
 
 extern "C" fn run(body: *mut c_void) -> *mut c_void {
-    // SAFETY: `start` made the box, and gave it away.
+    // SAFETY: `start` made the box and gave up its ownership.
     let body = unsafe { Box::from_raw(body.cast::<Box<dyn FnOnce() + Send>>()) };
     body();
     ptr::null_mut()
@@ -21,7 +21,7 @@ impl Thread {
     pub(crate) fn start(body: impl FnOnce() + Send + 'static) -> Self {
         let body: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(body));
         let mut thread = 0;
-        // SAFETY: the thread takes the box.
+        // SAFETY: the thread takes ownership of the box.
         let result = unsafe {
             libc::pthread_create(&mut thread, ptr::null(), run, Box::into_raw(body).cast())
         };
@@ -35,7 +35,7 @@ impl Thread {
     }
 }
 
-/// A count behind a mutex, with a condition variable for it.
+/// A count under a mutex, with a condition variable for it.
 pub(crate) struct Mutexed {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
     cond: UnsafeCell<libc::pthread_cond_t>,
@@ -152,7 +152,7 @@ pub(crate) fn once(routine: fn()) {
         }
     }
     let _ = ROUTINE.set(routine);
-    // SAFETY: the control is there for ever.
+    // SAFETY: the control is a static.
     assert_eq!(unsafe { pthread_once(CONTROL.0.get(), call) }, 0);
 }
 
@@ -176,7 +176,7 @@ impl Meeting {
     }
 
     pub(crate) fn begin(&self, count: u32) {
-        // SAFETY: nobody uses them yet.
+        // SAFETY: nothing uses them yet.
         unsafe {
             assert_eq!(libc::sem_init(self.semaphore.get().cast(), 0, 0), 0);
             let barrier = self.barrier.get().cast();
@@ -210,7 +210,7 @@ impl Meeting {
     }
 }
 
-/// Locks a plain mutex that the caller holds.
+/// Locks a plain mutex twice.
 pub(crate) fn lock_twice() {
     let mutex = UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER);
     // SAFETY: it is initialised.
@@ -220,7 +220,7 @@ pub(crate) fn lock_twice() {
     }
 }
 
-/// What a mutex that checks says to a second lock.
+/// Locks an error-checking mutex twice; returns the second result.
 pub(crate) fn lock_twice_checked() -> c_int {
     let mutex = UnsafeCell::new(libc::PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP);
     // SAFETY: it is initialised.
@@ -230,7 +230,7 @@ pub(crate) fn lock_twice_checked() -> c_int {
     }
 }
 
-/// Asks the kernel without the C library.
+/// Makes a system call without the C library.
 pub(crate) fn raw(number: i64, arguments: [usize; 6]) -> i64 {
     // SAFETY: the tests make calls that read or write only what they name.
     unsafe { crashpoint::host::probe::raw_call(number, arguments) }

@@ -1,4 +1,4 @@
-//! Calls of a C engine that safe Rust does not make.
+//! Calls that an engine in C makes and that safe Rust does not.
 #![expect(unsafe_code, reason = "the tests call what an engine written in C calls")]
 
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(crate) fn fork() -> Result<()> {
     }
 }
 
-/// What is mapped at once.
+/// The size of a page, and of each map here.
 const PAGE: usize = 4096;
 
 /// Maps the first page of a file for writing, and unmaps it again.
@@ -31,11 +31,11 @@ pub(crate) fn map_for_writing(file: &File) -> Result<()> {
     unmap(unsafe { libc::mmap(ptr::null_mut(), PAGE, both, libc::MAP_SHARED, fd, 0) })
 }
 
-/// The same by the number of the call.
+/// As [`map_for_writing`], by the number of the call.
 pub(crate) fn map_for_writing_by_number(file: &File) -> Result<()> {
     let (both, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
     let (anywhere, start, fd) = (ptr::null_mut::<u8>(), 0_usize, file.as_raw_fd());
-    // SAFETY: as above.
+    // SAFETY: the same.
     let at = unsafe { libc::syscall(libc::SYS_mmap, anywhere, PAGE, both, shared, fd, start) };
     unmap(ptr::without_provenance_mut(at as usize))
 }

@@ -1,15 +1,15 @@
-//! A file in memory, as engines map it.
-#![expect(unsafe_code, reason = "what a map shows may change under whoever looks")]
+//! A file mapped into memory, as engines do it.
+#![expect(unsafe_code, reason = "the bytes of a map may change while they are read")]
 
 use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// The first page of a file in memory.
+/// The first page of a file, mapped into memory.
 pub(crate) struct Mapped(*mut libc::c_void);
 
-/// What is mapped at once.
+/// The size of a page, and of each map here.
 const PAGE: usize = 4096;
 
 impl Mapped {
@@ -21,14 +21,14 @@ impl Mapped {
         if at == libc::MAP_FAILED { Err(Error::last_os_error()) } else { Ok(Self(at)) }
     }
 
-    /// The first bytes of what the map shows now.
+    /// The first bytes that the map shows now.
     pub(crate) fn first<const N: usize>(&self) -> [u8; N] {
         assert!(N <= PAGE);
         // SAFETY: the page is mapped until this is dropped.
         unsafe { self.0.cast::<[u8; N]>().read_volatile() }
     }
 
-    /// Asks for the right to write through the map.
+    /// Asks for permission to write through the map.
     pub(crate) fn unprotect(&self) -> Result<()> {
         let both = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the page is mapped.
@@ -36,7 +36,7 @@ impl Mapped {
         if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
     }
 
-    /// Says that the page is not needed soon.
+    /// Advises the kernel that the page is not needed soon.
     pub(crate) fn give_back(&self) -> Result<()> {
         // SAFETY: the page is mapped.
         let done = unsafe { libc::madvise(self.0, PAGE, libc::MADV_DONTNEED) };

@@ -1,4 +1,4 @@
-//! What a faulty engine may do to its process, and safe code cannot.
+//! Things that a faulty engine may do to its process and that safe code cannot.
 #![expect(unsafe_code, reason = "the tests do to a process what a faulty engine might do")]
 
 use std::mem;
@@ -6,7 +6,7 @@ use std::ptr;
 use std::time::Duration;
 
 pub(crate) fn write_to_null() {
-    // SAFETY: none: the write ends the process, which is what is wanted.
+    // SAFETY: none: the write is meant to end the process.
     unsafe { ptr::without_provenance_mut::<u32>(std::hint::black_box(8)).write_volatile(7) };
 }
 
@@ -34,8 +34,8 @@ pub(crate) fn burn(time: Duration) {
     }
 }
 
-/// Whether the system lets this thread switch address-space randomisation off; it is as
-/// before afterwards.
+/// Whether the system lets this thread switch address-space randomisation off; the setting is
+/// restored.
 pub(crate) fn may_fix_addresses() -> bool {
     // SAFETY: changes an attribute of the calling thread, which matters to `exec` alone.
     unsafe {

@@ -1,4 +1,4 @@
-//! Panics on threads of the engine: seen by it, or by nobody.
+//! Panics on threads of the engine, some of which the engine never notices.
 
 use std::fs;
 use std::path::Path;
@@ -22,13 +22,13 @@ fn detached() -> Result<(), Error> {
     Ok(())
 }
 
-/// The handle lives on, and nobody asks it.
+/// The handle is forgotten, so that the thread is never joined.
 fn forgotten() -> Result<(), Error> {
     std::mem::forget(Builder::new().spawn(|| panic!("nobody listens"))?);
     Ok(())
 }
 
-/// What the thread was to say never comes.
+/// The other thread panics before it reaches the gate.
 fn waited_for() -> Result<(), Error> {
     let gate = std::sync::Barrier::new(2);
     thread::scope(|scope| {
@@ -57,14 +57,14 @@ fn scoped() -> Result<(), Error> {
     }
 }
 
-/// A worker that survives its jobs, as those of a pool do.
+/// A worker that survives panics of its jobs, as a pool's workers do.
 fn caught(dir: &Path) -> Result<(), Error> {
     let (send, jobs) = mpsc::channel::<fn()>();
     let (done, is_done) = mpsc::channel();
     let work = move || {
         for job in jobs {
             let result = std::panic::catch_unwind(job);
-            // The caller may be gone.
+            // The caller may have ended already.
             let _ = done.send(result.is_err());
         }
     };
@@ -76,7 +76,7 @@ fn caught(dir: &Path) -> Result<(), Error> {
 }
 
 #[test]
-fn a_panic_on_a_thread_that_nobody_joins_is_named_with_its_thread_and_place() {
+fn a_panic_on_a_thread_that_is_never_joined_is_reported_with_its_thread_and_location() {
     check_act::<Detached>(&expect![[r#"
         FAIL panics-detached on posix: panicked
         class    panicked  (panicked:thread@tests/wild/panics.rs:N)
@@ -95,7 +95,7 @@ fn a_panic_on_a_thread_that_nobody_joins_is_named_with_its_thread_and_place() {
 }
 
 #[test]
-fn a_wait_for_a_thread_that_panicked_names_the_panic() {
+fn a_deadlock_after_a_panic_names_the_panic() {
     check_act::<WaitedFor>(&expect![[r#"
         FAIL panics-waited-for on posix: does not come to an end
         class    hung  (hung:step)
@@ -111,6 +111,6 @@ fn a_wait_for_a_thread_that_panicked_names_the_panic() {
 }
 
 #[test]
-fn a_panic_that_the_engine_joins_or_catches_is_its_own_affair() {
+fn a_panic_that_the_engine_joins_or_catches_is_not_reported() {
     assert_eq!(says(crashpoint::check_store::<Snapshot<Survived, false>>), None);
 }

@@ -1,4 +1,4 @@
-//! Doors that look at descriptors and change their flags, and the advisory locks.
+//! Doors that query descriptors and change their flags, and the doors of the advisory locks.
 
 use std::ffi::{c_int, c_short};
 
@@ -34,7 +34,7 @@ pub(super) unsafe fn control(
     if !is_simulated(fd) {
         return None;
     }
-    // fcntl(2) takes an `int` here, whatever is in the upper half of the register.
+    // fcntl(2) takes an `int` here, whatever the upper half of the register holds.
     let number = argument as c_int;
     match command {
         libc::F_DUPFD => duplicate_from(door, fd, number.max(FIRST), false),
@@ -48,7 +48,7 @@ pub(super) unsafe fn control(
             let waits = matches!(command, libc::F_SETLKW | libc::F_OFD_SETLKW);
             let attempt = || {
                 on_descriptor(door, fd, [bits(command), 0], |world, file| {
-                    // SAFETY: fcntl(2) takes a lock with these commands, or null.
+                    // SAFETY: with these commands fcntl(2) takes a pointer to a lock, or null.
                     let lock = unsafe { (argument as *mut libc::flock).as_mut() };
                     world.lock_range(file, command, lock.ok_or(Errno::EFAULT)?)
                 })
@@ -56,7 +56,7 @@ pub(super) unsafe fn control(
             Some(answer(until_free(waits.then_some(Errno::EAGAIN), attempt)?))
         }
         _ => {
-            // The other commands take no argument: what is in its register is anything.
+            // The other commands take no argument: its register may hold anything.
             let sets = matches!(command, libc::F_SETFD | libc::F_SETFL);
             let number = if sets { number } else { 0 };
             let called = Called::on(door, fd, [bits(command), bits(number)]);
@@ -144,8 +144,9 @@ impl World {
     }
 }
 
-/// Tries for a lock until nobody else has it, which is what the error `conflict` says; who does
-/// not wait gives none. A lock that was changed may be free for others.
+/// Retries `attempt` while another owner holds the lock, which it reports as the error `conflict`.
+/// A call that does not wait passes no such error. Afterwards the threads that wait for a lock try
+/// again: this one may have been released.
 fn until_free(
     conflict: Option<Errno>,
     mut attempt: impl FnMut() -> Option<Outcome>,
@@ -195,14 +196,14 @@ unsafe fn lock_from_here(
         l_len: length,
         l_pid: 0 as pid_t,
     };
-    // SAFETY: the lock is ours.
+    // SAFETY: the pointer is to our own lock.
     let done = unsafe { control(door, fd, command, (&raw mut lock).addr()) }?;
     let taken = command == libc::F_GETLK && c_int::from(lock.l_type) != libc::F_UNLCK;
     Some(if done == 0 && taken { answer(Err(Errno::EACCES)) } else { done })
 }
 
-/// No request is known for the disk's files. Cloning one is refused as by ext4, so that callers
-/// copy instead.
+/// The disk's files know no request. Cloning fails as it does on ext4, so that callers copy
+/// instead.
 fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [request, 0], |_, _| {
         let clones = matches!(request, libc::FICLONE | libc::FICLONERANGE);

@@ -58,13 +58,13 @@ doors! {
 /// The longest piece that one call copies between two files.
 const LONGEST_COPY: usize = 1 << 20;
 
-/// The numbers of a call as its record keeps them: offset and length, or the length alone.
+/// The numbers of a call as its record stores them: offset and length, or the length alone.
 fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
     at.map_or([length as u64, 0], |offset| [bits(offset), length as u64])
 }
 
 impl World {
-    /// Reads from what a descriptor refers to.
+    /// Reads from the file or the device of a descriptor.
     fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
         let random = self.descriptors.get(fd).is_some_and(|d| matches!(d.what, What::Random));
         let read = if random {
@@ -86,7 +86,7 @@ impl World {
 /// Serves a read into one buffer.
 ///
 /// # Safety
-/// `to` has room for `length` bytes.
+/// `to` is null or has room for `length` bytes.
 unsafe fn read_into(
     door: &'static str,
     fd: c_int,
@@ -96,7 +96,7 @@ unsafe fn read_into(
     let arguments = numbers(at, length);
     let outcome = world::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
-            // SAFETY: as the caller says.
+            // SAFETY: `to` is null or has room for `length` bytes, by this function's contract.
             let to = unsafe { room(to, length) }?;
             world.read(fd, to, at)
         })
@@ -119,7 +119,7 @@ unsafe fn read_checked(
     length: usize,
     room: usize,
 ) -> Option<isize> {
-    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    // SAFETY: the length is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { read(door, fd, to, length.min(room)) }
 }
 
@@ -145,19 +145,20 @@ unsafe fn read_checked_at(
     offset: off_t,
     room: usize,
 ) -> Option<isize> {
-    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    // SAFETY: the length is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { read_at(door, fd, to, length.min(room), offset) }
 }
 
 /// The buffers of a vectored call.
 ///
 /// # Safety
-/// `parts` points to `count` buffers.
+/// `parts` is null or points to `count` buffers.
 unsafe fn parts<'a>(parts: *const iovec, count: c_int) -> Result<&'a [iovec], Errno> {
     match usize::try_from(count) {
         Ok(0) => Ok(&[]),
         Ok(_) if parts.is_null() => Err(Errno::EFAULT),
-        // SAFETY: as the caller says.
+        // SAFETY: `parts` is not null, so it points to `count` buffers, by this function's
+        // contract.
         Ok(count @ 1..=1024) => Ok(unsafe { std::slice::from_raw_parts(parts, count) }),
         _ => Err(Errno::EINVAL),
     }
@@ -167,18 +168,18 @@ fn total(parts: &[iovec]) -> usize {
     parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.iov_len))
 }
 
-/// Serves a vectored read. The buffers are filled from one read, so that no other call can come
+/// Serves a vectored read. All buffers are filled from one read, so that no other call can come
 /// between them.
 ///
 /// # Safety
-/// `list` points to `count` buffers, each with the room that it states.
+/// `list` is null or points to `count` buffers, each with the room that it states.
 unsafe fn scatter(
     door: &'static str,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
 ) -> Option<isize> {
-    // SAFETY: as the caller says.
+    // SAFETY: `list` is null or points to `count` buffers, by this function's contract.
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
@@ -189,7 +190,7 @@ unsafe fn scatter(
             let mut rest = &whole[..usize::try_from(read).unwrap_or(0)];
             for part in list? {
                 let (now, later) = rest.split_at(part.iov_len.min(rest.len()));
-                // SAFETY: as the caller says.
+                // SAFETY: each buffer has the room that it states, by this function's contract.
                 unsafe { room(part.iov_base, now.len()) }?.copy_from_slice(now);
                 rest = later;
             }
@@ -240,19 +241,19 @@ unsafe fn read_parts_with(
     if flags & !(libc::RWF_HIPRI | libc::RWF_NOWAIT) != 0 {
         return Some(answer(Err(Errno::EOPNOTSUPP)));
     }
-    // An offset of -1 stands for the descriptor's own (preadv2(2)).
+    // An offset of -1 means the descriptor's own (preadv2(2)).
     let at = (offset != -1).then_some(offset);
     // SAFETY: preadv2(2) takes a list of `count` buffers.
     unsafe { scatter(door, fd, (parts, count), at) }
 }
 
-/// Waits where a read would put the thread to sleep in the kernel; refuses one that would sleep
-/// for ever.
+/// Waits in the schedule where a read would block in the kernel; refuses a read that would block
+/// forever.
 fn refuse_to_wait(door: &'static str, fd: c_int) -> Option<isize> {
     super::wait::until_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
 }
 
-/// Keeps what the engine says on the standard error output.
+/// Keeps what the engine writes to standard error.
 fn listen(fd: c_int, bytes: &[u8]) {
     if fd == libc::STDERR_FILENO
         && let Some(words) = world::enter(|world| world.hooks.words)
@@ -293,15 +294,15 @@ unsafe fn write_at(
     Some(answer(outcome))
 }
 
-/// All bytes of a list of buffers: the kernel writes them as one, too.
+/// Joins a list of buffers: the kernel writes them as one, too.
 ///
 /// # Safety
-/// `list` points to `count` buffers.
+/// `list` is null or points to `count` buffers, each with the bytes that it states.
 unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
     let mut whole = Vec::new();
-    // SAFETY: as the caller says.
+    // SAFETY: `list` is null or points to `count` buffers, by this function's contract.
     for part in unsafe { parts(list, count) }? {
-        // SAFETY: as the caller says.
+        // SAFETY: each buffer has the bytes that it states, by this function's contract.
         whole.extend_from_slice(unsafe { given(part.iov_base, part.iov_len) }?);
     }
     Ok(whole)
@@ -310,7 +311,7 @@ unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
 /// Serves a vectored write.
 ///
 /// # Safety
-/// `list` points to `count` buffers.
+/// `list` is null or points to `count` buffers, each with the bytes that it states.
 unsafe fn write_gathered(
     door: &'static str,
     fd: c_int,
@@ -322,7 +323,7 @@ unsafe fn write_gathered(
         return None;
     }
     let outcome = world::serve(|world| {
-        // SAFETY: as the caller says.
+        // SAFETY: this function's contract is that of `gather`.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);
         let called = Called::on(door, fd, numbers(at, length));
@@ -401,7 +402,7 @@ fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<o
 /// Copies a piece from one file to another, as copy_file_range(2) and sendfile(2) do.
 ///
 /// # Safety
-/// The offsets are null or point to one.
+/// Each offset is null or points to one.
 unsafe fn copy_piece(
     door: &'static str,
     (from, from_at): (c_int, *mut off_t),
@@ -410,22 +411,22 @@ unsafe fn copy_piece(
 ) -> Option<isize> {
     let outcome = on_descriptor(door, to, [bits(from), length as u64], |world, target| {
         let source = world.file(from)?;
-        // SAFETY: as the caller says.
+        // SAFETY: `from_at` is null or points to an offset, by this function's contract.
         let at = unsafe { from_at.as_ref() }.copied();
         let start = at.map_or_else(|| world.seek(source, 0, libc::SEEK_CUR), Ok)?;
         let mut piece = vec![0; length.min(LONGEST_COPY)];
         let read = world.disk.read_at(source, &mut piece, start)?;
-        // SAFETY: as the caller says.
+        // SAFETY: `to_at` is null or points to an offset, by this function's contract.
         let target_at = unsafe { to_at.as_ref() }.copied();
         let written = world.write(target, &piece[..read], target_at)?;
-        // SAFETY: as the caller says.
+        // SAFETY: as for `from_at` above.
         match unsafe { from_at.as_mut() } {
             Some(at) => *at += written,
             None => {
                 world.seek(source, start + written, libc::SEEK_SET)?;
             }
         }
-        // SAFETY: as the caller says.
+        // SAFETY: as for `to_at` above.
         if let Some(at) = unsafe { to_at.as_mut() } {
             *at += written;
         }
@@ -450,7 +451,7 @@ unsafe fn copy(
             unsafe { copy_piece(door, (from, from_at), (to, to_at), length) }
         }
         (true, true) => Some(answer(Err(Errno::EINVAL))),
-        // What the kernel says of two file systems; callers then read and write.
+        // The kernel's answer for two file systems; callers then read and write instead.
         _ => Some(answer(Err(Errno::EXDEV))),
     }
 }
@@ -468,7 +469,7 @@ unsafe fn send(
             // SAFETY: sendfile(2) takes an offset that is null or points to one.
             unsafe { copy_piece(door, (from, offset), (to, std::ptr::null_mut()), length) }
         }
-        // What the kernel says of files that it cannot splice; callers then read and write.
+        // The kernel's answer for files that it cannot splice; callers then read and write instead.
         _ => Some(answer(Err(Errno::EINVAL))),
     }
 }

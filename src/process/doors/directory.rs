@@ -1,7 +1,7 @@
 //! Doors that list directories.
 //!
-//! A stream of the engine's is a small number in the place of a pointer: no allocation ever lies
-//! in the first page, so that it is told apart from the C library's streams at a glance.
+//! A directory stream of the engine is a small number in place of a pointer. No allocation is ever
+//! in the first page, so the number cannot be one of the C library's streams.
 
 use std::ffi::{c_char, c_int, c_long};
 use std::ptr;
@@ -42,10 +42,10 @@ pub(crate) struct Streams(Vec<Option<Stream>>);
 /// A directory that is being listed.
 struct Stream {
     fd: c_int,
-    /// What was there when the listing began, if it did.
+    /// The entries at the time when the listing began; `None` before that.
     listed: Option<Vec<Listed>>,
     position: usize,
-    /// The entry that was handed out last.
+    /// The entry that was returned last.
     entry: Box<dirent64>,
 }
 
@@ -78,7 +78,7 @@ fn is_ours(stream: *mut DIR) -> bool {
     (1..PAGE).contains(&stream.addr())
 }
 
-/// The pointer that stands for a failure.
+/// Sets `errno` and returns the null pointer, which reports a failure.
 fn failed<T>(errno: Errno) -> *mut T {
     set_errno(errno.0);
     ptr::null_mut()
@@ -125,8 +125,7 @@ fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
 }
 
 impl World {
-    /// Moves a stream to its next entry, which is then in the stream's own place; `None` at the
-    /// end.
+    /// Moves a stream to its next entry, which the stream itself then holds; `None` at the end.
     fn next_entry(&mut self, stream: *mut DIR) -> Result<Option<*mut dirent64>, Errno> {
         let fd = self.streams.get(stream).ok_or(Errno::EBADF)?.fd;
         let file = self.file(fd)?;
@@ -154,7 +153,7 @@ impl World {
         Ok(Some(&raw mut **entry))
     }
 
-    /// Reads one entry; the record has the digest of its name.
+    /// Reads one entry; the record holds the digest of its name.
     fn read_entry(
         &mut self,
         door: &'static str,
@@ -195,7 +194,7 @@ unsafe fn read_into(
     }
     let read = world::enter(|world| world.read_entry(door, stream))?;
     // SAFETY: readdir_r(3) takes room for an entry and for the pointer to it; the entry that was
-    // read lives in the stream until the next call.
+    // read stays in the stream until the next call.
     unsafe {
         *result = ptr::null_mut();
         if let Ok(Some(entry)) = read {
@@ -220,7 +219,7 @@ fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Optio
     move_to(door, stream, usize::try_from(position).unwrap_or(0), false)
 }
 
-/// Moves a stream; `afresh` lists the directory once more.
+/// Moves a stream; `afresh` makes it list the directory again.
 fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
     world::enter(|world| {
         let fd = world.streams.get(stream).map_or(-1, |stream| stream.fd);

@@ -1,4 +1,4 @@
-//! Doors that give random bytes and identities: the seed decides the first, the second are fixed.
+//! Doors that return random bytes, drawn from the seed, and fixed process and thread ids.
 
 use std::ffi::{c_int, c_uint, c_void};
 
@@ -21,13 +21,13 @@ doors! {
     fn gettid() -> pid_t = thread_identity;
 }
 
-/// The number of the engine's process and of its first thread, in every run.
+/// The id of the engine's process and of its first thread, in every run.
 pub(crate) const IDENTITY: pid_t = 1000;
 
-/// Fills a buffer in the world.
+/// Fills a buffer with the world's random bytes.
 ///
 /// # Safety
-/// `to` has room for `length` bytes.
+/// `to` is null or has room for `count` bytes.
 unsafe fn fill(
     door: &'static str,
     (to, count): (*mut c_void, usize),
@@ -36,7 +36,7 @@ unsafe fn fill(
     let called = Called::on(door, -1, [count as u64, flags]);
     world::enter(|world| {
         world.call(&called, |world| {
-            // SAFETY: as the caller says.
+            // SAFETY: `to` is null or has room for `count` bytes, by this function's contract.
             let to = unsafe { room(to, count) }?;
             world.entropy.fill(to);
             world.bytes = hash(to);
@@ -76,7 +76,7 @@ fn random_number(door: &'static str) -> Option<u32> {
 }
 
 fn random_below(door: &'static str, bound: u32) -> Option<u32> {
-    // The bias of the remainder does not matter to a simulation.
+    // The bias of the remainder does not matter in a simulation.
     random_number(door).map(|number| number.checked_rem(bound).unwrap_or(0))
 }
 
@@ -87,7 +87,7 @@ fn identity(door: &'static str) -> Option<pid_t> {
     })
 }
 
-/// The first thread has the number of the process, as on Linux; no number is used twice.
+/// The first thread has the id of the process, as on Linux; no id is used twice.
 fn thread_identity(door: &'static str) -> Option<pid_t> {
     let thread = pid_t::try_from(baton::own()).unwrap_or(1).max(1);
     identity(door).map(|identity| identity + thread - 1)

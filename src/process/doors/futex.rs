@@ -15,22 +15,22 @@ use crate::process::world::{self, Outcome};
 
 use super::{answer, bits};
 
-/// What a call of futex(2) is given, in its order.
+/// The arguments of futex(2), in its order.
 #[derive(Clone, Copy)]
 pub(super) struct Arguments {
     pub(super) word: *mut u32,
     pub(super) operation: c_int,
     pub(super) value: u32,
-    /// A time, or a number, as the operation takes it.
+    /// A time or a number, depending on the operation.
     pub(super) time: *const timespec,
     pub(super) other: *mut u32,
     pub(super) third: u32,
 }
 
-/// Serves futex(2); `None` for a thread that no schedule knows.
+/// Serves futex(2); `None` for a thread that is in no schedule.
 ///
 /// # Safety
-/// As futex(2): the words are there and aligned, the time is null or one, as the operation asks.
+/// As for futex(2): the words are valid, and the time of a wait is null or valid.
 pub(super) unsafe fn futex(arguments: Arguments) -> Option<c_long> {
     if baton::own() == 0 {
         return None;
@@ -40,7 +40,8 @@ pub(super) unsafe fn futex(arguments: Arguments) -> Option<c_long> {
         return Some(answer(Err(Errno::EINVAL)));
     }
     baton::point();
-    // SAFETY: as the caller says.
+    // SAFETY: the operation's arguments are valid by this function's contract, and the word is
+    // aligned.
     let outcome = unsafe {
         match operation {
             libc::FUTEX_WAIT => wait(&arguments, u32::MAX),
@@ -68,23 +69,23 @@ pub(super) unsafe fn futex(arguments: Arguments) -> Option<c_long> {
 }
 
 /// # Safety
-/// The word is there and aligned.
+/// The word is valid and aligned.
 unsafe fn read(word: *mut u32) -> u32 {
-    // SAFETY: as the caller says.
+    // SAFETY: the word is valid and aligned, by this function's contract.
     unsafe { AtomicU32::from_ptr(word) }.load(Ordering::SeqCst)
 }
 
 /// # Safety
 /// As [`futex`].
 unsafe fn wait(arguments: &Arguments, mask: u32) -> Outcome {
-    // SAFETY: as the caller says.
+    // SAFETY: the time of a wait is null or valid, by the contract of `futex`.
     let time = unsafe { arguments.time.as_ref() }.copied();
     let until = match time.map(clock::duration) {
         None => None,
         Some(None) => return Err(Errno::EINVAL),
         Some(Some(time)) => Some(deadline(arguments.operation, time)),
     };
-    // SAFETY: as the caller says.
+    // SAFETY: the word is valid by the contract of `futex`, which has checked that it is aligned.
     if unsafe { read(arguments.word) } != arguments.value {
         return Err(Errno::EAGAIN);
     }
@@ -94,7 +95,7 @@ unsafe fn wait(arguments: &Arguments, mask: u32) -> Outcome {
     }
 }
 
-/// FUTEX_WAIT takes a span of time, FUTEX_WAIT_BITSET a moment on one of two clocks.
+/// FUTEX_WAIT takes a duration, FUTEX_WAIT_BITSET a time on one of two clocks.
 fn deadline(operation: c_int, time: Duration) -> Time {
     let clock = match operation & libc::FUTEX_CLOCK_REALTIME {
         0 => libc::CLOCK_MONOTONIC,
@@ -115,7 +116,7 @@ fn wake(word: *mut u32, most: u32, mask: u32) -> i64 {
     world::length(woken.unwrap_or(0))
 }
 
-/// Wakes some and lets others wait for another word.
+/// Wakes some threads and moves others to another word.
 fn requeue(arguments: &Arguments) -> i64 {
     let woken = wake(arguments.word, arguments.value, u32::MAX);
     let (from, to) = (arguments.word.addr(), arguments.other.addr());
@@ -123,8 +124,9 @@ fn requeue(arguments: &Arguments) -> i64 {
     woken + world::length(moved.unwrap_or(0))
 }
 
-/// FUTEX_WAKE_OP: changes a second word, wakes those that wait for the first and, if the second
-/// was as the operation says, those that wait for it.
+/// FUTEX_WAKE_OP: changes the second word and wakes threads that wait for the first. If the second
+/// word's old value passes the operation's comparison, it also wakes threads that wait for the
+/// second.
 ///
 /// # Safety
 /// As [`futex`].
@@ -133,13 +135,13 @@ unsafe fn wake_and_change(arguments: &Arguments) -> Outcome {
         return Err(Errno::EINVAL);
     }
     let code = arguments.third;
-    // Twelve bits each, with a sign.
+    // Both fields are twelve bits wide and signed.
     let signed = |number: u32| ((number << 20).cast_signed()) >> 20;
     let (mut operand, compared) = (signed(code >> 12), signed(code));
     if code >> 28 & libc::FUTEX_OP_OPARG_SHIFT as u32 != 0 {
         operand = 1i32.wrapping_shl(operand.cast_unsigned());
     }
-    // SAFETY: as the caller says.
+    // SAFETY: the word is valid by the contract of `futex`, and aligned as checked above.
     let word = unsafe { AtomicU32::from_ptr(arguments.other) };
     let before = word.load(Ordering::SeqCst);
     let operand = operand.cast_unsigned();

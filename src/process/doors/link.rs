@@ -126,11 +126,11 @@ unsafe fn remove(door: &'static str, path: *const c_char) -> Option<c_int> {
     Some(answer(outcome))
 }
 
-/// Serves a call on two paths if one of them leads to the disk; if only one does, the call would
-/// cross file systems.
+/// Serves a call on two paths if one of them is on the disk; if only one is, the call would cross
+/// file systems.
 ///
 /// # Safety
-/// Both paths are null or C strings.
+/// Each path is null or a C string.
 unsafe fn on_paths(
     door: &'static str,
     (from, old): (c_int, *const c_char),
@@ -138,9 +138,9 @@ unsafe fn on_paths(
     flags: u64,
     act: impl FnOnce(&mut World, Place<'_>, Place<'_>) -> Outcome,
 ) -> Option<Outcome> {
-    // SAFETY: as the caller says.
+    // SAFETY: each path is null or a C string, by this function's contract.
     let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
-    // As in `on_path`.
+    // Calls on the host are not scheduling points, as in `on_path`.
     let ours = world::enter(|world| {
         world.place(from, old_path).is_some() || world.place(to, new_path).is_some()
     })?;
@@ -162,7 +162,7 @@ unsafe fn on_paths(
         baton::point();
     }
     if served.is_none() {
-        // SAFETY: as the caller says.
+        // SAFETY: `new` is null or a C string, by this function's contract.
         unsafe { note_outside(new) };
     }
     served
@@ -222,10 +222,10 @@ unsafe fn link_at(
         _ => descriptor_named(named).filter(|_| follow),
     };
     if let Some(fd) = open.filter(|&fd| is_simulated(fd)) {
-        // SAFETY: the same.
+        // SAFETY: linkat(2) takes a C string.
         return unsafe { link_descriptor(door, fd, (to, new), flags) };
     }
-    // SAFETY: the same.
+    // SAFETY: linkat(2) takes two C strings.
     let outcome = unsafe {
         on_paths(door, (from, old), (to, new), bits(flags), |world, old, new| {
             if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
@@ -237,7 +237,7 @@ unsafe fn link_at(
     Some(answer(outcome))
 }
 
-/// Gives an open file a name: how a file made by `O_TMPFILE` gets its first.
+/// Gives an open file a name, as a file made with `O_TMPFILE` gets its first.
 ///
 /// # Safety
 /// `new` is null or a C string.
@@ -247,7 +247,7 @@ unsafe fn link_descriptor(
     (to, new): (c_int, *const c_char),
     flags: c_int,
 ) -> Option<c_int> {
-    // SAFETY: as the caller says.
+    // SAFETY: `new` is null or a C string, by this function's contract.
     let new = unsafe { bytes(new) }?;
     let outcome = world::serve(|world| {
         let (base, path) = match world.place(to, new) {
@@ -281,13 +281,13 @@ unsafe fn link_softly_at(
 ) -> Option<c_int> {
     // SAFETY: symlinkat(2) takes two C strings.
     let target = unsafe { bytes(target) }?;
-    // The disk's own absolute paths start at its root.
+    // On the disk, absolute paths start at the disk's root.
     let stored = inside(target).unwrap_or(target);
     // SAFETY: the same.
     let outcome = unsafe {
         change_path(door, dirfd, path, [0; 2], |world, base, path| {
             if target.starts_with(b"/") && inside(target).is_none() {
-                world.not_simulated(&format!("{door} that leads out of {MOUNT}"));
+                world.not_simulated(&format!("{door} with a target outside {MOUNT}"));
                 return Err(Errno::EPERM);
             }
             world.disk.symlink(stored, base, path).map(|()| 0)
@@ -349,7 +349,7 @@ unsafe fn read_link_checked(
     size: usize,
     room: usize,
 ) -> Option<isize> {
-    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    // SAFETY: the size is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { read_link_at(door, HERE, path, to, size.min(room)) }
 }
 
@@ -361,7 +361,7 @@ unsafe fn read_link_checked_at(
     size: usize,
     room: usize,
 ) -> Option<isize> {
-    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    // SAFETY: the size is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { read_link_at(door, dirfd, path, to, size.min(room)) }
 }
 
@@ -419,7 +419,7 @@ unsafe fn set_owner_of_link(
     unsafe { set_owner_at(door, HERE, path, user, group, libc::AT_SYMLINK_NOFOLLOW) }
 }
 
-/// Owners are not kept, so that setting one only checks that the path leads somewhere.
+/// Owners are not stored: setting one only checks that the file exists.
 unsafe fn set_owner_at(
     door: &'static str,
     dirfd: c_int,
@@ -443,11 +443,11 @@ fn set_owner_of(door: &'static str, fd: c_int, user: uid_t, group: gid_t) -> Opt
     Some(answer(outcome))
 }
 
-/// Times to set: of last access and of last modification.
+/// Times of last access and last modification to set; `None` leaves a time alone.
 type Times = (Option<Time>, Option<Time>);
 
 impl World {
-    /// What a caller's pair of times asks for; without one, both are now.
+    /// The times that a caller's pair asks for; without a pair, both are now.
     fn times(&self, pair: Option<[timespec; 2]>) -> Result<Times, Errno> {
         let now = Some(self.clock.now());
         let Some([accessed, modified]) = pair else { return Ok((now, now)) };
@@ -463,7 +463,7 @@ impl World {
     }
 }
 
-/// Sets the times of what a path leads to.
+/// Sets the times of the file at a path.
 ///
 /// # Safety
 /// `path` is null or a C string.
@@ -474,7 +474,7 @@ unsafe fn stamp(
     flags: c_int,
 ) -> Option<c_int> {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     let outcome = unsafe {
         change_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
             let times = world.times(pair)?;
@@ -514,14 +514,14 @@ unsafe fn set_times_of(door: &'static str, fd: c_int, times: *const timespec) ->
     stamp_descriptor(door, fd, pair)
 }
 
-/// A pair of times in microseconds, in nanoseconds.
+/// Converts a pair of times from microseconds to nanoseconds.
 ///
 /// # Safety
 /// `times` is null or points to two.
 unsafe fn coarse(times: *const timeval) -> Option<[timespec; 2]> {
-    // SAFETY: as the caller says.
+    // SAFETY: `times` is null or points to two times, by this function's contract.
     let pair = unsafe { times.cast::<[timeval; 2]>().as_ref() }?;
-    // What overflows is no number of microseconds below a second, and neither is -1.
+    // A number that overflows is too large for a fraction of a second, and -1 is invalid as well.
     let fine = |time: timeval| timespec {
         tv_sec: time.tv_sec,
         tv_nsec: time.tv_usec.checked_mul(1000).unwrap_or(-1),
@@ -568,7 +568,7 @@ unsafe fn set_seconds(
     unsafe { stamp(door, (HERE, path), pair, 0) }
 }
 
-/// The mask of the simulated files; it begins as 022 whatever the host's is.
+/// Sets the mask for simulated files; it starts as 022, whatever the host's is.
 fn set_mask(_: &'static str, mask: mode_t) -> Option<mode_t> {
     world::enter(|world| std::mem::replace(&mut world.umask, mask & 0o777))
 }

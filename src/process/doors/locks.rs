@@ -2,9 +2,9 @@
 //! spin locks and `pthread_once`. Inside the C library they would wait in the kernel, out of the
 //! schedule's reach.
 //!
-//! What is held, and by whom, stays where the C library keeps it: a door tries, and if that fails
-//! it waits in the schedule and tries again. Condition variables and barriers hold nothing, and are
-//! the schedule's alone.
+//! The C library's objects still record what is held and by which thread: a door tries to take the
+//! object, and while that fails it waits in the schedule. Condition variables and barriers hold
+//! nothing; they exist in the schedule alone.
 
 use std::ffi::{c_int, c_uint, c_void};
 
@@ -73,21 +73,21 @@ doors! {
     fn pthread_once(control: *mut pthread_once_t, routine: extern "C-unwind" fn()) -> c_int = once;
 }
 
-/// What threads wait for, by name.
+/// Names of the objects that threads wait for.
 const MUTEX: &str = "a mutex";
 const RWLOCK: &str = "an rwlock";
 const SPIN: &str = "a spin lock";
 const SEMAPHORE: &str = "a semaphore";
 const ONCE: &str = "a pthread_once";
 
-/// When to give up waiting: never, at a moment of the run, or the time was no time.
+/// When to give up waiting: never, at a time of the run, or `EINVAL` for an invalid time.
 type Until = Result<Option<Time>, Errno>;
 
 fn until(clock: clockid_t, until: *const timespec) -> Until {
     event(clock, until).map(Some).ok_or(Errno::EINVAL)
 }
 
-/// Tries until it is not busy; `None` for a thread that no schedule knows.
+/// Retries `attempt` until it is not busy; `None` for a thread that is in no schedule.
 fn acquire<T>(
     object: *mut T,
     name: &'static str,
@@ -114,7 +114,7 @@ fn acquire<T>(
     }
 }
 
-/// Gives something up, and wakes who waits for it; `None` if nobody can.
+/// Releases an object and wakes the threads that wait for it; `None` if no other thread can wait.
 fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -> Option<c_int> {
     if baton::own() == 0 || !baton::several() {
         return None;
@@ -130,14 +130,14 @@ fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -
     Some(result)
 }
 
-/// A lock of a mutex that is never waited for.
+/// Tries to lock a mutex without waiting; `EDEADLK` if it is error-checking and the caller's own.
 fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
-    /// `PTHREAD_MUTEX_ERRORCHECK`, and the bits of the kind that say so.
+    /// The error-checking kind of mutex, and the mask for the kind's bits.
     const CHECKS: c_int = libc::PTHREAD_MUTEX_ERRORCHECK;
     const KINDS: c_int = 3;
     let attempt = next!(pthread_mutex_trylock(*mut pthread_mutex_t) -> c_int);
-    // SAFETY: the callers' functions take an initialised mutex. Its third number is the owner and
-    // its fifth the kind (`struct __pthread_mutex_s` on this machine).
+    // SAFETY: the callers' functions take an initialised mutex. Its third `int` is the owner and
+    // its fifth the kind (`struct __pthread_mutex_s` on x86-64).
     unsafe {
         let result = attempt(mutex);
         let numbers = mutex.cast::<c_int>();
@@ -176,7 +176,7 @@ fn unlock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     release(mutex, MUTEX, || unsafe { give_up(mutex) })
 }
 
-/// Remembers the clock that timed waits are on.
+/// Records the clock of the condition variable's timed waits.
 fn begin_condition(
     _: &'static str,
     cond: *mut pthread_cond_t,
@@ -199,7 +199,7 @@ fn end_condition(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
     None
 }
 
-/// Gives the mutex up, waits, and takes it again.
+/// Releases the mutex, waits, and locks the mutex again.
 fn on_condition(
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -350,7 +350,7 @@ fn stop_spinning(_: &'static str, lock: *mut pthread_spinlock_t) -> Option<c_int
     release(lock, SPIN, || unsafe { give_up(lock) })
 }
 
-/// Semaphores answer as system calls do.
+/// Semaphore functions return -1 and set `errno`, as system calls do.
 fn decrement(semaphore: *mut sem_t, until: Until) -> Option<c_int> {
     let attempt = next!(sem_trywait(*mut sem_t) -> c_int);
     let attempt = || {
@@ -388,7 +388,7 @@ fn post(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
     release(semaphore, SEMAPHORE, || unsafe { give_up(semaphore) })
 }
 
-/// Remembers how many meet at a barrier.
+/// Records how many threads a barrier waits for.
 fn begin_barrier(
     _: &'static str,
     barrier: *mut pthread_barrier_t,
@@ -413,16 +413,16 @@ fn meet(_: &'static str, barrier: *mut pthread_barrier_t) -> Option<c_int> {
     Some(libc::PTHREAD_BARRIER_SERIAL_THREAD)
 }
 
-/// While one thread is inside, others wait here and not in the C library.
+/// While one thread runs the routine, others wait here and not in the C library.
 fn once(
     _: &'static str,
     control: *mut pthread_once_t,
     routine: extern "C-unwind" fn(),
 ) -> Option<c_int> {
-    /// What the C library leaves when the routine has run.
+    /// The value that the C library leaves in the control when the routine has run.
     const DONE: c_int = 2;
     let own = baton::own();
-    // SAFETY: pthread_once(3) takes an initialised control, which is a number.
+    // SAFETY: pthread_once(3) takes an initialised control, which is an `int`.
     if own == 0 || unsafe { control.cast::<c_int>().read_volatile() } == DONE {
         return None;
     }
@@ -432,8 +432,9 @@ fn once(
     }
     world::enter(|world| world.schedule.once.insert(at, own));
     let run = next!(pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
-    // SAFETY: as the caller says. The routine runs on the engine's side; no other thread of the
-    // engine comes here meanwhile, so that nobody waits inside the C library.
+    // SAFETY: pthread_once(3) takes an initialised control and a routine. The routine runs on the
+    // engine's side. No other thread of the engine gets here meanwhile, so none waits inside the C
+    // library.
     let result = unsafe { run(control.cast(), routine) };
     world::enter(|world| {
         world.schedule.once.remove(&at);

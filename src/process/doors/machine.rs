@@ -21,7 +21,7 @@ doors! {
 
 /// The memory of every simulated machine, in bytes.
 const MEMORY: u64 = 8 << 30;
-/// The size of a page, which is the real machine's: memory is not simulated.
+/// The size of a page is the real machine's: memory is not simulated.
 const PAGE: u64 = 4096;
 
 fn seen(door: &'static str, world: &mut World) -> u32 {
@@ -75,7 +75,7 @@ unsafe fn overview(door: &'static str, info: *mut sysinfo) -> Option<c_int> {
         seen(door, world);
         world.clock.read(libc::CLOCK_MONOTONIC).unwrap_or_default()
     })?;
-    // SAFETY: sysinfo(2) takes a place for the answer, for which all zeros is a valid value.
+    // SAFETY: sysinfo(2) takes room for the answer, for which all zeros are a valid value.
     let info = unsafe {
         info.write_bytes(0, 1);
         &mut *info

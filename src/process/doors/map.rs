@@ -1,9 +1,9 @@
 //! Doors that map files: a file of the disk may be mapped for reading.
 //!
-//! A map is private memory with a copy of what the file holds; it follows the file when a call
-//! changes that. (A `memfd` would be shared with every process that is forked later.) A map that
-//! the engine writes through would change the file without a call, and is not simulated. Behind
-//! the end of the file a map shows zeros, where the kernel would raise a signal.
+//! A map is private memory with a copy of the file's bytes; if it is shared, a call that changes
+//! the file updates it. (A `memfd` would be shared with every process that is forked later.)
+//! Writing through a shared map would change the file without a call, so it is not simulated. On
+//! pages past the end of the file a map shows zeros, where the kernel would raise `SIGBUS`.
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
@@ -34,19 +34,20 @@ doors! {
 
 /// A part of a file in memory.
 pub(crate) struct Map {
-    /// Where it is.
+    /// The addresses of the map.
     memory: Range<usize>,
-    /// What it shows, from which offset on. The handle is the map's own.
+    /// The file that the map shows, from `offset` on. The map holds its own reference to the
+    /// handle.
     file: Handle,
     offset: i64,
     protection: c_int,
-    /// When the file that it shows was changed.
+    /// The time of the file's last change that the map shows.
     shown: Time,
-    /// It has pages of its own, which a change of the file does not reach.
+    /// A private map has its own pages, which a change of the file does not reach.
     private: bool,
 }
 
-/// Where the kernel puts things, and the flags about that.
+/// The flags that decide where the kernel puts a map.
 const PLACEMENT: c_int =
     libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_NORESERVE | libc::MAP_32BIT;
 
@@ -75,14 +76,14 @@ unsafe fn map(
             if world.disk.flags(file)? & libc::O_ACCMODE == libc::O_WRONLY {
                 return Err(Errno(libc::EACCES));
             }
-            // SAFETY: the caller may place a map where it says.
+            // SAFETY: the engine asks for this address in its own call of mmap(2).
             mapped = unsafe { reserve(at, length, flags & PLACEMENT) }?;
             world.disk.share(file)?;
             let start = mapped.addr();
             let memory = start..start + length;
             let shown = world.disk.stat(file)?.changed;
             let map = Map { memory, file, offset, protection, shown, private };
-            // SAFETY: the memory is new.
+            // SAFETY: the memory was just reserved for this map.
             unsafe { world.show(&map) };
             world.maps.push(map);
             Ok(0)
@@ -95,13 +96,13 @@ unsafe fn map(
     Some(mapped)
 }
 
-/// Takes memory for a map.
+/// Reserves memory for a map.
 ///
 /// # Safety
-/// As mmap(2), where `at` is a demand.
+/// As for mmap(2), which replaces existing maps at `at` if `flags` demand that address.
 unsafe fn reserve(at: *mut c_void, length: usize, flags: c_int) -> Result<*mut c_void, Errno> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: as the caller says; on the harness's side this is the kernel's.
+    // SAFETY: the caller answers for the address; on the harness's side this is the kernel's call.
     let mapped = unsafe { libc::mmap(at, length, libc::PROT_NONE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
         return Err(Errno(crate::process::seam::kernel::errno()));
@@ -110,15 +111,16 @@ unsafe fn reserve(at: *mut c_void, length: usize, flags: c_int) -> Result<*mut c
 }
 
 impl World {
-    /// Fills a map with what its file holds now.
+    /// Fills a map with the file's current bytes.
     ///
     /// # Safety
-    /// The memory is the map's.
+    /// The memory is mapped, and it belongs to the map alone.
     unsafe fn show(&self, map: &Map) {
         let (start, length) = (map.memory.start, map.memory.len());
         let at = std::ptr::with_exposed_provenance_mut::<c_void>(start);
         let protect = next!(mprotect(*mut c_void, usize, c_int) -> c_int);
-        // SAFETY: as the caller says. Nobody else runs meanwhile.
+        // SAFETY: the memory belongs to the map, by this function's contract, and no other thread
+        // runs now.
         let bytes = unsafe {
             if protect(at, length, libc::PROT_READ | libc::PROT_WRITE) != 0 {
                 return;
@@ -134,11 +136,11 @@ impl World {
             }
         }
         bytes[filled..].fill(0);
-        // SAFETY: as above.
+        // SAFETY: the memory belongs to the map.
         unsafe { protect(at, length, map.protection) };
     }
 
-    /// Lets the maps of files that were changed follow.
+    /// Updates the maps whose files have changed.
     #[cold]
     pub(in crate::process) fn refresh_maps(&mut self) {
         let mut maps = std::mem::take(&mut self.maps);
@@ -157,7 +159,7 @@ impl World {
         self.maps.iter().any(|map| overlap(&map.memory, memory))
     }
 
-    /// Forgets the parts of maps that lie in `memory`.
+    /// Forgets the parts of maps that are inside `memory`.
     fn forget_maps(&mut self, memory: &Range<usize>) {
         for map in std::mem::take(&mut self.maps) {
             if !overlap(&map.memory, memory) {
@@ -181,7 +183,7 @@ fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// Whole pages, as the kernel counts them.
+/// The range in whole pages, as the kernel counts it.
 fn range(at: *mut c_void, length: usize) -> Range<usize> {
     const PAGE: usize = 4096;
     at.addr()..at.addr().saturating_add(length.next_multiple_of(PAGE))
@@ -212,12 +214,12 @@ fn protect(_: &'static str, at: *mut c_void, length: usize, protection: c_int) -
     (ours && writes).then(|| refused("mprotect of a mapped file for writing", libc::EACCES))?
 }
 
-/// Advice to drop pages would lose what a map shows; of other advice nothing can be seen.
+/// Advice to drop pages would lose the map's bytes; other advice has no visible effect.
 fn advise(_: &'static str, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
     world::enter(|world| world.is_mapped(&range(at, length)))?.then_some(0)
 }
 
-/// What is only read has nothing to sync.
+/// A file is never changed through a map, so there is nothing to sync.
 fn sync(_: &'static str, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
     world::enter(|world| world.is_mapped(&range(at, length)))?.then_some(0)
 }

@@ -1,7 +1,8 @@
-//! Doors to the heap: what is asked for on the engine's side comes out of a heap of its own.
+//! Doors to the heap: on the engine's side memory comes from a separate heap.
 //!
-//! They are weak symbols: a program whose allocator is C's by name (jemalloc without its prefix)
-//! keeps it, and the addresses that its engine sees are then not the seed's.
+//! They are weak symbols. A program whose allocator defines C's own names (jemalloc without its
+//! prefix) keeps that allocator, and the addresses that its engine sees then do not follow from the
+//! seed.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,8 +11,8 @@ use crate::process::seam::heap;
 use crate::process::seam::kernel::{next, set_errno};
 use crate::process::seam::{self, Side};
 
-// The C library's own, by the names that it has for those who replace `malloc`: to look a symbol
-// up may allocate.
+// The C library's own functions, under the names that it has for programs that replace `malloc`.
+// They are not looked up by `dlsym`, which may allocate.
 unsafe extern "C" {
     fn __libc_malloc(size: usize) -> *mut c_void;
     fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
@@ -20,7 +21,7 @@ unsafe extern "C" {
     fn __libc_free(block: *mut c_void);
 }
 
-/// Defines weak symbols of C's names, which lead to functions of this file.
+/// Defines weak symbols with C's names, which jump to functions of this file.
 macro_rules! weak {
     ($($symbol:ident = $function:ident,)*) => {
         $(
@@ -80,7 +81,7 @@ unsafe extern "C" fn allocate_zeroed(count: usize, size: usize) -> *mut c_void {
 
 unsafe extern "C" fn resize(block: *mut c_void, size: usize) -> *mut c_void {
     if block.is_null() {
-        // SAFETY: takes any number.
+        // SAFETY: malloc(3) takes any number.
         return unsafe { allocate(size) };
     }
     if !heap::has(block) {
@@ -88,12 +89,12 @@ unsafe extern "C" fn resize(block: *mut c_void, size: usize) -> *mut c_void {
         return unsafe { __libc_realloc(block, size) };
     }
     if size == 0 {
-        // SAFETY: as above; as the C library does.
+        // SAFETY: the block is in use; the C library frees it here, too.
         unsafe { release(block) };
         return ptr::null_mut();
     }
     let _harness = seam::harness();
-    // SAFETY: as above.
+    // SAFETY: realloc(3) takes a block that is in use.
     let resized = unsafe { heap::resize(block, size) };
     if resized.is_null() {
         set_errno(libc::ENOMEM);
@@ -104,10 +105,10 @@ unsafe extern "C" fn resize(block: *mut c_void, size: usize) -> *mut c_void {
 unsafe extern "C" fn release(block: *mut c_void) {
     if heap::has(block) {
         let _harness = seam::harness();
-        // SAFETY: free(3) takes a block that is in use, and that nobody uses any more.
+        // SAFETY: free(3) takes a block that is in use, and that nothing uses any more.
         unsafe { heap::release(block) };
     } else {
-        // SAFETY: as above.
+        // SAFETY: the same.
         unsafe { __libc_free(block) };
     }
 }
@@ -129,18 +130,18 @@ unsafe extern "C" fn allocate_aligned_into(
     if !align.is_power_of_two() || !align.is_multiple_of(size_of::<usize>()) {
         return libc::EINVAL;
     }
-    // SAFETY: takes any numbers.
+    // SAFETY: memalign(3) takes any numbers.
     let block = unsafe { allocate_aligned(align, size) };
     if block.is_null() {
         return libc::ENOMEM;
     }
-    // SAFETY: posix_memalign(3) takes a place for a pointer.
+    // SAFETY: posix_memalign(3) takes room for a pointer.
     unsafe { place.write(block) };
     0
 }
 
 unsafe extern "C" fn allocate_pages(size: usize) -> *mut c_void {
-    // SAFETY: takes any numbers.
+    // SAFETY: memalign(3) takes any numbers.
     unsafe { allocate_aligned(PAGE, size) }
 }
 
@@ -150,6 +151,6 @@ unsafe extern "C" fn size(block: *mut c_void) -> usize {
         return unsafe { heap::size(block) };
     }
     let next = next!(malloc_usable_size(*mut c_void) -> usize);
-    // SAFETY: as above.
+    // SAFETY: the same.
     unsafe { next(block) }
 }

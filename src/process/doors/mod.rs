@@ -1,9 +1,10 @@
 //! The doors: definitions of the C library's symbols that storage code calls.
 //!
-//! In a binary that links this crate they win over the C library's own. A door first reads whose
-//! side the thread is on (`seam`); for the harness it is a jump to the C library. For the engine
-//! a handler decides whether the call concerns the simulated world: `Some` is the answer, `None`
-//! passes the call on untouched. Each file begins with the table of its symbols.
+//! In a binary that links this crate they take precedence over the C library's own. A door first
+//! reads whose side the thread is on (`seam`). On the harness's side it calls the C library. On the
+//! engine's side a handler decides whether the call concerns the simulated world: `Some` is the
+//! answer, `None` passes the call on untouched. A file of doors begins with the table of its
+//! symbols.
 
 mod control;
 mod data;
@@ -42,20 +43,20 @@ pub(super) use syscall::raw;
 macro_rules! doors {
     ($(fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $serve:ident;)*) => {
         $(
-            // In a block of its own, so that a handler may have the name of its symbol.
+            // A block of its own lets a handler have the same name as its symbol.
             const _: () = {
                 #[unsafe(no_mangle)]
                 unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
                     if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
                         let serve: unsafe fn(&'static str, $($ty),*) -> Option<$ret> = self::$serve;
-                        // SAFETY: the caller keeps the contract that the C library states for
-                        // this function, and a handler asks for no more.
+                        // SAFETY: the caller keeps the contract that the C library documents for
+                        // this function; a handler requires no more.
                         if let Some(answer) = unsafe { serve(stringify!($symbol), $($arg),*) } {
                             return answer;
                         }
                     }
                     let next = $crate::process::seam::kernel::next!($symbol($($ty),*) -> $ret);
-                    // SAFETY: the same contract; the arguments are passed on as they came.
+                    // SAFETY: the same contract; the arguments are passed on unchanged.
                     unsafe { next($($arg),*) }
                 }
             };
@@ -92,11 +93,11 @@ pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
     files.into_iter().flatten().copied()
 }
 
-/// What a C function returns.
+/// The return type of a C function.
 trait Returned {
-    /// A success.
+    /// The value that reports a success.
     fn success(number: i64) -> Self;
-    /// A failure, whose reason is in `errno`.
+    /// The value that reports a failure, whose reason is in `errno`.
     const FAILURE: Self;
 }
 
@@ -121,7 +122,7 @@ impl Returned for i64 {
     const FAILURE: Self = -1;
 }
 
-/// Turns an outcome into what the C function returns, and sets `errno`.
+/// Turns an outcome into the return value of a C function; sets `errno` if it is an error.
 #[inline]
 fn answer<R: Returned>(outcome: Outcome) -> R {
     match outcome {
@@ -133,12 +134,12 @@ fn answer<R: Returned>(outcome: Outcome) -> R {
     }
 }
 
-/// The same for the functions that return the error itself.
+/// As [`answer`], for the functions that return the error number itself.
 fn error_number(outcome: Outcome) -> c_int {
     outcome.map_or_else(|errno| errno.0, |_| 0)
 }
 
-/// Serves a call on a descriptor if it is a simulated one.
+/// Serves a call on a descriptor if the descriptor is simulated.
 #[inline]
 fn on_descriptor(
     door: &'static str,
@@ -157,7 +158,7 @@ fn on_descriptor(
     })
 }
 
-/// Serves a call on a path if it leads to the disk.
+/// Serves a call on a path if the path is on the disk.
 ///
 /// # Safety
 /// `path` is null or a C string.
@@ -168,9 +169,9 @@ unsafe fn on_path(
     arguments: [u64; 2],
     act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
 ) -> Option<Outcome> {
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     let path = unsafe { bytes(path) }?;
-    // Calls on the host are no scheduling points: how many there are may depend on the machine.
+    // Calls on the host are not scheduling points: their number may depend on the machine.
     world::enter(|world| world.place(dirfd, path).is_some()).filter(|&is| is)?;
     world::serve(|world| match world.place(dirfd, path)? {
         Ok((base, path)) => {
@@ -182,7 +183,7 @@ unsafe fn on_path(
     })?
 }
 
-/// As [`on_path`], for a call that changes what the path names: if that is not on the disk, the
+/// As [`on_path`], for a call that changes the file at the path: if that is not on the disk, the
 /// call is noted before it is passed on.
 ///
 /// # Safety
@@ -194,31 +195,31 @@ unsafe fn change_path(
     arguments: [u64; 2],
     act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
 ) -> Option<Outcome> {
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     let served = unsafe { on_path(door, dirfd, path, arguments, act) };
     if served.is_none() {
-        // SAFETY: as the caller says.
+        // SAFETY: the same.
         unsafe { note_outside(path) };
     }
     served
 }
 
-/// Whether a path leads to the disk.
+/// Whether a path is on the disk. A relative one starts at the working directory.
 ///
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn on_disk(path: *const c_char) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     let Some(path) = (unsafe { bytes(path) }) else { return false };
     world::enter(|world| world.place(libc::AT_FDCWD, path).is_some()).unwrap_or(false)
 }
 
-/// Notes that the engine changes something outside the mount.
+/// Notes that the engine changes a file outside the mount.
 ///
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn note_outside(path: *const c_char) {
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     if let Some(path) = unsafe { bytes(path) } {
         world::enter(|world| world.outside(path));
     }
@@ -227,40 +228,41 @@ unsafe fn note_outside(path: *const c_char) {
 /// The bytes of a C string; `None` for a null pointer.
 ///
 /// # Safety
-/// `string` is null or a C string, which lives as long as the call.
+/// `string` is null or a C string that outlives `'a`.
 unsafe fn bytes<'a>(string: *const c_char) -> Option<&'a [u8]> {
-    // SAFETY: as the caller says.
+    // SAFETY: the pointer is not null, so it is a C string, by this function's contract.
     (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_bytes())
 }
 
-/// A number of any width as a record keeps it.
+/// A number of any width, as records store it.
 fn bits(number: impl Into<i64>) -> u64 {
     number.into().cast_unsigned()
 }
 
-/// The bytes that a caller wants written.
+/// The bytes that a caller asks to write.
 ///
 /// # Safety
-/// `buffer` holds `length` bytes that nobody changes during the call.
+/// `buffer` is null or holds `length` bytes, which nothing changes during the call.
 unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'a [u8], Errno> {
     match (buffer.is_null(), length) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(Errno::EFAULT),
-        // SAFETY: as the caller says.
+        // SAFETY: the buffer is not null, so it holds `length` bytes, by this function's contract.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts(buffer.cast(), length) }),
     }
 }
 
-/// The room that a caller gives for bytes.
+/// The caller's buffer, to be filled.
 ///
 /// # Safety
-/// `buffer` has room for `length` bytes that nobody else uses during the call. They may be
-/// uninitialised: a door only writes to them.
+/// `buffer` is null or has room for `length` bytes, which nothing else uses during the call. They
+/// may be uninitialised: a door only writes to them.
 unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a mut [u8], Errno> {
     match (buffer.is_null(), length) {
         (_, 0) => Ok(&mut []),
         (true, _) => Err(Errno::EFAULT),
-        // SAFETY: as the caller says.
+        // SAFETY: the buffer is not null, so it has room for `length` bytes, by this function's
+        // contract.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
     }
 }

@@ -1,4 +1,4 @@
-//! Doors that make, copy and end descriptors.
+//! Doors that open, duplicate and close descriptors.
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -73,11 +73,11 @@ unsafe fn open_at_checked(
     unsafe { open_at(door, dirfd, path, flags, 0) }
 }
 
-/// The files of the host that say how many processors there are: the engine finds none of them,
-/// so that the affinity mask decides.
+/// Files of the host that state the number of processors. The engine finds none of them, so that
+/// the affinity mask decides.
 const PROCESSOR_LIMITS: [&[u8]; 2] = [b"/proc/self/cgroup", b"/sys/fs/cgroup"];
 
-/// Devices that may be written without a trace.
+/// Devices that may be written without a note.
 const HARMLESS: [&[u8]; 4] = [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty"];
 
 unsafe fn open_at(
@@ -87,7 +87,7 @@ unsafe fn open_at(
     flags: c_int,
     mode: mode_t,
 ) -> Option<c_int> {
-    // Without a file to create the mode is not passed: what is in its register is anything.
+    // A caller that creates no file passes no mode: its register may hold anything.
     let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
     let mode = if creates { mode & 0o7777 } else { 0 };
     let arguments = [bits(flags), mode.into()];
@@ -132,7 +132,7 @@ fn open_random(door: &'static str, name: &[u8], flags: c_int) -> Option<c_int> {
     Some(answer(outcome))
 }
 
-/// Opens what a descriptor refers to anew, as `/proc/self/fd/N` does.
+/// Opens the file of a descriptor again, as opening `/proc/self/fd/N` does.
 fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(flags), mode.into()], |world, file| {
         let path = world.disk.path_of(world.disk.ino(file)?).ok_or(Errno::ENOENT)?;
@@ -162,8 +162,8 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
 }
 
 impl World {
-    /// Ends what a descriptor was. The process's range locks on a file go with any descriptor of
-    /// it (fcntl(2)).
+    /// Closes the file or device of a descriptor. Closing any descriptor of a file drops the
+    /// process's range locks on it (fcntl(2)).
     pub(in crate::process) fn close(&mut self, what: What) {
         if let What::File(file) = what
             && let Ok(ino) = self.disk.ino(file)
@@ -175,7 +175,7 @@ impl World {
     }
 }
 
-/// One more descriptor for what `fd` refers to.
+/// Another descriptor for the file or device of `fd`.
 fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<What>, Errno> {
     let descriptor = *world.descriptors.get(fd).ok_or(Errno::EBADF)?;
     if let What::File(handle) = descriptor.what {
@@ -251,14 +251,14 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
 /// Fills the six `X` of a template with random letters and tries the name, until one is free.
 ///
 /// # Safety
-/// `template` is a C string that may be written to.
+/// `template` is null or a C string that may be written to.
 unsafe fn try_names(
     fork_server: *mut c_char,
     suffix: c_int,
     attempt: impl Fn(*const c_char) -> Option<c_int>,
 ) -> Option<c_int> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
-    // SAFETY: as the caller says.
+    // SAFETY: `template` is null or a C string, by this function's contract.
     let name = unsafe { bytes(fork_server) }?;
     let end = usize::try_from(suffix).ok().and_then(|suffix| name.len().checked_sub(suffix));
     let start = end.and_then(|end| end.checked_sub(6));
@@ -270,7 +270,7 @@ unsafe fn try_names(
         world::enter(|world| world.entropy.fill(&mut random))?;
         for (at, byte) in random.into_iter().enumerate() {
             let letter = LETTERS[usize::from(byte) % LETTERS.len()];
-            // SAFETY: the six bytes lie inside the string.
+            // SAFETY: the six bytes are inside the string, which may be written to.
             unsafe { *fork_server.add(start + at) = letter.cast_signed() };
         }
         let fd = attempt(fork_server)?;
@@ -281,7 +281,7 @@ unsafe fn try_names(
 }
 
 unsafe fn make_temporary(door: &'static str, fork_server: *mut c_char) -> Option<c_int> {
-    // SAFETY: mkstemp(3) takes a string to change.
+    // SAFETY: mkstemp(3) takes a C string that may be changed.
     unsafe { make_temporary_any(door, fork_server, 0, 0) }
 }
 
@@ -290,7 +290,7 @@ unsafe fn make_temporary_with(
     fork_server: *mut c_char,
     flags: c_int,
 ) -> Option<c_int> {
-    // SAFETY: mkostemp(3) takes a string to change.
+    // SAFETY: mkostemp(3) takes a C string that may be changed.
     unsafe { make_temporary_any(door, fork_server, 0, flags) }
 }
 
@@ -299,7 +299,7 @@ unsafe fn make_temporary_before(
     fork_server: *mut c_char,
     suffix: c_int,
 ) -> Option<c_int> {
-    // SAFETY: mkstemps(3) takes a string to change.
+    // SAFETY: mkstemps(3) takes a C string that may be changed.
     unsafe { make_temporary_any(door, fork_server, suffix, 0) }
 }
 
@@ -309,7 +309,7 @@ unsafe fn make_temporary_any(
     suffix: c_int,
     flags: c_int,
 ) -> Option<c_int> {
-    // SAFETY: mkostemps(3) takes a string to change.
+    // SAFETY: mkostemps(3) takes a C string that may be changed.
     unsafe {
         if !on_disk(fork_server) {
             note_outside(fork_server);
@@ -324,7 +324,7 @@ unsafe fn make_temporary_directory(
     door: &'static str,
     fork_server: *mut c_char,
 ) -> Option<*mut c_char> {
-    // SAFETY: mkdtemp(3) takes a string to change.
+    // SAFETY: mkdtemp(3) takes a C string that may be changed.
     unsafe {
         if !on_disk(fork_server) {
             note_outside(fork_server);

@@ -1,4 +1,4 @@
-//! Which paths lead to the disk, and the doors that answer with a path.
+//! The rule for which paths are on the disk, and the doors that return a path.
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -26,11 +26,11 @@ doors! {
 /// A place on the disk: a path, and the directory from which a relative one starts.
 pub(super) type Place<'a> = (Ino, &'a [u8]);
 
-/// The names on the way to the mount point.
+/// The components of the mount point's path.
 const MOUNT_WORDS: [&[u8]; 2] = [b"proc", b"crashpoint"];
 
-/// What is behind the mount point in an absolute path, beginning with a slash; `None` if the path
-/// does not lead there. This looks at the words alone: no link of the host can lead there.
+/// The rest of an absolute path after the mount point, beginning with a slash; `None` if the path
+/// is not inside it. Only the path's components count: no link of the host is followed.
 pub(super) fn inside(path: &[u8]) -> Option<&[u8]> {
     let mut rest = path;
     let mut matched = 0;
@@ -55,7 +55,7 @@ pub(super) fn descriptor_named(path: &[u8]) -> Option<c_int> {
 }
 
 impl World {
-    /// Where a path leads: a place on the disk, an error, or `None` for the kernel's part.
+    /// Where a path leads: a place on the disk, an error, or `None` for a path of the host.
     pub(super) fn place<'a>(
         &self,
         dirfd: c_int,
@@ -96,7 +96,7 @@ pub(super) fn mounted(path: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// Gives a caller a path: in its buffer, or in memory of its own if it has none.
+/// Gives a path to a caller: in its buffer or, without one, in memory from `malloc`.
 ///
 /// # Safety
 /// `buffer` is null or has room for `size` bytes.
@@ -108,11 +108,11 @@ unsafe fn hand_out(path: &[u8], buffer: *mut c_char, size: usize) -> *mut c_char
     }
     let mut to = buffer;
     if to.is_null() {
-        // SAFETY: the caller frees it with `free`, so it must be from `malloc`.
+        // SAFETY: malloc(3) takes any number; the caller frees the memory with `free`.
         to = unsafe { libc::malloc(size.max(path.len() + 1)) }.cast();
     }
     if !to.is_null() {
-        // SAFETY: there is room for the path and its end: checked above, or just allocated.
+        // SAFETY: there is room for the path and its NUL: checked above, or just allocated.
         unsafe {
             ptr::copy_nonoverlapping(path.as_ptr(), to.cast(), path.len());
             *to.add(path.len()) = 0;
@@ -173,7 +173,7 @@ unsafe fn current_checked(
     size: usize,
     room: usize,
 ) -> Option<*mut c_char> {
-    // SAFETY: the smaller of both bounds is the room that the compiler knew of.
+    // SAFETY: the size is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { current(door, buffer, size.min(room)) }
 }
 
@@ -192,7 +192,7 @@ unsafe fn change_directory(door: &'static str, path: *const c_char) -> Option<c_
     leave_directory(|| unsafe { libc::chdir(path) })
 }
 
-/// Changes to a directory of the host, which `chdir` does on the harness's side.
+/// Changes to a directory of the host: calls `chdir` on the harness's side.
 fn leave_directory(chdir: impl FnOnce() -> c_int) -> Option<c_int> {
     let left = {
         let _harness = seam::harness();
@@ -227,13 +227,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_those_of_the_mount_point() {
+    fn the_components_spell_the_mount_point() {
         let words = MOUNT_WORDS.map(|word| String::from_utf8_lossy(word).into_owned());
         assert_eq!(format!("/{}", words.join("/")), MOUNT);
     }
 
     #[test]
-    fn a_path_leads_inside_by_its_words() {
+    fn a_path_is_inside_by_its_components_alone() {
         for (path, behind) in [
             ("/proc/crashpoint", "/"),
             ("/proc/crashpoint/", "/"),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_named_in_two_ways() {
+    fn a_descriptor_is_named_by_two_kinds_of_path() {
         assert_eq!(descriptor_named(b"/proc/self/fd/1048577"), Some(1_048_577));
         assert_eq!(descriptor_named(b"/dev/fd/3"), Some(3));
         assert_eq!(descriptor_named(b"/dev/fd/x"), None);

@@ -1,5 +1,5 @@
-//! Doors for what is not simulated: each is an error that names the call, so that a run says what
-//! it could not follow and does not judge the engine by it.
+//! Doors for calls that are not simulated. Each fails with an error and names the call, so that a
+//! run reports the calls that it could not follow and does not judge the engine by them.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -54,8 +54,8 @@ doors! {
     fn inotify_add_watch(fd: c_int, path: *const c_char, mask: u32) -> c_int = watch;
 }
 
-/// `vfork` cannot be passed on: its child would return through our frame and destroy it. A fork
-/// is all that its callers may count on.
+/// `vfork` cannot be passed on: its child would return through our frame and destroy it. Its
+/// callers may rely on no more than `fork` does.
 // SAFETY: the C library declares the symbol with this type.
 #[unsafe(no_mangle)]
 extern "C" fn vfork() -> pid_t {
@@ -63,7 +63,7 @@ extern "C" fn vfork() -> pid_t {
     unsafe { libc::fork() }
 }
 
-/// Notes that `call` is not simulated, and returns the error that it fails with.
+/// Notes that `call` is not simulated, and makes it fail with `errno`.
 pub(super) fn refused<R: Returned>(call: &str, errno: c_int) -> Option<R> {
     refusal(call, errno).map(|errno| answer(Err(errno)))
 }
@@ -73,7 +73,7 @@ fn refusal(call: &str, errno: c_int) -> Option<Errno> {
     Some(Errno(errno))
 }
 
-/// The same for functions that return a pointer.
+/// As [`refused`], for functions that return a pointer.
 fn refused_pointer<T>(call: &str, errno: c_int, failure: *mut T) -> Option<*mut T> {
     let errno = refusal(call, errno)?;
     set_errno(errno.0);
@@ -117,8 +117,8 @@ fn pipe_to_shell(door: &'static str, _: *const c_char, _: *const c_char) -> Opti
     refused_pointer(door, libc::ENOSYS, ptr::null_mut())
 }
 
-/// Passes a signal on, to this process if the engine means itself: the number that it knows
-/// itself by may be anybody's on the host.
+/// Passes a signal on. If the engine sends it to itself, it goes to this process: the id by which
+/// the engine knows itself may belong to another process of the host.
 fn signal(_: &'static str, pid: pid_t, signal: c_int) -> Option<c_int> {
     if pid != super::entropy::IDENTITY {
         return None;

@@ -68,8 +68,9 @@ fn reserve(door: &'static str, fd: c_int, offset: off_t, length: off_t) -> Optio
     Some(error_number(outcome))
 }
 
-/// A store whose folder is the mount itself may sync the folder's parent, for its name. That is
-/// the host's `/proc`, whose folders cannot be synced; the mount's own name is always durable.
+/// A store whose folder is the mount itself may sync the folder's parent, for the sake of its name.
+/// The parent is the host's `/proc`, whose folders cannot be synced; the mount's own name is always
+/// durable.
 fn is_beside_mount(fd: c_int) -> bool {
     let _harness = seam::harness();
     // SAFETY: all zeros are a valid value, and the kernel fills the structure in.
@@ -123,7 +124,7 @@ fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
     Some(answer(outcome))
 }
 
-/// Syncs the simulated disk; the host's disks have nothing that a run depends on.
+/// Syncs the simulated disk; no run depends on the host's disks.
 fn sync_all(door: &'static str) -> Option<()> {
     world::serve(|world| {
         let _ = world.call(&Called::on(door, -1, [0; 2]), |world| {
@@ -133,7 +134,7 @@ fn sync_all(door: &'static str) -> Option<()> {
     })
 }
 
-/// Advice about caching changes nothing that can be seen.
+/// Advice about caching has no visible effect.
 fn advise(door: &'static str, fd: c_int, offset: off_t, length: off_t, _: c_int) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |_, _| Ok(0))?;
     Some(error_number(outcome))

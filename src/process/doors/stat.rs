@@ -1,4 +1,4 @@
-//! Doors that say what a file or a file system is.
+//! Doors that describe files and file systems.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::ptr;
@@ -16,7 +16,7 @@ use crate::process::world::{self, Called, Outcome, What, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
-// On this machine the plain and the 64-bit structures are the same.
+// On x86-64 the plain and the 64-bit structures are the same.
 doors! {
     fn stat(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
     fn stat64(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
@@ -58,19 +58,19 @@ doors! {
 
 /// The number of the simulated device: minor 77 of the devices without hardware.
 const DEVICE: (c_uint, c_uint) = (0, 77);
-/// How many blocks the disk says that it has, and half of them free: 1 TiB.
+/// The number of blocks that the disk reports, 1 TiB; half of them are reported as free.
 const BLOCKS: u64 = 1 << 28;
-/// What statfs(2) says of ext2, ext3 and ext4.
+/// The type that statfs(2) reports for ext2, ext3 and ext4.
 const EXT4: i64 = 0xef53;
 const BLOCK: u64 = 4096;
 
-/// What stat(2) tells: of a file of the disk, or of the entropy device.
+/// The subject of stat(2): a file of the disk, or the entropy device.
 enum Found {
     File(Stat),
     Random,
 }
 
-/// A caller's structure, all zeros.
+/// Clears a caller's structure.
 ///
 /// # Safety
 /// `to` is null or points to room for the structure, for which all zeros are a valid value.
@@ -78,7 +78,8 @@ unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
     if to.is_null() {
         return Err(Errno::EFAULT);
     }
-    // SAFETY: as the caller says.
+    // SAFETY: `to` is not null, so it points to room for a structure that may be all zeros, by this
+    // function's contract.
     unsafe {
         ptr::write_bytes(to, 0, 1);
         Ok(&mut *to)
@@ -142,7 +143,7 @@ fn stamp(real: Duration) -> statx_timestamp {
     stamp
 }
 
-/// Serves a call that asks what something is: a path, or with `AT_EMPTY_PATH` a descriptor.
+/// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor.
 ///
 /// # Safety
 /// `path` is null or a C string.
@@ -152,12 +153,12 @@ unsafe fn look(
     flags: c_int,
     tell: impl FnOnce(&World, &Found) -> Outcome,
 ) -> Option<Outcome> {
-    // SAFETY: as the caller says.
+    // SAFETY: `path` is null or a C string, by this function's contract.
     if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
         return look_at(door, dirfd, tell);
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    // SAFETY: as the caller says.
+    // SAFETY: the same.
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
             let found = world.disk.stat_path(base, path, follow)?;
@@ -330,17 +331,18 @@ fn device() -> dev_t {
     libc::makedev(DEVICE.0, DEVICE.1)
 }
 
-/// Serves a call about the file system that a path is on.
+/// Serves a call about the file system of a path.
 ///
 /// # Safety
-/// `path` is null or a C string, and `to` has room for the structure.
+/// `path` is null or a C string, and `to` is null or has room for the structure, for which all
+/// zeros are a valid value.
 unsafe fn about_path<T>(
     door: &'static str,
     path: *const c_char,
     to: *mut T,
     fill: impl FnOnce(&mut T),
 ) -> Option<c_int> {
-    // SAFETY: as the caller says.
+    // SAFETY: this function's contract is that of `on_path` and of `cleared`.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
@@ -351,10 +353,10 @@ unsafe fn about_path<T>(
     Some(answer(outcome))
 }
 
-/// The same for a descriptor.
+/// As [`about_path`], for a descriptor.
 ///
 /// # Safety
-/// `to` has room for the structure.
+/// `to` is null or has room for the structure, for which all zeros are a valid value.
 unsafe fn about_descriptor<T>(
     door: &'static str,
     fd: c_int,
@@ -362,7 +364,7 @@ unsafe fn about_descriptor<T>(
     fill: impl FnOnce(&mut T),
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |_, _| {
-        // SAFETY: as the caller says.
+        // SAFETY: this function's contract is that of `cleared`.
         fill(unsafe { cleared(to) }?);
         Ok(0)
     })?;

@@ -1,5 +1,5 @@
-//! System calls by number: the door `syscall`, and what syscall user dispatch hands over. Each is
-//! led to the door of its name.
+//! System calls by number, from the door `syscall` and from syscall user dispatch. Each goes to the
+//! door of its name, if it has one.
 
 use std::ffi::{c_int, c_long, c_uint};
 
@@ -15,8 +15,8 @@ use crate::process::world::descriptors::is_simulated;
 use super::futex::{Arguments, futex};
 use super::{answer, doors};
 
-// The function is variadic; on this machine's calling convention it may be defined with as many
-// register arguments as the longest call has. Those that the caller left out are not looked at.
+// The function is variadic. By the calling convention of x86-64 it may be defined with as many
+// register arguments as the longest call has; those that the caller left out are not read.
 doors! {
     fn syscall(
         number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize
@@ -41,8 +41,8 @@ unsafe fn by_number(
     unsafe { serve(number, [a, b, c, d, e, f]) }
 }
 
-/// Serves a system call that did not come through the C library: number and arguments, answered
-/// as the kernel does, with an error as a negative number.
+/// Serves a system call that did not come through the C library, given as its number and arguments.
+/// Returns the kernel's kind of result, with an error as a negative number.
 ///
 /// # Safety
 /// The contract of the call.
@@ -51,13 +51,13 @@ pub(in crate::process) unsafe fn raw([number, rest @ ..]: [i64; 7]) -> i64 {
     let arguments = rest.map(|argument| argument.cast_unsigned() as usize);
     let [a, b, c, d, e, f] = arguments;
     let ours = seam::side() == Side::Engine;
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of the call.
     let served = if ours { unsafe { serve(number, arguments) } } else { None };
     let result = served.unwrap_or_else(|| {
         let pass = next!(
             syscall(c_long, usize, usize, usize, usize, usize, usize) -> c_long
         );
-        // SAFETY: as the caller says.
+        // SAFETY: the same.
         unsafe { pass(number, a, b, c, d, e, f) }
     });
     let answer = if result == -1 { -i64::from(errno()) } else { result };
@@ -68,7 +68,7 @@ pub(in crate::process) unsafe fn raw([number, rest @ ..]: [i64; 7]) -> i64 {
 /// # Safety
 /// The contract of the call.
 unsafe fn serve(number: c_long, arguments: Six) -> Option<c_long> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of the call.
     unsafe {
         if let Some(served) = waits(number, arguments) {
             return served;
@@ -81,7 +81,7 @@ unsafe fn serve(number: c_long, arguments: Six) -> Option<c_long> {
     }
 }
 
-/// Calls that are not passed on when no door serves them.
+/// Refuses the calls that no door serves and that must not reach the kernel.
 fn refused(number: c_long, fd: c_int) -> Option<c_long> {
     match number {
         libc::SYS_io_uring_setup => refuse("io_uring_setup"),
@@ -97,7 +97,7 @@ fn refuse(call: &str) -> Option<c_long> {
     Some(answer(Err(Errno::ENOSYS)))
 }
 
-/// Calls that may not be made by way of a function: `None` if this is none of them.
+/// Serves futex calls, for which the C library has no functions; `None` for any other call.
 ///
 /// # Safety
 /// The contract of the call.
@@ -107,7 +107,7 @@ unsafe fn waits(number: c_long, [a, b, c, d, e, f]: Six) -> Option<Option<c_long
             let (word, other) = (a as *mut u32, e as *mut u32);
             let (operation, value, third) = (b as c_int, c as u32, f as u32);
             let time = d as *const timespec;
-            // SAFETY: as the caller says.
+            // SAFETY: the caller keeps the contract of futex(2).
             Some(unsafe { futex(Arguments { word, operation, value, time, other, third }) })
         }
         libc::SYS_futex_waitv => Some(refuse("futex_waitv")),
@@ -115,8 +115,8 @@ unsafe fn waits(number: c_long, [a, b, c, d, e, f]: Six) -> Option<Option<c_long
     }
 }
 
-/// Leads a call to the function of its name. A descriptor and most flags are 32 bits, whatever is
-/// in the upper half of the register.
+/// Passes a call to the function of its name. A descriptor and most flags have 32 bits, whatever
+/// the upper half of the register holds.
 macro_rules! lead {
     ($number:expr, $($name:ident => $call:expr,)*) => {
         match $number {
@@ -130,7 +130,7 @@ macro_rules! lead {
 /// The contract of the call. On the engine's side the functions are our own doors.
 unsafe fn on_descriptors(number: c_long, [a, b, c, d, e, f]: Six) -> Option<c_long> {
     let (fd, int) = (a as c_int, c as c_int);
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of the call, which is that of the function.
     unsafe {
         lead!(number,
             SYS_read => libc::read(fd, b as _, c),
@@ -176,7 +176,7 @@ unsafe fn on_descriptors(number: c_long, [a, b, c, d, e, f]: Six) -> Option<c_lo
 /// As [`on_descriptors`].
 unsafe fn on_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long> {
     let (fd, int) = (a as c_int, c as c_int);
-    // SAFETY: as the caller says.
+    // SAFETY: as in `on_descriptors`.
     unsafe {
         lead!(number,
             SYS_open => libc::open64(a as _, b as c_int, c as c_uint),
@@ -213,7 +213,7 @@ unsafe fn on_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long> {
 /// As [`on_descriptors`].
 unsafe fn on_two_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long> {
     let (from, to) = (a as c_int, c as c_int);
-    // SAFETY: as the caller says.
+    // SAFETY: as in `on_descriptors`.
     unsafe {
         lead!(number,
             SYS_rename => libc::rename(a as _, b as _),
@@ -231,7 +231,7 @@ unsafe fn on_two_paths(number: c_long, [a, b, c, d, e, _]: Six) -> Option<c_long
 /// As [`on_descriptors`].
 unsafe fn of_the_process(number: c_long, [a, b, c, d, _, _]: Six) -> Option<c_long> {
     let clock = a as c_int;
-    // SAFETY: as the caller says.
+    // SAFETY: as in `on_descriptors`.
     unsafe {
         lead!(number,
             SYS_getrandom => libc::getrandom(a as _, b, c as c_uint),
@@ -260,12 +260,12 @@ unsafe fn of_the_process(number: c_long, [a, b, c, d, _, _]: Six) -> Option<c_lo
     }
 }
 
-/// The kernel returns how many bytes of the mask it wrote, the C library 0.
+/// The kernel returns the number of bytes of the mask that it wrote, the C library 0.
 ///
 /// # Safety
 /// As sched_getaffinity(2).
 unsafe fn affinity(process: usize, size: usize, mask: usize) -> c_long {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of sched_getaffinity(2).
     match unsafe { libc::sched_getaffinity(process as _, size, mask as _) } {
         0 => size.min(8) as c_long,
         error => error.into(),

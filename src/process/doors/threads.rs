@@ -1,4 +1,4 @@
-//! Doors that start threads, wait for their ends, and let others run.
+//! Doors that start threads, wait until they end, and let other threads run.
 
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
@@ -45,13 +45,14 @@ unsafe fn create(
         return None;
     }
     world::enter(|world| world.call_unrecorded("pthread_create", Duration::ZERO, [0; 3]));
-    // SAFETY: pthread_create(3) takes a place, attributes or null, and a function for the thread.
+    // SAFETY: pthread_create(3) takes room for a handle, attributes or null, and the thread's
+    // function.
     let result = unsafe { baton::create(thread, attributes, start?, argument) };
     baton::point();
     Some(result)
 }
 
-/// The moment of the run at which a clock shows a time; `None` if it is none.
+/// The time of the run at which `clock` shows `until`; `None` if either is invalid.
 pub(super) fn event(clock: clockid_t, until: *const timespec) -> Option<Time> {
     // SAFETY: the callers' functions take a time, or null.
     let until = unsafe { until.as_ref() }.copied().and_then(clock::duration)?;
@@ -120,7 +121,7 @@ fn create_plain(
     refused::<c_int>(door, Errno::EAGAIN.0).map(|_| ERROR)
 }
 
-/// Costs time, so that a loop which yields until a deadline ends.
+/// Costs time, so that a loop that yields until a deadline ends.
 fn let_others_run(door: &'static str) -> Option<c_int> {
     world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
     baton::give_way();

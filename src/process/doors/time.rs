@@ -1,4 +1,4 @@
-//! Doors that read clocks and that sleep: virtual time, which a sleep moves at once.
+//! Doors that read clocks and that sleep. Time is virtual: a sleep only moves the clock forward.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::time::Duration;
@@ -28,7 +28,7 @@ doors! {
     fn sleep(seconds: c_uint) -> c_uint = sleep_seconds;
 }
 
-/// Reads a clock in the world; `None` outside of it, an error if there is no such clock.
+/// Reads a clock of the world; `None` if there is no world, an error if there is no such clock.
 fn reading(door: &'static str, clock: clockid_t) -> Option<Result<Duration, Errno>> {
     world::enter(|world| {
         let shown = world.clock.read(clock);
@@ -39,7 +39,7 @@ fn reading(door: &'static str, clock: clockid_t) -> Option<Result<Duration, Errn
 
 unsafe fn read_clock(door: &'static str, clock: clockid_t, now: *mut timespec) -> Option<c_int> {
     let outcome = reading(door, clock)?.map(|shown| {
-        // SAFETY: clock_gettime(2) takes a place for the time.
+        // SAFETY: clock_gettime(2) takes room for the time.
         unsafe { *now = clock::timespec(shown) };
         0
     });
@@ -55,7 +55,7 @@ unsafe fn read_resolution(
     if !known {
         return Some(answer(Err(Errno::EINVAL)));
     }
-    // SAFETY: clock_getres(2) takes null or a place for the resolution.
+    // SAFETY: clock_getres(2) takes null or room for the resolution.
     if let Some(resolution) = unsafe { resolution.as_mut() } {
         *resolution = clock::timespec(Duration::from_nanos(1));
     }
@@ -64,7 +64,7 @@ unsafe fn read_resolution(
 
 unsafe fn read_time_of_day(door: &'static str, now: *mut timeval, _: *mut c_void) -> Option<c_int> {
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
-    // SAFETY: gettimeofday(2) takes null or a place for the time.
+    // SAFETY: gettimeofday(2) takes null or room for the time.
     if let Some(now) = unsafe { now.as_mut() } {
         now.tv_sec = clock::timespec(shown).tv_sec;
         now.tv_usec = shown.subsec_micros().into();
@@ -75,7 +75,7 @@ unsafe fn read_time_of_day(door: &'static str, now: *mut timeval, _: *mut c_void
 unsafe fn read_seconds(door: &'static str, now: *mut time_t) -> Option<time_t> {
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
     let seconds = clock::timespec(shown).tv_sec;
-    // SAFETY: time(2) takes null or a place for the time.
+    // SAFETY: time(2) takes null or room for the time.
     if let Some(now) = unsafe { now.as_mut() } {
         *now = seconds;
     }
@@ -87,7 +87,7 @@ unsafe fn read_base(door: &'static str, now: *mut timespec, base: c_int) -> Opti
     if base != TIME_UTC {
         return Some(0);
     }
-    // SAFETY: timespec_get(3) takes a place for the time.
+    // SAFETY: timespec_get(3) takes room for the time.
     unsafe { read_clock(door, libc::CLOCK_REALTIME, now) }.map(|_| base)
 }
 
@@ -96,7 +96,7 @@ fn read_processor_time(door: &'static str) -> Option<i64> {
     Some(i64::try_from(shown.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Sleeps in virtual time, while others run.
+/// Sleeps in virtual time, while other threads run.
 pub(super) fn pause(door: &'static str, duration: Duration) -> Option<Outcome> {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let until = world::enter(|world| {

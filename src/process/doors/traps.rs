@@ -1,7 +1,8 @@
-//! Traps for system calls that went past the doors: code that calls the kernel by itself.
+//! Traps for system calls that bypass the doors, from code that calls the kernel directly.
 //!
-//! A seccomp filter catches every system call on a descriptor whose first argument is a simulated
-//! number; the kernel would only say `EBADF`, and an engine might go on as if that were the disk.
+//! A seccomp filter catches each call of the table below whose first argument is a simulated
+//! descriptor. The kernel would only return `EBADF`, and an engine might continue as if the disk
+//! had failed.
 
 use std::ffi::{c_int, c_long, c_void};
 use std::{fmt, io, ptr};
@@ -16,10 +17,10 @@ use crate::process::world::{self, exit};
 
 pub use crate::host::probe::{Failure, raw_calls_arrive, self_test};
 
-/// The status that a process ends with when a system call went past the doors.
+/// The exit status of a process that made a system call past the doors.
 pub const EXIT_LEAKED: c_int = 114;
 
-/// Why the traps could not be set. A run goes on without them.
+/// Why the traps could not be set. A run continues without them.
 #[derive(Debug, thiserror::Error)]
 pub struct Refused {
     what: &'static str,
@@ -28,7 +29,7 @@ pub struct Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "system calls past the doors go unnoticed: {} says {}", self.what, self.source)
+        write!(f, "system calls past the doors go unnoticed: {} failed: {}", self.what, self.source)
     }
 }
 
@@ -57,17 +58,17 @@ const TRAPPED: &[(c_long, &str)] = descriptor_calls![
     fgetxattr: SYS_fgetxattr, flistxattr: SYS_flistxattr, fremovexattr: SYS_fremovexattr,
 ];
 
-/// What a trapped system call is called in a report; `None` if it takes no descriptor first.
+/// The name of a trapped system call in a report; `None` for a call that is not trapped.
 pub(crate) fn descriptor_call(number: c_long) -> Option<&'static str> {
     TRAPPED.iter().find(|&&(trapped, _)| trapped == number).map(|&(_, name)| name)
 }
 
-/// Sets the traps for the calling thread and all that it starts from now on; they cannot be
-/// removed again. A trapped call is marked in the log as not simulated, and ends the process
+/// Sets the traps for the calling thread and for all threads that it starts from now on; they
+/// cannot be removed. A trapped call is marked in the log as not simulated, and ends the process
 /// through the world's hook.
 ///
 /// # Errors
-/// What the kernel said: it is too old, or a container forbids it.
+/// The kernel's error: it is too old, or a container forbids the call.
 pub fn install() -> Result<(), Refused> {
     let refused = |what| move |source| Refused { what, source };
     handle().map_err(refused("sigaction"))?;
@@ -77,7 +78,7 @@ pub fn install() -> Result<(), Refused> {
         len: u16::try_from(filter.len()).expect("the filter is short"),
         filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: both take numbers, and the second the filter, which the kernel copies.
+    // SAFETY: both calls take numbers, and the second also the filter, which the kernel copies.
     unsafe {
         checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
             .map_err(refused("PR_SET_NO_NEW_PRIVS"))?;
@@ -90,7 +91,7 @@ fn checked(result: c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What the filter reads of a system call: the layout of `struct seccomp_data`.
+/// The offsets of a system call's parts in `struct seccomp_data`, which the filter reads.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
@@ -108,7 +109,7 @@ fn filter() -> Vec<sock_filter> {
         jump(libc::BPF_JEQ, 0, calls + 4, X86_64),
         load(FIRST_ARGUMENT),
         jump(libc::BPF_JGE, 0, calls + 2, FIRST.cast_unsigned()),
-        // From here on up the number is negative.
+        // From this number on the argument is a negative `int`.
         jump(libc::BPF_JGE, calls + 1, 0, 1 << 31),
         load(NUMBER),
     ];
@@ -127,11 +128,11 @@ fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
 
 fn handle() -> io::Result<()> {
     let handler: extern "C" fn(c_int, *const Trap, *mut c_void) = on_trap;
-    // SAFETY: all zeros are a valid action, which is then completed.
+    // SAFETY: all zeros are a valid action; the rest is set below.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
-    // On the thread's own stack, and again inside itself: a call that is handed over may be any
-    // door, and another thread may run before it returns.
+    // The handler runs on the thread's own stack and may interrupt itself: a call that is handed
+    // over may enter any door, and another thread may run before it returns.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
     // SAFETY: the handler has the signature that `SA_SIGINFO` asks for.
     checked(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, ptr::null_mut()) })
@@ -149,9 +150,10 @@ struct Trap {
     architecture: u32,
 }
 
-/// Runs in a signal handler: it must not allocate, for the call may have come out of `malloc`.
+/// Runs in a signal handler. A call that is handed over goes to its door, like any other. Reporting
+/// a trapped call must not allocate, for the call may have come out of `malloc`.
 extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
-    /// `SYS_USER_DISPATCH`: nobody trapped the call, it is only handed over.
+    /// `SYS_USER_DISPATCH`: the call was not trapped, only handed over.
     const HANDED_OVER: c_int = 2;
     // SAFETY: the kernel gives the handler a valid `siginfo_t`, and `SIGSYS` fills this part.
     let (number, code) = unsafe { ((*trap).number, (*trap).code) };
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_ends_in_both_verdicts_and_every_jump_stays_inside() {
+    fn the_filter_ends_in_both_verdicts_and_no_jump_leaves_it() {
         let filter = filter();
         for (at, step) in filter.iter().enumerate() {
             if u32::from(step.code) & 0x07 == libc::BPF_JMP {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_takes_no_descriptor_is_not_trapped() {
+    fn a_call_without_a_descriptor_is_not_trapped() {
         assert_eq!(descriptor_call(libc::SYS_getpid), None);
         assert_eq!(descriptor_call(libc::SYS_fsync), Some("raw system call fsync"));
     }

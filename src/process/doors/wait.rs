@@ -1,7 +1,7 @@
-//! Doors that wait for descriptors. Those of the disk are always ready, as regular files are. What
-//! the host has (an eventfd, a pipe, an epoll of such) another thread of the engine may make ready:
-//! it is looked at again whenever one has written to the host. If nobody can, the call is not
-//! simulated.
+//! Doors that wait for descriptors. Those of the disk are always ready, as regular files are.
+//! Another thread of the engine may make a descriptor of the host ready (an eventfd, a pipe, an
+//! epoll of these), so it is checked again whenever a thread has written to the host. If there is
+//! no other thread, a wait without a limit is not simulated.
 
 use std::ffi::{c_int, c_short};
 use std::time::Duration;
@@ -36,8 +36,9 @@ doors! {
         mask: *const sigset_t) -> c_int = await_events_masked;
 }
 
-/// A thread writes to the host, or closes what is the host's: who waits for a descriptor looks
-/// again. It does so after the call, since nobody else runs before.
+/// A thread is about to write to the host, or to close a descriptor of the host: threads that wait
+/// for descriptors check them again. They do so after the call, because no other thread runs before
+/// that.
 pub(super) fn stir() {
     if baton::several() {
         world::enter(|world| {
@@ -46,8 +47,8 @@ pub(super) fn stir() {
     }
 }
 
-/// Looks until something is ready or the time is up; the look says how much is. `None` if nobody
-/// can make it ready.
+/// Calls `look` until it reports something ready or the time is up; the number is `look`'s. `None`
+/// if no other thread can make anything ready and there is no limit.
 fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int) -> Option<c_int> {
     loop {
         let ready = look();
@@ -70,15 +71,15 @@ fn deadline(timeout: Option<Duration>) -> Option<Option<Time>> {
     }
 }
 
-/// Waits until a call on a descriptor of the host would not wait in the kernel, where no schedule
-/// could wake the thread. An error if nobody can make it ready.
+/// Waits until a call on a descriptor of the host would not block in the kernel, where the schedule
+/// could not wake the thread. An error if no other thread can make it ready.
 pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Option<Errno> {
     world::enter(|_| ())?;
     let mut one = pollfd { fd, events, revents: 0 };
     let ready = || {
         let _harness = seam::harness();
-        // SAFETY: the list has one entry; on the harness's side this is the kernel's. The other
-        // call takes no argument.
+        // SAFETY: the list has one entry, and `F_GETFL` takes no argument. On the harness's side
+        // both calls go to the kernel.
         unsafe {
             let waits = libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK == 0;
             if waits { libc::poll(&raw mut one, 1, 0) } else { 1 }
@@ -91,8 +92,9 @@ pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Opt
     Some(Errno::EAGAIN)
 }
 
-/// Waits for descriptors: a simulated one is always ready, as a regular file is; without any this
-/// is a sleep; and what the host would have to wake is refused.
+/// Waits for descriptors. With a simulated one in the list this returns at once: those are always
+/// ready, as regular files are. With an empty list it is a sleep. A wait that no other thread can
+/// end is refused.
 ///
 /// # Safety
 /// `list` points to `count` entries.
@@ -104,7 +106,7 @@ unsafe fn wait(
     let count = usize::try_from(count).ok()?;
     let list: &mut [pollfd] = match count {
         0 => &mut [],
-        // SAFETY: as the caller says.
+        // SAFETY: `list` points to `count` entries, by this function's contract.
         _ => unsafe { std::slice::from_raw_parts_mut(list, count) },
     };
     if !list.iter().any(|entry| is_simulated(entry.fd)) {
@@ -135,7 +137,8 @@ fn wait_for_host(
     }
     let ready = || {
         let _harness = seam::harness();
-        // SAFETY: the list has that many entries; on the harness's side this is the kernel's.
+        // SAFETY: the list has `list.len()` entries; on the harness's side this is the kernel's
+        // call.
         unsafe { libc::poll(list.as_mut_ptr(), list.len() as nfds_t, 0) }
     };
     look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::EINTR))
@@ -165,7 +168,7 @@ unsafe fn poll_until(
     unsafe { wait(door, (list, count), timeout) }
 }
 
-/// A set of descriptors holds 1024 of the host's. Without any this is a sleep.
+/// A set has room for the numbers up to 1023, all of them the host's. Without any this is a sleep.
 unsafe fn select(
     door: &'static str,
     count: c_int,
@@ -184,7 +187,7 @@ unsafe fn select(
     Some(answer(super::time::pause(door, duration)?))
 }
 
-/// Regular files cannot be watched (epoll_ctl(2)); the kernel says the same of its own.
+/// Regular files cannot be watched (epoll_ctl(2)): the error is the kernel's.
 fn watch_descriptor(
     _: &'static str,
     _: c_int,
@@ -204,7 +207,7 @@ fn await_events(
 ) -> Option<c_int> {
     let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
     let wait = next!(epoll_wait(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int);
-    // SAFETY: epoll_wait(2) takes room for as many events.
+    // SAFETY: epoll_wait(2) takes room for `most` events.
     let ready = || unsafe { wait(epoll, events, most, 0) };
     look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::ENOSYS))
 }
