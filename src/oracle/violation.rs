@@ -284,4 +284,24 @@ mod tests {
             assert_eq!(quote(signature.to_string().as_bytes()), signature.to_string());
         }
     }
+
+    #[test]
+    fn a_violation_survives_a_postcard_round_trip() {
+        let detail = ItemDiff {
+            item: b"k\0".to_vec(),
+            expected: Some(b"1".to_vec()),
+            found: None,
+            note: "acknowledged durable at step 4".into(),
+        };
+        for class in Class::ALL {
+            let violation = Violation {
+                signature: Signature::new(class).with_payload("put").with_source("src/log.rs:40"),
+                details: vec![detail.clone()],
+                message: class.headline().into(),
+            };
+            let bytes = postcard::to_allocvec(&violation).expect("it encodes");
+            let back: Violation = postcard::from_bytes(&bytes).expect("it decodes");
+            assert_eq!(back, violation);
+        }
+    }
 }
