@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
+use crate::case::fault::{Fault, FaultClass, FaultError};
 use crate::disk::Errno;
 use crate::disk::pending::Pending;
 use crate::disk::space::Space;
@@ -25,6 +25,7 @@ use crate::disk::tree::Tree;
 use crate::log::{Call, Payload, records};
 use crate::oracle::{Answer, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
 
 use super::chooser::{Choice, Chooser};

@@ -13,8 +13,9 @@ use super::observed::{Crash, Observed, Passed};
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, CrashKind, FaultKind, Order, Promises};
+use crate::sim::promise::{Answer, CrashKind, Order, Promises};
 
 /// More candidates than this are not followed: see [`Oracle::lost_track`].
 pub const MOST_CANDIDATES: usize = 256;

@@ -51,8 +51,9 @@ mod parts;
 mod settle;
 mod violation;
 
+pub use crate::sim::fault_kind::FaultKind;
 pub use crate::sim::model::{self, Model};
-pub use crate::sim::promise::{Answer, CrashKind, FaultKind, Order, Promises, Source};
+pub use crate::sim::promise::{Answer, CrashKind, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
 pub use line::Line;

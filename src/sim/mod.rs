@@ -1,6 +1,7 @@
 //! A sim: an engine, a workload for it, the model it is compared with, and what it promises.
 
 pub mod engine;
+pub mod fault_kind;
 pub mod model;
 pub mod promise;
 pub mod state;
@@ -12,9 +13,10 @@ use proptest::strategy::BoxedStrategy;
 
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
-use crate::oracle::{Answer, FaultKind, Promises};
 use crate::sim::engine::{Engine, Operation};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
+use crate::sim::promise::{Answer, Promises};
 
 /// One step of a workload.
 #[derive(Clone, Debug)]

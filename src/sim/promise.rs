@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-pub use crate::case::fault::FaultKind;
 use crate::oracle::line::Line;
 use crate::sim::engine::Level;
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::state::State;
 
 /// What ended the process. Of two, the later one in this order spares less.

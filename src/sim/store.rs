@@ -12,9 +12,10 @@ use proptest::prelude::*;
 use crate::base::text::{TextError, Word, quote};
 use crate::base::time::Time;
 use crate::disk::profile::Profile;
-use crate::oracle::{Answer, FaultKind, Promises, Source};
 use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
+use crate::sim::promise::{Answer, Promises, Source};
 use crate::sim::state::State;
 use crate::sim::{Sim, Step};
 
