@@ -7,7 +7,7 @@ use rand_chacha::rand_core::Rng;
 use crate::base::seed::Seed;
 use crate::base::text::TextError;
 use crate::case::fault::Fault;
-use crate::case::{Case, Epoch, RESERVED};
+use crate::case::{Case, Epoch, RESERVED, steps};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, stream};
@@ -63,7 +63,7 @@ pub const fn sim<S: Sim>() -> Entry {
         profiles: S::PROFILES,
         promises: promises::<S>,
         survives: || S::promises().survives,
-        generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
+        generate: |seed, size| generate::<S>(seed, size).iter().map(steps::to_case).collect(),
         faults: fault_plan::faults::<S>,
         space: fault_plan::space::<S>,
         knows: knows::<S>,
@@ -103,7 +103,7 @@ pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
 
 fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
     for (index, step) in epoch.steps.iter().enumerate() {
-        Step::<OpOf<S>>::from_case(step).map_err(|error| (index + 1, error))?;
+        steps::from_case::<OpOf<S>>(step).map_err(|error| (index + 1, error))?;
     }
     Ok(())
 }

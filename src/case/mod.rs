@@ -33,6 +33,7 @@
 //! [`crate::process::world::schedule`]); `turns none` is the rule alone.
 
 pub mod fault;
+pub mod steps;
 
 use std::fmt;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
 use crate::case::fault::Fault;
+use crate::case::steps::from_case;
 use crate::case::{Case, Epoch, Lines};
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
@@ -261,7 +262,7 @@ impl<'r, M: Model> Explorer<'r, M> {
     /// The steps of a life, read by the sim.
     pub(crate) fn steps(&self, epoch: &Epoch) -> Result<Vec<Step<M::Op>>, Stop> {
         let read = |(index, step): (usize, &crate::case::Step)| {
-            Step::from_case(step)
+            from_case(step)
                 .map_err(|error| Stop::Refused(format!("step {} (`{step}`), {error}", index + 1)))
         };
         epoch.steps.iter().enumerate().map(read).collect()

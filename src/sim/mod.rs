@@ -13,7 +13,7 @@ use proptest::strategy::BoxedStrategy;
 
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
-use crate::sim::engine::{Engine, Operation};
+use crate::sim::engine::Engine;
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
 use crate::sim::promise::{Answer, Promises};
@@ -85,30 +85,4 @@ pub trait Sim: 'static {
 
     /// Workloads of up to `steps` steps, weighted so that all the engine's paths are reached.
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<OpOf<Self>>>>;
-}
-
-impl<Op: Operation> Step<Op> {
-    /// The step as a case holds it.
-    pub fn to_case(&self) -> crate::case::Step {
-        match self {
-            Self::Op(op) => match crate::base::text::words(&op.to_string()) {
-                Ok(words) => crate::case::Step::Op(words),
-                Err(error) => unreachable!("{op:?} is displayed outside the grammar: {error}"),
-            },
-            Self::Reopen => crate::case::Step::Reopen,
-            Self::Sleep(duration) => crate::case::Step::Sleep(*duration),
-        }
-    }
-
-    /// The step that a case holds.
-    ///
-    /// # Errors
-    /// What the op's own reader says.
-    pub fn from_case(step: &crate::case::Step) -> Result<Self, crate::base::text::TextError> {
-        Ok(match step {
-            crate::case::Step::Op(words) => Self::Op(Op::parse(words)?),
-            crate::case::Step::Reopen => Self::Reopen,
-            crate::case::Step::Sleep(duration) => Self::Sleep(*duration),
-        })
-    }
 }
