@@ -8,7 +8,6 @@ use rpds::VectorSync;
 use super::diff::Replica;
 use super::floor::Floors;
 use super::history::{Graph, Issued, Node, NodeId};
-use super::line::Line;
 use super::observed::{Crash, Observed, Passed};
 use super::violation::Violation;
 use crate::base::time::Time;
@@ -453,15 +452,9 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The histories of all candidates, each from the empty store on.
-    pub(super) fn lines(&self, kind: CrashKind, at: Time) -> impl Iterator<Item = Line<'_, M>> {
-        let low = self.floors.low(None, kind, at);
-        self.candidates.iter().map(move |candidate| Line {
-            graph: &self.graph,
-            issued: &self.issued,
-            path: self.graph.path(candidate.id),
-            low: low.clone(),
-        })
+    /// For each candidate, the nodes of its history from the empty store on.
+    pub(super) fn paths(&self) -> impl Iterator<Item = Vec<NodeId>> {
+        self.candidates.iter().map(|candidate| self.graph.path(candidate.id))
     }
 }
 

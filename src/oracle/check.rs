@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::candidates::Oracle;
 use super::diff::{Change, differences};
 use super::history::NodeId;
-use super::line::Line;
 use super::observed::{Crash, Found, Observed, Passed, ReadBack};
 use super::parts::{self, Places};
 use super::violation::{Class, ItemDiff, Signature, Violation};
@@ -128,10 +127,11 @@ impl<M: Model> Oracle<M> {
             }
             Order::PrefixPerPart(_) | Order::PerKey => {
                 let view = self.graph.view(sight.from);
-                let fits = |line| self.places(kind, at, &view, sight, &line).is_ok();
-                self.lines(kind, at).any(fits)
+                self.paths().any(|path| self.places(kind, at, &view, sight, &path).is_ok())
             }
-            Order::Custom(allows) => self.lines(kind, at).any(|line| allows(sight.state, &line)),
+            Order::Custom(allows) => {
+                self.histories(kind, at).any(|history| allows(sight.state, &history))
+            }
         }
     }
 
@@ -196,10 +196,10 @@ impl<M: Model> Oracle<M> {
         at: Time,
         view: &[Cow<'_, [Change]>],
         sight: &Sight<'_>,
-        line: &Line<'_, M>,
+        path: &[NodeId],
     ) -> Result<Places, Vec<u8>> {
         let part = |item: &[u8]| self.promises.part(item).unwrap_or_default();
         let low = |part: &[u8]| self.floors.low(Some(part), kind, at);
-        parts::places(part, low, view, sight, line)
+        parts::places(part, low, &self.graph, view, sight, path)
     }
 }

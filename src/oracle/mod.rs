@@ -41,10 +41,10 @@
 
 mod candidates;
 mod check;
+mod custom;
 mod diff;
 mod floor;
 mod history;
-pub(crate) mod line;
 mod naming;
 mod observed;
 mod parts;
@@ -52,10 +52,10 @@ mod settle;
 mod violation;
 
 pub use crate::sim::fault_kind::FaultKind;
+pub use crate::sim::history::History;
 pub use crate::sim::model::{self, Model};
 pub use crate::sim::promise::{Answer, CrashKind, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
-pub use line::Line;
 pub use observed::{Crash, Found, Observed, Passed, ReadBack};
 pub use violation::{Class, ItemDiff, Signature, SignatureError, Violation};

@@ -15,7 +15,6 @@ use super::candidates::Oracle;
 use super::check::Sight;
 use super::diff::Change;
 use super::history::{Issued, NodeId};
-use super::line::Line;
 use super::violation::{Class, ItemDiff, Signature, Violation};
 use crate::base::text::quote;
 use crate::base::time::Time;
@@ -109,11 +108,11 @@ impl<M: Model> Oracle<M> {
         sight: &'a Sight<'a>,
         view: &'a [Cow<'a, [Change]>],
     ) -> Scene<'a, M> {
-        let judged = |line: Line<'a, M>| {
-            let part = self.places(kind, at, view, sight, &line).err();
-            self.part_scene(line.path, part.unwrap_or_default(), kind, at, sight, view)
+        let judged = |path: Vec<NodeId>| {
+            let part = self.places(kind, at, view, sight, &path).err();
+            self.part_scene(path, part.unwrap_or_default(), kind, at, sight, view)
         };
-        let scenes = self.lines(kind, at).map(judged);
+        let scenes = self.paths().map(judged);
         let mut scenes: Vec<_> = scenes.map(|scene| (scene.findings().len(), scene)).collect();
         scenes.sort_by_key(|(findings, _)| Reverse(*findings));
         let nearest = scenes.pop().map(|(_, scene)| scene);

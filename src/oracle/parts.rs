@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::check::Sight;
 use super::diff::{Change, Replica};
-use super::history::{Graph, Node};
-use super::line::Line;
+use super::history::{Graph, Node, NodeId};
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
@@ -32,18 +31,19 @@ struct Tally {
 pub(super) fn places<M: Model>(
     part: impl Fn(&[u8]) -> Vec<u8>,
     low: impl Fn(&[u8]) -> Vec<u32>,
+    graph: &Graph<M>,
     view: &[Cow<'_, [Change]>],
     sight: &Sight<'_>,
-    line: &Line<'_, M>,
+    path: &[NodeId],
 ) -> Result<Places, Vec<u8>> {
     let fresh = |part: &Vec<u8>| Tally { differing: 0, place: None, changed: 0, low: low(part) };
-    let nodes: Vec<&Node<M>> = line.path.iter().map(|id| &*line.graph.nodes[*id]).collect();
+    let nodes: Vec<&Node<M>> = path.iter().map(|id| &*graph.nodes[*id]).collect();
     let mut tallies: BTreeMap<Vec<u8>, Tally> = BTreeMap::new();
     for (item, _) in sight.state.iter() {
         let tally = tallies.entry(part(item)).or_insert_with_key(fresh);
         tally.differing += usize::from(!sight.hidden.contains(item));
     }
-    for (place, id) in line.path.iter().enumerate() {
+    for (place, id) in path.iter().enumerate() {
         for change in &*view[*id] {
             let tally = tallies.entry(part(&change.item)).or_insert_with_key(fresh);
             tally.leave(place, &nodes);

@@ -6,10 +6,10 @@ use super::candidates::{Candidate, Oracle};
 use super::check::Sight;
 use super::diff::{Replica, differences};
 use super::history::{Node, NodeId};
-use super::line::Line;
 use super::observed::{Crash, Found, Observed, Passed};
 use super::violation::Violation;
 use crate::base::time::Time;
+use crate::sim::history::History;
 use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
@@ -111,9 +111,9 @@ impl<M: Model> Oracle<M> {
     fn settled_parts(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
         let mut cuts = Vec::new();
         let view = self.graph.view(sight.from);
-        for line in self.lines(kind, at) {
-            if let Ok(places) = self.places(kind, at, &view, sight, &line) {
-                cuts.push((line.path, places));
+        for path in self.paths() {
+            if let Ok(places) = self.places(kind, at, &view, sight, &path) {
+                cuts.push((path, places));
             }
         }
         drop(view);
@@ -129,9 +129,9 @@ impl<M: Model> Oracle<M> {
     /// state that was shown behind them.
     fn settled_custom(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
         let Order::Custom(allows) = self.promises.order else { return Vec::new() };
-        let lines = self.candidates.iter().zip(self.lines(kind, at));
-        let accepted = lines.filter(|(_, line)| allows(sight.state, line));
-        let settle = |(candidate, _): (&Candidate<M>, Line<'_, M>)| {
+        let histories = self.candidates.iter().zip(self.histories(kind, at));
+        let accepted = histories.filter(|(_, history)| allows(sight.state, history));
+        let settle = |(candidate, _): (&Candidate<M>, History<'_, M>)| {
             let id = candidate.id;
             let mut model = self.graph.model(id);
             let before = model.state(sight.to).clone();

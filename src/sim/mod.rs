@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod fault_kind;
+pub mod history;
 pub mod model;
 pub mod promise;
 pub mod state;

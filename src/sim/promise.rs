@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::Model;
-use crate::oracle::line::Line;
 use crate::sim::engine::Level;
 use crate::sim::fault_kind::FaultKind;
+use crate::sim::history::History;
+use crate::sim::model::Model;
 use crate::sim::state::State;
 
 /// What ended the process. Of two, the later one in this order spares less.
@@ -29,7 +29,7 @@ pub enum Order<M: Model> {
     /// Whatever the sim's predicate lets pass: it is given the state that was read back and each
     /// history that may have been. It must let pass at least every prefix that keeps what must
     /// survive.
-    Custom(fn(&State, &Line<'_, M>) -> bool),
+    Custom(fn(&State, &History<'_, M>) -> bool),
 }
 
 /// What an engine promises after a [`FaultKind`], the weakest first.
