@@ -48,6 +48,7 @@ mod history;
 mod naming;
 mod observed;
 mod parts;
+mod reading;
 mod settle;
 mod violation;
 

@@ -12,9 +12,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::candidates::Oracle;
-use super::check::Sight;
 use super::diff::Change;
 use super::history::{Issued, NodeId};
+use super::reading::Reading;
 use super::violation::{Class, ItemDiff, Signature, Violation};
 use crate::base::text::quote;
 use crate::base::time::Time;
@@ -48,7 +48,7 @@ struct Finding<'a> {
 /// What a violation is told from.
 struct Scene<'a, M: Model> {
     oracle: &'a Oracle<M>,
-    sight: &'a Sight<'a>,
+    reading: &'a Reading<'a>,
     /// What each history changes, by id.
     view: &'a [Cow<'a, [Change]>],
     /// The part of the store that is judged; `None` is the whole of it.
@@ -64,30 +64,30 @@ struct Scene<'a, M: Model> {
 
 impl<M: Model> Oracle<M> {
     /// Names what is wrong with a state that is not allowed.
-    pub(super) fn name(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Violation {
-        let view = self.graph.view(sight.from);
-        let scene = |sight| match self.promises.order {
-            Order::PrefixPerPart(_) | Order::PerKey => self.scene_of_part(kind, at, sight, &view),
-            _ => self.scene(self.floors.low(None, kind, at), sight, &view),
+    pub(super) fn name(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Violation {
+        let view = self.graph.view(reading.from);
+        let scene = |reading| match self.promises.order {
+            Order::PrefixPerPart(_) | Order::PerKey => self.scene_of_part(kind, at, reading, &view),
+            _ => self.scene(self.floors.low(None, kind, at), reading, &view),
         };
         // Items that may show either value just then are named only if nothing else is wrong.
-        let mut narrow = sight.clone();
-        narrow.hidden.extend(self.due(sight));
+        let mut narrow = reading.clone();
+        narrow.hidden.extend(self.due(reading));
         let narrow = scene(&narrow);
-        if narrow.findings().is_empty() { scene(sight).violation() } else { narrow.violation() }
+        if narrow.findings().is_empty() { scene(reading).violation() } else { narrow.violation() }
     }
 
     fn scene<'a>(
         &'a self,
         low: Vec<u32>,
-        sight: &'a Sight<'a>,
+        reading: &'a Reading<'a>,
         view: &'a [Cow<'a, [Change]>],
     ) -> Scene<'a, M> {
         let nodes = &self.graph.nodes;
         let mut differing = vec![usize::MAX; nodes.len()];
         for id in self.graph.kept() {
-            let above = nodes[id].parent.map_or(seen_items(sight, |_| true), |up| differing[up]);
-            differing[id] = step(above, &view[id], sight, |_| true);
+            let above = nodes[id].parent.map_or(seen_items(reading, |_| true), |up| differing[up]);
+            differing[id] = step(above, &view[id], reading, |_| true);
         }
         let allowed = self.graph.kept().filter(|id| nodes[*id].reaches(&low));
         let nearest = allowed.min_by_key(|id| (differing[*id], Reverse(*id))).unwrap_or(0);
@@ -97,7 +97,7 @@ impl<M: Model> Oracle<M> {
         let on_line = same.iter().rev().find(|id| line.contains(id));
         let earlier = on_line.or(same.last()).map(|id| place(*id));
         let nearest = place(nearest);
-        Scene { oracle: self, sight, view, part: None, line, nearest, earlier, low }
+        Scene { oracle: self, reading, view, part: None, line, nearest, earlier, low }
     }
 
     /// The first part that is at no place of the line, of the line where the fewest are.
@@ -105,18 +105,18 @@ impl<M: Model> Oracle<M> {
         &'a self,
         kind: CrashKind,
         at: Time,
-        sight: &'a Sight<'a>,
+        reading: &'a Reading<'a>,
         view: &'a [Cow<'a, [Change]>],
     ) -> Scene<'a, M> {
         let judged = |path: Vec<NodeId>| {
-            let part = self.places(kind, at, view, sight, &path).err();
-            self.part_scene(path, part.unwrap_or_default(), kind, at, sight, view)
+            let part = self.places(kind, at, view, reading, &path).err();
+            self.part_scene(path, part.unwrap_or_default(), kind, at, reading, view)
         };
         let scenes = self.paths().map(judged);
         let mut scenes: Vec<_> = scenes.map(|scene| (scene.findings().len(), scene)).collect();
         scenes.sort_by_key(|(findings, _)| Reverse(*findings));
         let nearest = scenes.pop().map(|(_, scene)| scene);
-        nearest.unwrap_or_else(|| self.scene(self.floors.low(None, kind, at), sight, view))
+        nearest.unwrap_or_else(|| self.scene(self.floors.low(None, kind, at), reading, view))
     }
 
     fn part_scene<'a>(
@@ -125,15 +125,15 @@ impl<M: Model> Oracle<M> {
         part: Vec<u8>,
         kind: CrashKind,
         at: Time,
-        sight: &'a Sight<'a>,
+        reading: &'a Reading<'a>,
         view: &'a [Cow<'a, [Change]>],
     ) -> Scene<'a, M> {
         let low = self.floors.low(Some(&part), kind, at);
         let of_part = |item: &[u8]| self.promises.part(item).as_ref() == Some(&part);
         let (mut nearest, mut earlier) = ((usize::MAX, Reverse(0)), None);
-        let mut differing = seen_items(sight, of_part);
+        let mut differing = seen_items(reading, of_part);
         for (place, id) in line.iter().enumerate() {
-            differing = step(differing, &view[*id], sight, of_part);
+            differing = step(differing, &view[*id], reading, of_part);
             if self.graph.nodes[*id].reaches(&low) {
                 nearest = nearest.min((differing, Reverse(place)));
             } else if differing == 0 {
@@ -141,7 +141,7 @@ impl<M: Model> Oracle<M> {
             }
         }
         let nearest = nearest.1.0;
-        Scene { oracle: self, sight, view, part: Some(part), line, nearest, earlier, low }
+        Scene { oracle: self, reading, view, part: Some(part), line, nearest, earlier, low }
     }
 
     /// The longest history through a node, of several the youngest.
@@ -163,19 +163,19 @@ impl<M: Model> Oracle<M> {
 }
 
 /// How many of the items that were read count, before any op.
-fn seen_items(sight: &Sight<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
-    sight.state.iter().filter(|(item, _)| counts(item) && !sight.hidden.contains(*item)).count()
+fn seen_items(reading: &Reading<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
+    reading.state.iter().filter(|(item, _)| counts(item) && !reading.hidden.contains(*item)).count()
 }
 
 /// How many items differ after these changes.
 fn step(
     mut differing: usize,
     changes: &[Change],
-    sight: &Sight<'_>,
+    reading: &Reading<'_>,
     counts: impl Fn(&[u8]) -> bool,
 ) -> usize {
-    for change in changes.iter().filter(|c| counts(&c.item) && !sight.hidden.contains(&*c.item)) {
-        let seen = sight.state.get(&change.item);
+    for change in changes.iter().filter(|c| counts(&c.item) && !reading.hidden.contains(&*c.item)) {
+        let seen = reading.state.get(&change.item);
         differing += usize::from(change.new.as_deref() != seen);
         differing -= usize::from(change.old.as_deref() != seen);
     }
@@ -215,7 +215,7 @@ impl<'a, M: Model> Scene<'a, M> {
 
     fn counts(&self, item: &[u8]) -> bool {
         let in_part = self.part.is_none() || self.oracle.promises.part(item) == self.part;
-        in_part && !self.sight.hidden.contains(item)
+        in_part && !self.reading.hidden.contains(item)
     }
 
     /// The items that differ from the nearest allowed history, in the order of their bytes.
@@ -225,11 +225,11 @@ impl<'a, M: Model> Scene<'a, M> {
             let changes = self.view[*id].iter().filter(|change| self.counts(&change.item));
             expected.extend(changes.map(|change| (&*change.item, change.new.as_deref())));
         }
-        for (item, _) in self.sight.state.iter().filter(|(item, _)| self.counts(item)) {
+        for (item, _) in self.reading.state.iter().filter(|(item, _)| self.counts(item)) {
             expected.entry(item).or_default();
         }
         let differ = |(item, expected): (&'a [u8], Option<&'a [u8]>)| {
-            let found = self.sight.state.get(item);
+            let found = self.reading.state.get(item);
             let origin = || self.origin(item, found);
             (expected != found).then(|| Finding { item, expected, found, origin: origin() })
         };
@@ -333,7 +333,7 @@ impl<'a, M: Model> Scene<'a, M> {
             _ => return None,
         };
         let contrary = |change: &Change| {
-            let seen = self.sight.state.get(&change.item);
+            let seen = self.reading.state.get(&change.item);
             let (old, new) = (change.old.as_deref(), change.new.as_deref());
             *change.item != *finding.item
                 && self.counts(&change.item)

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::Sight;
 use super::diff::{Change, Replica};
 use super::history::{Graph, Node, NodeId};
+use super::reading::Reading;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
@@ -33,22 +33,22 @@ pub(super) fn places<M: Model>(
     low: impl Fn(&[u8]) -> Vec<u32>,
     graph: &Graph<M>,
     view: &[Cow<'_, [Change]>],
-    sight: &Sight<'_>,
+    reading: &Reading<'_>,
     path: &[NodeId],
 ) -> Result<Places, Vec<u8>> {
     let fresh = |part: &Vec<u8>| Tally { differing: 0, place: None, changed: 0, low: low(part) };
     let nodes: Vec<&Node<M>> = path.iter().map(|id| &*graph.nodes[*id]).collect();
     let mut tallies: BTreeMap<Vec<u8>, Tally> = BTreeMap::new();
-    for (item, _) in sight.state.iter() {
+    for (item, _) in reading.state.iter() {
         let tally = tallies.entry(part(item)).or_insert_with_key(fresh);
-        tally.differing += usize::from(!sight.hidden.contains(item));
+        tally.differing += usize::from(!reading.hidden.contains(item));
     }
     for (place, id) in path.iter().enumerate() {
         for change in &*view[*id] {
             let tally = tallies.entry(part(&change.item)).or_insert_with_key(fresh);
             tally.leave(place, &nodes);
-            if !sight.hidden.contains(&*change.item) {
-                tally.step(change, sight.state);
+            if !reading.hidden.contains(&*change.item) {
+                tally.step(change, reading.state);
             }
         }
     }
@@ -89,7 +89,7 @@ pub(super) fn cut<M: Model>(
     line: &[usize],
     places: &Places,
     part: impl Fn(&[u8]) -> Vec<u8>,
-    sight: &Sight<'_>,
+    reading: &Reading<'_>,
 ) -> Option<(Node<M>, Arc<Replica<M>>)> {
     let shown = |place: usize, item: &[u8]| places.get(&part(item)).is_some_and(|at| place <= *at);
     let mut model = M::default();
@@ -112,13 +112,13 @@ pub(super) fn cut<M: Model>(
         }
         last = graph.push(node);
     }
-    if !sight.fits(&mut model) {
-        model = M::restored(sight.state)?;
-        if !sight.fits(&mut model) {
+    if !reading.fits(&mut model) {
+        model = M::restored(reading.state)?;
+        if !reading.fits(&mut model) {
             return None;
         }
     }
-    let replica = Arc::new(Replica::new(model, sight.to));
+    let replica = Arc::new(Replica::new(model, reading.to));
     let mut node = graph.child(last);
     node.digest = replica.shown().digest();
     node.snapshot = Some(replica.clone());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::candidates::{Candidate, Oracle};
-use super::check::Sight;
 use super::diff::{Replica, differences};
 use super::history::{Node, NodeId};
 use super::observed::{Crash, Found, Observed, Passed};
+use super::reading::Reading;
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::history::History;
@@ -35,8 +35,8 @@ impl<M: Model> Oracle<M> {
             self.candidates.clear();
             return Ok(passed);
         }
-        let sight = self.sight(seen, read);
-        let settled = self.settled(self.worst(crash.kind), crash.at, &sight);
+        let reading = self.reading(seen, read);
+        let settled = self.settled(self.worst(crash.kind), crash.at, &reading);
         self.go_on(settled, crash, seen.to);
         Ok(if self.lost_track { Passed::Unchecked } else { passed })
     }
@@ -79,16 +79,21 @@ impl<M: Model> Oracle<M> {
         self.lost_track |= self.candidates.is_empty();
     }
 
-    fn settled(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    fn settled(&mut self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         match self.promises.order {
-            Order::Prefix => self.settled_prefixes(kind, at, sight),
-            Order::PrefixPerPart(_) | Order::PerKey => self.settled_parts(kind, at, sight),
-            Order::Custom(_) => self.settled_custom(kind, at, sight),
+            Order::Prefix => self.settled_prefixes(kind, at, reading),
+            Order::PrefixPerPart(_) | Order::PerKey => self.settled_parts(kind, at, reading),
+            Order::Custom(_) => self.settled_custom(kind, at, reading),
         }
     }
 
-    fn settled_prefixes(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
-        self.settled_at(self.fitting(kind, at, sight).into_iter(), sight.to)
+    fn settled_prefixes(
+        &self,
+        kind: CrashKind,
+        at: Time,
+        reading: &Reading<'_>,
+    ) -> Vec<Settled<M>> {
+        self.settled_at(self.fitting(kind, at, reading).into_iter(), reading.to)
     }
 
     /// The longest first: where two show the same for good, reports tell of the longer one.
@@ -108,11 +113,16 @@ impl<M: Model> Oracle<M> {
         ids.rev().map(settle).collect()
     }
 
-    fn settled_parts(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    fn settled_parts(
+        &mut self,
+        kind: CrashKind,
+        at: Time,
+        reading: &Reading<'_>,
+    ) -> Vec<Settled<M>> {
         let mut cuts = Vec::new();
-        let view = self.graph.view(sight.from);
+        let view = self.graph.view(reading.from);
         for path in self.paths() {
-            if let Ok(places) = self.places(kind, at, &view, sight, &path) {
+            if let Ok(places) = self.places(kind, at, &view, reading, &path) {
                 cuts.push((path, places));
             }
         }
@@ -121,26 +131,26 @@ impl<M: Model> Oracle<M> {
         let part = |item: &[u8]| promises.part(item).unwrap_or_default();
         let graph = Arc::make_mut(&mut self.graph);
         let cut =
-            |(path, places): (Vec<_>, _)| super::parts::cut(graph, &path, &places, part, sight);
+            |(path, places): (Vec<_>, _)| super::parts::cut(graph, &path, &places, part, reading);
         cuts.into_iter().filter_map(cut).collect()
     }
 
     /// A sim's predicate knows no place: the histories that it accepts go on whole, with the
     /// state that was shown behind them.
-    fn settled_custom(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    fn settled_custom(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         let Order::Custom(allows) = self.promises.order else { return Vec::new() };
         let histories = self.candidates.iter().zip(self.histories(kind, at));
-        let accepted = histories.filter(|(_, history)| allows(sight.state, history));
+        let accepted = histories.filter(|(_, history)| allows(reading.state, history));
         let settle = |(candidate, _): (&Candidate<M>, History<'_, M>)| {
             let id = candidate.id;
             let mut model = self.graph.model(id);
-            let before = model.state(sight.to).clone();
-            if before != *sight.state {
-                model = M::restored(sight.state)?;
+            let before = model.state(reading.to).clone();
+            if before != *reading.state {
+                model = M::restored(reading.state)?;
             }
-            let replica = Arc::new(Replica::new(model, sight.to));
+            let replica = Arc::new(Replica::new(model, reading.to));
             let node = Node {
-                changes: differences(&before, sight.state),
+                changes: differences(&before, reading.state),
                 digest: replica.shown().digest(),
                 snapshot: Some(replica.clone()),
                 since: 0,
