@@ -11,7 +11,7 @@ use std::time::Duration;
 use crashpoint::base::digest::Digester;
 use crashpoint::base::time::Time;
 use crashpoint::campaign::registry::{Entry as SimEntry, sim};
-use crashpoint::oracle::{Answer, FaultKind, History, Model, Order, Promises, Source};
+use crashpoint::oracle::{AfterFault, FaultKind, History, Model, Order, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -262,7 +262,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
             order: if M::SYNC { Order::Prefix } else { Order::Custom(cursor_is_not_ahead) },
             // Each batch is handed to the kernel when it is applied.
             close: Level::Flushed,
-            survives: vec![(FaultKind::FailedWrite, Answer::Right)],
+            survives: vec![(FaultKind::FailedWrite, AfterFault::Right)],
             sources: if M::SYNC { synced_sources() } else { unsynced_sources() },
             ..Promises::default()
         }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use crashpoint::base::seed::Seed;
 use crashpoint::campaign::registry::Entry;
 use crashpoint::host::fork_server::Reply;
-use crashpoint::oracle::{Answer, FaultKind, Promises};
+use crashpoint::oracle::{AfterFault, FaultKind, Promises};
 use crashpoint::sim::engine::{Error, Level};
 use crashpoint::sim::store::{Bytes, KeyValue};
 use crashpoint::sim::{OpOf, Sim, Step};
@@ -346,7 +346,7 @@ impl Sim for Small {
         let fault_kind = HARM.load(Ordering::Relaxed);
         let fault_kinds = FaultKind::ALL.into_iter().enumerate();
         let promised = fault_kinds.filter(|(place, _)| fault_kind == ALL || fault_kind == *place);
-        let survives = promised.map(|(_, fault_kind)| (fault_kind, Answer::Right)).collect();
+        let survives = promised.map(|(_, fault_kind)| (fault_kind, AfterFault::Right)).collect();
         Promises { survives, ..KeyValue::<Log>::promises() }
     }
 

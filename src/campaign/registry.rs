@@ -14,7 +14,7 @@ use crate::explore::chooser::{Choice, stream};
 use crate::explore::explorer;
 use crate::explore::fault_plan;
 use crate::host::fork_server::Reply;
-use crate::oracle::{Answer, FaultKind, Source};
+use crate::oracle::{AfterFault, FaultKind, Source};
 use crate::sim::engine::Operation;
 use crate::sim::{OpOf, Sim, Step};
 
@@ -38,7 +38,7 @@ pub struct Entry {
     /// What it survives beside a crash, and how ([`Promises::survives`]).
     ///
     /// [`Promises::survives`]: crate::oracle::Promises::survives
-    pub survives: fn() -> Vec<(FaultKind, Answer)>,
+    pub survives: fn() -> Vec<(FaultKind, AfterFault)>,
     /// Draws the steps of a workload from a seed.
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of so many steps, as far as the sim survives any.

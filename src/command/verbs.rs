@@ -564,17 +564,17 @@ pub(crate) fn replay_seed(
 }
 
 /// What a sim answers after each harm, in words, and after which it promises nothing.
-fn fault_budget(survives: &[(FaultKind, oracle::Answer)]) -> Vec<String> {
+fn fault_budget(survives: &[(FaultKind, oracle::AfterFault)]) -> Vec<String> {
     let answer =
         |fault_kind| survives.iter().find(|(listed, _)| *listed == fault_kind).map(|(_, how)| *how);
     let rows = [
-        ("answers rightly after", Some(oracle::Answer::Right)),
-        ("answers rightly or with an error after", Some(oracle::Answer::Loud)),
+        ("answers rightly after", Some(oracle::AfterFault::Right)),
+        ("answers rightly or with an error after", Some(oracle::AfterFault::Loud)),
         ("promises nothing after", None),
     ];
-    let line = |(words, how): (&str, Option<oracle::Answer>)| {
+    let line = |(words, how): (&str, Option<oracle::AfterFault>)| {
         let shown = |fault_kind: &FaultKind| {
-            answer(*fault_kind).filter(|how| *how > oracle::Answer::Nothing) == how
+            answer(*fault_kind).filter(|how| *how > oracle::AfterFault::Nothing) == how
         };
         // What is promised after it may be so for some files only: the promises say which.
         let named = |fault_kind: &FaultKind| match fault_kind {

@@ -19,7 +19,7 @@ use crate::host::fork_server::Reply;
 use crate::host::probe;
 use crate::host::region::Region;
 use crate::host::script::Script;
-use crate::oracle::{Answer, CrashKind, Promises, items_set_by};
+use crate::oracle::{AfterFault, CrashKind, Promises, items_set_by};
 use crate::process::doors::traps;
 use crate::process::world::schedule::Plan;
 use crate::process::world::{Setup, Stacks, World};
@@ -279,7 +279,7 @@ impl<'r, M: Model> Explorer<'r, M> {
     }
 
     /// What the sim promises where bytes rot.
-    pub(crate) fn after_rot(&self) -> fn(&Rotting<'_>) -> Answer {
+    pub(crate) fn after_rot(&self) -> fn(&Rotting<'_>) -> AfterFault {
         self.subject.after_rot
     }
 

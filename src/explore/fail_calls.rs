@@ -23,7 +23,7 @@ use crate::disk::pending::Pending;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::log::{Call, Payload, records};
-use crate::oracle::{Answer, CrashKind, Promises};
+use crate::oracle::{AfterFault, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
@@ -106,7 +106,7 @@ fn full<M: Model>(explorer: &mut Explorer<'_, M>, may: u64) -> Result<(), Stop> 
     let promises = explorer.promises();
     if FaultKind::OF_EVERY_CALL
         .into_iter()
-        .any(|fault_kind| promises.answer(fault_kind) == Answer::Nothing)
+        .any(|fault_kind| promises.answer(fault_kind) == AfterFault::Nothing)
     {
         return Ok(());
     }
@@ -192,7 +192,7 @@ fn recovery<M: Model>(
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
 fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, epoch: u32) -> Vec<Fault> {
-    let promised = |fault_kind| promises.answer(fault_kind) != Answer::Nothing;
+    let promised = |fault_kind| promises.answer(fault_kind) != AfterFault::Nothing;
     let of_every_call = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let mut plan = Vec::new();
     let mut counts = [0_u32; FaultClass::ALL.len()];

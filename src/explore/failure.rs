@@ -6,7 +6,7 @@ use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
 use crate::log::Phase;
-use crate::oracle::{Answer, CrashKind, ItemDiff, Violation};
+use crate::oracle::{AfterFault, CrashKind, ItemDiff, Violation};
 use crate::sim::model::Model;
 
 use super::calls::Calls;
@@ -40,7 +40,7 @@ pub(crate) enum Left {
     /// What a fate says: the power went.
     Fate(Fate),
     /// The same, but some of it is not what was written, where this is promised.
-    Rotten(Fate, Rot, Answer),
+    Rotten(Fate, Rot, AfterFault),
 }
 
 impl Crashed<'_> {

@@ -6,7 +6,7 @@ use crate::base::time::Time;
 use crate::host::ending::Ending;
 use crate::log::Phase;
 use crate::oracle::CrashKind;
-use crate::oracle::{Answer, Bound, Oracle, Promises};
+use crate::oracle::{AfterFault, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
 use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
 use crate::sim::Step;
@@ -123,7 +123,7 @@ impl<M: Model> Judge<M> {
     }
 
     /// Bytes changed while the machine was down, where this is promised.
-    pub(crate) fn rotten(&mut self, answer: Answer) {
+    pub(crate) fn rotten(&mut self, answer: AfterFault) {
         self.injected = true;
         self.oracle.rotten(answer);
     }
@@ -202,7 +202,7 @@ impl<M: Model> Judge<M> {
 
     /// A violation, unless something was done to the engine after which it promises nothing.
     fn promised(&mut self, violation: Violation) -> Result<(), Violation> {
-        if self.oracle.answer() > Answer::Nothing {
+        if self.oracle.answer() > AfterFault::Nothing {
             return Err(violation);
         }
         self.unchecked = true;

@@ -16,7 +16,7 @@ use crate::disk::relax::Relaxation;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Mark, Payload, Phase, Record, records};
-use crate::oracle::{Answer, CrashKind, FaultKind, Violation};
+use crate::oracle::{AfterFault, CrashKind, FaultKind, Violation};
 use crate::process::world::schedule::Turn;
 use crate::sim::model::Model;
 
@@ -219,7 +219,8 @@ pub(crate) fn walk<M: Model>(
         spent_before: explorer.tally.recoveries,
         nested: BTreeSet::new(),
         muted: line.muted,
-        rots: !explorer.sparse && explorer.promises().answer(FaultKind::BitRot) != Answer::Nothing,
+        rots: !explorer.sparse
+            && explorer.promises().answer(FaultKind::BitRot) != AfterFault::Nothing,
         judge,
         origin: pending.is_empty().then(|| pending.live().clone()),
         pending,
@@ -378,9 +379,9 @@ impl<M: Model> Walk<'_, M> {
             let fate = Fate::all();
             let mut tree = self.pending.keep(&fate).tree;
             let mut draw = |options| explorer.chooser.choose(Choice::Rot, options);
-            let promised = |at: &Rotting<'_>| after_rot(at) > Answer::Nothing;
+            let promised = |at: &Rotting<'_>| after_rot(at) > AfterFault::Nothing;
             let Some(rot) = Rot::draw(&tree, &mut draw, promised) else { return Ok(()) };
-            let answer = rot.asked(&tree, after_rot).unwrap_or(Answer::Nothing);
+            let answer = rot.asked(&tree, after_rot).unwrap_or(AfterFault::Nothing);
             rot.apply(&mut tree);
             let left = Left::Rotten(fate, rot, answer);
             let crashed = Crashed { kind: CrashKind::Power, point, left };

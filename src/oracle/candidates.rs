@@ -14,7 +14,7 @@ use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, CrashKind, Order, Promises};
+use crate::sim::promise::{AfterFault, CrashKind, Order, Promises};
 
 /// More candidates than this are not followed: see [`Oracle::lost_track`].
 pub const MOST_CANDIDATES: usize = 256;
@@ -53,7 +53,7 @@ pub struct Oracle<M: Model> {
     pub(super) worst: Option<CrashKind>,
     /// The store was never opened to the end.
     pub(super) creating: bool,
-    pub(super) answer: Answer,
+    pub(super) answer: AfterFault,
     /// Bytes at rest were changed: what is missing was not reordered, but lost.
     pub(super) rotten: bool,
     pub(super) lost_track: bool,
@@ -100,7 +100,7 @@ impl<M: Model> Oracle<M> {
             floors: Arc::default(),
             worst: None,
             creating: false,
-            answer: Answer::Right,
+            answer: AfterFault::Right,
             rotten: false,
             lost_track: false,
         }
@@ -228,7 +228,7 @@ impl<M: Model> Oracle<M> {
     }
 
     /// Bytes at rest were changed, in a place for which this is promised.
-    pub fn rotten(&mut self, answer: Answer) {
+    pub fn rotten(&mut self, answer: AfterFault) {
         self.answer = self.answer.min(answer);
         self.rotten = true;
     }
@@ -241,7 +241,7 @@ impl<M: Model> Oracle<M> {
     }
 
     /// What is promised after all that was done to the engine.
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> AfterFault {
         self.answer
     }
 

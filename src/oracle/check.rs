@@ -11,7 +11,7 @@ use super::reading::Reading;
 use super::violation::{Class, ItemDiff, Signature, Violation};
 use crate::base::time::Time;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, CrashKind, Order};
+use crate::sim::promise::{AfterFault, CrashKind, Order};
 
 impl<M: Model> Oracle<M> {
     /// Checks what was seen after a crash at the present point of the run. Changes nothing: with
@@ -21,7 +21,7 @@ impl<M: Model> Oracle<M> {
     /// The violation, named after the nearest state that was allowed. A wrong value outranks an
     /// error of the engine.
     pub fn check(&self, crash: &Crash, seen: &Observed) -> Result<Passed, Violation> {
-        if self.answer == Answer::Nothing {
+        if self.answer == AfterFault::Nothing {
             return Ok(Passed::Unchecked);
         }
         let read = match &seen.found {
@@ -78,7 +78,7 @@ impl<M: Model> Oracle<M> {
     /// After what was done to the engine it may fail, if it says so in an error.
     fn excuse(&self, violation: Violation) -> Result<Passed, Violation> {
         match violation.class() {
-            Class::OpenFailed | Class::ReadFailed if self.answer == Answer::Loud => {
+            Class::OpenFailed | Class::ReadFailed if self.answer == AfterFault::Loud => {
                 Ok(Passed::Excused)
             }
             _ => Err(violation),

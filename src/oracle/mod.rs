@@ -55,7 +55,7 @@ mod violation;
 pub use crate::sim::fault_kind::FaultKind;
 pub use crate::sim::history::History;
 pub use crate::sim::model::{self, Model};
-pub use crate::sim::promise::{Answer, CrashKind, Order, Promises, Source};
+pub use crate::sim::promise::{AfterFault, CrashKind, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
 pub use observed::{Crash, Found, Observed, Passed, ReadBack};

@@ -17,7 +17,7 @@ use crate::disk::rot::Rotting;
 use crate::sim::engine::Engine;
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, Promises};
+use crate::sim::promise::{AfterFault, Promises};
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub trait Sim: 'static {
     /// [bit rot](FaultKind::BitRot): the same everywhere, unless the sim says otherwise. An engine may
     /// tell damage in a snapshot, which has a checksum, do without an index, and take damage in
     /// the last record of a log for what a crash has torn.
-    fn after_rot(_at: &Rotting<'_>) -> Answer {
+    fn after_rot(_at: &Rotting<'_>) -> AfterFault {
         Self::promises().answer(FaultKind::BitRot)
     }
 

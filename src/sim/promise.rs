@@ -34,7 +34,7 @@ pub enum Order<M: Model> {
 
 /// What an engine promises after a [`FaultKind`], the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Answer {
+pub enum AfterFault {
     /// Nothing: what follows is not checked, and does not count as passed.
     Nothing,
     /// It answers rightly or fails with an error; it never answers wrongly.
@@ -66,7 +66,7 @@ pub struct Promises<M: Model> {
     /// What a close that returned promises for all ops before it; `Buffered` is nothing.
     pub close: Level,
     /// What it survives, and how. What is not listed it need not survive.
-    pub survives: Vec<(FaultKind, Answer)>,
+    pub survives: Vec<(FaultKind, AfterFault)>,
     /// Where each promise comes from.
     pub sources: Vec<Source>,
 }
@@ -85,9 +85,9 @@ impl<M: Model> Default for Promises<M> {
 
 impl<M: Model> Promises<M> {
     /// What is promised after this harm.
-    pub fn answer(&self, fault_kind: FaultKind) -> Answer {
+    pub fn answer(&self, fault_kind: FaultKind) -> AfterFault {
         let listed = self.survives.iter().find(|(listed, _)| *listed == fault_kind);
-        listed.map_or(Answer::Nothing, |(_, answer)| *answer)
+        listed.map_or(AfterFault::Nothing, |(_, answer)| *answer)
     }
 
     /// The part of the store that an item is in, where the order is promised part by part.

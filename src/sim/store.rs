@@ -15,7 +15,7 @@ use crate::disk::profile::Profile;
 use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, Promises, Source};
+use crate::sim::promise::{AfterFault, Promises, Source};
 use crate::sim::state::State;
 use crate::sim::{Sim, Step};
 
@@ -33,7 +33,7 @@ pub trait Store: Sized + 'static {
 
     /// What it survives beside a crash, and how; what is not listed it need not survive. See
     /// [`check_faults`](crate::check_faults).
-    const SURVIVES: &'static [(FaultKind, Answer)] = &[];
+    const SURVIVES: &'static [(FaultKind, AfterFault)] = &[];
 
     /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
     /// more counts as hung.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crashpoint::oracle::{
-    Answer, Class, CrashKind, FaultKind, Found, Observed, Order, Passed, Promises, ReadBack,
+    AfterFault, Class, CrashKind, FaultKind, Found, Observed, Order, Passed, Promises, ReadBack,
 };
 use crashpoint::sim::engine::{Ack, Level};
 
@@ -178,13 +178,13 @@ fn unreadable(run: &Run<Kv>, shown: &str) -> Said {
 
 #[test]
 fn an_item_that_cannot_be_read_is_a_violation_unless_bytes_rotted() {
-    let survives = vec![(FaultKind::BitRot, Answer::Loud)];
+    let survives = vec![(FaultKind::BitRot, AfterFault::Loud)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put k1 1", DURABLE).ok("put k2 2", DURABLE).ok("put k3 3", DURABLE);
     run.ok("put k4 4", DURABLE);
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Err(Class::ReadFailed));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
-    run.oracle.rotten(Answer::Loud);
+    run.oracle.rotten(AfterFault::Loud);
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(Passed::Excused));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
     assert_eq!(unreadable(&run, "k2=2 k4=4"), Err(Class::LostWrite));

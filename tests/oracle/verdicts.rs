@@ -1,8 +1,8 @@
 //! What passes, what does not, and what a violation is called.
 
 use crashpoint::oracle::{
-    Answer, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, Observed, Passed,
-    Promises, ReadBack, Violation,
+    AfterFault, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, Observed,
+    Passed, Promises, ReadBack, Violation,
 };
 use crashpoint::sim::engine::Level;
 use expect_test::expect;
@@ -340,7 +340,8 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
         FaultKind::FailedChange,
         FaultKind::ReadOnly,
     ];
-    let survives: Vec<_> = refused.iter().map(|fault_kind| (*fault_kind, Answer::Right)).collect();
+    let survives: Vec<_> =
+        refused.iter().map(|fault_kind| (*fault_kind, AfterFault::Right)).collect();
     for fault_kind in refused {
         let survives = survives.clone();
         let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
@@ -361,12 +362,13 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
 
 #[test]
 fn an_engine_may_fail_loudly_only_where_it_said_so() {
-    let survives = vec![(FaultKind::BitRot, Answer::Loud), (FaultKind::FailedWrite, Answer::Right)];
+    let survives =
+        vec![(FaultKind::BitRot, AfterFault::Loud), (FaultKind::FailedWrite, AfterFault::Right)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put a 1", DURABLE);
     run.oracle.injected(FaultKind::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
-    run.oracle.rotten(Answer::Loud);
+    run.oracle.rotten(AfterFault::Loud);
     assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
