@@ -8,7 +8,7 @@ use crate::log::Phase;
 use crate::oracle::CrashKind;
 use crate::oracle::{AfterFault, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
-use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
+use crate::oracle::{Crash, Found, NoViolation, Observed, ReadBack};
 use crate::sim::Step;
 use crate::sim::model::Model;
 
@@ -348,7 +348,7 @@ impl<M: Model> Judge<M> {
             After::Restart => Crash { kind: CrashKind::Process, at, creating: false },
             After::Recovery(_) | After::Live => return,
         };
-        self.oracle.unseen(&crash, at);
+        self.oracle.recovered_unread(&crash, at);
         self.after = After::Live;
     }
 
@@ -366,7 +366,7 @@ impl<M: Model> Judge<M> {
             }
             After::Recovery(crash) => {
                 if let Some(first) = self.first.take()
-                    && let Err(violation) = self.oracle.same(&first, &seen)
+                    && let Err(violation) = self.oracle.check_idempotent(&first, &seen)
                 {
                     self.promised(violation)?;
                 }
@@ -384,7 +384,7 @@ impl<M: Model> Judge<M> {
             }
             After::Live => self.oracle.check_live(&seen)?,
         };
-        self.unchecked |= passed == Passed::Unchecked;
+        self.unchecked |= passed == NoViolation::Unchecked;
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use rpds::VectorSync;
 
 use super::diff::Replica;
 use super::floor::Floors;
-use super::history::{Graph, Issued, Node, NodeId};
-use super::observed::{Crash, Observed, Passed};
+use super::history::{Graph, HistoryNode, Issued, NodeId};
+use super::observed::{Crash, NoViolation, Observed};
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
@@ -142,22 +142,22 @@ impl<M: Model> Oracle<M> {
     /// Step `step` returned: with what it promised, or with an error. A step that was in flight
     /// when the store crashed returns no more; that is ignored.
     pub fn returned(&mut self, step: u32, result: Result<Ack, ()>, at: Time) {
-        self.landed(|issued| issued.step == step, result, at);
+        self.record_return(|issued| issued.step == step, result, at);
     }
 
     /// As [`Oracle::returned`], for the op that a client waits for: several clients may be at work
     /// in one step.
     pub fn returned_by(&mut self, client: usize, result: Result<Ack, ()>, at: Time) {
-        self.landed(|issued| issued.client == client, result, at);
+        self.record_return(|issued| issued.client == client, result, at);
     }
 
-    fn landed(
+    fn record_return(
         &mut self,
         wanted: impl Fn(&Issued<M::Op>) -> bool,
         result: Result<Ack, ()>,
         at: Time,
     ) {
-        let Some(place) = self.settle_op(wanted, result, at) else { return };
+        let Some(place) = self.take_in_flight(wanted, result, at) else { return };
         match result {
             Ok(ack) => self.succeeded(place, ack, at),
             Err(()) => self.failed(place, at),
@@ -168,16 +168,16 @@ impl<M: Model> Oracle<M> {
     /// Step `step` was refused: it returned an error, and had no effect. As after any error, what
     /// was promised for later is void.
     pub fn refused(&mut self, step: u32, at: Time) {
-        self.bounced(|issued| issued.step == step, at);
+        self.record_refusal(|issued| issued.step == step, at);
     }
 
     /// As [`Oracle::refused`], for the op that a client waits for.
     pub fn refused_by(&mut self, client: usize, at: Time) {
-        self.bounced(|issued| issued.client == client, at);
+        self.record_refusal(|issued| issued.client == client, at);
     }
 
-    fn bounced(&mut self, wanted: impl Fn(&Issued<M::Op>) -> bool, at: Time) {
-        let Some(place) = self.settle_op(wanted, Err(()), at) else { return };
+    fn record_refusal(&mut self, wanted: impl Fn(&Issued<M::Op>) -> bool, at: Time) {
+        let Some(place) = self.take_in_flight(wanted, Err(()), at) else { return };
         Arc::make_mut(&mut self.floors).settle(at);
         let graph = Arc::make_mut(&mut self.graph);
         graph.rule_out(place, self.issued[place].nodes);
@@ -187,7 +187,7 @@ impl<M: Model> Oracle<M> {
     }
 
     /// Notes how an op returned that was in flight, and says which it was.
-    fn settle_op(
+    fn take_in_flight(
         &mut self,
         wanted: impl Fn(&Issued<M::Op>) -> bool,
         result: Result<Ack, ()>,
@@ -210,7 +210,7 @@ impl<M: Model> Oracle<M> {
     ///
     /// # Errors
     /// As [`Oracle::check`].
-    pub fn check_live(&self, seen: &Observed) -> Result<Passed, Violation> {
+    pub fn check_live(&self, seen: &Observed) -> Result<NoViolation, Violation> {
         let mut live = self.clone();
         live.promise_all(Level::Flushed, seen.from);
         live.check(&Crash { kind: CrashKind::Process, at: seen.from, creating: false }, seen)
@@ -275,7 +275,7 @@ impl<M: Model> Oracle<M> {
     /// Whether it is no longer known what the store may show: there were more candidates than
     /// [`MOST_CANDIDATES`], or a recovery went on from a state that was not checked. From then on
     /// no state is compared, checks answer
-    /// [`Unchecked`](super::observed::Passed::Unchecked), and the run should inject no more
+    /// [`Unchecked`](super::observed::NoViolation::Unchecked), and the run should inject no more
     /// faults.
     pub fn lost_track(&self) -> bool {
         self.lost_track
@@ -350,7 +350,7 @@ impl<M: Model> Oracle<M> {
 
     /// Adds a node as a candidate, or, where a candidate shows and will show the same, as a
     /// second way to that one.
-    pub(super) fn add(&mut self, node: Node<M>, replica: Option<Arc<Replica<M>>>) {
+    pub(super) fn add(&mut self, node: HistoryNode<M>, replica: Option<Arc<Replica<M>>>) {
         // Part by part each history counts by itself, and a sim's predicate may see more in it.
         let same = matches!(self.promises.order, Order::Prefix).then(|| self.find(&node, &replica));
         let graph = Arc::make_mut(&mut self.graph);
@@ -363,7 +363,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    fn find(&self, node: &Node<M>, replica: &Option<Arc<Replica<M>>>) -> Option<NodeId> {
+    fn find(&self, node: &HistoryNode<M>, replica: &Option<Arc<Replica<M>>>) -> Option<NodeId> {
         let alike = |candidate: &&Candidate<M>| {
             let other = &self.graph.nodes[candidate.id];
             (&other.taken, &other.begun, other.digest) == (&node.taken, &node.begun, node.digest)
@@ -459,7 +459,7 @@ impl<M: Model> Oracle<M> {
 }
 
 /// Settles ops of a client in a node.
-fn take<M: Model>(node: &mut Node<M>, client: usize, count: u32) {
+fn take<M: Model>(node: &mut HistoryNode<M>, client: usize, count: u32) {
     if node.taken.len() <= client {
         node.taken.resize(client + 1, 0);
     }

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::candidates::Oracle;
-use super::diff::{Change, differences};
+use super::diff::{ItemChange, differences};
 use super::history::NodeId;
-use super::observed::{Crash, Found, Observed, Passed, ReadBack};
+use super::observed::{Crash, Found, NoViolation, Observed, ReadBack};
 use super::parts::{self, Places};
 use super::reading::Reading;
 use super::violation::{Class, ItemDiff, Signature, Violation};
@@ -20,9 +20,9 @@ impl<M: Model> Oracle<M> {
     /// # Errors
     /// The violation, named after the nearest state that was allowed. A wrong value outranks an
     /// error of the engine.
-    pub fn check(&self, crash: &Crash, seen: &Observed) -> Result<Passed, Violation> {
+    pub fn check(&self, crash: &Crash, seen: &Observed) -> Result<NoViolation, Violation> {
         if self.answer == AfterFault::Nothing {
-            return Ok(Passed::Unchecked);
+            return Ok(NoViolation::Unchecked);
         }
         let read = match &seen.found {
             Found::Failed(class, text) => return self.excuse(self.failure(crash, *class, text)),
@@ -41,7 +41,7 @@ impl<M: Model> Oracle<M> {
             let message = format!("{item} cannot be read: {text}");
             return self.excuse(Violation::new(Class::ReadFailed, message));
         }
-        Ok(if self.lost_track { Passed::Unchecked } else { Passed::Checked })
+        Ok(if self.lost_track { NoViolation::Unchecked } else { NoViolation::Checked })
     }
 
     /// Where parts are judged by themselves, an item whose deadline lies inside the read-back is
@@ -76,10 +76,10 @@ impl<M: Model> Oracle<M> {
     }
 
     /// After what was done to the engine it may fail, if it says so in an error.
-    fn excuse(&self, violation: Violation) -> Result<Passed, Violation> {
+    fn excuse(&self, violation: Violation) -> Result<NoViolation, Violation> {
         match violation.class() {
             Class::OpenFailed | Class::ReadFailed if self.answer == AfterFault::Loud => {
-                Ok(Passed::Excused)
+                Ok(NoViolation::Excused)
             }
             _ => Err(violation),
         }
@@ -133,7 +133,7 @@ impl<M: Model> Oracle<M> {
     ///
     /// # Errors
     /// `NotIdempotent`, with the items that differ.
-    pub fn same(&self, first: &Observed, second: &Observed) -> Result<(), Violation> {
+    pub fn check_idempotent(&self, first: &Observed, second: &Observed) -> Result<(), Violation> {
         let (Found::Read(was), Found::Read(is)) = (&first.found, &second.found) else {
             return Ok(());
         };
@@ -165,7 +165,7 @@ impl<M: Model> Oracle<M> {
         &self,
         kind: CrashKind,
         at: Time,
-        view: &[Cow<'_, [Change]>],
+        view: &[Cow<'_, [ItemChange]>],
         reading: &Reading<'_>,
         path: &[NodeId],
     ) -> Result<Places, Vec<u8>> {

@@ -13,27 +13,27 @@ pub(super) type Value = Option<Arc<[u8]>>;
 
 /// One item that differs between two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct ItemChange {
     pub(super) item: Arc<[u8]>,
     pub(super) old: Value,
     pub(super) new: Value,
 }
 
-impl Change {
+impl ItemChange {
     fn new(item: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) -> Self {
         Self { item: item.into(), old: old.map(Arc::from), new: new.map(Arc::from) }
     }
 }
 
 /// The items that differ, in the order of their bytes.
-pub(super) fn differences(old: &State, new: &State) -> Vec<Change> {
+pub(super) fn differences(old: &State, new: &State) -> Vec<ItemChange> {
     let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
     let mut changes = Vec::new();
     while let Some(item) = first(&mut olds, &mut news) {
         let old = olds.next_if(|(at, _)| *at == item).map(|(_, value)| value);
         let new = news.next_if(|(at, _)| *at == item).map(|(_, value)| value);
         if old != new {
-            changes.push(Change::new(item, old, new));
+            changes.push(ItemChange::new(item, old, new));
         }
     }
     changes
@@ -74,7 +74,7 @@ impl<M: Model> Replica<M> {
     }
 
     /// Applies an op that was issued at `at`; returns what it changed.
-    pub(super) fn apply(&mut self, op: &M::Op, at: Time) -> Vec<Change> {
+    pub(super) fn apply(&mut self, op: &M::Op, at: Time) -> Vec<ItemChange> {
         self.model.apply(op, at);
         let now = self.model.state(at);
         if now.digest() == self.shown.digest() {
@@ -106,7 +106,7 @@ pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BT
 }
 
 /// The changes if these items are all that changed, which the digests tell.
-fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<Change>> {
+fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<ItemChange>> {
     items.sort();
     items.dedup();
     let (mut before, mut after) = (State::new(), State::new());
@@ -114,7 +114,7 @@ fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<Chang
     for item in items {
         let (was, is) = (old.get(&item), new.get(&item));
         if was != is {
-            changes.push(Change::new(&item, was, is));
+            changes.push(ItemChange::new(&item, was, is));
             was.map(|value| before.set(item.clone(), value));
             is.map(|value| after.set(item, value));
         }

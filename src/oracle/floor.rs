@@ -41,7 +41,7 @@ impl Floor {
 
 /// One client's floors for the two kinds of crash.
 #[derive(Clone, Debug, Default)]
-struct Both {
+struct ClientFloors {
     process: Floor,
     power: Floor,
 }
@@ -50,8 +50,8 @@ struct Both {
 /// part by part; by client.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Floors {
-    whole: Vec<Both>,
-    parts: BTreeMap<Vec<u8>, Vec<Both>>,
+    whole: Vec<ClientFloors>,
+    parts: BTreeMap<Vec<u8>, Vec<ClientFloors>>,
 }
 
 impl Floors {
@@ -70,9 +70,9 @@ impl Floors {
             Some(part) => self.parts.entry(part).or_default(),
         };
         if clients.len() <= client {
-            clients.resize_with(client + 1, Both::default);
+            clients.resize_with(client + 1, ClientFloors::default);
         }
-        let Both { process, power } = &mut clients[client];
+        let ClientFloors { process, power } = &mut clients[client];
         for (floor, needed) in [(process, Level::Flushed), (power, Level::Durable)] {
             floor.take_due(at);
             match ack {
@@ -98,7 +98,7 @@ impl Floors {
     /// How many ops of each client must survive a crash, in this part or anywhere. A client that
     /// is not listed has promised nothing.
     pub(super) fn low(&self, part: Option<&[u8]>, kind: CrashKind, time: Time) -> Vec<u32> {
-        let at = |both: &Both| match kind {
+        let at = |both: &ClientFloors| match kind {
             CrashKind::Process => both.process.at(time),
             CrashKind::Power => both.power.at(time),
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rpds::{RedBlackTreeSetSync, VectorSync};
 
-use super::diff::{Change, Replica, differences};
+use super::diff::{ItemChange, Replica, differences};
 use crate::base::digest::Digest;
 use crate::base::time::Time;
 use crate::sim::engine::Ack;
@@ -42,7 +42,7 @@ pub(super) struct Issued<Op> {
 }
 
 /// One history.
-pub(super) struct Node<M: Model> {
+pub(super) struct HistoryNode<M: Model> {
     pub(super) parent: Option<NodeId>,
     /// The op that was issued, as a place in the list of all; `None` for the empty store and for
     /// what a recovery showed.
@@ -55,14 +55,14 @@ pub(super) struct Node<M: Model> {
     /// The clients whose next op happened in part.
     pub(super) begun: Vec<usize>,
     /// What it shows that its parent does not.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<ItemChange>,
     pub(super) digest: Digest,
     pub(super) snapshot: Option<Arc<Replica<M>>>,
     /// Ops since the last node that has a snapshot.
     pub(super) since: usize,
 }
 
-impl<M: Model> Node<M> {
+impl<M: Model> HistoryNode<M> {
     /// Whether it contains these many ops of each client.
     pub(super) fn reaches(&self, low: &[u32]) -> bool {
         low.iter().enumerate().all(|(client, low)| self.count(client) >= *low)
@@ -79,7 +79,7 @@ impl<M: Model> Node<M> {
 /// A clone shares all nodes, and the first change of it copies a few: one is made for each crash
 /// state, and must not cost more the longer the run was.
 pub(super) struct Graph<M: Model> {
-    pub(super) nodes: VectorSync<Arc<Node<M>>>,
+    pub(super) nodes: VectorSync<Arc<HistoryNode<M>>>,
     /// Whether the store may still have had it.
     pub(super) kept: VectorSync<bool>,
     /// Further parents of a node that was reached in several ways.
@@ -119,7 +119,7 @@ impl<M: Model> Graph<M> {
             trunk: 0,
             beyond: 0,
         };
-        graph.push(Node {
+        graph.push(HistoryNode {
             parent: None,
             issued: None,
             applied: None,
@@ -133,7 +133,7 @@ impl<M: Model> Graph<M> {
         graph
     }
 
-    pub(super) fn push(&mut self, node: Node<M>) -> NodeId {
+    pub(super) fn push(&mut self, node: HistoryNode<M>) -> NodeId {
         let id = self.nodes.len();
         if self.beyond == 0 && node.parent.is_none_or(|parent| parent == self.trunk) {
             self.trunk = id;
@@ -167,9 +167,9 @@ impl<M: Model> Graph<M> {
     }
 
     /// A node below `parent` that shows the same; the caller says what came to pass.
-    pub(super) fn child(&self, parent: NodeId) -> Node<M> {
+    pub(super) fn child(&self, parent: NodeId) -> HistoryNode<M> {
         let above = &self.nodes[parent];
-        Node {
+        HistoryNode {
             parent: Some(parent),
             issued: None,
             applied: None,
@@ -183,7 +183,7 @@ impl<M: Model> Graph<M> {
     }
 
     /// Whether the model of a node is so far from the last snapshot that it wants one.
-    pub(super) fn wants_snapshot(node: &Node<M>, replica: &Replica<M>) -> bool {
+    pub(super) fn wants_snapshot(node: &HistoryNode<M>, replica: &Replica<M>) -> bool {
         node.since >= STRIDE.max(replica.shown().len())
     }
 
@@ -295,7 +295,7 @@ impl<M: Model> Graph<M> {
     }
 
     /// What each node that is kept shows at `at` that its parent does not, by id.
-    pub(super) fn view(&self, at: Time) -> Vec<Cow<'_, [Change]>> {
+    pub(super) fn view(&self, at: Time) -> Vec<Cow<'_, [ItemChange]>> {
         if !M::TIMED {
             return self.nodes.iter().map(|node| Cow::Borrowed(&node.changes[..])).collect();
         }

@@ -58,5 +58,5 @@ pub use crate::sim::model::{self, Model};
 pub use crate::sim::promise::{AfterFault, CrashKind, Order, Promises, Source};
 pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
 pub(crate) use diff::items_set_by;
-pub use observed::{Crash, Found, Observed, Passed, ReadBack};
+pub use observed::{Crash, Found, NoViolation, Observed, ReadBack};
 pub use violation::{Class, ItemDiff, Signature, SignatureError, Violation};

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::candidates::Oracle;
-use super::diff::Change;
+use super::diff::ItemChange;
 use super::history::{Issued, NodeId};
 use super::reading::Reading;
 use super::violation::{Class, ItemDiff, Signature, Violation};
@@ -38,7 +38,7 @@ enum Origin {
 }
 
 /// An item that differs.
-struct Finding<'a> {
+struct DifferingItem<'a> {
     item: &'a [u8],
     expected: Option<&'a [u8]>,
     found: Option<&'a [u8]>,
@@ -46,11 +46,11 @@ struct Finding<'a> {
 }
 
 /// What a violation is told from.
-struct Scene<'a, M: Model> {
+struct Evidence<'a, M: Model> {
     oracle: &'a Oracle<M>,
     reading: &'a Reading<'a>,
     /// What each history changes, by id.
-    view: &'a [Cow<'a, [Change]>],
+    view: &'a [Cow<'a, [ItemChange]>],
     /// The part of the store that is judged; `None` is the whole of it.
     part: Option<Vec<u8>>,
     line: Vec<NodeId>,
@@ -81,8 +81,8 @@ impl<M: Model> Oracle<M> {
         &'a self,
         low: Vec<u32>,
         reading: &'a Reading<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
         let nodes = &self.graph.nodes;
         let mut differing = vec![usize::MAX; nodes.len()];
         for id in self.graph.kept() {
@@ -97,7 +97,7 @@ impl<M: Model> Oracle<M> {
         let on_line = same.iter().rev().find(|id| line.contains(id));
         let earlier = on_line.or(same.last()).map(|id| place(*id));
         let nearest = place(nearest);
-        Scene { oracle: self, reading, view, part: None, line, nearest, earlier, low }
+        Evidence { oracle: self, reading, view, part: None, line, nearest, earlier, low }
     }
 
     /// The first part that is at no place of the line, of the line where the fewest are.
@@ -106,8 +106,8 @@ impl<M: Model> Oracle<M> {
         kind: CrashKind,
         at: Time,
         reading: &'a Reading<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
         let judged = |path: Vec<NodeId>| {
             let part = self.places(kind, at, view, reading, &path).err();
             self.part_scene(path, part.unwrap_or_default(), kind, at, reading, view)
@@ -126,8 +126,8 @@ impl<M: Model> Oracle<M> {
         kind: CrashKind,
         at: Time,
         reading: &'a Reading<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
         let low = self.floors.low(Some(&part), kind, at);
         let of_part = |item: &[u8]| self.promises.part(item).as_ref() == Some(&part);
         let (mut nearest, mut earlier) = ((usize::MAX, Reverse(0)), None);
@@ -141,7 +141,7 @@ impl<M: Model> Oracle<M> {
             }
         }
         let nearest = nearest.1.0;
-        Scene { oracle: self, reading, view, part: Some(part), line, nearest, earlier, low }
+        Evidence { oracle: self, reading, view, part: Some(part), line, nearest, earlier, low }
     }
 
     /// The longest history through a node, of several the youngest.
@@ -170,7 +170,7 @@ fn seen_items(reading: &Reading<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
 /// How many items differ after these changes.
 fn step(
     mut differing: usize,
-    changes: &[Change],
+    changes: &[ItemChange],
     reading: &Reading<'_>,
     counts: impl Fn(&[u8]) -> bool,
 ) -> usize {
@@ -182,7 +182,7 @@ fn step(
     differing
 }
 
-impl<'a, M: Model> Scene<'a, M> {
+impl<'a, M: Model> Evidence<'a, M> {
     fn violation(&self) -> Violation {
         let findings = self.findings();
         let (class, culprit) = self.class(&findings);
@@ -219,7 +219,7 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 
     /// The items that differ from the nearest allowed history, in the order of their bytes.
-    fn findings(&self) -> Vec<Finding<'a>> {
+    fn findings(&self) -> Vec<DifferingItem<'a>> {
         let mut expected: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for id in &self.line[..=self.nearest] {
             let changes = self.view[*id].iter().filter(|change| self.counts(&change.item));
@@ -231,7 +231,7 @@ impl<'a, M: Model> Scene<'a, M> {
         let differ = |(item, expected): (&'a [u8], Option<&'a [u8]>)| {
             let found = self.reading.state.get(item);
             let origin = || self.origin(item, found);
-            (expected != found).then(|| Finding { item, expected, found, origin: origin() })
+            (expected != found).then(|| DifferingItem { item, expected, found, origin: origin() })
         };
         expected.into_iter().filter_map(differ).collect()
     }
@@ -272,11 +272,11 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 
     /// The class, and the op that is to blame: the missing one, the torn one, ...
-    fn class(&self, findings: &[Finding<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
+    fn class(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         let first = |wanted: fn(Origin) -> Option<Option<NodeId>>| {
             findings.iter().find_map(|finding| Some((finding, wanted(finding.origin)?)))
         };
-        let blame = |found: (&Finding<'_>, Option<NodeId>)| {
+        let blame = |found: (&DifferingItem<'_>, Option<NodeId>)| {
             found.1.map_or_else(|| self.last_writer(found.0.item), |id| self.issued(id))
         };
         let never = |origin| (origin == Origin::Never).then_some(None);
@@ -298,11 +298,11 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 
     /// The class if all that was found is from the line: ops are out of their order.
-    fn class_by_order(&self, findings: &[Finding<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
+    fn class_by_order(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         if let Some(torn) = findings.iter().find_map(|finding| self.torn(finding)) {
             return (Class::TornBatch, self.issued(self.line[torn]));
         }
-        let missing = |finding: &Finding<'_>| match finding.origin {
+        let missing = |finding: &DifferingItem<'_>| match finding.origin {
             Origin::Before(place) => Some(place),
             _ => None,
         };
@@ -311,8 +311,9 @@ impl<'a, M: Model> Scene<'a, M> {
             Some(place) => self.issued(self.line[place]),
             None => self.first_change(self.nearest + 1),
         };
-        let undeleted = |finding: &Finding<'_>| {
-            let deletes = |change: &Change| *change.item == *finding.item && change.new.is_none();
+        let undeleted = |finding: &DifferingItem<'_>| {
+            let deletes =
+                |change: &ItemChange| *change.item == *finding.item && change.new.is_none();
             finding.found.is_some()
                 && missing(finding).is_some_and(|at| self.view[self.line[at]].iter().any(deletes))
         };
@@ -326,13 +327,13 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 
     /// The op of a finding, if of its other items one shows the contrary.
-    fn torn(&self, finding: &Finding<'_>) -> Option<usize> {
+    fn torn(&self, finding: &DifferingItem<'_>) -> Option<usize> {
         let (place, there) = match finding.origin {
             Origin::Before(place) => (place, false),
             Origin::After(place) => (place, true),
             _ => return None,
         };
-        let contrary = |change: &Change| {
+        let contrary = |change: &ItemChange| {
             let seen = self.reading.state.get(&change.item);
             let (old, new) = (change.old.as_deref(), change.new.as_deref());
             *change.item != *finding.item
@@ -357,7 +358,7 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 
     /// Where the two values of a finding come from.
-    fn note(&self, finding: &Finding<'a>) -> String {
+    fn note(&self, finding: &DifferingItem<'a>) -> String {
         let step = |id: NodeId| self.issued(id).map_or(0, |issued| issued.step);
         let mut notes = Vec::new();
         let missing = match finding.origin {

@@ -51,7 +51,7 @@ pub struct ReadBack {
 
 /// How a check went that found no violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Passed {
+pub enum NoViolation {
     /// The state is one that was allowed.
     Checked,
     /// The engine failed with an error, as it may after what was done to it; what it showed

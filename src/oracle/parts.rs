@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::diff::{Change, Replica};
-use super::history::{Graph, Node, NodeId};
+use super::diff::{ItemChange, Replica};
+use super::history::{Graph, HistoryNode, NodeId};
 use super::reading::Reading;
 use crate::sim::model::Model;
 use crate::sim::state::State;
@@ -15,7 +15,7 @@ use crate::sim::state::State;
 pub(super) type Places = BTreeMap<Vec<u8>, usize>;
 
 /// How a part compares with what was read, as one walks along a line.
-struct Tally {
+struct PartProgress {
     /// How many items of the part differ here.
     differing: usize,
     /// The last place that may be and shows what was read.
@@ -32,13 +32,14 @@ pub(super) fn places<M: Model>(
     part: impl Fn(&[u8]) -> Vec<u8>,
     low: impl Fn(&[u8]) -> Vec<u32>,
     graph: &Graph<M>,
-    view: &[Cow<'_, [Change]>],
+    view: &[Cow<'_, [ItemChange]>],
     reading: &Reading<'_>,
     path: &[NodeId],
 ) -> Result<Places, Vec<u8>> {
-    let fresh = |part: &Vec<u8>| Tally { differing: 0, place: None, changed: 0, low: low(part) };
-    let nodes: Vec<&Node<M>> = path.iter().map(|id| &*graph.nodes[*id]).collect();
-    let mut tallies: BTreeMap<Vec<u8>, Tally> = BTreeMap::new();
+    let fresh =
+        |part: &Vec<u8>| PartProgress { differing: 0, place: None, changed: 0, low: low(part) };
+    let nodes: Vec<&HistoryNode<M>> = path.iter().map(|id| &*graph.nodes[*id]).collect();
+    let mut tallies: BTreeMap<Vec<u8>, PartProgress> = BTreeMap::new();
     for (item, _) in reading.state.iter() {
         let tally = tallies.entry(part(item)).or_insert_with_key(fresh);
         tally.differing += usize::from(!reading.hidden.contains(item));
@@ -63,9 +64,9 @@ pub(super) fn places<M: Model>(
     Ok(places)
 }
 
-impl Tally {
+impl PartProgress {
     /// The part changes at `place`: up to there it was as it is.
-    fn leave<M: Model>(&mut self, place: usize, nodes: &[&Node<M>]) {
+    fn leave<M: Model>(&mut self, place: usize, nodes: &[&HistoryNode<M>]) {
         if self.changed < place {
             self.changed = place;
             if self.differing == 0 && nodes[place - 1].reaches(&self.low) {
@@ -74,7 +75,7 @@ impl Tally {
         }
     }
 
-    fn step(&mut self, change: &Change, seen: &State) {
+    fn step(&mut self, change: &ItemChange, seen: &State) {
         let seen = seen.get(&change.item);
         self.differing += usize::from(change.new.as_deref() != seen);
         self.differing -= usize::from(change.old.as_deref() != seen);
@@ -90,7 +91,7 @@ pub(super) fn cut<M: Model>(
     places: &Places,
     part: impl Fn(&[u8]) -> Vec<u8>,
     reading: &Reading<'_>,
-) -> Option<(Node<M>, Arc<Replica<M>>)> {
+) -> Option<(HistoryNode<M>, Arc<Replica<M>>)> {
     let shown = |place: usize, item: &[u8]| places.get(&part(item)).is_some_and(|at| place <= *at);
     let mut model = M::default();
     let mut last = line[0];

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::candidates::{Candidate, Oracle};
 use super::diff::{Replica, differences};
-use super::history::{Node, NodeId};
-use super::observed::{Crash, Found, Observed, Passed};
+use super::history::{HistoryNode, NodeId};
+use super::observed::{Crash, Found, NoViolation, Observed};
 use super::reading::Reading;
 use super::violation::Violation;
 use crate::base::time::Time;
@@ -14,7 +14,7 @@ use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
 /// A history that goes on after a recovery.
-type Settled<M> = (Node<M>, Arc<Replica<M>>);
+type Settled<M> = (HistoryNode<M>, Arc<Replica<M>>);
 
 impl<M: Model> Oracle<M> {
     /// A recovery returned and showed this: checks it as [`Oracle::check`] does, and goes on with
@@ -27,10 +27,10 @@ impl<M: Model> Oracle<M> {
     ///
     /// # Errors
     /// The violation; the oracle is then as before.
-    pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<Passed, Violation> {
+    pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<NoViolation, Violation> {
         let passed = self.check(crash, seen)?;
         let Found::Read(read) = &seen.found else { return Ok(passed) };
-        if passed == Passed::Unchecked {
+        if passed == NoViolation::Unchecked {
             self.lost_track = true;
             self.candidates.clear();
             return Ok(passed);
@@ -38,14 +38,14 @@ impl<M: Model> Oracle<M> {
         let reading = self.reading(seen, read);
         let settled = self.settled(self.worst(crash.kind), crash.at, &reading);
         self.go_on(settled, crash, seen.to);
-        Ok(if self.lost_track { Passed::Unchecked } else { passed })
+        Ok(if self.lost_track { NoViolation::Unchecked } else { passed })
     }
 
     /// A recovery after this crash returned, nothing could be read behind it because of what was
     /// done to the engine, and yet the store is used from now on: the history goes on from each
     /// state that the crash may have left. Where these are more than the prefixes of a history,
     /// track is lost.
-    pub fn unseen(&mut self, crash: &Crash, at: Time) {
+    pub fn recovered_unread(&mut self, crash: &Crash, at: Time) {
         let countable = matches!(self.promises.order, Order::Prefix) && !self.rotten;
         let settled = match countable && !self.lost_track {
             true => {
@@ -149,7 +149,7 @@ impl<M: Model> Oracle<M> {
                 model = M::restored(reading.state)?;
             }
             let replica = Arc::new(Replica::new(model, reading.to));
-            let node = Node {
+            let node = HistoryNode {
                 changes: differences(&before, reading.state),
                 digest: replica.shown().digest(),
                 snapshot: Some(replica.clone()),

@@ -1,6 +1,6 @@
 //! Orders other than one prefix of the whole.
 
-use crashpoint::oracle::{Class, CrashKind, Order, Passed, Promises};
+use crashpoint::oracle::{Class, CrashKind, NoViolation, Order, Promises};
 
 use crate::models::{Kv, Plain};
 use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run};
@@ -115,6 +115,6 @@ fn a_recovery_that_no_model_fits_is_followed_no_more() {
     let mut run = Run::<Plain>::with(Promises { order, ..Promises::default() });
     run.ok("batch a1=1 b1=1", BUFFERED);
     assert_eq!(run.power("a1=1"), PASSES);
-    assert_eq!(run.recovers(CrashKind::Power, "a1=1"), Ok(Passed::Unchecked));
+    assert_eq!(run.recovers(CrashKind::Power, "a1=1"), Ok(NoViolation::Unchecked));
     assert!(run.oracle.lost_track());
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crashpoint::base::time::Time;
 use crashpoint::oracle::{
-    Class, Crash, CrashKind, Found, Model, Observed, Oracle, Passed, Promises, ReadBack, Violation,
+    Class, Crash, CrashKind, Found, Model, NoViolation, Observed, Oracle, Promises, ReadBack,
+    Violation,
 };
 use crashpoint::sim::engine::{Ack, Level};
 use crashpoint::sim::state::State;
@@ -39,10 +40,10 @@ impl<M: Model> Clone for Run<M> {
 }
 
 /// What a check said: how it passed, or the class of the violation.
-pub(crate) type Said = Result<Passed, Class>;
+pub(crate) type Said = Result<NoViolation, Class>;
 
 /// The state is one that was allowed.
-pub(crate) const PASSES: Said = Ok(Passed::Checked);
+pub(crate) const PASSES: Said = Ok(NoViolation::Checked);
 
 impl<M: Model<Op = Op>> Run<M> {
     pub(crate) fn new() -> Self {
@@ -120,7 +121,7 @@ impl<M: Model<Op = Op>> Run<M> {
         Observed { from: self.now, to: self.now, found: Found::Read(read) }
     }
 
-    pub(crate) fn judge(&self, kind: CrashKind, line: &str) -> Result<Passed, Violation> {
+    pub(crate) fn judge(&self, kind: CrashKind, line: &str) -> Result<NoViolation, Violation> {
         self.oracle.check(&self.crash(kind), &self.seen(state(line)))
     }
 
@@ -142,9 +143,9 @@ impl<M: Model<Op = Op>> Run<M> {
     }
 
     /// Recovers, cannot be read, and is used all the same.
-    pub(crate) fn unseen(&mut self, kind: CrashKind) {
+    pub(crate) fn recovered_unread(&mut self, kind: CrashKind) {
         let crash = self.crash(kind);
-        self.oracle.unseen(&crash, crash.at);
+        self.oracle.recovered_unread(&crash, crash.at);
     }
 
     /// The store crashes now, and its recovery is cut.

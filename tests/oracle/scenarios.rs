@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crashpoint::oracle::{
-    AfterFault, Class, CrashKind, FaultKind, Found, Observed, Order, Passed, Promises, ReadBack,
+    AfterFault, Class, CrashKind, FaultKind, Found, NoViolation, Observed, Order, Promises,
+    ReadBack,
 };
 use crashpoint::sim::engine::{Ack, Level};
 
@@ -25,7 +26,7 @@ fn what_a_recovery_showed_and_a_later_sync_covered_must_survive() {
 fn what_a_recovery_left_that_could_not_be_read_is_not_known_and_stays_as_it_is() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", BUFFERED).ok("put c 3", BUFFERED);
-    run.unseen(CrashKind::Process);
+    run.recovered_unread(CrashKind::Process);
     run.oracle.closed(ms(50));
     run.at(60);
     // Closing made durable what was there, and nobody knows how much that was.
@@ -185,7 +186,7 @@ fn an_item_that_cannot_be_read_is_a_violation_unless_bytes_rotted() {
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Err(Class::ReadFailed));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
     run.oracle.rotten(AfterFault::Loud);
-    assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(Passed::Excused));
+    assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(NoViolation::Excused));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
     assert_eq!(unreadable(&run, "k2=2 k4=4"), Err(Class::LostWrite));
     assert_eq!(unreadable(&run, "k1=1 k2=2"), Err(Class::LostWrite));

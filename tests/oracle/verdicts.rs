@@ -1,8 +1,8 @@
 //! What passes, what does not, and what a violation is called.
 
 use crashpoint::oracle::{
-    AfterFault, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, Observed,
-    Passed, Promises, ReadBack, Violation,
+    AfterFault, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, NoViolation,
+    Observed, Promises, ReadBack, Violation,
 };
 use crashpoint::sim::engine::Level;
 use expect_test::expect;
@@ -269,8 +269,8 @@ fn too_many_candidates_are_not_followed_and_nothing_counts_as_passed() {
     assert!(!run.oracle.lost_track());
     run.issue("put 8 1");
     assert!(run.oracle.lost_track());
-    assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
-    assert_eq!(run.clone().recovers(CrashKind::Power, "3=1"), Ok(Passed::Unchecked));
+    assert_eq!(run.power("junk=1"), Ok(NoViolation::Unchecked));
+    assert_eq!(run.clone().recovers(CrashKind::Power, "3=1"), Ok(NoViolation::Unchecked));
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
 }
 
@@ -369,13 +369,13 @@ fn an_engine_may_fail_loudly_only_where_it_said_so() {
     run.oracle.injected(FaultKind::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
     run.oracle.rotten(AfterFault::Loud);
-    assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
+    assert_eq!(failed(&run, Class::OpenFailed, false), Ok(NoViolation::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
     assert_eq!(run.power(""), Err(Class::LostWrite));
     run.oracle.injected(FaultKind::FailedSync, run.now);
-    assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
-    assert_eq!(failed(&run, Class::Aborted, false), Ok(Passed::Unchecked));
+    assert_eq!(run.power("junk=1"), Ok(NoViolation::Unchecked));
+    assert_eq!(failed(&run, Class::Aborted, false), Ok(NoViolation::Unchecked));
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn a_close_covers_what_returned_as_far_as_the_sim_promises() {
     assert_eq!(run.power(""), PASSES);
 }
 
-fn same<M: Model<Op = Op>>(
+fn opened_twice<M: Model<Op = Op>>(
     run: &Run<M>,
     first: &str,
     second: &str,
@@ -420,7 +420,7 @@ fn same<M: Model<Op = Op>>(
 ) -> Result<(), Violation> {
     let mut later = run.clone();
     later.at(millis);
-    run.oracle.same(&run.seen(state(first)), &later.seen(state(second)))
+    run.oracle.check_idempotent(&run.seen(state(first)), &later.seen(state(second)))
 }
 
 #[test]
@@ -428,16 +428,16 @@ fn opening_twice_shows_one_state_but_for_what_expired_between() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", BUFFERED);
     assert_eq!(run.recovers(CrashKind::Power, "a=1"), PASSES);
-    assert_eq!(same(&run, "a=1", "a=1", 100), Ok(()));
-    let violation = same(&run, "a=1", "", 100).expect_err("a vanished");
+    assert_eq!(opened_twice(&run, "a=1", "a=1", 100), Ok(()));
+    let violation = opened_twice(&run, "a=1", "", 100).expect_err("a vanished");
     assert_eq!(violation.class(), Class::NotIdempotent);
     assert_eq!(violation.details.len(), 1);
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put a 1 100", BUFFERED).ok("put b 1", BUFFERED);
     assert_eq!(run.at(50).recovers(CrashKind::Power, "a=1 b=1"), PASSES);
-    assert_eq!(same(&run, "a=1 b=1", "b=1", 120), Ok(()));
-    assert!(same(&run, "a=1 b=1", "b=1", 80).is_err());
-    assert!(same(&run, "a=1 b=1", "", 120).is_err());
+    assert_eq!(opened_twice(&run, "a=1 b=1", "b=1", 120), Ok(()));
+    assert!(opened_twice(&run, "a=1 b=1", "b=1", 80).is_err());
+    assert!(opened_twice(&run, "a=1 b=1", "", 120).is_err());
 }
 
 #[test]
