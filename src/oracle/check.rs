@@ -1,4 +1,4 @@
-//! The check: is what was read after a crash one of the states that were allowed?
+//! The check: is the state read after a crash one of those that were allowed?
 
 use std::borrow::Cow;
 
@@ -14,12 +14,12 @@ use crate::sim::model::Model;
 use crate::sim::promise::{AfterFault, CrashKind, Order};
 
 impl<M: Model> Oracle<M> {
-    /// Checks what was seen after a crash at the present point of the run. Changes nothing: with
-    /// a plain history (`Prefix` order, no times to live) it is a lookup.
+    /// Checks what was seen after a crash at this point of the run; changes nothing. With `Prefix`
+    /// order and no times to live it is a lookup.
     ///
     /// # Errors
-    /// The violation, named after the nearest state that was allowed. A wrong value outranks an
-    /// error of the engine.
+    /// The violation, named by comparison with the nearest allowed state. A wrong value outranks
+    /// an error of the engine.
     pub fn check(&self, crash: &Crash, seen: &Observed) -> Result<NoViolation, Violation> {
         if self.answer == AfterFault::Nothing {
             return Ok(NoViolation::Unchecked);
@@ -44,8 +44,8 @@ impl<M: Model> Oracle<M> {
         Ok(if self.lost_track { NoViolation::Unchecked } else { NoViolation::Checked })
     }
 
-    /// Where parts are judged by themselves, an item whose deadline lies inside the read-back is
-    /// left out; elsewhere [`Reading::fits`] takes either answer.
+    /// Where parts are judged one by one, items that expire during the read-back are left out;
+    /// elsewhere [`Reading::fits`] accepts either value.
     pub(super) fn reading<'a>(&self, seen: &Observed, read: &'a ReadBack) -> Reading<'a> {
         let hidden = read.failed.iter().map(|(item, _)| item.clone()).collect();
         let mut reading = Reading { from: seen.from, to: seen.to, state: &read.state, hidden };
@@ -55,7 +55,7 @@ impl<M: Model> Oracle<M> {
         reading
     }
 
-    /// The items whose deadline lies inside the read-back.
+    /// The items that expire, or otherwise change, during the read-back.
     pub(super) fn due(&self, reading: &Reading<'_>) -> Vec<Vec<u8>> {
         let mut due = Vec::new();
         for candidate in self.candidates.iter().filter(|_| reading.from != reading.to) {
@@ -75,7 +75,7 @@ impl<M: Model> Oracle<M> {
         Violation { signature, details: Vec::new(), message: text.into() }
     }
 
-    /// After what was done to the engine it may fail, if it says so in an error.
+    /// After a fault that the engine survives loudly, it may return an error instead of a state.
     fn excuse(&self, violation: Violation) -> Result<NoViolation, Violation> {
         match violation.class() {
             Class::OpenFailed | Class::ReadFailed if self.answer == AfterFault::Loud => {
@@ -105,7 +105,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The histories that contain what must survive and show what was read.
+    /// The histories that contain all ops that must survive and show the state that was read.
     pub(super) fn fitting(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<NodeId> {
         let low = self.floors.low(None, kind, at);
         let graph = &self.graph;
@@ -127,9 +127,9 @@ impl<M: Model> Oracle<M> {
         fitting
     }
 
-    /// What a second reopen shows, with nothing written since the first one, must be what the
-    /// first one showed, but for deadlines that passed between. To be asked of an oracle that was
-    /// told of the first one ([`Oracle::recovered`]); both recoveries must have returned.
+    /// Checks that a second open, with nothing written since the first, shows the same state,
+    /// except for items that have expired in between. The oracle must have been fed the first
+    /// ([`Oracle::recovered`]). If one of the two could not be read, there is nothing to check.
     ///
     /// # Errors
     /// `NotIdempotent`, with the items that differ.
@@ -151,16 +151,16 @@ impl<M: Model> Oracle<M> {
             item: change.item.to_vec(),
             expected: change.old.map(|value| value.to_vec()),
             found: change.new.map(|value| value.to_vec()),
-            note: "expected is what the first reopen showed".into(),
+            note: "expected is the value that the first open showed".into(),
         });
-        let message = "two reopens with nothing written between show two states";
+        let message = "two opens with nothing written in between show different states";
         let mut violation = Violation::new(Class::NotIdempotent, message);
         violation.details = details.collect();
         Err(violation)
     }
 
-    /// Judges each part of the store by itself along one history: for each part the last place
-    /// on the history that it may be at, or the first part that is at none.
+    /// Judges each part of the store on its own along one path: for each part the last place on
+    /// the path that it may be at, or the first part that can be at none.
     pub(super) fn places(
         &self,
         kind: CrashKind,

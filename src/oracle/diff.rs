@@ -1,4 +1,4 @@
-//! How two states differ, and the effect of one op as a list of changes.
+//! The differences between two states, and the effect of one op as a list of changes.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -8,7 +8,7 @@ use crate::base::time::Time;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// The value of an item, or that it is absent.
+/// The value of an item; `None` if it is absent.
 pub(super) type Value = Option<Arc<[u8]>>;
 
 /// One item that differs between two states.
@@ -39,7 +39,7 @@ pub(super) fn differences(old: &State, new: &State) -> Vec<ItemChange> {
     changes
 }
 
-/// The smaller of the items that two walks come to next.
+/// The smaller of the items that two walks reach next.
 fn first<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     olds: &mut Peekable<I>,
     news: &mut Peekable<impl Iterator<Item = (&'a [u8], &'a [u8])>>,
@@ -50,8 +50,8 @@ fn first<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     }
 }
 
-/// A model with the state that it showed last, so that the effect of an op is seen without a copy
-/// of the state before it.
+/// A model with the state that it last showed, so that the effect of an op can be seen without a
+/// copy of the state before it.
 #[derive(Clone)]
 pub(super) struct Replica<M> {
     model: M,
@@ -59,7 +59,7 @@ pub(super) struct Replica<M> {
 }
 
 impl<M: Model> Replica<M> {
-    /// A model as it shows itself at `at`.
+    /// A model with the state that it shows at `at`.
     pub(super) fn new(mut model: M, at: Time) -> Self {
         let shown = model.state(at).clone();
         Self { model, shown }
@@ -92,8 +92,8 @@ impl<M: Model> Replica<M> {
     }
 }
 
-/// Every item that is shown behind any of these ops. Costs what the ops change, where the model
-/// says what they are about.
+/// Every item that is present initially or after any of these ops. Costs only what the ops
+/// change, where the model says which items they are about.
 pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BTreeSet<Vec<u8>> {
     let mut replica = Replica::new(M::default(), Time::START);
     let mut items: BTreeSet<Vec<u8>> =
@@ -105,7 +105,7 @@ pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BT
     items
 }
 
-/// The changes if these items are all that changed, which the digests tell.
+/// The changes, if no other items changed, which the digests show.
 fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<ItemChange>> {
     items.sort();
     items.dedup();

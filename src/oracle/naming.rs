@@ -1,11 +1,10 @@
-//! The name of a violation: which promise was broken, told from the nearest state that was
-//! allowed.
+//! Names a violation: finds which promise was broken by comparison with the nearest allowed state.
 //!
-//! `Oracle::name` finds the allowed history that differs from what was read in the fewest items,
-//! and lays a line through it, from the empty store to the end of the run. For each item that
-//! differs it looks for the value that was found along that line: before the nearest history, so
-//! that an op is missing, or after it, so that an op is there before its turn. The class is the
-//! first of the table in [`super`] that holds.
+//! `Oracle::name` finds the allowed history that differs from the state read in the fewest items,
+//! and extends it to a line from the empty store to the end of the run. For each item that differs
+//! it looks for the value found along that line. If the value is from before the nearest history,
+//! an op is missing; if it is from after it, an op is there too early. The class is the first of
+//! the table in [`super`] that holds.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -22,18 +21,18 @@ use crate::sim::engine::Ack;
 use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
-/// Where a value that was found comes from.
+/// The origin of a value that was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
-    /// From before the nearest history: the op that changed it since, at this place, is missing.
+    /// It is from before the nearest history: the op at this place, which changed it, is missing.
     Before(usize),
-    /// From the op at this place, after the nearest history.
+    /// It is from the op at this place, after the nearest history.
     After(usize),
-    /// From an op of another history that may have been.
+    /// It is from an op of another history that the store may have had.
     Elsewhere(NodeId),
-    /// From an op that a recovery ruled out, or it has expired.
+    /// It is from an op that a recovery ruled out, or it has expired.
     Gone(NodeId),
-    /// No op wrote it there.
+    /// No op ever wrote it to the item.
     Never,
 }
 
@@ -45,39 +44,45 @@ struct DifferingItem<'a> {
     origin: Origin,
 }
 
-/// What a violation is told from.
+/// Everything that a violation is named from.
 struct Evidence<'a, M: Model> {
     oracle: &'a Oracle<M>,
     reading: &'a Reading<'a>,
-    /// What each history changes, by id.
+    /// The changes of each history, by id.
     view: &'a [Cow<'a, [ItemChange]>],
     /// The part of the store that is judged; `None` is the whole of it.
     part: Option<Vec<u8>>,
     line: Vec<NodeId>,
     /// The place of the nearest allowed history on the line.
     nearest: usize,
-    /// The place on the line that shows just what was read, or the like elsewhere: an earlier
-    /// state than may be.
+    /// The place of a history that shows exactly what was read, but lacks ops that must survive; 0
+    /// if that history is not on the line.
     earlier: Option<usize>,
     low: Vec<u32>,
 }
 
 impl<M: Model> Oracle<M> {
-    /// Names what is wrong with a state that is not allowed.
+    /// The violation of a state that is not allowed.
     pub(super) fn name(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Violation {
         let view = self.graph.view(reading.from);
-        let scene = |reading| match self.promises.order {
-            Order::PrefixPerPart(_) | Order::PerKey => self.scene_of_part(kind, at, reading, &view),
-            _ => self.scene(self.floors.low(None, kind, at), reading, &view),
+        let evidence = |reading| match self.promises.order {
+            Order::PrefixPerPart(_) | Order::PerKey => {
+                self.evidence_of_part(kind, at, reading, &view)
+            }
+            _ => self.evidence(self.floors.low(None, kind, at), reading, &view),
         };
-        // Items that may show either value just then are named only if nothing else is wrong.
+        // Items that expire during the read are named only if nothing else is wrong.
         let mut narrow = reading.clone();
         narrow.hidden.extend(self.due(reading));
-        let narrow = scene(&narrow);
-        if narrow.findings().is_empty() { scene(reading).violation() } else { narrow.violation() }
+        let narrow = evidence(&narrow);
+        if narrow.findings().is_empty() {
+            evidence(reading).violation()
+        } else {
+            narrow.violation()
+        }
     }
 
-    fn scene<'a>(
+    fn evidence<'a>(
         &'a self,
         low: Vec<u32>,
         reading: &'a Reading<'a>,
@@ -100,8 +105,9 @@ impl<M: Model> Oracle<M> {
         Evidence { oracle: self, reading, view, part: None, line, nearest, earlier, low }
     }
 
-    /// The first part that is at no place of the line, of the line where the fewest are.
-    fn scene_of_part<'a>(
+    /// Judges the first part that can be at no place of a line, on the line where the fewest items
+    /// of it differ.
+    fn evidence_of_part<'a>(
         &'a self,
         kind: CrashKind,
         at: Time,
@@ -110,16 +116,17 @@ impl<M: Model> Oracle<M> {
     ) -> Evidence<'a, M> {
         let judged = |path: Vec<NodeId>| {
             let part = self.places(kind, at, view, reading, &path).err();
-            self.part_scene(path, part.unwrap_or_default(), kind, at, reading, view)
+            self.part_evidence(path, part.unwrap_or_default(), kind, at, reading, view)
         };
-        let scenes = self.paths().map(judged);
-        let mut scenes: Vec<_> = scenes.map(|scene| (scene.findings().len(), scene)).collect();
-        scenes.sort_by_key(|(findings, _)| Reverse(*findings));
-        let nearest = scenes.pop().map(|(_, scene)| scene);
-        nearest.unwrap_or_else(|| self.scene(self.floors.low(None, kind, at), reading, view))
+        let all = self.paths().map(judged);
+        let mut ranked: Vec<_> =
+            all.map(|evidence| (evidence.findings().len(), evidence)).collect();
+        ranked.sort_by_key(|(findings, _)| Reverse(*findings));
+        let nearest = ranked.pop().map(|(_, evidence)| evidence);
+        nearest.unwrap_or_else(|| self.evidence(self.floors.low(None, kind, at), reading, view))
     }
 
-    fn part_scene<'a>(
+    fn part_evidence<'a>(
         &'a self,
         line: Vec<NodeId>,
         part: Vec<u8>,
@@ -144,7 +151,7 @@ impl<M: Model> Oracle<M> {
         Evidence { oracle: self, reading, view, part: Some(part), line, nearest, earlier, low }
     }
 
-    /// The longest history through a node, of several the youngest.
+    /// The longest history through a node; the youngest of several.
     fn line_through(&self, id: NodeId) -> Vec<NodeId> {
         let mut line = self.graph.path(id);
         let mut through = vec![false; self.graph.nodes.len()];
@@ -162,12 +169,12 @@ impl<M: Model> Oracle<M> {
     }
 }
 
-/// How many of the items that were read count, before any op.
+/// The number of items that differ before any op: all items that were read and count.
 fn seen_items(reading: &Reading<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
     reading.state.iter().filter(|(item, _)| counts(item) && !reading.hidden.contains(*item)).count()
 }
 
-/// How many items differ after these changes.
+/// The number of items that differ after these changes.
 fn step(
     mut differing: usize,
     changes: &[ItemChange],
@@ -236,7 +243,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         expected.into_iter().filter_map(differ).collect()
     }
 
-    /// Where the value that was found comes from.
+    /// The origin of the value that was found.
     fn origin(&self, item: &[u8], found: Option<&[u8]>) -> Origin {
         // The places at which the item changes, and to what.
         let changes = self.line.iter().enumerate().flat_map(|(place, id)| {
@@ -256,7 +263,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         self.written(item, found)
     }
 
-    /// Which op off the line wrote a value.
+    /// The origin of a value that no op on the line explains.
     fn written(&self, item: &[u8], found: Option<&[u8]>) -> Origin {
         let graph = &self.oracle.graph;
         let wrote = |id: &NodeId| {
@@ -271,7 +278,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         }
     }
 
-    /// The class, and the op that is to blame: the missing one, the torn one, ...
+    /// The class, and the op to blame: the missing one, the torn one, ...
     fn class(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         let first = |wanted: fn(Origin) -> Option<Option<NodeId>>| {
             findings.iter().find_map(|finding| Some((finding, wanted(finding.origin)?)))
@@ -297,7 +304,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         self.class_by_order(findings)
     }
 
-    /// The class if all that was found is from the line: ops are out of their order.
+    /// The class if all values that were found are from the line: ops are out of order.
     fn class_by_order(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         if let Some(torn) = findings.iter().find_map(|finding| self.torn(finding)) {
             return (Class::TornBatch, self.issued(self.line[torn]));
@@ -326,7 +333,8 @@ impl<'a, M: Model> Evidence<'a, M> {
         (Class::Hole, culprit)
     }
 
-    /// The op of a finding, if of its other items one shows the contrary.
+    /// The place of the op of a finding, if another of its items shows that the op is torn: present
+    /// where this one is missing, or the reverse.
     fn torn(&self, finding: &DifferingItem<'_>) -> Option<usize> {
         let (place, there) = match finding.origin {
             Origin::Before(place) => (place, false),
@@ -343,21 +351,21 @@ impl<'a, M: Model> Evidence<'a, M> {
         self.view[self.line[place]].iter().any(contrary).then_some(place)
     }
 
-    /// The first op on the line, from a place on, that changes something of what is judged.
+    /// The first op on the line, from a place on, that changes an item that is judged.
     fn first_change(&self, from: usize) -> Option<&'a Issued<M::Op>> {
         let line = self.line.get(from..).unwrap_or(&[]);
         let changes = |id: &&NodeId| self.view[**id].iter().any(|c| self.counts(&c.item));
         line.iter().find(changes).and_then(|id| self.issued(*id))
     }
 
-    /// The op that an item has its expected value from.
+    /// The op that wrote the expected value of an item.
     fn last_writer(&self, item: &[u8]) -> Option<&'a Issued<M::Op>> {
         let writes = |id: &&NodeId| self.view[**id].iter().any(|c| *c.item == *item);
         let line = &self.line[..=self.nearest];
         line.iter().rev().find(writes).and_then(|id| self.issued(*id))
     }
 
-    /// Where the two values of a finding come from.
+    /// The note on a finding: where its two values come from.
     fn note(&self, finding: &DifferingItem<'a>) -> String {
         let step = |id: NodeId| self.issued(id).map_or(0, |issued| issued.step);
         let mut notes = Vec::new();
@@ -378,7 +386,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         notes.join("; ")
     }
 
-    /// What is known of a value that was never written to its item.
+    /// The note on a value that was never written to its item.
     fn stray(&self, found: Option<&[u8]>) -> String {
         let changes = self.oracle.graph.nodes.iter().flat_map(|node| &node.changes);
         let mut others = changes.filter(|change| change.new.as_deref() == found && found.is_some());
@@ -388,7 +396,7 @@ impl<'a, M: Model> Evidence<'a, M> {
         }
     }
 
-    /// How far an op was promised.
+    /// The note on an op: how it returned, and whether it must survive.
     fn promise(&self, issued: &Issued<M::Op>) -> String {
         let step = issued.step;
         let own = match issued.result {
@@ -411,7 +419,7 @@ impl<'a, M: Model> Evidence<'a, M> {
     }
 }
 
-/// The first word of an op: its kind.
+/// The first word of an op, which names its kind.
 fn word(op: &str) -> String {
     op.split_whitespace().next().unwrap_or_default().into()
 }

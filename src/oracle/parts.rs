@@ -1,5 +1,5 @@
-//! Where the order is promised part by part (or item by item): each part is at its own place of
-//! the history.
+//! Judges a store whose order is promised part by part, or item by item: each part is at its own
+//! place of the history.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,23 +11,22 @@ use super::reading::Reading;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// For each part of the store, the place on a line (from 0, the empty store) that it is at.
+/// For each part of the store, the place on a path that it is at; 0 is the empty store.
 pub(super) type Places = BTreeMap<Vec<u8>, usize>;
 
-/// How a part compares with what was read, as one walks along a line.
+/// How a part compares with the state that was read, at the current place of a walk along a path.
 struct PartProgress {
-    /// How many items of the part differ here.
+    /// The number of items of the part that differ here.
     differing: usize,
-    /// The last place that may be and shows what was read.
+    /// The last place that is allowed and shows what was read.
     place: Option<usize>,
     /// The last place that changed the part.
     changed: usize,
     low: Vec<u32>,
 }
 
-/// For each part the last place on the line that it may be at, or the first part that is at none.
-///
-/// `low` says what of a part must survive, `view` what each history changes.
+/// For each part the last place on the path that it may be at, or the first part that can be at
+/// none. `low` gives the ops of a part that must survive, `view` what each history changes.
 pub(super) fn places<M: Model>(
     part: impl Fn(&[u8]) -> Vec<u8>,
     low: impl Fn(&[u8]) -> Vec<u32>,
@@ -65,7 +64,7 @@ pub(super) fn places<M: Model>(
 }
 
 impl PartProgress {
-    /// The part changes at `place`: up to there it was as it is.
+    /// The part changes at `place`: until there it was as counted so far.
     fn leave<M: Model>(&mut self, place: usize, nodes: &[&HistoryNode<M>]) {
         if self.changed < place {
             self.changed = place;
@@ -82,20 +81,20 @@ impl PartProgress {
     }
 }
 
-/// What is left of a line after a recovery that showed each part at its place: the changes after
-/// that are gone for good. Then comes what was shown, with the model of it; the caller says what
-/// is settled there. `None` if no model of it can be had.
+/// Copies a path after a recovery that showed each part at its place: changes after that place are
+/// gone for good. Returns a last node for the state that was shown, with its model; the caller
+/// fills in what is settled there. `None` if there is no model of that state.
 pub(super) fn cut<M: Model>(
     graph: &mut Graph<M>,
-    line: &[usize],
+    path: &[NodeId],
     places: &Places,
     part: impl Fn(&[u8]) -> Vec<u8>,
     reading: &Reading<'_>,
 ) -> Option<(HistoryNode<M>, Arc<Replica<M>>)> {
     let shown = |place: usize, item: &[u8]| places.get(&part(item)).is_some_and(|at| place <= *at);
     let mut model = M::default();
-    let mut last = line[0];
-    for (place, id) in line.iter().enumerate().skip(1) {
+    let mut last = path[0];
+    for (place, id) in path.iter().enumerate().skip(1) {
         let whole = graph.nodes[*id].clone();
         let mut node = graph.child(last);
         node.issued = whole.issued;

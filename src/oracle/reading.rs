@@ -1,4 +1,4 @@
-//! What was read after a crash, as histories are compared with it.
+//! A state that was read back, in the form that histories are compared with.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ pub(super) struct Reading<'a> {
     pub(super) from: Time,
     pub(super) to: Time,
     pub(super) state: &'a State,
-    /// Items that are not compared: they could not be read, or they expired during the read.
+    /// Items that are not compared: they could not be read, or they expire during the read.
     pub(super) hidden: BTreeSet<Vec<u8>>,
 }
 
 impl Reading<'_> {
-    /// Whether a model shows this: each item as it is at the start or at the end of the read.
+    /// Whether a model shows this state: each item as at the start or at the end of the read.
     pub(super) fn fits<M: Model>(&self, model: &mut M) -> bool {
         let early = model.state(self.from);
         if early.digest() == self.state.digest() && early == self.state {

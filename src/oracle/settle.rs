@@ -1,4 +1,4 @@
-//! Life after a recovery: what it showed is where the history goes on.
+//! Continues after a recovery: the history goes on from the state that it showed.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::sim::history::History;
 use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
-/// A history that goes on after a recovery.
+/// A history that continues after a recovery.
 type Settled<M> = (HistoryNode<M>, Arc<Replica<M>>);
 
 impl<M: Model> Oracle<M> {
-    /// A recovery returned and showed this: checks it as [`Oracle::check`] does, and goes on with
-    /// the histories that it fits. What it did not show may never come back. What had to survive
-    /// before must survive still; whether more must is up to
+    /// A recovery returned and showed this state: checks it as [`Oracle::check`] does, and continues
+    /// with the histories that fit it. What it did not show may never come back. Ops that had to
+    /// survive before must still survive; whether more must is up to
     /// [`Promises::recovery`](crate::sim::promise::Promises::recovery). Ops in flight are settled.
     ///
-    /// If the order is not `Prefix`, there may be no model of what was shown (see
-    /// [`Model::restored`]); then this and all later answers are `Unchecked`.
+    /// If the order is not `Prefix`, there may be no model of the state (see [`Model::restored`]).
+    /// Then this and all later checks return `Unchecked`.
     ///
     /// # Errors
-    /// The violation; the oracle is then as before.
+    /// The violation; the oracle is then unchanged.
     pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<NoViolation, Violation> {
         let passed = self.check(crash, seen)?;
         let Found::Read(read) = &seen.found else { return Ok(passed) };
@@ -41,10 +41,10 @@ impl<M: Model> Oracle<M> {
         Ok(if self.lost_track { NoViolation::Unchecked } else { passed })
     }
 
-    /// A recovery after this crash returned, nothing could be read behind it because of what was
-    /// done to the engine, and yet the store is used from now on: the history goes on from each
-    /// state that the crash may have left. Where these are more than the prefixes of a history,
-    /// track is lost.
+    /// A recovery after this crash returned, the store could not be read after it because of a
+    /// fault, and yet it is used from now on: the history continues from each state that the crash
+    /// may have left. If these may be more than the prefixes of a history, the oracle
+    /// [loses track](Oracle::lost_track).
     pub fn recovered_unread(&mut self, crash: &Crash, at: Time) {
         let countable = matches!(self.promises.order, Order::Prefix) && !self.rotten;
         let settled = match countable && !self.lost_track {
@@ -59,7 +59,7 @@ impl<M: Model> Oracle<M> {
         self.overflow();
     }
 
-    /// Goes on with these histories alone, from a recovery that returned at `at`.
+    /// Continues with these histories only, from a recovery that returned at `at`.
     fn go_on(&mut self, settled: Vec<Settled<M>>, crash: &Crash, at: Time) {
         self.candidates.clear();
         for (mut node, replica) in settled {
@@ -96,7 +96,7 @@ impl<M: Model> Oracle<M> {
         self.settled_at(self.fitting(kind, at, reading).into_iter(), reading.to)
     }
 
-    /// The longest first: where two show the same for good, reports tell of the longer one.
+    /// The longest first: of two histories that will always show the same, reports name the longer.
     fn settled_at(
         &self,
         ids: impl DoubleEndedIterator<Item = NodeId>,
@@ -135,8 +135,8 @@ impl<M: Model> Oracle<M> {
         cuts.into_iter().filter_map(cut).collect()
     }
 
-    /// A sim's predicate knows no place: the histories that it accepts go on whole, with the
-    /// state that was shown behind them.
+    /// A sim's predicate names no place in a history: those that it accepts continue whole, followed
+    /// by the state that was shown.
     fn settled_custom(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         let Order::Custom(allows) = self.promises.order else { return Vec::new() };
         let histories = self.candidates.iter().zip(self.histories(kind, at));
