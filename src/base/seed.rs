@@ -42,7 +42,7 @@ impl FromStr for Seed {
     type Err = SeedError;
 
     /// Accepts `0x` and up to 16 hexadecimal digits, exactly 16 hexadecimal digits, any other
-    /// decimal number, and a Git commit hash of 40 digits, which stands for its first 16. A commit
+    /// decimal number, and a Git commit hash of 40 digits, of which the first 16 count. A commit
     /// hash gives CI a new seed at each commit, and each can be run again.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |_| SeedError(text.to_owned());

@@ -32,7 +32,7 @@ impl<M> Clone for Candidate<M> {
     }
 }
 
-/// What a store has promised so far, and what it may show after a crash.
+/// The promises of a store so far, and the states that it may show after a crash.
 ///
 /// It is fed the events of a run in their order. At a crash point, [`Oracle::check`] judges a
 /// state and changes nothing. To continue after a recovery, clone the oracle and call

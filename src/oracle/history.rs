@@ -85,7 +85,7 @@ pub(super) struct Graph<M: Model> {
     /// For each node, whether the store may still have had that history.
     pub(super) kept: VectorSync<bool>,
     /// Further parents of nodes that can be reached in several ways.
-    beside: BTreeMap<NodeId, Vec<NodeId>>,
+    further_parents: BTreeMap<NodeId, Vec<NodeId>>,
     /// The nodes that are kept, by the state that they show.
     index: RedBlackTreeSetSync<(Digest, NodeId)>,
     /// The node up to which the graph is a chain: the kept nodes that are not younger are this one
@@ -103,7 +103,7 @@ impl<M: Model> Graph<M> {
         let mut graph = Self {
             nodes: VectorSync::new_sync(),
             kept: VectorSync::new_sync(),
-            beside: BTreeMap::new(),
+            further_parents: BTreeMap::new(),
             index: RedBlackTreeSetSync::new_sync(),
             trunk: 0,
             beyond: 0,
@@ -137,7 +137,7 @@ impl<M: Model> Graph<M> {
 
     /// Adds a further way to reach a node.
     pub(super) fn add_parent(&mut self, id: NodeId, parent: Option<NodeId>) {
-        self.beside.entry(id).or_default().extend(parent);
+        self.further_parents.entry(id).or_default().extend(parent);
         if id <= self.trunk && parent.is_some_and(|parent| parent > self.trunk) {
             self.cut_trunk(0);
         }
@@ -208,7 +208,7 @@ impl<M: Model> Graph<M> {
                 last = last.max(id);
             } else if younger.insert(id) {
                 open.extend(self.nodes[id].parent);
-                open.extend(self.beside.get(&id).into_iter().flatten());
+                open.extend(self.further_parents.get(&id).into_iter().flatten());
             }
         }
         for id in last + 1..self.nodes.len() {
@@ -259,8 +259,8 @@ impl<M: Model> Graph<M> {
         model
     }
 
-    /// Visits these nodes, in the order given, each with its model. Along a chain in ascending order
-    /// each op is applied once.
+    /// Visits these nodes, in the order given, each with its model. Along a chain, from a node to
+    /// its descendants, each op is applied once.
     pub(super) fn each_model(
         &self,
         ids: impl Iterator<Item = NodeId>,

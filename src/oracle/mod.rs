@@ -29,7 +29,7 @@
 //! | found | class |
 //! |---|---|
 //! | an item shows a value that no op ever wrote to it | `phantom-value` |
-//! | the whole state is that after an earlier op, before the last that must survive | `lost-write` |
+//! | the state is as it was after an earlier op, before the last that must survive | `lost-write` |
 //! | an item shows a value that a recovery had not shown, or that has expired | `resurrected` |
 //! | an item shows a value that was written to it, but not in this history | `wrong-value` |
 //! | an op changed several items, and only some show it | `torn-batch` |

@@ -1,4 +1,4 @@
-//! Continues after a recovery: the history goes on from the state that it showed.
+//! Continues the histories after a recovery, from the state that it showed.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::sim::promise::{CrashKind, Order};
 type Settled<M> = (HistoryNode<M>, Arc<Replica<M>>);
 
 impl<M: Model> Oracle<M> {
-    /// A recovery returned and showed this state: checks it as [`Oracle::check`] does, and continues
-    /// with the histories that fit it. What it did not show may never come back. Ops that had to
-    /// survive before must still survive; whether more must is up to
+    /// A recovery returned and showed this state: checks it as [`Oracle::check`] does, and
+    /// continues with the histories that fit it. Ops that it did not show may never come back. Ops
+    /// that had to survive before must still survive; whether more must is up to
     /// [`Promises::recovery`](crate::sim::promise::Promises::recovery). Ops in flight are settled.
     ///
     /// If the order is not `Prefix`, there may be no model of the state (see [`Model::restored`]).
@@ -135,8 +135,8 @@ impl<M: Model> Oracle<M> {
         cuts.into_iter().filter_map(cut).collect()
     }
 
-    /// A sim's predicate names no place in a history: those that it accepts continue whole, followed
-    /// by the state that was shown.
+    /// A sim's predicate names no place in a history: those that it accepts continue whole, and
+    /// the state that was shown comes after them.
     fn settled_custom(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         let Order::Custom(allows) = self.promises.order else { return Vec::new() };
         let histories = self.candidates.iter().zip(self.histories(kind, at));

@@ -56,8 +56,8 @@ pub enum Level {
     Durable,
 }
 
-/// What an engine promises when an op returns: the [`Level`] that the op has reached or will
-/// reach, and with it every op that returned before it.
+/// The promise that an op returns with: the [`Level`] that the op has reached or will reach, and
+/// with it every op that returned before it.
 ///
 /// Times are virtual and count from the return of the op. A promise for later is void if, before
 /// its time has come, the process ends, an op fails or an injected error refuses a call; the next
@@ -155,7 +155,7 @@ pub trait Engine: Sized + 'static {
 
     /// Looks up one item: `Some(Ok(None))` if it is absent, `None` (the default) if the engine
     /// has no lookup apart from the scan. It is called for every item that the scan lists or an
-    /// op of the run sets, and for one that no op sets. What it returns must agree with the scan;
+    /// op of the run sets, and for one that no op sets. Its result must agree with the scan;
     /// an error is judged as one of [`Engine::scan`].
     fn get(&mut self, item: &[u8]) -> Option<Result<Option<Vec<u8>>, Error>> {
         let _ = item;
@@ -168,7 +168,7 @@ pub trait Engine: Sized + 'static {
         None
     }
 
-    /// Closes the store cleanly; by default it is dropped. What a close promises is
+    /// Closes the store cleanly; by default it is dropped. The promise of a close is
     /// [`Promises::close`](crate::sim::promise::Promises::close).
     ///
     /// # Errors

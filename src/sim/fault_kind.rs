@@ -1,10 +1,10 @@
-//! Fault kinds: what an injected fault does to an engine, as a sim's promises name it.
+//! Fault kinds: the faults that an engine may meet, as the promises of a sim name them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a fault did to the engine, in the terms in which a sim promises to survive it.
+/// The effect of a fault on the engine, in the terms in which a sim promises to survive it.
 ///
 /// One kind covers many calls and errors: a `FailedWrite` is any write that returned `EIO`,
 /// `ENOSPC` or `EDQUOT`.

@@ -23,14 +23,15 @@ pub trait Model: Clone + Default + PartialEq + 'static {
     /// read-backs at different times are checked once.
     const TIMED: bool = false;
 
-    /// What an op may have done, other than all or nothing, if it was interrupted or returned an
-    /// error: each entry is one possibility, as an op. A batch that is not atomic lists its parts.
+    /// The effects, other than all or nothing, that an op may have had if it was interrupted or
+    /// returned an error. Each entry is one possibility, as an op. A batch that is not atomic lists
+    /// its parts.
     fn partial(op: &Self::Op) -> Vec<Self::Op> {
         let _ = op;
         Vec::new()
     }
 
-    /// The ops of each client, if this op stands for several clients at work at the same time.
+    /// The ops of each client, if this op is several clients at work at the same time.
     /// The adapter then carries out each of them by [`as_client`](crate::as_client), and the
     /// store is judged by them instead of by the op itself.
     fn clients(op: &Self::Op) -> Option<&[Vec<Self::Op>]> {
@@ -51,7 +52,7 @@ pub trait Model: Clone + Default + PartialEq + 'static {
     /// A model that shows this state, if the state is all there is to a model; by default `None`.
     /// It is needed only where a recovery may show what no prefix of the history shows: with
     /// [`Order::Custom`](crate::sim::promise::Order::Custom), or with atomic ops across parts.
-    /// Without it, what happens after such a recovery is not checked.
+    /// Without it, nothing is checked after such a recovery.
     fn restored(state: &State) -> Option<Self> {
         let _ = state;
         None

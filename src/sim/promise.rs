@@ -48,7 +48,7 @@ pub enum Order<M: Model> {
     Custom(fn(&State, &History<'_, M>) -> bool),
 }
 
-/// What an engine promises after a fault, the weakest first.
+/// The promise of an engine after a fault; the weakest is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AfterFault {
     /// Nothing: whatever follows is not checked, and does not count as passed.

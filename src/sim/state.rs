@@ -7,8 +7,8 @@ use std::fmt;
 use crate::base::digest::{Digest, Digester};
 use crate::base::text::quote;
 
-/// What a read-back shows and what a model predicts: items, such as a key, a cursor or a counter,
-/// and their values. Both are any bytes.
+/// The items that a read-back shows or a model predicts, such as keys, a cursor or a counter, with
+/// their values. Both are any bytes.
 ///
 /// [`State::digest`] is kept up to date with each change and is free to read, so a state is
 /// looked up among those of ten thousand histories by its digest.
