@@ -1,4 +1,4 @@
-//! What a write through `O_DSYNC` makes durable: what it wrote, and nothing else of the file.
+//! A write through `O_DSYNC` makes its own bytes durable, and nothing else of the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,8 +9,8 @@ use crashpoint::sim::engine::Error;
 
 const BLOCK: usize = 4096;
 
-/// Two records, a block each: the first through a plain descriptor, the second through one that
-/// writes synchronously.
+/// Writes two records, a block each: the first through a plain descriptor, the second through an
+/// `O_DSYNC` one.
 fn write_both(dir: &Path) -> Result<(), Error> {
     let mut new = File::create(dir.join("records"))?;
     new.write_all(&[b'-'; 2 * BLOCK])?;
@@ -30,7 +30,7 @@ fn acknowledge_the_second(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(),
     Ok(())
 }
 
-/// The planted bug: the last write of a commit is synchronous, so the commit is taken for durable.
+/// The planted bug: the last write of a commit is synchronous, so the commit is assumed durable.
 fn acknowledge_both(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
     write_both(dir)?;
     acks.durable("1");
@@ -51,12 +51,12 @@ fn look(dir: &Path, acked: &[String]) -> Result<(), Error> {
 }
 
 #[test]
-fn what_a_synchronous_write_wrote_is_durable() {
+fn a_synchronous_write_is_durable() {
     crashpoint::check_pair(acknowledge_the_second, look);
 }
 
 #[test]
-fn what_was_written_before_a_synchronous_write_elsewhere_in_the_file_is_not() {
+fn an_earlier_write_elsewhere_in_the_file_is_not() {
     let failed = std::panic::catch_unwind(|| crashpoint::check_pair(acknowledge_both, look));
     let payload = failed.expect_err("the first record is not synced");
     let report = payload.downcast_ref::<String>().expect("a report");
