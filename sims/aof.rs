@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::oracle::{Answer, Promises, Source};
+use crashpoint::oracle::{AfterFault, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -201,7 +201,7 @@ impl<P: Planted> Sim for Aof<P> {
         };
         Promises {
             close: if P::FSYNC == Fsync::EverySec { Level::Durable } else { Level::Flushed },
-            survives: crate::whatever_fails_or_rots(P::FSYNC == Fsync::EverySec, Answer::Loud),
+            survives: crate::whatever_fails_or_rots(P::FSYNC == Fsync::EverySec, AfterFault::Loud),
             sources: vec![
                 command,
                 source(
@@ -228,13 +228,13 @@ impl<P: Planted> Sim for Aof<P> {
     }
 
     /// The snapshot, and a bit of the log with a record behind it.
-    fn after_rot(at: &Rotting<'_>) -> Answer {
+    fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let place = at.bytes.start;
         let flipped = |bit: u8| at.content[place] != 1 << bit && place < told_up_to(at.content);
         match at.rot.damage {
-            _ if at.is_in(SNAPSHOT) => Answer::Loud,
-            Damage::Bit(bit) if at.is_in(LOG) && flipped(bit) => Answer::Loud,
-            _ => Answer::Nothing,
+            _ if at.is_in(SNAPSHOT) => AfterFault::Loud,
+            Damage::Bit(bit) if at.is_in(LOG) && flipped(bit) => AfterFault::Loud,
+            _ => AfterFault::Nothing,
         }
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::campaign::entry::{Entry as SimEntry, sim};
 use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{Answer, Promises, Source};
+use crashpoint::oracle::{AfterFault, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -185,7 +185,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
         let source = |promise, sentence| Source { promise, sentence, at: "engines/checkpoint.rs" };
         Promises {
             close: Level::Durable,
-            survives: crate::whatever_fails_or_rots(false, Answer::Right),
+            survives: crate::whatever_fails_or_rots(false, AfterFault::Right),
             sources: vec![
                 source(
                     "an append survives the process, with all before it",
@@ -221,16 +221,16 @@ impl<P: Planted> Sim for Checkpoint<P> {
 
     /// The checkpoint is done without. Damage in a segment is told if it was finished and is not
     /// the last one.
-    fn after_rot(at: &Rotting<'_>) -> Answer {
+    fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let number =
             |path: &[u8]| str::from_utf8(path.strip_suffix(b".fbat")?).ok()?.parse::<u64>().ok();
         let last = at.files.iter().filter_map(|path| number(path)).max();
         match number(&at.rot.path) {
-            _ if at.is_in("index.ckpt") => Answer::Right,
+            _ if at.is_in("index.ckpt") => AfterFault::Right,
             Some(id) if last > Some(id) && at.bytes.end <= told_up_to(id, at.content) => {
-                Answer::Loud
+                AfterFault::Loud
             }
-            _ => Answer::Nothing,
+            _ => AfterFault::Nothing,
         }
     }
 

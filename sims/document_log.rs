@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crashpoint::as_client;
 use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{Answer, Promises, Source};
+use crashpoint::oracle::{AfterFault, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level, Refused};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -264,7 +264,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
         Promises {
             // Dropping the storage writes out what is queued.
             close: Level::Flushed,
-            survives: crate::whatever_fails_or_rots(M::LATE, Answer::Right),
+            survives: crate::whatever_fails_or_rots(M::LATE, AfterFault::Right),
             sources: vec![
                 source(write, M::SENTENCE),
                 source(
@@ -290,8 +290,8 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
     }
 
     /// The snapshot: nothing reads its backups, and the log's lines have no checksum.
-    fn after_rot(at: &Rotting<'_>) -> Answer {
-        if at.is_in("log.snapshot.bin") { Answer::Right } else { Answer::Nothing }
+    fn after_rot(at: &Rotting<'_>) -> AfterFault {
+        if at.is_in("log.snapshot.bin") { AfterFault::Right } else { AfterFault::Nothing }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {

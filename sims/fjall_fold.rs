@@ -11,7 +11,7 @@ use std::time::Duration;
 use crashpoint::base::digest::Digester;
 use crashpoint::base::time::Time;
 use crashpoint::campaign::entry::{Entry as SimEntry, sim};
-use crashpoint::oracle::{Answer, FaultKind, Line, Model, Order, Promises, Source};
+use crashpoint::oracle::{AfterFault, FaultKind, History, Model, Order, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -99,8 +99,8 @@ impl Model for FoldModel {
 /// The promise without sync. Somewhere at or behind what must survive, the history had this
 /// cursor; each item is as it was there or later, so that folding again from there leads to where
 /// the stream is.
-fn cursor_is_not_ahead(seen: &State, line: &Line<'_, FoldModel>) -> bool {
-    let states = line.states();
+fn cursor_is_not_ahead(seen: &State, history: &History<'_, FoldModel>) -> bool {
+    let states = history.states();
     let had = |state: &State, item: &[u8], value: Option<&[u8]>| state.get(item) == value;
     let fits = |from: usize| {
         let later = &states[from..];
@@ -111,7 +111,7 @@ fn cursor_is_not_ahead(seen: &State, line: &Line<'_, FoldModel>) -> bool {
                 .filter(|item| *item != CURSOR)
                 .all(|item| later.iter().any(|state| had(state, item, seen.get(item))))
     };
-    (line.low()..states.len()).any(fits)
+    (history.low()..states.len()).any(fits)
 }
 
 /// How the fold is opened, and what is done to it.
@@ -262,7 +262,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
             order: if M::SYNC { Order::Prefix } else { Order::Custom(cursor_is_not_ahead) },
             // Each batch is handed to the kernel when it is applied.
             close: Level::Flushed,
-            survives: vec![(FaultKind::FailedWrite, Answer::Right)],
+            survives: vec![(FaultKind::FailedWrite, AfterFault::Right)],
             sources: if M::SYNC { synced_sources() } else { unsynced_sources() },
             ..Promises::default()
         }

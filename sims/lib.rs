@@ -12,7 +12,7 @@ pub mod toy_threads;
 use std::path::PathBuf;
 
 use crashpoint::campaign::registry::Registry;
-use crashpoint::oracle::{Answer, FaultKind};
+use crashpoint::oracle::{AfterFault, FaultKind};
 use crashpoint::sim;
 
 /// The bug that every run must find.
@@ -21,15 +21,15 @@ const CANARY: &str = "no-dir-sync-after-rename";
 /// A right answer whatever call fails or takes long: what an engine promises of which it is said
 /// that a failed call takes nothing back. A read that is wrong without an error is none that
 /// failed; and what is promised for a certain time (`timed`) hangs on a disk that is fast enough.
-fn whatever_fails(timed: bool) -> Vec<(FaultKind, Answer)> {
+fn whatever_fails(timed: bool) -> Vec<(FaultKind, AfterFault)> {
     let wrong = |fault_kind| matches!(fault_kind, FaultKind::CorruptRead | FaultKind::BitRot);
     let fails = FaultKind::ALL.into_iter().filter(|fault_kind| !wrong(*fault_kind));
     let promised = fails.filter(|fault_kind| !timed || *fault_kind != FaultKind::Slow);
-    promised.map(|fault_kind| (fault_kind, Answer::Right)).collect()
+    promised.map(|fault_kind| (fault_kind, AfterFault::Right)).collect()
 }
 
 /// The same, and what is promised after bit rot.
-fn whatever_fails_or_rots(timed: bool, after_rot: Answer) -> Vec<(FaultKind, Answer)> {
+fn whatever_fails_or_rots(timed: bool, after_rot: AfterFault) -> Vec<(FaultKind, AfterFault)> {
     [whatever_fails(timed), vec![(FaultKind::BitRot, after_rot)]].concat()
 }
 

@@ -8,10 +8,10 @@ use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::case::fault::FaultKind;
 use crate::disk::effect::Effect;
 use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
+use crate::sim::fault_kind::FaultKind;
 
 /// One record of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crashpoint::base::digest::hash;
 use crashpoint::base::seed::Seed;
 use crashpoint::campaign::entry::sim;
-use crashpoint::oracle::{Answer, FaultKind, Promises};
+use crashpoint::oracle::{AfterFault, FaultKind, Promises};
 use crashpoint::sim::engine::Error;
 use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
 use crashpoint::sim::{Sim, Step};
@@ -182,8 +182,10 @@ impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
     const ABOUT: &'static str = "a log that a sync of fails";
 
     fn promises() -> Promises<KeyModel> {
-        let survives =
-            vec![(FaultKind::FailedWrite, Answer::Right), (FaultKind::FailedSync, Answer::Right)];
+        let survives = vec![
+            (FaultKind::FailedWrite, AfterFault::Right),
+            (FaultKind::FailedSync, AfterFault::Right),
+        ];
         Promises { survives, ..KeyValue::<Log<TRUSTS>>::promises() }
     }
 
@@ -353,7 +355,8 @@ impl<const CHECKED: bool, const PROMISED: bool> Sim for Rots<CHECKED, PROMISED> 
     const ABOUT: &'static str = "a store whose disk rots";
 
     fn promises() -> Promises<KeyModel> {
-        let survives = if PROMISED { vec![(FaultKind::BitRot, Answer::Loud)] } else { Vec::new() };
+        let survives =
+            if PROMISED { vec![(FaultKind::BitRot, AfterFault::Loud)] } else { Vec::new() };
         Promises { survives, ..KeyValue::<Sealed<CHECKED>>::promises() }
     }
 

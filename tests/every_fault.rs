@@ -1,7 +1,7 @@
-//! Every call of a workload and of a recovery fails in turn: a small store keeps its promises, and
-//! with one planted bug for each kind of fault it does not.
-#![expect(unsafe_code, reason = "no safe form of close(2) tells its error")]
-#![expect(clippy::print_stdout, reason = "what each bug took, for who asks")]
+//! Fails every call of a workload and of a recovery in turn: a small store keeps its promises, and
+//! with a planted bug, one or more for each fault kind, it does not.
+#![expect(unsafe_code, reason = "no safe form of close(2) reports its error")]
+#![expect(clippy::print_stdout, reason = "shows how many states and faults each bug took")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,77 +14,78 @@ use std::time::Instant;
 use crashpoint::base::seed::Seed;
 use crashpoint::campaign::entry::Entry;
 use crashpoint::host::fork_server::Reply;
-use crashpoint::oracle::{Answer, FaultKind, Promises};
+use crashpoint::oracle::{AfterFault, FaultKind, Promises};
 use crashpoint::sim::engine::{Error, Level};
 use crashpoint::sim::store::{Bytes, KeyValue};
 use crashpoint::sim::{OpOf, Sim, Step};
 use crashpoint::{Store, check_case, fail_every_call, sim};
 use proptest::strategy::BoxedStrategy;
 
-/// What a small store gets wrong.
+/// The planted bugs of the small store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     Nothing,
-    /// A log that cannot be opened is taken for none.
+    /// A log that cannot be opened is treated as absent.
     UnopenedIsNone,
-    /// As before, where the process has no descriptor left.
+    /// As above, if the process has no descriptor left.
     NoDescriptorIsNone,
-    /// A log that cannot be read is taken for an empty one.
+    /// A log that cannot be read is treated as empty.
     UnreadIsEmpty,
-    /// A read that was interrupted is taken for the end of the log.
+    /// An interrupted read is mistaken for the end of the log.
     InterruptedIsEnd,
-    /// One `read` is taken for the whole log.
+    /// One `read` is expected to return the whole log.
     OneRead,
-    /// A record that does not add up is taken for a torn one, and never read again.
+    /// A record with a wrong checksum is treated as torn, and never read again.
     NotReadAgain,
-    /// One `write` is taken for the whole record.
+    /// One `write` is expected to write the whole record.
     OneWrite,
-    /// A write that fails is called good.
+    /// A failed write is reported as a success.
     WriteIgnored,
-    /// A write to a full disk is called good.
+    /// A write that finds the disk full is reported as a success.
     FullIsGood,
-    /// A record for which a spare file made room comes behind the front of a try before.
+    /// A record for which a spare file made room is written after the front of an earlier attempt.
     FrontBeforeSpare,
-    /// A write beyond the quota is called good.
+    /// A write beyond the quota is reported as a success.
     QuotaIsGood,
-    /// A sync that fails is called good.
+    /// A failed sync is reported as a success.
     SyncIgnored,
-    /// A sync that finds no room for what was written is called good.
+    /// A sync that finds no room for the data written is reported as a success.
     FullAtSync,
-    /// A disk that is read-only needs no sync.
+    /// A sync of a read-only disk is reported as a success.
     ReadOnlyIsSynced,
-    /// A sync that took long is undone, and called good.
+    /// A slow sync is undone, and reported as a success.
     SlowIsUndone,
-    /// A new log that does not get its name is gone on with.
+    /// A new log whose rename failed is used anyway.
     RenameIgnored,
-    /// As before, if it did not get it in two tries.
+    /// As above, if two attempts failed.
     RenameTriedTwice,
-    /// As before, if the log was torn.
+    /// As above, if the log was torn.
     TornRenameIgnored,
-    /// Where there is no room for a new log, the old one is written over.
+    /// If there is no room for a new log, the old one is overwritten.
     WrittenOver,
-    /// Where its folder cannot be made, the store does without.
+    /// If its directory cannot be created, the store does without it.
     Homeless,
-    /// A close that fails is made again, until it does not.
+    /// A failed close is repeated until it succeeds.
     ClosedAgain,
 }
 
-/// The bug of the store, and the harm after which it promises a right answer, as places in `Bug`
-/// and in [`FaultKind::ALL`]: set in an explorer before it starts, so that its children have them. One
-/// sim with a bug that is set so is built in a twentieth of the time of as many sims.
+/// The bug of the store, and the fault kind after which it promises a right answer, as indexes
+/// into `Bug` and [`FaultKind::ALL`]. They are set in an explorer before it starts, so that its
+/// children have them. One sim whose bug is set like this builds in a twentieth of the time that a
+/// sim for each bug takes.
 static BUG: AtomicUsize = AtomicUsize::new(0);
-static HARM: AtomicUsize = AtomicUsize::new(ALL);
-/// Stands for all harms at once.
+static FAULT_KIND: AtomicUsize = AtomicUsize::new(ALL);
+/// All fault kinds at once.
 const ALL: usize = usize::MAX;
 
 fn has(bug: Bug) -> bool {
     BUG.load(Ordering::Relaxed) == bug as usize
 }
 
-/// A log of records; each opening writes a new one and gives it the name.
+/// A log of records; each open writes a new log and renames it over the old one.
 struct Log {
     home: PathBuf,
-    /// `None` after an error: open it again.
+    /// `None` after an error: the store must be reopened.
     log: Option<File>,
     synced: u64,
     items: BTreeMap<Bytes, Bytes>,
@@ -106,7 +107,7 @@ fn sum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The items of the records up to the first that is not whole, and whether there is such a one.
+/// The items of the records before the first that is not whole, and whether there is such a record.
 fn replay(mut bytes: &[u8]) -> (BTreeMap<Bytes, Bytes>, bool) {
     let mut items = BTreeMap::new();
     while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
@@ -131,7 +132,7 @@ fn is(error: &io::Error, number: i32) -> bool {
 }
 
 impl Log {
-    /// The folder of the store. One whose name could not be synced is made anew.
+    /// The directory of the store. If its name cannot be synced, it is removed again.
     fn home(dir: &Path) -> io::Result<PathBuf> {
         let home = dir.join("data");
         match fs::create_dir(&home) {
@@ -151,10 +152,10 @@ impl Log {
         folder.sync_all()?;
         if has(Bug::ClosedAgain) {
             let number = folder.into_raw_fd();
-            // SAFETY: the number is the folder's own, and nothing else refers to it.
+            // SAFETY: `into_raw_fd` made this code the only owner of the descriptor.
             while unsafe { libc::close(number) } != 0 {
                 let error = io::Error::last_os_error();
-                assert!(!is(&error, libc::EBADF), "somebody closed the folder");
+                assert!(!is(&error, libc::EBADF), "the descriptor of the directory is closed");
             }
         }
         Ok(())
@@ -192,8 +193,8 @@ impl Log {
         }
     }
 
-    /// What the log holds, and whether its end is torn. What does not add up is read again: only
-    /// what reads the same twice is so on the disk.
+    /// The items of the log, and whether its end is torn. A log with a wrong checksum is read
+    /// again: only if it reads the same twice is it like this on the disk.
     fn load(path: &Path) -> io::Result<(BTreeMap<Bytes, Bytes>, bool)> {
         let mut bytes = Self::read(path)?;
         loop {
@@ -209,7 +210,7 @@ impl Log {
         }
     }
 
-    /// Writes a new log with these items, and gives it the name.
+    /// Writes a new log with these items, and renames it over the old one.
     fn begin(home: &Path, items: &BTreeMap<Bytes, Bytes>, torn: bool) -> io::Result<File> {
         let (next, path) = (home.join("next"), home.join("log"));
         let mut over = false;
@@ -242,7 +243,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Tries a record twice on a full disk, then gives the spare file up for it.
+    /// Tries twice to write a record on a full disk, then deletes the spare file to make room.
     fn write_or_spare(&self, log: &mut File, record: &[u8]) -> io::Result<()> {
         let end = log.metadata()?.len();
         match log.write_all(record) {
@@ -305,7 +306,7 @@ impl Store for Log {
         self.change(key, None)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "an engine reads whatever clock it likes")]
+    #[expect(clippy::disallowed_methods, reason = "an engine may read any clock")]
     fn sync(&mut self) -> Result<(), Error> {
         let log = self.log.take().ok_or("an earlier error: open the store again")?;
         let began = Instant::now();
@@ -325,14 +326,14 @@ impl Store for Log {
         Ok(())
     }
 
-    /// After an error it shows nothing either.
+    /// Fails after an error too.
     fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error> {
         self.log.as_ref().ok_or("an earlier error: open the store again")?;
         Ok(self.items.clone().into_iter().collect())
     }
 }
 
-/// The store with the promises of the moment.
+/// The store with the promises that are set.
 struct Small;
 
 impl Sim for Small {
@@ -343,10 +344,10 @@ impl Sim for Small {
     const ABOUT: &'static str = "a log of records";
 
     fn promises() -> Promises<Self::Model> {
-        let fault_kind = HARM.load(Ordering::Relaxed);
+        let fault_kind = FAULT_KIND.load(Ordering::Relaxed);
         let fault_kinds = FaultKind::ALL.into_iter().enumerate();
         let promised = fault_kinds.filter(|(place, _)| fault_kind == ALL || fault_kind == *place);
-        let survives = promised.map(|(_, fault_kind)| (fault_kind, Answer::Right)).collect();
+        let survives = promised.map(|(_, fault_kind)| (fault_kind, AfterFault::Right)).collect();
         Promises { survives, ..KeyValue::<Log>::promises() }
     }
 
@@ -355,20 +356,25 @@ impl Sim for Small {
     }
 }
 
-fn explore<const SET_BUG: usize, const SET_HARM: usize>(request: &[u8], reply: &mut Reply<'_>) {
+fn explore<const SET_BUG: usize, const SET_FAULT_KIND: usize>(
+    request: &[u8],
+    reply: &mut Reply<'_>,
+) {
     BUG.store(SET_BUG, Ordering::Relaxed);
-    HARM.store(SET_HARM, Ordering::Relaxed);
+    FAULT_KIND.store(SET_FAULT_KIND, Ordering::Relaxed);
     (sim::<Small>().explore)(request, reply);
 }
 
-/// How many workloads may be spent on one bug, and how many faults on each.
+/// The most workloads for each bug, and the faults for each workload.
 const WORKLOADS: u64 = 6;
 const FAULTS: u64 = 200;
 
-/// What is found when every call fails in turn that does this harm: classes with the faults, and
-/// how many states and faults it took.
-fn found<const SET_BUG: usize, const SET_HARM: usize>(steps: usize) -> (Vec<String>, u64, u64) {
-    let entry = Entry { explore: explore::<SET_BUG, SET_HARM>, ..sim::<Small>() };
+/// The violations found if every call fails in turn for which this fault kind is promised: classes
+/// with their faults, and the number of states and faults that it took.
+fn found<const SET_BUG: usize, const SET_FAULT_KIND: usize>(
+    steps: usize,
+) -> (Vec<String>, u64, u64) {
+    let entry = Entry { explore: explore::<SET_BUG, SET_FAULT_KIND>, ..sim::<Small>() };
     let (mut found, mut states, mut faults) = (Vec::new(), 0, 0);
     for number in 0..WORKLOADS {
         let failed =
@@ -394,7 +400,7 @@ const fn place(fault_kind: FaultKind) -> usize {
     at
 }
 
-/// One planted bug, found by faults of one kind; the fault that finds it has this word.
+/// One planted bug, found by faults of one kind; each fault that finds it has this word.
 macro_rules! finds {
     ($($name:ident: $bug:ident by $fault_kind:ident in $word:literal;)*) => {$(
         #[test]
@@ -409,37 +415,37 @@ macro_rules! finds {
 }
 
 finds! {
-    a_failed_open_finds_a_log_that_is_taken_for_none: UnopenedIsNone by FailedOpen in "fault";
-    a_process_without_descriptors_finds_the_same:
+    a_failed_open_finds_a_log_that_is_treated_as_absent: UnopenedIsNone by FailedOpen in "fault";
+    a_process_out_of_descriptors_finds_the_same:
         NoDescriptorIsNone by FailedOpen in "EMFILE";
-    a_failed_read_finds_a_log_that_is_taken_for_empty: UnreadIsEmpty by FailedRead in "EIO";
-    an_interrupted_read_finds_one_that_is_the_last:
+    a_failed_read_finds_a_log_that_is_treated_as_empty: UnreadIsEmpty by FailedRead in "EIO";
+    an_interrupted_read_finds_one_mistaken_for_the_end_of_the_log:
         InterruptedIsEnd by Interrupted in "EINTR";
-    a_short_read_finds_a_single_read: OneRead by Interrupted in "short";
-    a_corrupt_read_finds_one_that_is_not_made_again: NotReadAgain by CorruptRead in "corrupt";
-    a_short_write_finds_a_single_write: OneWrite by Interrupted in "short";
+    a_short_read_finds_a_read_that_is_not_continued: OneRead by Interrupted in "short";
+    a_corrupt_read_finds_one_that_is_not_repeated: NotReadAgain by CorruptRead in "corrupt";
+    a_short_write_finds_a_write_that_is_not_continued: OneWrite by Interrupted in "short";
     a_failed_write_finds_one_that_is_ignored: WriteIgnored by FailedWrite in "fault";
     a_full_disk_finds_a_write_that_is_ignored: FullIsGood by FailedWrite in "ENOSPC";
     a_quota_finds_a_write_that_is_ignored: QuotaIsGood by FailedWrite in "EDQUOT";
     a_failed_sync_finds_one_that_is_ignored: SyncIgnored by FailedSync in "fault";
     delayed_allocation_finds_a_sync_that_is_ignored: FullAtSync by FailedSync in "ENOSPC";
-    a_disk_that_turns_read_only_finds_a_sync_that_is_not_done:
+    a_read_only_disk_finds_a_sync_that_is_ignored:
         ReadOnlyIsSynced by ReadOnly in "EROFS";
     a_slow_sync_finds_one_that_is_undone: SlowIsUndone by Slow in "slow";
     a_failed_rename_finds_one_that_is_ignored: RenameIgnored by FailedChange in "fault";
-    what_fails_for_good_finds_a_rename_that_is_tried_twice:
+    a_permanent_fault_finds_a_rename_that_is_tried_twice:
         RenameTriedTwice by FailedChange in "always";
-    a_fault_in_a_recovery_finds_what_only_a_recovery_ignores:
+    a_fault_in_a_recovery_finds_a_bug_of_recovery_alone:
         TornRenameIgnored by FailedChange in "life=2";
-    a_full_disk_finds_a_log_that_is_written_over: WrittenOver by FailedChange in "ENOSPC";
-    a_failed_mkdir_finds_a_store_that_does_without: Homeless by FailedChange in "fault";
-    an_interrupted_close_finds_one_that_is_made_again: ClosedAgain by Interrupted in "EINTR";
-    a_failed_close_finds_one_that_is_made_again: ClosedAgain by FailedClose in "fault";
+    a_full_disk_finds_a_log_that_is_overwritten: WrittenOver by FailedChange in "ENOSPC";
+    a_failed_mkdir_finds_a_store_that_does_without_it: Homeless by FailedChange in "fault";
+    an_interrupted_close_finds_one_that_is_repeated: ClosedAgain by Interrupted in "EINTR";
+    a_failed_close_finds_one_that_is_repeated: ClosedAgain by FailedClose in "fault";
 }
 
-/// No call that is made to fail does it: room must come back once something is deleted.
+/// No single failed call finds this: there must be room again once a file is deleted.
 #[test]
-fn a_disk_that_is_soon_full_alone_finds_a_front_that_is_left_before_a_spare_file_is_deleted() {
+fn only_a_small_disk_finds_a_torn_record_left_before_a_spare_file_is_deleted() {
     let (found, states, faults) = found::<{ Bug::FrontBeforeSpare as usize }, ALL>(24);
     println!("{states} states, {faults} faults: {}", found.join(", "));
     assert!(!found.is_empty(), "it is not found");
@@ -447,7 +453,7 @@ fn a_disk_that_is_soon_full_alone_finds_a_front_that_is_left_before_a_spare_file
 }
 
 #[test]
-fn the_small_store_without_a_bug_keeps_its_promises_whichever_call_fails() {
+fn without_a_bug_the_store_keeps_its_promises_whichever_call_fails() {
     let (found, states, faults) = found::<{ Bug::Nothing as usize }, ALL>(8);
     println!("{states} states, {faults} faults");
     assert!(found.is_empty(), "{found:?}");

@@ -1,4 +1,4 @@
-//! What an outsider does in the first ten minutes: put a small store under test.
+//! The first ten minutes of a new user: put a small store under test.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -24,7 +24,7 @@ impl<const SYNC: bool> Store for Lines<SYNC> {
         if SYNC {
             File::open(dir)?.sync_all()?;
         }
-        // What the last line lost, it lost whole: cut it off before something follows it.
+        // Cut off a torn last line before anything is appended to it.
         let bytes = std::fs::read(&path)?;
         let whole = whole_lines(&bytes);
         if whole < bytes.len() {
@@ -71,7 +71,7 @@ impl<const SYNC: bool> Lines<SYNC> {
     }
 }
 
-/// How many bytes the whole lines at the front have: up to the last newline before a zero.
+/// The length of the whole lines at the front: up to the last newline before any zero.
 fn whole_lines(bytes: &[u8]) -> usize {
     let written = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     bytes[..written].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)
@@ -83,7 +83,7 @@ fn a_store_that_syncs_passes() {
 }
 
 #[test]
-fn a_store_without_its_fsync_fails_with_a_report() {
+fn a_store_that_does_not_fsync_fails_with_a_report() {
     let failed = std::panic::catch_unwind(crashpoint::check_store::<Lines<false>>);
     let payload = failed.expect_err("the fsync is missing");
     let report = payload.downcast_ref::<String>().expect("a report");
@@ -91,7 +91,7 @@ fn a_store_without_its_fsync_fails_with_a_report() {
     assert_names(report, "Ok(self.log.write_all(&line)?)");
 }
 
-/// Checks that a report names a line of this file as the one that wrote what was lost.
+/// Checks that a report names a line of this file as the one that wrote the lost data.
 fn assert_names(report: &str, code: &str) {
     let is_it = |line: &&str| line.trim() == code;
     let lines: Vec<usize> = (1..)
@@ -105,7 +105,7 @@ fn assert_names(report: &str, code: &str) {
     assert!(lines.iter().any(named), "none of {lines:?} is named in:\n{report}");
 }
 
-/// Writes two files and acknowledges them; the second only after its directory was synced.
+/// Writes two files, and acknowledges each after it and its directory are synced.
 fn write_two(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
     for name in ["one", "two"] {
         let mut file = File::create(dir.join(name))?;
@@ -117,7 +117,7 @@ fn write_two(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same without the sync of the directory.
+/// The same without syncing the directory.
 fn write_two_names_unsynced(dir: &Path, acks: &mut crashpoint::Acks) -> Result<(), Error> {
     for name in ["one", "two"] {
         let mut file = File::create(dir.join(name))?;
@@ -154,7 +154,7 @@ fn two_functions_find_a_missing_directory_sync() {
     assert_names(report, "let mut file = File::create(dir.join(name))?;");
 }
 
-/// Writes the name of its format into a new file, and a crash may leave less of it.
+/// Writes the name of its format into a new file, of which a crash may leave less.
 struct Careless<const APART: bool, const SYNC: bool> {
     inner: Lines<SYNC>,
 }
@@ -191,7 +191,7 @@ impl<const APART: bool, const SYNC: bool> Store for Careless<APART, SYNC> {
 }
 
 #[test]
-fn a_store_that_is_created_apart_is_judged_by_what_follows() {
+fn a_store_that_is_created_apart_is_judged_only_after_its_creation() {
     let seen = |entry: Entry| find(&entry, "posix", Seed(1), 12);
     let in_place = seen(sim::<KeyValue<Careless<false, true>>>());
     assert_eq!(in_place.class, Some(Class::CreateInterrupted), "{}", in_place.report);

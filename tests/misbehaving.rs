@@ -299,7 +299,7 @@ fn lock_from_two_descriptors(dir: &Path) -> Result<(), Error> {
 fn a_store_that_fails_is_open_failed() {
     let recovery = says(crashpoint::check_store::<Snapshot<Fails, true>>).expect("in recovery");
     expect![[r#"
-        FAIL fails on posix: cannot be opened after a crash while it was created
+        FAIL fails on posix: cannot be opened after a crash during its creation
         open:open, at 1.000002 s
         class    create-interrupted  (create-interrupted:open-failed)
         no such luck
@@ -399,11 +399,11 @@ fn an_endless_loop_is_hung() {
     let lines = text.lines().filter(|line| !line.starts_with("at "));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     expect![[r#"
-        FAIL spins on posix: does not come to an end
+        FAIL spins on posix: hangs
         class    hung  (hung:step)
         in step 2: used up its CPU time without an end
 
-        FAIL spins on posix: does not come to an end
+        FAIL spins on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
@@ -414,21 +414,21 @@ fn an_endless_loop_is_hung() {
 #[test]
 fn an_endless_sleep_in_virtual_time_is_hung() {
     check_act::<SleepsLong>(&expect![[r#"
-        FAIL sleeps-long on posix: does not come to an end
+        FAIL sleeps-long on posix: hangs
         class    hung  (hung:step)
         in step 3: does not end within 86400s of virtual time
 
-        FAIL sleeps-long on posix: does not come to an end
+        FAIL sleeps-long on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
     "#]]);
     check_act::<SleepsOften>(&expect![[r#"
-        FAIL sleeps-often on posix: does not come to an end
+        FAIL sleeps-often on posix: hangs
         class    hung  (hung:step)
         in step 3: does not end within 86400s of virtual time
 
-        FAIL sleeps-often on posix: does not come to an end
+        FAIL sleeps-often on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
@@ -438,11 +438,11 @@ fn an_endless_sleep_in_virtual_time_is_hung() {
 #[test]
 fn an_endless_loop_of_calls_is_hung() {
     check_act::<CallsOften>(&expect![[r#"
-        FAIL calls-often on posix: does not come to an end
+        FAIL calls-often on posix: hangs
         class    hung  (hung:step)
         in step 1: does not end within 1000000 calls
 
-        FAIL calls-often on posix: does not come to an end
+        FAIL calls-often on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: does not end within 1000000 calls
@@ -461,12 +461,12 @@ fn a_wait_for_somebody_outside_is_not_simulated() {
 #[test]
 fn a_lock_taken_twice_is_a_deadlock() {
     check_act::<Deadlocks>(&expect![[r#"
-        FAIL deadlocks on posix: does not come to an end
+        FAIL deadlocks on posix: hangs
         0.000000 s
         class    hung  (hung:step)
         in step 1: is in a deadlock: thread 1 waits for a futex
 
-        FAIL deadlocks on posix: does not come to an end
+        FAIL deadlocks on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a futex
@@ -476,11 +476,11 @@ fn a_lock_taken_twice_is_a_deadlock() {
 #[test]
 fn a_file_lock_that_nobody_gives_up_is_a_deadlock() {
     check_act::<Locks>(&expect![[r#"
-        FAIL locks on posix: does not come to an end
+        FAIL locks on posix: hangs
         class    hung  (hung:step)
         in step 1: is in a deadlock: thread 1 waits for a lock on a file
 
-        FAIL locks on posix: does not come to an end
+        FAIL locks on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a lock on a file
@@ -490,11 +490,11 @@ fn a_file_lock_that_nobody_gives_up_is_a_deadlock() {
 #[test]
 fn a_thread_that_outlives_its_store_is_leaked() {
     check_act::<Leaves>(&expect![[r#"
-        FAIL leaves-a-thread on posix: left threads or descriptors behind
+        FAIL leaves-a-thread on posix: left threads behind
         class    leaked  (leaked)
         3 threads of the engine did not end with its close
 
-        FAIL leaves-a-thread on posix: left threads or descriptors behind
+        FAIL leaves-a-thread on posix: left threads behind
         open:open, at 1.000002 s
         class    leaked  (leaked)
         1 thread of the engine did not end with its close
@@ -504,12 +504,12 @@ fn a_thread_that_outlives_its_store_is_leaked() {
 #[test]
 fn a_thread_that_spins_without_a_call_is_hung() {
     check_act::<SpinsBeside>(&expect![[r#"
-        FAIL spins-beside on posix: does not come to an end
+        FAIL spins-beside on posix: hangs
         class    hung  (hung:step)
         in step 1: used up its CPU time without an end
         at tests/misbehaving.rs:N
 
-        FAIL spins-beside on posix: does not come to an end
+        FAIL spins-beside on posix: hangs
         open:open, at 1.000002 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end

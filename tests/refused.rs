@@ -1,4 +1,4 @@
-//! A store that refuses some ops: they must have had no effect, and all else is still checked.
+//! A store that refuses some ops: these must have no effect, and all others are still checked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crashpoint::Store;
 use crashpoint::sim::engine::{Error, Refused};
 
-/// Takes no value of more than a few bytes, and says so; `HONEST` or not. `SYNC` says whether
-/// `sync` does what it promises. A sync replaces its one file.
+/// Refuses values longer than a few bytes; if it is not `HONEST`, it stores them anyway. `SYNC`
+/// says whether `sync` does what it promises. A sync replaces its one file.
 struct Picky<const HONEST: bool, const SYNC: bool> {
     dir: PathBuf,
     items: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -66,7 +66,7 @@ impl<const HONEST: bool, const SYNC: bool> Store for Picky<HONEST, SYNC> {
 
 impl<const HONEST: bool, const SYNC: bool> Drop for Picky<HONEST, SYNC> {
     fn drop(&mut self) {
-        self.sync().expect("nothing fails here");
+        self.sync().expect("no fault is injected");
     }
 }
 
@@ -81,13 +81,13 @@ fn a_store_that_refuses_half_of_the_puts_passes() {
 }
 
 #[test]
-fn what_it_does_not_refuse_is_checked_all_the_same() {
+fn ops_that_are_not_refused_are_still_checked() {
     let report = report(crashpoint::check_store::<Picky<true, false>>);
     assert!(report.contains("lost a write that had been acknowledged"), "{report}");
 }
 
 #[test]
-fn a_refused_put_that_shows_is_found() {
+fn a_refused_put_that_shows_anyway_is_found() {
     let report = report(crashpoint::check_store::<Picky<false, true>>);
     assert!(report.contains("FAIL picky-and-lying on posix"), "{report}");
 }

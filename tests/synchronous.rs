@@ -9,8 +9,8 @@ use crashpoint::sim::engine::Error;
 
 const BLOCK: usize = 4096;
 
-/// Two records, a block each: the first through a plain descriptor, the second through one that
-/// writes synchronously.
+/// Writes two records, a block each: the first through a plain descriptor, the second through an
+/// `O_DSYNC` one.
 fn write_both(dir: &Path) -> Result<(), Error> {
     let mut new = File::create(dir.join("records"))?;
     new.write_all(&[b'-'; 2 * BLOCK])?;

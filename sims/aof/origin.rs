@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
+use crashpoint::oracle::{AfterFault, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -239,9 +239,9 @@ impl<P: Policy> Sim for Origin<P> {
             // The log flushes when it is dropped.
             close: Level::Flushed,
             survives: [FaultKind::FailedWrite, FaultKind::FailedSync, FaultKind::FailedOpen]
-                .map(|fault_kind| (fault_kind, Answer::Right))
+                .map(|fault_kind| (fault_kind, AfterFault::Right))
                 .into_iter()
-                .chain([(FaultKind::BitRot, Answer::Loud)])
+                .chain([(FaultKind::BitRot, AfterFault::Loud)])
                 .collect(),
             sources: vec![
                 command,
@@ -268,13 +268,13 @@ impl<P: Policy> Sim for Origin<P> {
     }
 
     /// The snapshot, and a bit of the log with a whole command behind it.
-    fn after_rot(at: &Rotting<'_>) -> Answer {
+    fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let followed =
             || at.behind().windows(4).filter(|start| start.starts_with(b"\r\n*")).count();
         match at.rot.damage {
-            _ if at.is_in(SNAPSHOT) => Answer::Loud,
-            Damage::Bit(_) if at.is_in(LOG) && followed() > 1 => Answer::Loud,
-            _ => Answer::Nothing,
+            _ if at.is_in(SNAPSHOT) => AfterFault::Loud,
+            Damage::Bit(_) if at.is_in(LOG) && followed() > 1 => AfterFault::Loud,
+            _ => AfterFault::Nothing,
         }
     }
 

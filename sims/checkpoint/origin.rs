@@ -15,7 +15,7 @@ use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
 use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::oracle::{Answer, FaultKind, Promises, Source};
+use crashpoint::oracle::{AfterFault, FaultKind, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -199,8 +199,8 @@ impl<C: Claim> Sim for Origin<C> {
         Promises {
             close: C::SYNCED,
             survives: vec![
-                (FaultKind::FailedWrite, Answer::Right),
-                (FaultKind::FailedSync, Answer::Right),
+                (FaultKind::FailedWrite, AfterFault::Right),
+                (FaultKind::FailedSync, AfterFault::Right),
             ],
             sources: vec![
                 source(

@@ -13,7 +13,7 @@ use crashpoint::as_client;
 use crashpoint::base::time::Time;
 use crashpoint::campaign::entry::{Entry, sim};
 use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{Answer, FaultKind, Model, Promises, Source};
+use crashpoint::oracle::{AfterFault, FaultKind, Model, Promises, Source};
 use crashpoint::sim::engine::{Ack, Engine, Error, Level};
 use crashpoint::sim::state::State;
 use crashpoint::sim::{Sim, Step};
@@ -315,8 +315,8 @@ impl<C: Claim> Sim for Origin<C> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
         Promises {
             survives: vec![
-                (FaultKind::FailedOpen, Answer::Right),
-                (FaultKind::BitRot, Answer::Right),
+                (FaultKind::FailedOpen, AfterFault::Right),
+                (FaultKind::BitRot, AfterFault::Right),
             ],
             sources: vec![
                 Source { promise: "a write survives a crash", sentence: C::SENTENCE, at },
@@ -335,8 +335,8 @@ impl<C: Claim> Sim for Origin<C> {
         }
     }
 
-    fn after_rot(at: &Rotting<'_>) -> Answer {
-        if at.is_in("log.snapshot.bin") { Answer::Right } else { Answer::Nothing }
+    fn after_rot(at: &Rotting<'_>) -> AfterFault {
+        if at.is_in("log.snapshot.bin") { AfterFault::Right } else { AfterFault::Nothing }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crashpoint::base::time::Time;
-use crashpoint::oracle::{Crash, CrashKind, Found, Observed, Oracle, Passed, ReadBack};
+use crashpoint::oracle::{Crash, CrashKind, Found, NoViolation, Observed, Oracle, ReadBack};
 use crashpoint::sim::Sim;
 use crashpoint::sim::engine::Engine;
 use crashpoint::sim::state::State;
@@ -242,7 +242,7 @@ fn left(path: &Path) -> State {
     engine.scan().expect("reads")
 }
 
-fn judge(oracle: &Oracle<<Shared as Sim>::Model>, state: State) -> Result<Passed, String> {
+fn judge(oracle: &Oracle<<Shared as Sim>::Model>, state: State) -> Result<NoViolation, String> {
     let found = Found::Read(ReadBack { state, ..ReadBack::default() });
     let seen = Observed { from: Time::START, to: Time::START, found };
     let crash = Crash { kind: CrashKind::Process, at: Time::START, creating: false };
@@ -275,7 +275,7 @@ fn what_several_clients_leave_on_a_real_disk_is_allowed_by_the_oracles_rule_for_
                     told.0.returned(step, Ok(crashpoint::sim::engine::Ack::DURABLE), Time::START);
                     if round % 5 == client {
                         // Nobody can begin or return while this is held; others are in flight.
-                        assert_eq!(judge(&told.0, left(path)), Ok(Passed::Checked));
+                        assert_eq!(judge(&told.0, left(path)), Ok(NoViolation::Checked));
                         *judged.lock().expect("is whole") += 1;
                     }
                 }
@@ -286,7 +286,7 @@ fn what_several_clients_leave_on_a_real_disk_is_allowed_by_the_oracles_rule_for_
     assert!(!oracle.lost_track());
     assert_eq!(judged.into_inner().expect("is whole"), 15);
     let mut state = left(&path);
-    assert_eq!(judge(&oracle, state.clone()), Ok(Passed::Checked));
+    assert_eq!(judge(&oracle, state.clone()), Ok(NoViolation::Checked));
     // And it would have noticed.
     state.set(item("c", "k0"), "\"never written\"".to_owned());
     assert!(judge(&oracle, state).is_err());

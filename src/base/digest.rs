@@ -1,11 +1,11 @@
-//! Digests: short names for long things, equal on every machine and in every run.
+//! Digests: 64-bit hashes that are the same on every machine and in every run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// A 64-bit digest of some bytes.
+/// The 64-bit hash of some bytes.
 pub fn hash(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
@@ -22,12 +22,12 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Digests a sequence as it comes.
+/// Builds the digest of a sequence piece by piece.
 #[derive(Clone, Default)]
 pub struct Digester(Xxh3);
 
 impl Digester {
-    /// Adds bytes with their length, so that `ab`, `c` differs from `a`, `bc`.
+    /// Adds bytes and their length, so that `ab`, `c` differs from `a`, `bc`.
     pub fn add(&mut self, bytes: &[u8]) {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -38,7 +38,7 @@ impl Digester {
         self.0.update(&number.to_le_bytes());
     }
 
-    /// The digest of what was added so far.
+    /// The digest of everything added so far.
     pub fn finish(&self) -> Digest {
         Digest(self.0.digest())
     }

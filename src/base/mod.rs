@@ -1,4 +1,4 @@
-//! What every other part uses: digests, seeds, the words of a text, virtual time.
+//! The basics that all other modules use: digests, seeds, words of text, virtual time.
 
 pub mod digest;
 pub mod seed;

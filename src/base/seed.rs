@@ -1,4 +1,4 @@
-//! Seeds: one number that decides a run.
+//! Seeds: the one number that determines a run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use crate::base::digest::Digester;
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The seed of part `number` of a run, such as one workload of a sim.
+    /// The seed of one part of a run, such as workload `number` of a sim. Parts with different
+    /// names or numbers have independent seeds.
     #[must_use]
     pub fn derive(self, name: &str, number: u64) -> Self {
         let mut digester = Digester::default();
@@ -29,7 +30,7 @@ impl fmt::Display for Seed {
     }
 }
 
-/// Why a text is no seed.
+/// The error of a text that is not a seed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit \
@@ -40,8 +41,9 @@ pub struct SeedError(String);
 impl FromStr for Seed {
     type Err = SeedError;
 
-    /// Accepts `0x…`, a decimal number, and a Git commit hash, which stands for its first 16
-    /// digits: with it CI has new seeds at each commit, and each can be run again.
+    /// Accepts `0x` and up to 16 hexadecimal digits, exactly 16 hexadecimal digits, any other
+    /// decimal number, and a Git commit hash of 40 digits, of which the first 16 count. A commit
+    /// hash gives CI a new seed at each commit, and each can be run again.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |_| SeedError(text.to_owned());
         let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_reads_back_and_a_commit_is_one() {
+    fn a_seed_reads_back_and_a_commit_hash_is_a_seed() {
         let seed = Seed(0x92c1_7f03_0000_0040);
         assert_eq!(seed.to_string().parse(), Ok(seed));
         assert_eq!("92c17f0300000040aaaaaaaaaaaaaaaaaaaaaaaa".parse(), Ok(seed));

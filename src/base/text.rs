@@ -1,7 +1,9 @@
 //! Words of the case grammar: how bytes are written so that people can read and edit them.
 //!
-//! A word is a run of letters, digits and `-_./:+@=,`, or anything between double quotes with
-//! `\"`, `\\`, `\n`, `\xNN`. A long run of one byte is written `"a"*4096`.
+//! A word is written as a run of letters, digits and `-_./:+@=,`, or as anything between double
+//! quotes with `\"`, `\\`, `\n`, `\xNN`; a long run of one byte is written `"a"*4096`. When a word
+//! is read, plain and quoted parts may be mixed, and every character but a blank and a double
+//! quote is plain.
 
 /// A run of one byte at least this long is written with its length.
 const RUN: usize = 16;
@@ -21,7 +23,7 @@ pub fn quote(bytes: &[u8]) -> String {
             continue;
         }
         let (part, after) = rest.split_at(until_run(rest));
-        // A digit behind `"a"*20` would belong to the number.
+        // A digit right after `"a"*20` would be read as part of the number.
         let plain = part.iter().all(|&b| is_plain(b)) && !text.ends_with(|c: char| c != '"');
         text.push_str(&if plain {
             String::from_utf8_lossy(part).into_owned()
@@ -58,12 +60,12 @@ fn quoted(bytes: &[u8]) -> String {
     text
 }
 
-/// One word of a line and where it begins, counted in characters from 1.
+/// One word of a line.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Word {
-    /// The bytes that the word stands for.
+    /// The bytes of the word, with quotes removed and escapes and repeats expanded.
     pub bytes: Vec<u8>,
-    /// Its first column.
+    /// The column where it begins, in characters from 1.
     pub column: usize,
 }
 
@@ -74,13 +76,13 @@ impl Word {
     }
 }
 
-/// Why a line is not in the grammar.
+/// The error of a line that is not in the grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}")]
 pub struct TextError {
-    /// Where, in characters from 1.
+    /// The column, in characters from 1.
     pub column: usize,
-    /// What was wrong.
+    /// What is wrong, or what was expected.
     pub message: String,
 }
 
@@ -91,10 +93,15 @@ impl TextError {
     }
 }
 
-/// What the words of a line may stand for with `"a"*N`: a hostile file must not eat the memory.
-const LONGEST_RUN: usize = 64 << 20;
+/// The most bytes that the words of a line may expand to: `"a"*N` in a hostile file must not
+/// exhaust memory.
+const MOST_BYTES: usize = 64 << 20;
 
-/// Splits a line into its words; a `#` between words starts a comment.
+/// Splits a line into its words; a `#` at the start of a word begins a comment.
+///
+/// # Errors
+/// The column of a quote that is not closed, of a wrong escape or repeat, or of the word that
+/// takes the line past 64 MiB.
 pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
     let chars: Vec<char> = line.chars().collect();
     let mut words = Vec::new();
@@ -106,7 +113,7 @@ pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
             break;
         } else {
             let column = at + 1;
-            let bytes = word(&chars, &mut at, LONGEST_RUN.saturating_sub(total))?;
+            let bytes = word(&chars, &mut at, MOST_BYTES.saturating_sub(total))?;
             total += bytes.len();
             words.push(Word { bytes, column });
         }
@@ -114,7 +121,7 @@ pub fn words(line: &str) -> Result<Vec<Word>, TextError> {
     Ok(words)
 }
 
-/// One word: plain characters and quoted parts in any mixture, such as `lose="a b"@0`.
+/// Reads one word: plain characters and quoted parts in any mix, such as `lose="a b"@0`.
 fn word(chars: &[char], at: &mut usize, room: usize) -> Result<Vec<u8>, TextError> {
     let mut bytes = Vec::new();
     while *at < chars.len() && !chars[*at].is_whitespace() {
@@ -139,7 +146,7 @@ fn word(chars: &[char], at: &mut usize, room: usize) -> Result<Vec<u8>, TextErro
     Ok(bytes)
 }
 
-/// The `*N` behind a quoted part, if it is there.
+/// Reads the `*N` after a quoted part, if there is one.
 fn repeat(chars: &[char], at: &mut usize) -> Result<Option<usize>, TextError> {
     if chars.get(*at) != Some(&'*') {
         return Ok(None);
@@ -196,13 +203,13 @@ mod tests {
 
     fn back(bytes: &[u8]) -> Vec<u8> {
         let line = quote(bytes);
-        let mut words = words(&line).expect("what was quoted parses");
+        let mut words = words(&line).expect("a quoted word parses");
         assert_eq!(words.len(), 1, "{line} is one word");
         words.remove(0).bytes
     }
 
     #[test]
-    fn what_is_quoted_reads_back() {
+    fn quoted_bytes_read_back() {
         for bytes in [&b""[..], b"a", b"a b", b"\"\\\n\0\xff", b"key-1", "grün".as_bytes(), b"#x"]
         {
             assert_eq!(back(bytes), bytes);
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_word_names_its_column() {
+    fn an_error_names_the_column_of_the_wrong_word() {
         assert_eq!(words("put \"a").unwrap_err().column, 5);
         assert_eq!(words("put \"a\\q\"").unwrap_err().column, 7);
         assert_eq!(words("put \"\\x+1\"").unwrap_err().column, 6);
@@ -227,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_mixed_words_are_read() {
+    fn comments_are_skipped_and_mixed_words_are_one_word() {
         let words = words("lose=\"a b\"@0  # and more").expect("parses");
         assert_eq!(words.len(), 1);
         assert_eq!(words[0].bytes, b"lose=a b@0");

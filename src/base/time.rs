@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// An instant of a run's own monotonic clock: nanoseconds since the run began.
+/// An instant of virtual time, in nanoseconds since the run began.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Time(pub u64);
 
 impl Time {
-    /// The moment at which a run begins.
+    /// The instant at which a run begins.
     pub const START: Self = Self(0);
 
     /// How long after `earlier` this is; zero if it is not later.
@@ -25,7 +25,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates at the end of time, 584 years on.
+    /// Saturates at the latest instant, 584 years after the start.
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
@@ -35,6 +35,7 @@ impl Add<Duration> for Time {
 impl Sub<Duration> for Time {
     type Output = Self;
 
+    /// Saturates at the start.
     fn sub(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_sub(nanos))

@@ -14,7 +14,7 @@ use crate::explore::chooser::{Choice, stream};
 use crate::explore::fault_plan;
 use crate::explore::serve;
 use crate::host::fork_server::Reply;
-use crate::oracle::{Answer, FaultKind, Source};
+use crate::oracle::{AfterFault, FaultKind, Source};
 use crate::sim::engine::Operation;
 use crate::sim::{OpOf, Sim, Step};
 
@@ -38,7 +38,7 @@ pub struct Entry {
     /// What it survives beside a crash, and how ([`Promises::survives`]).
     ///
     /// [`Promises::survives`]: crate::oracle::Promises::survives
-    pub survives: fn() -> Vec<(FaultKind, Answer)>,
+    pub survives: fn() -> Vec<(FaultKind, AfterFault)>,
     /// Draws the steps of a workload from a seed.
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of this many steps, if the sim promises something after them.
@@ -63,7 +63,9 @@ pub const fn sim<S: Sim>() -> Entry {
         profiles: S::PROFILES,
         promises: promises::<S>,
         survives: || S::promises().survives,
-        generate: |seed, size| generate::<S>(seed, size).iter().map(Step::to_case).collect(),
+        generate: |seed, size| {
+            generate::<S>(seed, size).iter().map(crate::case::steps::to_case).collect()
+        },
         faults: fault_plan::faults::<S>,
         space: fault_plan::space::<S>,
         knows: knows::<S>,
@@ -103,7 +105,7 @@ pub(crate) fn generate<S: Sim>(seed: Seed, size: usize) -> Vec<Step<OpOf<S>>> {
 
 fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
     for (index, step) in epoch.steps.iter().enumerate() {
-        Step::<OpOf<S>>::from_case(step).map_err(|error| (index, error))?;
+        crate::case::steps::from_case::<OpOf<S>>(step).map_err(|error| (index, error))?;
     }
     Ok(())
 }

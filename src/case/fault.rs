@@ -40,6 +40,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::text::{TextError, Word};
+use crate::sim::fault_kind::FaultKind;
 
 /// The calls that faults are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,95 +97,6 @@ pub enum FaultError {
     /// No error: one bit that a read returns is wrong, in its byte [`Fault::after`], counted
     /// around where it returns fewer. The bytes at rest are right: the next read heals it.
     Corrupt,
-}
-
-/// Something bad that was done to the engine beside the crash: what a sim's promises speak of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum FaultKind {
-    /// A write failed, or was short and the next one failed.
-    FailedWrite,
-    /// A sync failed.
-    FailedSync,
-    /// A read or a listing failed.
-    FailedRead,
-    /// Bytes at rest changed.
-    BitRot,
-    /// A file could not be opened or looked at.
-    FailedOpen,
-    /// A name or a size could not be changed: create, rename, unlink, mkdir, truncate.
-    FailedChange,
-    /// A call was interrupted, or moved fewer bytes than it was asked to.
-    Interrupted,
-    /// The file system turned read-only.
-    ReadOnly,
-    /// A call took long.
-    Slow,
-    /// A read returned wrong bytes, which are right at rest.
-    CorruptRead,
-    /// A close failed; the descriptor is gone.
-    FailedClose,
-}
-
-impl FaultKind {
-    /// Those that an `EIO` of any call is one of.
-    pub const OF_EVERY_CALL: [Self; 6] = [
-        Self::FailedWrite,
-        Self::FailedSync,
-        Self::FailedRead,
-        Self::FailedOpen,
-        Self::FailedChange,
-        Self::FailedClose,
-    ];
-
-    /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 11] = [
-        Self::FailedWrite,
-        Self::FailedSync,
-        Self::FailedRead,
-        Self::FailedOpen,
-        Self::FailedChange,
-        Self::Interrupted,
-        Self::ReadOnly,
-        Self::Slow,
-        Self::CorruptRead,
-        Self::FailedClose,
-        Self::BitRot,
-    ];
-
-    /// Whether a call said no that the engine may need before it can keep a deadline.
-    pub(crate) fn refuses(self) -> bool {
-        match self {
-            Self::FailedWrite
-            | Self::FailedSync
-            | Self::FailedRead
-            | Self::FailedOpen
-            | Self::FailedChange
-            | Self::ReadOnly => true,
-            Self::BitRot
-            | Self::Interrupted
-            | Self::Slow
-            | Self::CorruptRead
-            | Self::FailedClose => false,
-        }
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FailedWrite => "failed write",
-            Self::FailedSync => "failed sync",
-            Self::FailedRead => "failed read",
-            Self::FailedOpen => "failed open",
-            Self::FailedChange => "failed change",
-            Self::Interrupted => "interrupted call",
-            Self::ReadOnly => "read-only disk",
-            Self::Slow => "slow call",
-            Self::CorruptRead => "corrupt read",
-            Self::FailedClose => "failed close",
-            Self::BitRot => "bit rot",
-        })
-    }
 }
 
 /// One injected error: the `nth` call of a class from a step of a life on fails, once.

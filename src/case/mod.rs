@@ -42,6 +42,7 @@ pub mod fault;
 mod parse;
 mod position;
 mod print;
+pub mod steps;
 #[cfg(test)]
 mod tests;
 

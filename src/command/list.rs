@@ -4,22 +4,22 @@ use super::terminal::Terminal;
 use crate::campaign::entry::Entry;
 use crate::campaign::registry::Registry;
 use crate::disk::profile::Profile;
-use crate::oracle::{Answer, FaultKind};
+use crate::oracle::{AfterFault, FaultKind};
 use crate::report::page::wrapped;
 
 /// The answers of a sim after each kind of fault, in words, with those after which it promises
 /// nothing.
-fn fault_budget(survives: &[(FaultKind, Answer)]) -> Vec<String> {
+fn fault_budget(survives: &[(FaultKind, AfterFault)]) -> Vec<String> {
     let answer =
         |fault_kind| survives.iter().find(|(listed, _)| *listed == fault_kind).map(|(_, how)| *how);
     let rows = [
-        ("answers rightly after", Some(Answer::Right)),
-        ("answers rightly or with an error after", Some(Answer::Loud)),
+        ("answers rightly after", Some(AfterFault::Right)),
+        ("answers rightly or with an error after", Some(AfterFault::Loud)),
         ("promises nothing after", None),
     ];
-    let line = |(words, how): (&str, Option<Answer>)| {
+    let line = |(words, how): (&str, Option<AfterFault>)| {
         let shown = |fault_kind: &FaultKind| {
-            answer(*fault_kind).filter(|how| *how > Answer::Nothing) == how
+            answer(*fault_kind).filter(|how| *how > AfterFault::Nothing) == how
         };
         // The promise may hold for some files only: the promises say which.
         let named = |fault_kind: &FaultKind| match fault_kind {

@@ -8,7 +8,7 @@ use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::Rot;
 use crate::disk::tree::Tree;
-use crate::oracle::{Answer, CrashKind};
+use crate::oracle::{AfterFault, CrashKind};
 use crate::sim::model::Model;
 
 use super::crash_point::CrashPoint;
@@ -39,7 +39,7 @@ pub(crate) enum Left {
     /// What a fate says: the power was lost.
     Fate(Fate),
     /// What a fate says, but some of it rotted, where the engine promises something about that.
-    Rotten(Fate, Rot, Answer),
+    Rotten(Fate, Rot, AfterFault),
 }
 
 impl Crashed<'_> {

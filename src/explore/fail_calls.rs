@@ -17,14 +17,15 @@ use std::rc::Rc;
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
+use crate::case::fault::{Fault, FaultClass, FaultError};
 use crate::disk::Errno;
 use crate::disk::pending::Pending;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::log::{Call, Payload, records};
-use crate::oracle::{Answer, CrashKind, Promises};
+use crate::oracle::{AfterFault, CrashKind, Promises};
 use crate::process::world::{RANDOM, Stacks};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
 
 use super::chooser::Choice;
@@ -112,7 +113,8 @@ const LARGE: u64 = 1 << 32;
 /// a part of `most` of them, and none if the sim does not promise something whichever call fails.
 fn full_disks<M: Model>(explorer: &mut Explorer<'_, M>, most: u64) -> Result<(), Stop> {
     let promises = explorer.promises();
-    if FaultKind::OF_EVERY_CALL.into_iter().any(|kind| promises.answer(kind) == Answer::Nothing) {
+    if FaultKind::OF_EVERY_CALL.into_iter().any(|kind| promises.answer(kind) == AfterFault::Nothing)
+    {
         return Ok(());
     }
     for small in SMALL {
@@ -194,7 +196,7 @@ fn recovery<M: Model>(explorer: &mut Explorer<'_, M>, quiet: &Recorded) -> Resul
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
 fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec<Fault> {
-    let promised = |fault_kind| promises.answer(fault_kind) != Answer::Nothing;
+    let promised = |fault_kind| promises.answer(fault_kind) != AfterFault::Nothing;
     let of_every_call = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let mut faults = Vec::new();
     let mut counts = [0_u32; FaultClass::ALL.len()];

@@ -11,7 +11,7 @@ use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, Chooser};
-use crate::oracle::{Answer, FaultKind, Promises};
+use crate::oracle::{AfterFault, FaultKind, Promises};
 use crate::sim::Sim;
 
 /// A kind of fault: an error, the calls that it strikes, and whether it stays.
@@ -61,7 +61,7 @@ const FULL: u64 = 24;
 /// `delays` its allocation.
 pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
     let promises = S::promises();
-    let promised = |fault_kind| promises.answer(fault_kind) > Answer::Nothing;
+    let promised = |fault_kind| promises.answer(fault_kind) > AfterFault::Nothing;
     let mut random = Chooser::new(seed.derive("space", 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
     if !FaultKind::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
@@ -78,7 +78,7 @@ pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
 /// Draws the faults of a workload of so many steps; one may wait for a call that never comes.
 pub(crate) fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let promises = S::promises();
-    let promised = |fault_kind| promises.answer(fault_kind) > Answer::Nothing;
+    let promised = |fault_kind| promises.answer(fault_kind) > AfterFault::Nothing;
     let any = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let kinds = KINDS.into_iter().filter(|_| any);
     let rare = || kinds.into_iter().find_map(|kind| rare(&promises, kind, seed, steps));
@@ -93,7 +93,7 @@ fn common<M: crate::oracle::Model>(
 ) -> Option<Fault> {
     let mut random = Chooser::new(seed);
     let mut draw = |options| random.choose(Choice::Fault, options);
-    let survives = |fault_kind| promises.answer(fault_kind) == Answer::Right;
+    let survives = |fault_kind| promises.answer(fault_kind) == AfterFault::Right;
     if !survives(FaultKind::FailedWrite) || !survives(FaultKind::FailedSync) || draw(2) > 0 {
         return None;
     }
@@ -119,7 +119,7 @@ fn rare<M: crate::oracle::Model>(
     let promised = C::ALL
         .into_iter()
         .filter(|call| class.counts(*call) && error.applies_to(*call) && *call != C::Call)
-        .all(|call| promises.answer(error.fault_kind(call)) > Answer::Nothing);
+        .all(|call| promises.answer(error.fault_kind(call)) > AfterFault::Nothing);
     let name = format!("fault {} {} {always}", error.name(), class.name());
     let mut random = Chooser::new(seed.derive(&name, 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
@@ -149,8 +149,8 @@ mod tests {
     /// A store that promises a right answer after all harms, or nothing after any.
     struct Promising<const ALL: bool>;
 
-    const ALL_FAULT_KINDS: &[(FaultKind, Answer)] = &{
-        let mut all = [(FaultKind::BitRot, Answer::Right); FaultKind::ALL.len()];
+    const ALL_FAULT_KINDS: &[(FaultKind, AfterFault)] = &{
+        let mut all = [(FaultKind::BitRot, AfterFault::Right); FaultKind::ALL.len()];
         let mut at = 0;
         while at < all.len() {
             all[at].0 = FaultKind::ALL[at];
@@ -160,7 +160,8 @@ mod tests {
     };
 
     impl<const ALL: bool> Store for Promising<ALL> {
-        const SURVIVES: &'static [(FaultKind, Answer)] = if ALL { ALL_FAULT_KINDS } else { &[] };
+        const SURVIVES: &'static [(FaultKind, AfterFault)] =
+            if ALL { ALL_FAULT_KINDS } else { &[] };
         fn open(_: &Path) -> Result<Self, crate::sim::engine::Error> {
             Ok(Self)
         }

@@ -6,9 +6,9 @@ use crate::base::time::Time;
 use crate::host::ending::Ending;
 use crate::log::Phase;
 use crate::oracle::CrashKind;
-use crate::oracle::{Answer, Bound, Oracle, Promises};
+use crate::oracle::{AfterFault, Bound, Oracle, Promises};
 use crate::oracle::{Class, Violation};
-use crate::oracle::{Crash, Found, Observed, Passed, ReadBack};
+use crate::oracle::{Crash, Found, NoViolation, Observed, ReadBack};
 use crate::sim::Step;
 use crate::sim::model::Model;
 
@@ -123,7 +123,7 @@ impl<M: Model> Judge<M> {
     }
 
     /// Bytes changed while the machine was down, where this is promised.
-    pub(crate) fn rotten(&mut self, answer: Answer) {
+    pub(crate) fn rotten(&mut self, answer: AfterFault) {
         self.injected = true;
         self.oracle.rotten(answer);
     }
@@ -202,7 +202,7 @@ impl<M: Model> Judge<M> {
 
     /// A violation, unless something was done to the engine after which it promises nothing.
     fn promised(&mut self, violation: Violation) -> Result<(), Violation> {
-        if self.oracle.answer() > Answer::Nothing {
+        if self.oracle.answer() > AfterFault::Nothing {
             return Err(violation);
         }
         self.unchecked = true;
@@ -348,7 +348,7 @@ impl<M: Model> Judge<M> {
             Follows::Restart => Crash { kind: CrashKind::Process, at, creating: false },
             Follows::Recovery(_) | Follows::Live => return,
         };
-        self.oracle.unseen(&crash, at);
+        self.oracle.recovered_unread(&crash, at);
         self.after = Follows::Live;
     }
 
@@ -366,7 +366,7 @@ impl<M: Model> Judge<M> {
             }
             Follows::Recovery(crash) => {
                 if let Some(first) = self.first.take()
-                    && let Err(violation) = self.oracle.same(&first, &seen)
+                    && let Err(violation) = self.oracle.check_idempotent(&first, &seen)
                 {
                     self.promised(violation)?;
                 }
@@ -384,7 +384,7 @@ impl<M: Model> Judge<M> {
             }
             Follows::Live => self.oracle.check_live(&seen)?,
         };
-        self.unchecked |= passed == Passed::Unchecked;
+        self.unchecked |= passed == NoViolation::Unchecked;
         Ok(())
     }
 }

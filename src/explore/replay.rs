@@ -10,7 +10,7 @@ use crate::disk::pending::Pending;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Payload, records};
-use crate::oracle::{Answer, CrashKind, Violation};
+use crate::oracle::{AfterFault, CrashKind, Violation};
 use crate::process::world::Stacks;
 use crate::sim::model::Model;
 
@@ -253,7 +253,7 @@ fn never(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
 fn left(
     crash: &Crash,
     pending: &Pending,
-    after_rot: fn(&Rotting<'_>) -> Answer,
+    after_rot: fn(&Rotting<'_>) -> AfterFault,
 ) -> Result<Left, Refusal> {
     if crash.kind == CrashKind::Power {
         let (last, rest) = match crash.fate.split_last() {

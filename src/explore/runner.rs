@@ -334,7 +334,7 @@ pub(crate) fn steps<Op: crate::sim::engine::Operation>(
     epoch: &Epoch,
 ) -> Result<Vec<Step<Op>>, Stop> {
     let read = |(index, step): (usize, &crate::case::Step)| {
-        Step::from_case(step)
+        crate::case::steps::from_case(step)
             .map_err(|error| Stop::refused(format!("step {} (`{step}`), {error}", index + 1)))
     };
     epoch.steps.iter().enumerate().map(read).collect()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
 use crate::host::script::{self, Script};
-use crate::oracle::{Answer, Promises};
+use crate::oracle::{AfterFault, Promises};
 use crate::sim::Sim;
 use crate::sim::model::Model;
 
@@ -25,7 +25,7 @@ pub(crate) struct Subject<M: Model> {
     /// [`Sim::PROFILES`].
     pub(crate) profiles: &'static [Profile],
     /// [`Sim::after_rot`].
-    pub(crate) after_rot: fn(&Rotting<'_>) -> Answer,
+    pub(crate) after_rot: fn(&Rotting<'_>) -> AfterFault,
     /// [`Sim::promises`].
     pub(crate) promises: fn() -> Promises<M>,
     /// Has the engine carry out a script, in a child.

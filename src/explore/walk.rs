@@ -13,7 +13,7 @@ use crate::disk::relax::Relaxation;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Payload, records};
-use crate::oracle::{Answer, CrashKind, FaultKind, Violation};
+use crate::oracle::{AfterFault, CrashKind, FaultKind, Violation};
 use crate::sim::model::Model;
 
 use super::calls::Calls;
@@ -93,7 +93,7 @@ pub(crate) fn walk<M: Model>(
     let steps = lineage.epoch.steps.len();
     let mut point = CrashPoint::start(log);
     let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
-    let rots = explorer.promises().answer(FaultKind::BitRot) != Answer::Nothing;
+    let rots = explorer.promises().answer(FaultKind::BitRot) != AfterFault::Nothing;
     let mut walk = Walk {
         lineage,
         calls: Calls::index(log, &mut explorer.runner.sites),
@@ -253,9 +253,9 @@ impl<M: Model> Walk<'_, M> {
             let fate = Fate::all();
             let mut tree = self.pending.keep(&fate).tree;
             let mut draw = |options| explorer.chooser.choose(Choice::Rot, options);
-            let promised = |at: &Rotting<'_>| after_rot(at) > Answer::Nothing;
+            let promised = |at: &Rotting<'_>| after_rot(at) > AfterFault::Nothing;
             let Some(rot) = Rot::draw(&tree, &mut draw, promised) else { return Ok(()) };
-            let answer = rot.asked(&tree, after_rot).unwrap_or(Answer::Nothing);
+            let answer = rot.asked(&tree, after_rot).unwrap_or(AfterFault::Nothing);
             rot.apply(&mut tree);
             let left = Left::Rotten(fate, rot, answer);
             let crashed = Crashed { kind: CrashKind::Power, point, left };

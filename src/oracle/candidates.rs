@@ -1,4 +1,4 @@
-//! The candidates: what the store may have been told and may have done, fed as the run goes on.
+//! The candidates: the histories that a store may have had so far, updated by each event of a run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use rpds::VectorSync;
 
 use super::diff::Replica;
 use super::floor::Floors;
-use super::history::{Graph, Issued, Node, NodeId};
-use super::line::Line;
-use super::observed::{Crash, Observed, Passed};
+use super::history::{Graph, HistoryNode, Issued, NodeId};
+use super::observed::{Crash, NoViolation, Observed};
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
-use crate::sim::promise::{Answer, CrashKind, FaultKind, Order, Promises};
+use crate::sim::promise::{AfterFault, CrashKind, Order, Promises};
 
-/// More candidates than this are not followed: see [`Oracle::lost_track`].
+/// The most candidates that are followed: see [`Oracle::lost_track`].
 pub const MOST_CANDIDATES: usize = 256;
 
-/// A history to which the next op may be added.
+/// A history that the next op may extend.
 pub(super) struct Candidate<M> {
     pub(super) id: NodeId,
-    /// Its model, unless it went on with the history of the next op; then it can be replayed.
+    /// Its model, unless a longer history has taken it over; then it can be replayed.
     pub(super) replica: Option<Arc<Replica<M>>>,
 }
 
@@ -32,29 +32,30 @@ impl<M> Clone for Candidate<M> {
     }
 }
 
-/// What a store promised so far, and what it may show after a crash.
+/// The promises of a store so far, and the states that it may show after a crash.
 ///
-/// It is fed the marks of the run in their order. At a crash point it is asked with
-/// [`Oracle::check`], which changes nothing. To go on after a recovery, clone it and call
-/// [`Oracle::recovered`]. A clone shares all history, also when one of the two is fed again.
+/// It is fed the events of a run in their order. At a crash point, [`Oracle::check`] judges a
+/// state and changes nothing. To continue after a recovery, clone the oracle and call
+/// [`Oracle::recovered`]. Clones share the history that they have in common.
 pub struct Oracle<M: Model> {
     pub(super) promises: Arc<Promises<M>>,
     pub(super) graph: Arc<Graph<M>>,
-    /// The histories that contain all that returned. With several clients they are closed: if an
-    /// op that is in flight may be added to one, the longer one is there too.
+    /// The histories that contain every op that returned. They are closed under the ops in flight:
+    /// if one of these may extend a history, the longer history is a candidate too.
     pub(super) candidates: Vec<Candidate<M>>,
     pub(super) issued: VectorSync<Issued<M::Op>>,
-    /// For each client, how many of its ops were issued.
+    /// For each client, the number of its ops that were issued.
     pub(super) counts: Vec<u32>,
-    /// The ops that have not returned, as places in `issued`.
+    /// The ops that have not returned, as indexes into `issued`.
     pub(super) in_flight: Vec<usize>,
     pub(super) floors: Arc<Floors>,
-    /// The worst crash since a recovery returned: it still counts if the recovery was cut.
+    /// The worst crash since a recovery returned: if a recovery is cut short, its crash still
+    /// counts for the next.
     pub(super) worst: Option<CrashKind>,
-    /// The store was never opened to the end.
+    /// No open of the store has returned yet.
     pub(super) creating: bool,
-    pub(super) answer: Answer,
-    /// Bytes at rest were changed: what is missing was not reordered, but lost.
+    pub(super) answer: AfterFault,
+    /// Bytes at rest were changed: an op that is missing was lost, not reordered.
     pub(super) rotten: bool,
     pub(super) lost_track: bool,
 }
@@ -74,19 +75,20 @@ impl<M: Model> Clone for Oracle<M> {
     }
 }
 
-/// What decides a check beside what was read: two crashes of one run, of the same kind and at the
-/// same bound, have the same answers, unless the model is [`Model::TIMED`].
+/// All that a check depends on, apart from the state that was read: for two crashes of one run, of
+/// the same kind and at the same bound, it has the same result, unless the model is
+/// [`Model::TIMED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bound {
-    /// How many ops must survive, summed over clients (and over parts, where the order is by
-    /// part).
+    /// The number of ops that must survive, summed over clients, and over parts where the order is
+    /// promised part by part.
     pub low: u64,
-    /// How many ops were issued.
+    /// The number of ops that were issued.
     pub issued: u64,
 }
 
 impl<M: Model> Oracle<M> {
-    /// An empty store that made these promises.
+    /// The oracle of an empty store with these promises.
     pub fn new(promises: Promises<M>) -> Self {
         let graph = Graph::new();
         let replica = graph.nodes[0].snapshot.clone();
@@ -100,14 +102,14 @@ impl<M: Model> Oracle<M> {
             floors: Arc::default(),
             worst: None,
             creating: false,
-            answer: Answer::Right,
+            answer: AfterFault::Right,
             rotten: false,
             lost_track: false,
         }
     }
 
-    /// Step `step` of the workload was issued by a client, who is counted from 0 and waits for
-    /// each op before the next.
+    /// A client issued step `step` of the workload. Clients are counted from 0, and each waits for
+    /// its op to return before it issues the next.
     pub fn issue(&mut self, step: u32, client: usize, op: &M::Op, at: Time) {
         if self.counts.len() <= client {
             self.counts.resize(client + 1, 0);
@@ -122,7 +124,7 @@ impl<M: Model> Oracle<M> {
         if self.lost_track {
             return;
         }
-        // The old candidates are closed already under the ops issued before.
+        // The existing candidates are already closed under the ops issued before.
         let mut open: VecDeque<(usize, bool)> =
             (0..self.candidates.len()).map(|old| (old, false)).collect();
         while let Some((candidate, all)) = open.pop_front() {
@@ -139,25 +141,25 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// Step `step` returned: with what it promised, or with an error. A step that was in flight
-    /// when the store crashed returns no more; that is ignored.
+    /// Step `step` returned an acknowledgement or an error. A return of a step that was in flight
+    /// at a crash is ignored.
     pub fn returned(&mut self, step: u32, result: Result<Ack, ()>, at: Time) {
-        self.landed(|issued| issued.step == step, result, at);
+        self.record_return(|issued| issued.step == step, result, at);
     }
 
-    /// As [`Oracle::returned`], for the op that a client waits for: several clients may be at work
-    /// in one step.
+    /// As [`Oracle::returned`], for the op that a client waits for; in one step several clients may
+    /// be at work.
     pub fn returned_by(&mut self, client: usize, result: Result<Ack, ()>, at: Time) {
-        self.landed(|issued| issued.client == client, result, at);
+        self.record_return(|issued| issued.client == client, result, at);
     }
 
-    fn landed(
+    fn record_return(
         &mut self,
         wanted: impl Fn(&Issued<M::Op>) -> bool,
         result: Result<Ack, ()>,
         at: Time,
     ) {
-        let Some(place) = self.settle_op(wanted, result, at) else { return };
+        let Some(place) = self.take_in_flight(wanted, result, at) else { return };
         match result {
             Ok(ack) => self.succeeded(place, ack, at),
             Err(()) => self.failed(place, at),
@@ -165,19 +167,19 @@ impl<M: Model> Oracle<M> {
         self.overflow();
     }
 
-    /// Step `step` was refused: it returned an error, and had no effect. As after any error, what
-    /// was promised for later is void.
+    /// Step `step` was refused: it returned an error and had no effect. As after any error,
+    /// promises for later are void.
     pub fn refused(&mut self, step: u32, at: Time) {
-        self.bounced(|issued| issued.step == step, at);
+        self.record_refusal(|issued| issued.step == step, at);
     }
 
     /// As [`Oracle::refused`], for the op that a client waits for.
     pub fn refused_by(&mut self, client: usize, at: Time) {
-        self.bounced(|issued| issued.client == client, at);
+        self.record_refusal(|issued| issued.client == client, at);
     }
 
-    fn bounced(&mut self, wanted: impl Fn(&Issued<M::Op>) -> bool, at: Time) {
-        let Some(place) = self.settle_op(wanted, Err(()), at) else { return };
+    fn record_refusal(&mut self, wanted: impl Fn(&Issued<M::Op>) -> bool, at: Time) {
+        let Some(place) = self.take_in_flight(wanted, Err(()), at) else { return };
         Arc::make_mut(&mut self.floors).settle(at);
         let graph = Arc::make_mut(&mut self.graph);
         graph.rule_out(place, self.issued[place].nodes);
@@ -186,8 +188,8 @@ impl<M: Model> Oracle<M> {
         self.skip(place, left);
     }
 
-    /// Notes how an op returned that was in flight, and says which it was.
-    fn settle_op(
+    /// Records how an op in flight returned; returns its index in `issued`.
+    fn take_in_flight(
         &mut self,
         wanted: impl Fn(&Issued<M::Op>) -> bool,
         result: Result<Ack, ()>,
@@ -200,26 +202,26 @@ impl<M: Model> Oracle<M> {
         Some(place)
     }
 
-    /// The store was closed in good order.
+    /// The store was closed cleanly.
     pub fn closed(&mut self, at: Time) {
         self.promise_all(self.promises.close, at);
     }
 
-    /// Checks what the open store shows between two crashes: all that returned is there, whatever
-    /// was promised for a crash.
+    /// Checks the state that the open store shows, with no crash before it: every op that returned
+    /// must be there, whatever is promised for a crash.
     ///
     /// # Errors
     /// As [`Oracle::check`].
-    pub fn check_live(&self, seen: &Observed) -> Result<Passed, Violation> {
+    pub fn check_live(&self, seen: &Observed) -> Result<NoViolation, Violation> {
         let mut live = self.clone();
         live.promise_all(Level::Flushed, seen.from);
         live.check(&Crash { kind: CrashKind::Process, at: seen.from, creating: false }, seen)
     }
 
-    /// Something was done to the engine; what it promises from here on is the weakest of what it
-    /// promises after each. Where a call was refused, what was promised for later is void, as when
-    /// an op fails: who writes in the background has no op to fail, and cannot keep a deadline when
-    /// the disk says no. The next acknowledgement covers all of it again.
+    /// A fault was injected. From here on the weakest of the promises after each such fault holds.
+    /// If the fault refused a call, promises for later are void, as when an op fails: an engine
+    /// that writes in the background has no op to fail, and cannot keep a deadline when the disk
+    /// refuses. The next acknowledgement covers all ops before it again.
     pub fn injected(&mut self, fault_kind: FaultKind, at: Time) {
         if fault_kind.refuses() {
             Arc::make_mut(&mut self.floors).settle(at);
@@ -227,28 +229,26 @@ impl<M: Model> Oracle<M> {
         self.answer = self.answer.min(self.promises.answer(fault_kind));
     }
 
-    /// Bytes at rest were changed, in a place for which this is promised.
-    pub fn rotten(&mut self, answer: Answer) {
+    /// Bytes at rest were changed, at a place for which this is promised.
+    pub fn rotten(&mut self, answer: AfterFault) {
         self.answer = self.answer.min(answer);
         self.rotten = true;
     }
 
-    /// The kernel dropped what it could not write, and says so by the error of a sync alone. What
-    /// was promised to survive the process is in no better hands than after a loss of power, until
-    /// a recovery returns.
+    /// The kernel dropped pages that it could not write, which only the error of a sync reports.
+    /// Until a recovery returns, a crash of the process may lose as much as a power loss.
     pub fn evicted(&mut self) {
         self.worst = Some(CrashKind::Power);
     }
 
-    /// What is promised after all that was done to the engine.
-    pub fn answer(&self) -> Answer {
+    /// The promise after all faults so far.
+    pub fn answer(&self) -> AfterFault {
         self.answer
     }
 
-    /// The recovery after this crash was itself cut: it settles nothing. What was in flight will
-    /// not return, and what was promised for later is not promised any more. If it was the power
-    /// that failed, it has failed for whatever recovery returns next, even if that one follows a
-    /// mere process crash.
+    /// The recovery after this crash was itself cut short by a crash, so it settles nothing. Ops in
+    /// flight will not return, and promises for later are void. A power loss counts for the next
+    /// recovery that returns, even if that one follows a mere process crash.
     pub fn interrupted(&mut self, crash: &Crash) {
         self.worst = self.worst.max(Some(crash.kind));
         self.creating |= crash.creating;
@@ -261,27 +261,27 @@ impl<M: Model> Oracle<M> {
         self.worst.map_or(kind, |worst| worst.max(kind))
     }
 
-    /// What decides a check now beside what is read.
+    /// All that a check depends on now, apart from the state that is read.
     pub fn bound(&self, kind: CrashKind, at: Time) -> Bound {
         let low = self.floors.sum(self.worst(kind), at);
         Bound { low, issued: self.issued.len() as u64 }
     }
 
-    /// How many histories the next op may be added to.
+    /// The number of histories that the next op may extend.
     pub fn candidates(&self) -> usize {
         self.candidates.len()
     }
 
-    /// Whether it is no longer known what the store may show: there were more candidates than
-    /// [`MOST_CANDIDATES`], or a recovery went on from a state that was not checked. From then on
-    /// no state is compared, checks answer
-    /// [`Unchecked`](super::observed::Passed::Unchecked), and the run should inject no more
+    /// Whether it is no longer known what the store may show, because there were more candidates
+    /// than [`MOST_CANDIDATES`] or the run continued from a state that was not checked. From then
+    /// on no state is compared, checks return
+    /// [`Unchecked`](super::observed::NoViolation::Unchecked), and the run should inject no more
     /// faults.
     pub fn lost_track(&self) -> bool {
         self.lost_track
     }
 
-    /// What the sim promised.
+    /// The promises of the sim.
     pub fn promises(&self) -> &Promises<M> {
         &self.promises
     }
@@ -294,7 +294,7 @@ impl<M: Model> Oracle<M> {
         self.lost_track
     }
 
-    /// Adds an op to a candidate, whole and in parts, if it comes next there.
+    /// Extends a candidate by an op, whole and in each of its parts, if the op comes next there.
     fn add_op(&mut self, candidate: usize, place: usize) {
         let Issued { client, index, ref op, at, .. } = self.issued[place];
         let op = op.clone();
@@ -302,8 +302,8 @@ impl<M: Model> Oracle<M> {
         if node.count(client) != index || node.begun.contains(&client) {
             return;
         }
-        // The whole op last: its model is the candidate's own, moved on, and in reports the line
-        // that goes on longest is the last one.
+        // The whole op comes last: it takes over the candidate's own model, and reports take
+        // the youngest of the longest histories.
         for part in M::partial(&op) {
             let replica = self.replica(candidate, at);
             self.apply(candidate, place, replica, (Arc::new(part), at), true);
@@ -313,7 +313,7 @@ impl<M: Model> Oracle<M> {
         self.apply(candidate, place, replica, (op, at), false);
     }
 
-    /// The model of a candidate, kept there too.
+    /// The model of a candidate, which keeps it too.
     fn replica(&mut self, candidate: usize, at: Time) -> Arc<Replica<M>> {
         let Candidate { id, replica } = &mut self.candidates[candidate];
         let model = || Arc::new(Replica::new(self.graph.model(*id), at));
@@ -348,10 +348,10 @@ impl<M: Model> Oracle<M> {
         self.add(node, Some(replica));
     }
 
-    /// Adds a node as a candidate, or, where a candidate shows and will show the same, as a
-    /// second way to that one.
-    pub(super) fn add(&mut self, node: Node<M>, replica: Option<Arc<Replica<M>>>) {
-        // Part by part each history counts by itself, and a sim's predicate may see more in it.
+    /// Adds a node as a candidate, or, if a candidate shows and will always show the same, as a
+    /// further way to reach that one.
+    pub(super) fn add(&mut self, node: HistoryNode<M>, replica: Option<Arc<Replica<M>>>) {
+        // Where parts are judged one by one, and for a sim's predicate, the way to a state matters.
         let same = matches!(self.promises.order, Order::Prefix).then(|| self.find(&node, &replica));
         let graph = Arc::make_mut(&mut self.graph);
         match same.flatten() {
@@ -363,7 +363,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    fn find(&self, node: &Node<M>, replica: &Option<Arc<Replica<M>>>) -> Option<NodeId> {
+    fn find(&self, node: &HistoryNode<M>, replica: &Option<Arc<Replica<M>>>) -> Option<NodeId> {
         let alike = |candidate: &&Candidate<M>| {
             let other = &self.graph.nodes[candidate.id];
             (&other.taken, &other.begun, other.digest) == (&node.taken, &node.begun, node.digest)
@@ -390,9 +390,9 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The parts of the store that an op's acknowledgement covers; `None` is the whole of it. An
-    /// op that does not say what it is about is about what it changed; if it changed nothing, it
-    /// is a sync.
+    /// The parts of the store that an op's acknowledgement covers; `None` is the whole of it. If
+    /// the model does not say which items the op is about, they are those it changed; an op that
+    /// changed none is a sync.
     fn parts_of(&self, place: usize, op: &M::Op) -> Vec<Option<Vec<u8>>> {
         if matches!(self.promises.order, Order::Prefix | Order::Custom(_)) {
             return vec![None];
@@ -413,9 +413,9 @@ impl<M: Model> Oracle<M> {
         parts
     }
 
-    /// An op failed: it may have happened, or not. What was promised for later is void, because
-    /// no engine can keep it once the sync it relied on has failed; the next acknowledgement
-    /// covers it again.
+    /// An op failed: it may have happened or not. Promises for later are void, because no engine
+    /// can keep them once the sync that they relied on has failed; the next acknowledgement covers
+    /// the same ops again.
     fn failed(&mut self, place: usize, at: Time) {
         let Issued { client, index, .. } = self.issued[place];
         Arc::make_mut(&mut self.floors).settle(at);
@@ -427,7 +427,7 @@ impl<M: Model> Oracle<M> {
         self.skip(place, without);
     }
 
-    /// These candidates go on behind an op as if it had not been issued.
+    /// These candidates continue after an op as if it had not been issued.
     fn skip(&mut self, place: usize, without: Vec<Candidate<M>>) {
         let Issued { client, index, .. } = self.issued[place];
         for Candidate { id, replica } in without {
@@ -439,7 +439,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// Promises all that returned.
+    /// Promises every op that returned.
     pub(super) fn promise_all(&mut self, level: Level, at: Time) {
         let mut counts = self.counts.clone();
         for place in &self.in_flight {
@@ -452,20 +452,14 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    /// The histories of all candidates, each from the empty store on.
-    pub(super) fn lines(&self, kind: CrashKind, at: Time) -> impl Iterator<Item = Line<'_, M>> {
-        let low = self.floors.low(None, kind, at);
-        self.candidates.iter().map(move |candidate| Line {
-            graph: &self.graph,
-            issued: &self.issued,
-            path: self.graph.path(candidate.id),
-            low: low.clone(),
-        })
+    /// For each candidate, the nodes of its history from the empty store on.
+    pub(super) fn paths(&self) -> impl Iterator<Item = Vec<NodeId>> {
+        self.candidates.iter().map(|candidate| self.graph.path(candidate.id))
     }
 }
 
-/// Settles ops of a client in a node.
-fn take<M: Model>(node: &mut Node<M>, client: usize, count: u32) {
+/// Marks the first `count` ops of a client as settled in a node.
+fn take<M: Model>(node: &mut HistoryNode<M>, client: usize, count: u32) {
     if node.taken.len() <= client {
         node.taken.resize(client + 1, 0);
     }

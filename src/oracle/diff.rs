@@ -1,4 +1,4 @@
-//! How two states differ, and the effect of one op as a list of changes.
+//! The differences between two states, and the effect of one op as a list of changes.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -8,38 +8,38 @@ use crate::base::time::Time;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// The value of an item, or that it is absent.
+/// The value of an item; `None` if it is absent.
 pub(super) type Value = Option<Arc<[u8]>>;
 
 /// One item that differs between two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct ItemChange {
     pub(super) item: Arc<[u8]>,
     pub(super) old: Value,
     pub(super) new: Value,
 }
 
-impl Change {
+impl ItemChange {
     fn new(item: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) -> Self {
         Self { item: item.into(), old: old.map(Arc::from), new: new.map(Arc::from) }
     }
 }
 
 /// The items that differ, in the order of their bytes.
-pub(super) fn differences(old: &State, new: &State) -> Vec<Change> {
+pub(super) fn differences(old: &State, new: &State) -> Vec<ItemChange> {
     let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
     let mut changes = Vec::new();
     while let Some(item) = first(&mut olds, &mut news) {
         let old = olds.next_if(|(at, _)| *at == item).map(|(_, value)| value);
         let new = news.next_if(|(at, _)| *at == item).map(|(_, value)| value);
         if old != new {
-            changes.push(Change::new(item, old, new));
+            changes.push(ItemChange::new(item, old, new));
         }
     }
     changes
 }
 
-/// The smaller of the items that two walks come to next.
+/// The smaller of the items that two walks reach next.
 fn first<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     olds: &mut Peekable<I>,
     news: &mut Peekable<impl Iterator<Item = (&'a [u8], &'a [u8])>>,
@@ -50,8 +50,8 @@ fn first<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     }
 }
 
-/// A model with the state that it showed last, so that the effect of an op is seen without a copy
-/// of the state before it.
+/// A model with the state that it last showed, so that the effect of an op can be seen without a
+/// copy of the state before it.
 #[derive(Clone)]
 pub(super) struct Replica<M> {
     model: M,
@@ -59,7 +59,7 @@ pub(super) struct Replica<M> {
 }
 
 impl<M: Model> Replica<M> {
-    /// A model as it shows itself at `at`.
+    /// A model with the state that it shows at `at`.
     pub(super) fn new(mut model: M, at: Time) -> Self {
         let shown = model.state(at).clone();
         Self { model, shown }
@@ -74,7 +74,7 @@ impl<M: Model> Replica<M> {
     }
 
     /// Applies an op that was issued at `at`; returns what it changed.
-    pub(super) fn apply(&mut self, op: &M::Op, at: Time) -> Vec<Change> {
+    pub(super) fn apply(&mut self, op: &M::Op, at: Time) -> Vec<ItemChange> {
         self.model.apply(op, at);
         let now = self.model.state(at);
         if now.digest() == self.shown.digest() {
@@ -92,8 +92,8 @@ impl<M: Model> Replica<M> {
     }
 }
 
-/// Every item that is shown behind any of these ops. Costs what the ops change, where the model
-/// says what they are about.
+/// Every item that is present initially or after any of these ops. Costs only what the ops
+/// change, where the model says which items they are about.
 pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BTreeSet<Vec<u8>> {
     let mut replica = Replica::new(M::default(), Time::START);
     let mut items: BTreeSet<Vec<u8>> =
@@ -105,8 +105,8 @@ pub(crate) fn items_set_by<M: Model>(ops: impl IntoIterator<Item = M::Op>) -> BT
     items
 }
 
-/// The changes if these items are all that changed, which the digests tell.
-fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<Change>> {
+/// The changes, if no other items changed, which the digests show.
+fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<ItemChange>> {
     items.sort();
     items.dedup();
     let (mut before, mut after) = (State::new(), State::new());
@@ -114,7 +114,7 @@ fn hinted(old: &State, new: &State, mut items: Vec<Vec<u8>>) -> Option<Vec<Chang
     for item in items {
         let (was, is) = (old.get(&item), new.get(&item));
         if was != is {
-            changes.push(Change::new(&item, was, is));
+            changes.push(ItemChange::new(&item, was, is));
             was.map(|value| before.set(item.clone(), value));
             is.map(|value| after.set(item, value));
         }

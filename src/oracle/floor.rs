@@ -1,4 +1,4 @@
-//! How many ops must survive: raised by acknowledgements, and by time where they say so.
+//! Floors: how many ops must survive a crash. Acknowledgements raise them, now or at a later time.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::promise::CrashKind;
 
-/// How many of one client's ops must survive one kind of crash.
+/// The number of one client's ops that must survive one kind of crash.
 #[derive(Clone, Debug, Default)]
 struct Floor {
     now: u32,
-    /// What will be added: from this time on, this many. Both rise strictly.
+    /// From each time on, at least this number. Times and numbers both rise strictly.
     later: Vec<(Time, u32)>,
 }
 
@@ -32,31 +32,31 @@ impl Floor {
         self.later.push((deadline, count));
     }
 
-    /// Takes what is due at `time`, so that what waits stays short.
+    /// Applies what is due at `time`, which keeps the list of later promises short.
     fn take_due(&mut self, time: Time) {
         self.now = self.at(time);
         self.later.retain(|(deadline, _)| *deadline > time);
     }
 }
 
-/// One client's floors for the two kinds of crash.
+/// One client's floor for each kind of crash.
 #[derive(Clone, Debug, Default)]
-struct Both {
+struct ClientFloors {
     process: Floor,
     power: Floor,
 }
 
-/// The floors of a store: for the whole of it, and for parts of it where the order is promised
-/// part by part; by client.
+/// The floors of a store, by client: for the whole of it, and for its parts where the order is
+/// promised part by part.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Floors {
-    whole: Vec<Both>,
-    parts: BTreeMap<Vec<u8>, Vec<Both>>,
+    whole: Vec<ClientFloors>,
+    parts: BTreeMap<Vec<u8>, Vec<ClientFloors>>,
 }
 
 impl Floors {
-    /// An op returned at `at` and said `ack`: the first `count` ops of this client are covered,
-    /// in this part or in the whole store.
+    /// An op returned `ack` at `at`, which covers the first `count` ops of this client, in this
+    /// part or, for `None`, in the whole store.
     pub(super) fn promise(
         &mut self,
         part: Option<Vec<u8>>,
@@ -70,9 +70,9 @@ impl Floors {
             Some(part) => self.parts.entry(part).or_default(),
         };
         if clients.len() <= client {
-            clients.resize_with(client + 1, Both::default);
+            clients.resize_with(client + 1, ClientFloors::default);
         }
-        let Both { process, power } = &mut clients[client];
+        let ClientFloors { process, power } = &mut clients[client];
         for (floor, needed) in [(process, Level::Flushed), (power, Level::Durable)] {
             floor.take_due(at);
             match ack {
@@ -85,7 +85,7 @@ impl Floors {
         }
     }
 
-    /// Takes what is due at `time`; what is not is promised no more.
+    /// Applies what is due at `time`; what was promised for later is void.
     pub(super) fn settle(&mut self, time: Time) {
         for both in self.whole.iter_mut().chain(self.parts.values_mut().flatten()) {
             for floor in [&mut both.process, &mut both.power] {
@@ -95,10 +95,11 @@ impl Floors {
         }
     }
 
-    /// How many ops of each client must survive a crash, in this part or anywhere. A client that
-    /// is not listed has promised nothing.
+    /// The number of ops of each client that must survive a crash: in this part, what is promised
+    /// for the whole store included, or, for `None`, in the whole store. No op must survive of a
+    /// client beyond the end of the list.
     pub(super) fn low(&self, part: Option<&[u8]>, kind: CrashKind, time: Time) -> Vec<u32> {
-        let at = |both: &Both| match kind {
+        let at = |both: &ClientFloors| match kind {
             CrashKind::Process => both.process.at(time),
             CrashKind::Power => both.power.at(time),
         };
@@ -111,7 +112,7 @@ impl Floors {
         low
     }
 
-    /// The sum of all floors: along one run it tells them apart, as none ever falls.
+    /// The sum of all floors. No floor ever falls, so along one run equal sums mean equal floors.
     pub(super) fn sum(&self, kind: CrashKind, time: Time) -> u64 {
         let sum = |low: Vec<u32>| low.into_iter().map(u64::from).sum::<u64>();
         let parts = self.parts.keys().map(|part| sum(self.low(Some(part), kind, time)));

@@ -1,9 +1,9 @@
-//! The histories that a store may have had, as one graph.
+//! The histories that a store may have had, as a graph.
 //!
-//! A node is a history: its parent's, and one op more. The node with no parent is the empty
+//! A node is a history: its parent's and one more op. The node without a parent is the empty
 //! store. With one client and no error the graph is a chain, and its nodes are the prefixes of
-//! the run. An op that was in flight or failed branches it, for the op may have happened or not;
-//! clients whose ops overlap branch it by the orders in which these may have happened.
+//! the run. An op that is in flight or failed branches it, because the op may have happened or
+//! not; clients whose ops overlap branch it by the orders in which these may have happened.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,18 +11,19 @@ use std::sync::Arc;
 
 use rpds::{RedBlackTreeSetSync, VectorSync};
 
-use super::diff::{Change, Replica, differences};
+use super::diff::{ItemChange, Replica, differences};
 use crate::base::digest::Digest;
 use crate::base::time::Time;
 use crate::sim::engine::Ack;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// The place of a node in its graph; a parent's is smaller than its children's.
+/// The index of a node in its graph; a parent's is smaller than its children's.
 pub(super) type NodeId = usize;
 
-/// A model is kept at least this many ops apart, and as many as it has items: so all that are
-/// kept cost no more than the history, and the model of any node is a short replay away.
+/// Models are kept at least this many ops apart, and at least as many as the model has items. So
+/// all kept models together cost no more than the history, and the model of any node is a short
+/// replay away.
 const STRIDE: usize = 64;
 
 /// An op that was issued.
@@ -30,96 +31,84 @@ const STRIDE: usize = 64;
 pub(super) struct Issued<Op> {
     pub(super) step: u32,
     pub(super) client: usize,
-    /// Which of the client's ops it is, from 0.
+    /// Its number among the client's ops, from 0.
     pub(super) index: u32,
     pub(super) op: Arc<Op>,
-    /// When it was issued.
+    /// The time at which it was issued.
     pub(super) at: Time,
-    /// How many histories there were before.
+    /// The number of nodes in the graph before it was issued.
     pub(super) nodes: NodeId,
-    /// How it returned, and when; `None` while it is in flight.
+    /// Its result and when it returned; `None` while it is in flight.
     pub(super) result: Option<(Result<Ack, ()>, Time)>,
 }
 
 /// One history.
-pub(super) struct Node<M: Model> {
+pub(super) struct HistoryNode<M: Model> {
     pub(super) parent: Option<NodeId>,
-    /// The op that was issued, as a place in the list of all; `None` for the empty store and for
-    /// what a recovery showed.
+    /// The last op, as an index into the list of all ops issued; `None` for the empty store and
+    /// for the state that a recovery showed.
     pub(super) issued: Option<usize>,
-    /// What was applied for it, with the time of its issue; `None` if it did not happen.
+    /// The op or part of it that happened, with the time of its issue; `None` if none did.
     pub(super) applied: Option<(Arc<M::Op>, Time)>,
-    /// For each client, how many of its ops are settled in this history. Those before the last
-    /// recovery all are.
+    /// For each client, the number of its ops that are settled in this history: they happened here
+    /// or they did not. All ops before the last recovery are settled.
     pub(super) taken: Vec<u32>,
-    /// The clients whose next op happened in part.
+    /// The clients whose next op has happened in part.
     pub(super) begun: Vec<usize>,
-    /// What it shows that its parent does not.
-    pub(super) changes: Vec<Change>,
+    /// How the state that it shows differs from that of its parent.
+    pub(super) changes: Vec<ItemChange>,
     pub(super) digest: Digest,
     pub(super) snapshot: Option<Arc<Replica<M>>>,
-    /// Ops since the last node that has a snapshot.
+    /// The number of ops since the last node with a snapshot.
     pub(super) since: usize,
 }
 
-impl<M: Model> Node<M> {
-    /// Whether it contains these many ops of each client.
+impl<M: Model> HistoryNode<M> {
+    /// Whether it contains at least these numbers of ops of each client.
     pub(super) fn reaches(&self, low: &[u32]) -> bool {
         low.iter().enumerate().all(|(client, low)| self.count(client) >= *low)
     }
 
-    /// How many ops of a client are settled here.
+    /// The number of ops of a client that are settled here.
     pub(super) fn count(&self, client: usize) -> u32 {
         self.taken.get(client).copied().unwrap_or(0)
     }
 }
 
-/// All histories that a store may have had, and those that a recovery ruled out.
+/// All histories that a store may have had, including those that a recovery has ruled out.
 ///
-/// A clone shares all nodes, and the first change of it copies a few: one is made for each crash
-/// state, and must not cost more the longer the run was.
+/// A clone shares all nodes, and its first change copies only a few. One is made for each crash
+/// state, so it must not cost more the longer the run was.
+#[derive(Clone)]
 pub(super) struct Graph<M: Model> {
-    pub(super) nodes: VectorSync<Arc<Node<M>>>,
-    /// Whether the store may still have had it.
+    pub(super) nodes: VectorSync<Arc<HistoryNode<M>>>,
+    /// For each node, whether the store may still have had that history.
     pub(super) kept: VectorSync<bool>,
-    /// Further parents of a node that was reached in several ways.
-    beside: BTreeMap<NodeId, Vec<NodeId>>,
-    /// The nodes that are kept, by what they show.
+    /// Further parents of nodes that can be reached in several ways.
+    further_parents: BTreeMap<NodeId, Vec<NodeId>>,
+    /// The nodes that are kept, by the state that they show.
     index: RedBlackTreeSetSync<(Digest, NodeId)>,
-    /// The node up to which the graph is a chain: those that are kept and not younger are it and
-    /// what is above it, each the only child of the one before. So a recovery, which keeps all up
-    /// to some node of the chain, need not look at them.
+    /// The node up to which the graph is a chain: the kept nodes that are not younger are this one
+    /// and its ancestors, each the only child of the one before. A recovery keeps all nodes up to
+    /// some node of the chain, so it need not look at them.
     trunk: NodeId,
-    /// How many nodes are kept that are younger than that.
+    /// The number of kept nodes that are younger than the trunk.
     beyond: usize,
 }
 
-/// By hand: a derived one would ask for `M::Op: Clone` in vain.
-impl<M: Model> Clone for Graph<M> {
-    fn clone(&self) -> Self {
-        Self {
-            nodes: self.nodes.clone(),
-            kept: self.kept.clone(),
-            beside: self.beside.clone(),
-            index: self.index.clone(),
-            ..*self
-        }
-    }
-}
-
 impl<M: Model> Graph<M> {
-    /// The empty store alone.
+    /// The graph of the empty store alone.
     pub(super) fn new() -> Self {
         let start = Replica::new(M::default(), Time::START);
         let mut graph = Self {
             nodes: VectorSync::new_sync(),
             kept: VectorSync::new_sync(),
-            beside: BTreeMap::new(),
+            further_parents: BTreeMap::new(),
             index: RedBlackTreeSetSync::new_sync(),
             trunk: 0,
             beyond: 0,
         };
-        graph.push(Node {
+        graph.push(HistoryNode {
             parent: None,
             issued: None,
             applied: None,
@@ -133,7 +122,7 @@ impl<M: Model> Graph<M> {
         graph
     }
 
-    pub(super) fn push(&mut self, node: Node<M>) -> NodeId {
+    pub(super) fn push(&mut self, node: HistoryNode<M>) -> NodeId {
         let id = self.nodes.len();
         if self.beyond == 0 && node.parent.is_none_or(|parent| parent == self.trunk) {
             self.trunk = id;
@@ -146,15 +135,15 @@ impl<M: Model> Graph<M> {
         id
     }
 
-    /// A node was reached in one more way.
+    /// Adds a further way to reach a node.
     pub(super) fn add_parent(&mut self, id: NodeId, parent: Option<NodeId>) {
-        self.beside.entry(id).or_default().extend(parent);
+        self.further_parents.entry(id).or_default().extend(parent);
         if id <= self.trunk && parent.is_some_and(|parent| parent > self.trunk) {
             self.cut_trunk(0);
         }
     }
 
-    /// From here on the graph need not be a chain.
+    /// The graph may stop being a chain after node `most`.
     fn cut_trunk(&mut self, most: NodeId) {
         let kept = |id: &NodeId| self.kept[*id];
         self.trunk = (0..=self.trunk.min(most)).rev().find(kept).unwrap_or(0);
@@ -166,10 +155,10 @@ impl<M: Model> Graph<M> {
         self.index.remove_mut(&(self.nodes[id].digest, id));
     }
 
-    /// A node below `parent` that shows the same; the caller says what came to pass.
-    pub(super) fn child(&self, parent: NodeId) -> Node<M> {
+    /// A child of `parent` that shows the same state; the caller fills in what happened.
+    pub(super) fn child(&self, parent: NodeId) -> HistoryNode<M> {
         let above = &self.nodes[parent];
-        Node {
+        HistoryNode {
             parent: Some(parent),
             issued: None,
             applied: None,
@@ -182,15 +171,16 @@ impl<M: Model> Graph<M> {
         }
     }
 
-    /// Whether the model of a node is so far from the last snapshot that it wants one.
-    pub(super) fn wants_snapshot(node: &Node<M>, replica: &Replica<M>) -> bool {
+    /// Whether a node is so far from the last snapshot that it should get one.
+    pub(super) fn wants_snapshot(node: &HistoryNode<M>, replica: &Replica<M>) -> bool {
         node.since >= STRIDE.max(replica.shown().len())
     }
 
-    /// The nodes that are kept and show this, the youngest first. Two states with equal digests
-    /// are taken as equal: a digest is 64 bits, a night is below 10^13 comparisons, and no engine
-    /// aims at a collision, so one wrong pass is to be expected in some 10^6 nights. Where a match
-    /// has lasting effect (a recovery) the states themselves are compared.
+    /// The kept nodes that show a state with this digest, the youngest first. States with equal
+    /// digests count as equal: a digest has 64 bits, a night of testing makes fewer than 10^13
+    /// comparisons, and no engine aims at a collision, so one wrong pass is to be expected in about
+    /// 10^6 nights. Where a match has a lasting effect (a recovery), the states themselves are
+    /// compared.
     pub(super) fn showing(&self, digest: Digest) -> impl Iterator<Item = NodeId> {
         self.index.range((digest, 0)..=(digest, NodeId::MAX)).rev().map(|(_, id)| *id)
     }
@@ -200,7 +190,7 @@ impl<M: Model> Graph<M> {
         (0..self.nodes.len()).filter(|id| self.kept[*id])
     }
 
-    /// The nodes from the empty store to this one.
+    /// The nodes from the empty store to this one, in order.
     pub(super) fn path(&self, to: NodeId) -> Vec<NodeId> {
         let above = |id: &NodeId| self.nodes[*id].parent;
         let mut path: Vec<NodeId> = std::iter::successors(Some(to), above).collect();
@@ -208,8 +198,8 @@ impl<M: Model> Graph<M> {
         path
     }
 
-    /// Keeps these nodes and all that they may have come from. Costs what is younger than the last
-    /// node of the chain that they come from.
+    /// Keeps these nodes and all their ancestors, and rules out all others. The cost is the number
+    /// of nodes younger than the last node of the chain that they descend from.
     pub(super) fn keep(&mut self, ids: &[NodeId]) {
         let (mut last, mut younger) = (0, BTreeSet::new());
         let mut open = ids.to_vec();
@@ -218,7 +208,7 @@ impl<M: Model> Graph<M> {
                 last = last.max(id);
             } else if younger.insert(id) {
                 open.extend(self.nodes[id].parent);
-                open.extend(self.beside.get(&id).into_iter().flatten());
+                open.extend(self.further_parents.get(&id).into_iter().flatten());
             }
         }
         for id in last + 1..self.nodes.len() {
@@ -236,7 +226,8 @@ impl<M: Model> Graph<M> {
     }
 
     /// Rules out each history in which an op happened, whole or in part; none of them is older
-    /// than `first`. Until it is settled none is the same as one in which it did not happen.
+    /// than `first`. None has been merged with a history in which the op did not happen, because
+    /// the op is not settled yet.
     pub(super) fn rule_out(&mut self, place: usize, first: NodeId) {
         for id in first..self.nodes.len() {
             let node = &self.nodes[id];
@@ -249,7 +240,7 @@ impl<M: Model> Graph<M> {
         self.cut_trunk(first.saturating_sub(1));
     }
 
-    /// The model of a node, replayed from the nearest one that was kept.
+    /// The model of a node, replayed from the nearest snapshot above it.
     pub(super) fn model(&self, id: NodeId) -> M {
         let mut replay = Vec::new();
         let mut at = Some(id);
@@ -268,8 +259,8 @@ impl<M: Model> Graph<M> {
         model
     }
 
-    /// Visits these nodes, in the order of their ids, each with its model. Along a chain each op
-    /// is applied once.
+    /// Visits these nodes, in the order given, each with its model. Along a chain, from a node to
+    /// its descendants, each op is applied once.
     pub(super) fn each_model(
         &self,
         ids: impl Iterator<Item = NodeId>,
@@ -294,8 +285,8 @@ impl<M: Model> Graph<M> {
         }
     }
 
-    /// What each node that is kept shows at `at` that its parent does not, by id.
-    pub(super) fn view(&self, at: Time) -> Vec<Cow<'_, [Change]>> {
+    /// By id, how the state that each kept node shows at `at` differs from that of its parent.
+    pub(super) fn view(&self, at: Time) -> Vec<Cow<'_, [ItemChange]>> {
         if !M::TIMED {
             return self.nodes.iter().map(|node| Cow::Borrowed(&node.changes[..])).collect();
         }

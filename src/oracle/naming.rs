@@ -1,21 +1,19 @@
-//! The name of a violation: which promise was broken, told from the nearest state that was
-//! allowed.
+//! Names a violation: finds which promise was broken by comparison with the nearest allowed state.
 //!
-//! `Oracle::name` finds the allowed history that differs from what was read in the fewest items,
-//! and lays a line through it, from the empty store to the end of the run. For each item that
-//! differs it looks for the value that was found along that line: before the nearest history, so
-//! that an op is missing, or after it, so that an op is there before its turn. The class is the
-//! first of the table in [`super`] that holds.
+//! `Oracle::name` finds the allowed history that differs from the state read in the fewest items,
+//! and extends it to a line from the empty store to the end of the run. For each item that differs
+//! it looks for the value found along that line. If the value is from before the nearest history,
+//! an op is missing; if it is from after it, an op is there too early. The class is the first of
+//! the table in [`super`] that holds.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::candidates::Oracle;
-use super::check::Sight;
-use super::diff::Change;
+use super::diff::ItemChange;
 use super::history::{Issued, NodeId};
-use super::line::Line;
+use super::reading::Reading;
 use super::violation::{Class, ItemDiff, Signature, Violation};
 use crate::base::text::quote;
 use crate::base::time::Time;
@@ -23,72 +21,78 @@ use crate::sim::engine::Ack;
 use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
-/// Where a value that was found comes from.
+/// The origin of a value that was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
-    /// From before the nearest history: the op that changed it since, at this place, is missing.
+    /// It is from before the nearest history: the op at this place, which changed it, is missing.
     Before(usize),
-    /// From the op at this place, after the nearest history.
+    /// It is from the op at this place, after the nearest history.
     After(usize),
-    /// From an op of another history that may have been.
+    /// It is from an op of another history that the store may have had.
     Elsewhere(NodeId),
-    /// From an op that a recovery ruled out, or it has expired.
+    /// It is from an op that a recovery ruled out, or it has expired.
     Gone(NodeId),
-    /// No op wrote it there.
+    /// No op ever wrote it to the item.
     Never,
 }
 
 /// An item that differs.
-struct Finding<'a> {
+struct DifferingItem<'a> {
     item: &'a [u8],
     expected: Option<&'a [u8]>,
     found: Option<&'a [u8]>,
     origin: Origin,
 }
 
-/// What a violation is told from.
-struct Scene<'a, M: Model> {
+/// Everything that a violation is named from.
+struct Evidence<'a, M: Model> {
     oracle: &'a Oracle<M>,
-    sight: &'a Sight<'a>,
-    /// What each history changes, by id.
-    view: &'a [Cow<'a, [Change]>],
+    reading: &'a Reading<'a>,
+    /// The changes of each history, by id.
+    view: &'a [Cow<'a, [ItemChange]>],
     /// The part of the store that is judged; `None` is the whole of it.
     part: Option<Vec<u8>>,
     line: Vec<NodeId>,
     /// The place of the nearest allowed history on the line.
     nearest: usize,
-    /// The place on the line that shows just what was read, or the like elsewhere: an earlier
-    /// state than may be.
+    /// The place of a history that shows exactly what was read, but lacks ops that must survive; 0
+    /// if that history is not on the line.
     earlier: Option<usize>,
     low: Vec<u32>,
 }
 
 impl<M: Model> Oracle<M> {
-    /// Names what is wrong with a state that is not allowed.
-    pub(super) fn name(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Violation {
-        let view = self.graph.view(sight.from);
-        let scene = |sight| match self.promises.order {
-            Order::PrefixPerPart(_) | Order::PerKey => self.scene_of_part(kind, at, sight, &view),
-            _ => self.scene(self.floors.low(None, kind, at), sight, &view),
+    /// The violation of a state that is not allowed.
+    pub(super) fn name(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Violation {
+        let view = self.graph.view(reading.from);
+        let evidence = |reading| match self.promises.order {
+            Order::PrefixPerPart(_) | Order::PerKey => {
+                self.evidence_of_part(kind, at, reading, &view)
+            }
+            _ => self.evidence(self.floors.low(None, kind, at), reading, &view),
         };
-        // Items that may show either value just then are named only if nothing else is wrong.
-        let mut narrow = sight.clone();
-        narrow.hidden.extend(self.due(sight));
-        let narrow = scene(&narrow);
-        if narrow.findings().is_empty() { scene(sight).violation() } else { narrow.violation() }
+        // Items that expire during the read are named only if nothing else is wrong.
+        let mut narrow = reading.clone();
+        narrow.hidden.extend(self.due(reading));
+        let narrow = evidence(&narrow);
+        if narrow.findings().is_empty() {
+            evidence(reading).violation()
+        } else {
+            narrow.violation()
+        }
     }
 
-    fn scene<'a>(
+    fn evidence<'a>(
         &'a self,
         low: Vec<u32>,
-        sight: &'a Sight<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
+        reading: &'a Reading<'a>,
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
         let nodes = &self.graph.nodes;
         let mut differing = vec![usize::MAX; nodes.len()];
         for id in self.graph.kept() {
-            let above = nodes[id].parent.map_or(seen_items(sight, |_| true), |up| differing[up]);
-            differing[id] = step(above, &view[id], sight, |_| true);
+            let above = nodes[id].parent.map_or(seen_items(reading, |_| true), |up| differing[up]);
+            differing[id] = step(above, &view[id], reading, |_| true);
         }
         let allowed = self.graph.kept().filter(|id| nodes[*id].reaches(&low));
         let nearest = allowed.min_by_key(|id| (differing[*id], Reverse(*id))).unwrap_or(0);
@@ -98,43 +102,45 @@ impl<M: Model> Oracle<M> {
         let on_line = same.iter().rev().find(|id| line.contains(id));
         let earlier = on_line.or(same.last()).map(|id| place(*id));
         let nearest = place(nearest);
-        Scene { oracle: self, sight, view, part: None, line, nearest, earlier, low }
+        Evidence { oracle: self, reading, view, part: None, line, nearest, earlier, low }
     }
 
-    /// The first part that is at no place of the line, of the line where the fewest are.
-    fn scene_of_part<'a>(
+    /// Judges the first part that can be at no place of a line, on the line where the fewest items
+    /// of it differ.
+    fn evidence_of_part<'a>(
         &'a self,
         kind: CrashKind,
         at: Time,
-        sight: &'a Sight<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
-        let judged = |line: Line<'a, M>| {
-            let part = self.places(kind, at, view, sight, &line).err();
-            self.part_scene(line.path, part.unwrap_or_default(), kind, at, sight, view)
+        reading: &'a Reading<'a>,
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
+        let judged = |path: Vec<NodeId>| {
+            let part = self.places(kind, at, view, reading, &path).err();
+            self.part_evidence(path, part.unwrap_or_default(), kind, at, reading, view)
         };
-        let scenes = self.lines(kind, at).map(judged);
-        let mut scenes: Vec<_> = scenes.map(|scene| (scene.findings().len(), scene)).collect();
-        scenes.sort_by_key(|(findings, _)| Reverse(*findings));
-        let nearest = scenes.pop().map(|(_, scene)| scene);
-        nearest.unwrap_or_else(|| self.scene(self.floors.low(None, kind, at), sight, view))
+        let all = self.paths().map(judged);
+        let mut ranked: Vec<_> =
+            all.map(|evidence| (evidence.findings().len(), evidence)).collect();
+        ranked.sort_by_key(|(findings, _)| Reverse(*findings));
+        let nearest = ranked.pop().map(|(_, evidence)| evidence);
+        nearest.unwrap_or_else(|| self.evidence(self.floors.low(None, kind, at), reading, view))
     }
 
-    fn part_scene<'a>(
+    fn part_evidence<'a>(
         &'a self,
         line: Vec<NodeId>,
         part: Vec<u8>,
         kind: CrashKind,
         at: Time,
-        sight: &'a Sight<'a>,
-        view: &'a [Cow<'a, [Change]>],
-    ) -> Scene<'a, M> {
+        reading: &'a Reading<'a>,
+        view: &'a [Cow<'a, [ItemChange]>],
+    ) -> Evidence<'a, M> {
         let low = self.floors.low(Some(&part), kind, at);
         let of_part = |item: &[u8]| self.promises.part(item).as_ref() == Some(&part);
         let (mut nearest, mut earlier) = ((usize::MAX, Reverse(0)), None);
-        let mut differing = seen_items(sight, of_part);
+        let mut differing = seen_items(reading, of_part);
         for (place, id) in line.iter().enumerate() {
-            differing = step(differing, &view[*id], sight, of_part);
+            differing = step(differing, &view[*id], reading, of_part);
             if self.graph.nodes[*id].reaches(&low) {
                 nearest = nearest.min((differing, Reverse(place)));
             } else if differing == 0 {
@@ -142,10 +148,10 @@ impl<M: Model> Oracle<M> {
             }
         }
         let nearest = nearest.1.0;
-        Scene { oracle: self, sight, view, part: Some(part), line, nearest, earlier, low }
+        Evidence { oracle: self, reading, view, part: Some(part), line, nearest, earlier, low }
     }
 
-    /// The longest history through a node, of several the youngest.
+    /// The longest history through a node; the youngest of several.
     fn line_through(&self, id: NodeId) -> Vec<NodeId> {
         let mut line = self.graph.path(id);
         let mut through = vec![false; self.graph.nodes.len()];
@@ -163,27 +169,27 @@ impl<M: Model> Oracle<M> {
     }
 }
 
-/// How many of the items that were read count, before any op.
-fn seen_items(sight: &Sight<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
-    sight.state.iter().filter(|(item, _)| counts(item) && !sight.hidden.contains(*item)).count()
+/// The number of items that differ before any op: all items that were read and count.
+fn seen_items(reading: &Reading<'_>, counts: impl Fn(&[u8]) -> bool) -> usize {
+    reading.state.iter().filter(|(item, _)| counts(item) && !reading.hidden.contains(*item)).count()
 }
 
-/// How many items differ after these changes.
+/// The number of items that differ after these changes.
 fn step(
     mut differing: usize,
-    changes: &[Change],
-    sight: &Sight<'_>,
+    changes: &[ItemChange],
+    reading: &Reading<'_>,
     counts: impl Fn(&[u8]) -> bool,
 ) -> usize {
-    for change in changes.iter().filter(|c| counts(&c.item) && !sight.hidden.contains(&*c.item)) {
-        let seen = sight.state.get(&change.item);
+    for change in changes.iter().filter(|c| counts(&c.item) && !reading.hidden.contains(&*c.item)) {
+        let seen = reading.state.get(&change.item);
         differing += usize::from(change.new.as_deref() != seen);
         differing -= usize::from(change.old.as_deref() != seen);
     }
     differing
 }
 
-impl<'a, M: Model> Scene<'a, M> {
+impl<'a, M: Model> Evidence<'a, M> {
     fn violation(&self) -> Violation {
         let findings = self.findings();
         let (class, culprit) = self.class(&findings);
@@ -216,28 +222,28 @@ impl<'a, M: Model> Scene<'a, M> {
 
     fn counts(&self, item: &[u8]) -> bool {
         let in_part = self.part.is_none() || self.oracle.promises.part(item) == self.part;
-        in_part && !self.sight.hidden.contains(item)
+        in_part && !self.reading.hidden.contains(item)
     }
 
     /// The items that differ from the nearest allowed history, in the order of their bytes.
-    fn findings(&self) -> Vec<Finding<'a>> {
+    fn findings(&self) -> Vec<DifferingItem<'a>> {
         let mut expected: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for id in &self.line[..=self.nearest] {
             let changes = self.view[*id].iter().filter(|change| self.counts(&change.item));
             expected.extend(changes.map(|change| (&*change.item, change.new.as_deref())));
         }
-        for (item, _) in self.sight.state.iter().filter(|(item, _)| self.counts(item)) {
+        for (item, _) in self.reading.state.iter().filter(|(item, _)| self.counts(item)) {
             expected.entry(item).or_default();
         }
         let differ = |(item, expected): (&'a [u8], Option<&'a [u8]>)| {
-            let found = self.sight.state.get(item);
+            let found = self.reading.state.get(item);
             let origin = || self.origin(item, found);
-            (expected != found).then(|| Finding { item, expected, found, origin: origin() })
+            (expected != found).then(|| DifferingItem { item, expected, found, origin: origin() })
         };
         expected.into_iter().filter_map(differ).collect()
     }
 
-    /// Where the value that was found comes from.
+    /// The origin of the value that was found.
     fn origin(&self, item: &[u8], found: Option<&[u8]>) -> Origin {
         // The places at which the item changes, and to what.
         let changes = self.line.iter().enumerate().flat_map(|(place, id)| {
@@ -257,7 +263,7 @@ impl<'a, M: Model> Scene<'a, M> {
         self.written(item, found)
     }
 
-    /// Which op off the line wrote a value.
+    /// The origin of a value that no op on the line explains.
     fn written(&self, item: &[u8], found: Option<&[u8]>) -> Origin {
         let graph = &self.oracle.graph;
         let wrote = |id: &NodeId| {
@@ -272,12 +278,12 @@ impl<'a, M: Model> Scene<'a, M> {
         }
     }
 
-    /// The class, and the op that is to blame: the missing one, the torn one, ...
-    fn class(&self, findings: &[Finding<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
+    /// The class, and the op to blame: the missing one, the torn one, ...
+    fn class(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         let first = |wanted: fn(Origin) -> Option<Option<NodeId>>| {
             findings.iter().find_map(|finding| Some((finding, wanted(finding.origin)?)))
         };
-        let blame = |found: (&Finding<'_>, Option<NodeId>)| {
+        let blame = |found: (&DifferingItem<'_>, Option<NodeId>)| {
             found.1.map_or_else(|| self.last_writer(found.0.item), |id| self.issued(id))
         };
         let never = |origin| (origin == Origin::Never).then_some(None);
@@ -298,12 +304,12 @@ impl<'a, M: Model> Scene<'a, M> {
         self.class_by_order(findings)
     }
 
-    /// The class if all that was found is from the line: ops are out of their order.
-    fn class_by_order(&self, findings: &[Finding<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
+    /// The class if all values that were found are from the line: ops are out of order.
+    fn class_by_order(&self, findings: &[DifferingItem<'a>]) -> (Class, Option<&'a Issued<M::Op>>) {
         if let Some(torn) = findings.iter().find_map(|finding| self.torn(finding)) {
             return (Class::TornBatch, self.issued(self.line[torn]));
         }
-        let missing = |finding: &Finding<'_>| match finding.origin {
+        let missing = |finding: &DifferingItem<'_>| match finding.origin {
             Origin::Before(place) => Some(place),
             _ => None,
         };
@@ -312,8 +318,9 @@ impl<'a, M: Model> Scene<'a, M> {
             Some(place) => self.issued(self.line[place]),
             None => self.first_change(self.nearest + 1),
         };
-        let undeleted = |finding: &Finding<'_>| {
-            let deletes = |change: &Change| *change.item == *finding.item && change.new.is_none();
+        let undeleted = |finding: &DifferingItem<'_>| {
+            let deletes =
+                |change: &ItemChange| *change.item == *finding.item && change.new.is_none();
             finding.found.is_some()
                 && missing(finding).is_some_and(|at| self.view[self.line[at]].iter().any(deletes))
         };
@@ -326,15 +333,16 @@ impl<'a, M: Model> Scene<'a, M> {
         (Class::Hole, culprit)
     }
 
-    /// The op of a finding, if of its other items one shows the contrary.
-    fn torn(&self, finding: &Finding<'_>) -> Option<usize> {
+    /// The place of the op of a finding, if another of its items shows that the op is torn: present
+    /// where this one is missing, or the reverse.
+    fn torn(&self, finding: &DifferingItem<'_>) -> Option<usize> {
         let (place, there) = match finding.origin {
             Origin::Before(place) => (place, false),
             Origin::After(place) => (place, true),
             _ => return None,
         };
-        let contrary = |change: &Change| {
-            let seen = self.sight.state.get(&change.item);
+        let contrary = |change: &ItemChange| {
+            let seen = self.reading.state.get(&change.item);
             let (old, new) = (change.old.as_deref(), change.new.as_deref());
             *change.item != *finding.item
                 && self.counts(&change.item)
@@ -343,22 +351,22 @@ impl<'a, M: Model> Scene<'a, M> {
         self.view[self.line[place]].iter().any(contrary).then_some(place)
     }
 
-    /// The first op on the line, from a place on, that changes something of what is judged.
+    /// The first op on the line, from a place on, that changes an item that is judged.
     fn first_change(&self, from: usize) -> Option<&'a Issued<M::Op>> {
         let line = self.line.get(from..).unwrap_or(&[]);
         let changes = |id: &&NodeId| self.view[**id].iter().any(|c| self.counts(&c.item));
         line.iter().find(changes).and_then(|id| self.issued(*id))
     }
 
-    /// The op that an item has its expected value from.
+    /// The op that wrote the expected value of an item.
     fn last_writer(&self, item: &[u8]) -> Option<&'a Issued<M::Op>> {
         let writes = |id: &&NodeId| self.view[**id].iter().any(|c| *c.item == *item);
         let line = &self.line[..=self.nearest];
         line.iter().rev().find(writes).and_then(|id| self.issued(*id))
     }
 
-    /// Where the two values of a finding come from.
-    fn note(&self, finding: &Finding<'a>) -> String {
+    /// The note on a finding: where its two values come from.
+    fn note(&self, finding: &DifferingItem<'a>) -> String {
         let step = |id: NodeId| self.issued(id).map_or(0, |issued| issued.step);
         let mut notes = Vec::new();
         let missing = match finding.origin {
@@ -378,7 +386,7 @@ impl<'a, M: Model> Scene<'a, M> {
         notes.join("; ")
     }
 
-    /// What is known of a value that was never written to its item.
+    /// The note on a value that was never written to its item.
     fn stray(&self, found: Option<&[u8]>) -> String {
         let changes = self.oracle.graph.nodes.iter().flat_map(|node| &node.changes);
         let mut others = changes.filter(|change| change.new.as_deref() == found && found.is_some());
@@ -388,7 +396,7 @@ impl<'a, M: Model> Scene<'a, M> {
         }
     }
 
-    /// How far an op was promised.
+    /// The note on an op: how it returned, and whether it must survive.
     fn promise(&self, issued: &Issued<M::Op>) -> String {
         let step = issued.step;
         let own = match issued.result {
@@ -411,7 +419,7 @@ impl<'a, M: Model> Scene<'a, M> {
     }
 }
 
-/// The first word of an op: its kind.
+/// The first word of an op, which names its kind.
 fn word(op: &str) -> String {
     op.split_whitespace().next().unwrap_or_default().into()
 }

@@ -1,4 +1,4 @@
-//! What was seen after a crash: how the open and the read-back went.
+//! A crash, what was seen of the store after it, and the verdict if nothing is wrong.
 
 use super::violation::Class;
 use crate::base::time::Time;
@@ -8,56 +8,56 @@ use crate::sim::state::State;
 /// A crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// What ended the process.
+    /// Its kind.
     pub kind: CrashKind,
-    /// When.
+    /// The time of the crash.
     pub at: Time,
-    /// It happened inside the very first open of the store.
+    /// Whether it happened during the very first open of the store.
     pub creating: bool,
 }
 
-/// What was seen of the store after a crash.
+/// The attempt to open and read the store after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// When the read-back began.
+    /// The time at which the read-back began.
     pub from: Time,
-    /// When it ended. A deadline between the two may show or not.
+    /// The time at which it ended. An item that expires between the two may show or not.
     pub to: Time,
-    /// What it showed.
+    /// Its outcome.
     pub found: Found,
 }
 
-/// How the open and the read-back went.
+/// The outcome of opening the store and reading it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The store opened and was read.
     Read(ReadBack),
     /// There is nothing to compare: `OpenFailed`, `ReadFailed` (of the scan), `Panicked`,
-    /// `Aborted`, `Hung` or `OutOfMemory`, with the engine's own words.
+    /// `Aborted`, `Hung` or `OutOfMemory`, with the text of the engine's error.
     Failed(Class, String),
 }
 
-/// What a read-back showed.
+/// The items that a read-back showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadBack {
     /// The items that could be read.
     pub state: State,
-    /// The items that could not be read, and the engine's words.
+    /// The items that could not be read, each with the text of the engine's error.
     pub failed: Vec<(Vec<u8>, String)>,
-    /// How scan, lookup and count disagree, if they do. A disagreement about a value whose
-    /// deadline lies inside the read-back is none; the caller sees to that.
+    /// How scan, lookup and count disagree, if they do. The caller leaves out disagreements about
+    /// values that expire during the read-back.
     pub inconsistent: Option<String>,
 }
 
-/// How a check went that found no violation.
+/// The result of a check that found no violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Passed {
-    /// The state is one that was allowed.
+pub enum NoViolation {
+    /// The state was allowed.
     Checked,
-    /// The engine failed with an error, as it may after what was done to it; what it showed
-    /// beside that was right.
+    /// The engine returned an error, as it may after an injected fault or bit rot; everything
+    /// else that it showed was right.
     Excused,
-    /// Nothing was compared: nothing is promised after what was done to the engine, or the
-    /// candidates became too many. Never to be counted as passed.
+    /// No state was compared: the engine promises nothing after the fault, or there were too many
+    /// candidates. This never counts as passed.
     Unchecked,
 }

@@ -1,54 +1,54 @@
-//! Where the order is promised part by part (or item by item): each part is at its own place of
-//! the history.
+//! Judges a store whose order is promised part by part, or item by item: each part is at its own
+//! place of the history.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::Sight;
-use super::diff::{Change, Replica};
-use super::history::{Graph, Node};
-use super::line::Line;
+use super::diff::{ItemChange, Replica};
+use super::history::{Graph, HistoryNode, NodeId};
+use super::reading::Reading;
 use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// For each part of the store, the place on a line (from 0, the empty store) that it is at.
+/// For each part of the store, the place on a path that it is at; 0 is the empty store.
 pub(super) type Places = BTreeMap<Vec<u8>, usize>;
 
-/// How a part compares with what was read, as one walks along a line.
-struct Tally {
-    /// How many items of the part differ here.
+/// How a part compares with the state that was read, at the current place of a walk along a path.
+struct PartProgress {
+    /// The number of items of the part that differ here.
     differing: usize,
-    /// The last place that may be and shows what was read.
+    /// The last place that is allowed and shows what was read.
     place: Option<usize>,
     /// The last place that changed the part.
     changed: usize,
     low: Vec<u32>,
 }
 
-/// For each part the last place on the line that it may be at, or the first part that is at none.
-///
-/// `low` says what of a part must survive, `view` what each history changes.
+/// For each part the last place on the path that it may be at, or the first part that can be at
+/// none. `low` gives the ops of a part that must survive, `view` what each history changes.
 pub(super) fn places<M: Model>(
     part: impl Fn(&[u8]) -> Vec<u8>,
     low: impl Fn(&[u8]) -> Vec<u32>,
-    view: &[Cow<'_, [Change]>],
-    sight: &Sight<'_>,
-    line: &Line<'_, M>,
+    graph: &Graph<M>,
+    view: &[Cow<'_, [ItemChange]>],
+    reading: &Reading<'_>,
+    path: &[NodeId],
 ) -> Result<Places, Vec<u8>> {
-    let fresh = |part: &Vec<u8>| Tally { differing: 0, place: None, changed: 0, low: low(part) };
-    let nodes: Vec<&Node<M>> = line.path.iter().map(|id| &*line.graph.nodes[*id]).collect();
-    let mut tallies: BTreeMap<Vec<u8>, Tally> = BTreeMap::new();
-    for (item, _) in sight.state.iter() {
+    let fresh =
+        |part: &Vec<u8>| PartProgress { differing: 0, place: None, changed: 0, low: low(part) };
+    let nodes: Vec<&HistoryNode<M>> = path.iter().map(|id| &*graph.nodes[*id]).collect();
+    let mut tallies: BTreeMap<Vec<u8>, PartProgress> = BTreeMap::new();
+    for (item, _) in reading.state.iter() {
         let tally = tallies.entry(part(item)).or_insert_with_key(fresh);
-        tally.differing += usize::from(!sight.hidden.contains(item));
+        tally.differing += usize::from(!reading.hidden.contains(item));
     }
-    for (place, id) in line.path.iter().enumerate() {
+    for (place, id) in path.iter().enumerate() {
         for change in &*view[*id] {
             let tally = tallies.entry(part(&change.item)).or_insert_with_key(fresh);
             tally.leave(place, &nodes);
-            if !sight.hidden.contains(&*change.item) {
-                tally.step(change, sight.state);
+            if !reading.hidden.contains(&*change.item) {
+                tally.step(change, reading.state);
             }
         }
     }
@@ -63,9 +63,9 @@ pub(super) fn places<M: Model>(
     Ok(places)
 }
 
-impl Tally {
-    /// The part changes at `place`: up to there it was as it is.
-    fn leave<M: Model>(&mut self, place: usize, nodes: &[&Node<M>]) {
+impl PartProgress {
+    /// The part changes at `place`: until there it was as counted so far.
+    fn leave<M: Model>(&mut self, place: usize, nodes: &[&HistoryNode<M>]) {
         if self.changed < place {
             self.changed = place;
             if self.differing == 0 && nodes[place - 1].reaches(&self.low) {
@@ -74,27 +74,27 @@ impl Tally {
         }
     }
 
-    fn step(&mut self, change: &Change, seen: &State) {
+    fn step(&mut self, change: &ItemChange, seen: &State) {
         let seen = seen.get(&change.item);
         self.differing += usize::from(change.new.as_deref() != seen);
         self.differing -= usize::from(change.old.as_deref() != seen);
     }
 }
 
-/// What is left of a line after a recovery that showed each part at its place: the changes after
-/// that are gone for good. Then comes what was shown, with the model of it; the caller says what
-/// is settled there. `None` if no model of it can be had.
+/// Copies a path after a recovery that showed each part at its place: changes after that place are
+/// gone for good. Returns a last node for the state that was shown, with its model; the caller
+/// fills in what is settled there. `None` if there is no model of that state.
 pub(super) fn cut<M: Model>(
     graph: &mut Graph<M>,
-    line: &[usize],
+    path: &[NodeId],
     places: &Places,
     part: impl Fn(&[u8]) -> Vec<u8>,
-    sight: &Sight<'_>,
-) -> Option<(Node<M>, Arc<Replica<M>>)> {
+    reading: &Reading<'_>,
+) -> Option<(HistoryNode<M>, Arc<Replica<M>>)> {
     let shown = |place: usize, item: &[u8]| places.get(&part(item)).is_some_and(|at| place <= *at);
     let mut model = M::default();
-    let mut last = line[0];
-    for (place, id) in line.iter().enumerate().skip(1) {
+    let mut last = path[0];
+    for (place, id) in path.iter().enumerate().skip(1) {
         let whole = graph.nodes[*id].clone();
         let mut node = graph.child(last);
         node.issued = whole.issued;
@@ -112,13 +112,13 @@ pub(super) fn cut<M: Model>(
         }
         last = graph.push(node);
     }
-    if !sight.fits(&mut model) {
-        model = M::restored(sight.state)?;
-        if !sight.fits(&mut model) {
+    if !reading.fits(&mut model) {
+        model = M::restored(reading.state)?;
+        if !reading.fits(&mut model) {
             return None;
         }
     }
-    let replica = Arc::new(Replica::new(model, sight.to));
+    let replica = Arc::new(Replica::new(model, reading.to));
     let mut node = graph.child(last);
     node.digest = replica.shown().digest();
     node.snapshot = Some(replica.clone());

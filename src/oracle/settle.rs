@@ -1,51 +1,51 @@
-//! Life after a recovery: what it showed is where the history goes on.
+//! Continues the histories after a recovery, from the state that it showed.
 
 use std::sync::Arc;
 
 use super::candidates::{Candidate, Oracle};
-use super::check::Sight;
 use super::diff::{Replica, differences};
-use super::history::{Node, NodeId};
-use super::line::Line;
-use super::observed::{Crash, Found, Observed, Passed};
+use super::history::{HistoryNode, NodeId};
+use super::observed::{Crash, Found, NoViolation, Observed};
+use super::reading::Reading;
 use super::violation::Violation;
 use crate::base::time::Time;
+use crate::sim::history::History;
 use crate::sim::model::Model;
 use crate::sim::promise::{CrashKind, Order};
 
-/// A history that goes on after a recovery.
-type Settled<M> = (Node<M>, Arc<Replica<M>>);
+/// A history that continues after a recovery.
+type Settled<M> = (HistoryNode<M>, Arc<Replica<M>>);
 
 impl<M: Model> Oracle<M> {
-    /// A recovery returned and showed this: checks it as [`Oracle::check`] does, and goes on with
-    /// the histories that it fits. What it did not show may never come back. What had to survive
-    /// before must survive still; whether more must is up to
+    /// A recovery returned and showed this state: checks it as [`Oracle::check`] does, and
+    /// continues with the histories that fit it. Ops that it did not show may never come back. Ops
+    /// that had to survive before must still survive; whether more must is up to
     /// [`Promises::recovery`](crate::sim::promise::Promises::recovery). Ops in flight are settled.
     ///
-    /// If the order is not `Prefix`, there may be no model of what was shown (see
-    /// [`Model::restored`]); then this and all later answers are `Unchecked`.
+    /// If the order is not `Prefix`, there may be no model of the state (see [`Model::restored`]).
+    /// Then this and all later checks return `Unchecked`.
     ///
     /// # Errors
-    /// The violation; the oracle is then as before.
-    pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<Passed, Violation> {
+    /// The violation; the oracle is then unchanged.
+    pub fn recovered(&mut self, crash: &Crash, seen: &Observed) -> Result<NoViolation, Violation> {
         let passed = self.check(crash, seen)?;
         let Found::Read(read) = &seen.found else { return Ok(passed) };
-        if passed == Passed::Unchecked {
+        if passed == NoViolation::Unchecked {
             self.lost_track = true;
             self.candidates.clear();
             return Ok(passed);
         }
-        let sight = self.sight(seen, read);
-        let settled = self.settled(self.worst(crash.kind), crash.at, &sight);
+        let reading = self.reading(seen, read);
+        let settled = self.settled(self.worst(crash.kind), crash.at, &reading);
         self.go_on(settled, crash, seen.to);
-        Ok(if self.lost_track { Passed::Unchecked } else { passed })
+        Ok(if self.lost_track { NoViolation::Unchecked } else { passed })
     }
 
-    /// A recovery after this crash returned, nothing could be read behind it because of what was
-    /// done to the engine, and yet the store is used from now on: the history goes on from each
-    /// state that the crash may have left. Where these are more than the prefixes of a history,
-    /// track is lost.
-    pub fn unseen(&mut self, crash: &Crash, at: Time) {
+    /// A recovery after this crash returned, the store could not be read after it because of a
+    /// fault, and yet it is used from now on: the history continues from each state that the crash
+    /// may have left. If these may be more than the prefixes of a history, the oracle
+    /// [loses track](Oracle::lost_track).
+    pub fn recovered_unread(&mut self, crash: &Crash, at: Time) {
         let countable = matches!(self.promises.order, Order::Prefix) && !self.rotten;
         let settled = match countable && !self.lost_track {
             true => {
@@ -59,7 +59,7 @@ impl<M: Model> Oracle<M> {
         self.overflow();
     }
 
-    /// Goes on with these histories alone, from a recovery that returned at `at`.
+    /// Continues with these histories only, from a recovery that returned at `at`.
     fn go_on(&mut self, settled: Vec<Settled<M>>, crash: &Crash, at: Time) {
         self.candidates.clear();
         for (mut node, replica) in settled {
@@ -79,19 +79,24 @@ impl<M: Model> Oracle<M> {
         self.lost_track |= self.candidates.is_empty();
     }
 
-    fn settled(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    fn settled(&mut self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         match self.promises.order {
-            Order::Prefix => self.settled_prefixes(kind, at, sight),
-            Order::PrefixPerPart(_) | Order::PerKey => self.settled_parts(kind, at, sight),
-            Order::Custom(_) => self.settled_custom(kind, at, sight),
+            Order::Prefix => self.settled_prefixes(kind, at, reading),
+            Order::PrefixPerPart(_) | Order::PerKey => self.settled_parts(kind, at, reading),
+            Order::Custom(_) => self.settled_custom(kind, at, reading),
         }
     }
 
-    fn settled_prefixes(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
-        self.settled_at(self.fitting(kind, at, sight).into_iter(), sight.to)
+    fn settled_prefixes(
+        &self,
+        kind: CrashKind,
+        at: Time,
+        reading: &Reading<'_>,
+    ) -> Vec<Settled<M>> {
+        self.settled_at(self.fitting(kind, at, reading).into_iter(), reading.to)
     }
 
-    /// The longest first: where two show the same for good, reports tell of the longer one.
+    /// The longest first: of two histories that will always show the same, reports name the longer.
     fn settled_at(
         &self,
         ids: impl DoubleEndedIterator<Item = NodeId>,
@@ -108,12 +113,17 @@ impl<M: Model> Oracle<M> {
         ids.rev().map(settle).collect()
     }
 
-    fn settled_parts(&mut self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    fn settled_parts(
+        &mut self,
+        kind: CrashKind,
+        at: Time,
+        reading: &Reading<'_>,
+    ) -> Vec<Settled<M>> {
         let mut cuts = Vec::new();
-        let view = self.graph.view(sight.from);
-        for line in self.lines(kind, at) {
-            if let Ok(places) = self.places(kind, at, &view, sight, &line) {
-                cuts.push((line.path, places));
+        let view = self.graph.view(reading.from);
+        for path in self.paths() {
+            if let Ok(places) = self.places(kind, at, &view, reading, &path) {
+                cuts.push((path, places));
             }
         }
         drop(view);
@@ -121,26 +131,26 @@ impl<M: Model> Oracle<M> {
         let part = |item: &[u8]| promises.part(item).unwrap_or_default();
         let graph = Arc::make_mut(&mut self.graph);
         let cut =
-            |(path, places): (Vec<_>, _)| super::parts::cut(graph, &path, &places, part, sight);
+            |(path, places): (Vec<_>, _)| super::parts::cut(graph, &path, &places, part, reading);
         cuts.into_iter().filter_map(cut).collect()
     }
 
-    /// A sim's predicate knows no place: the histories that it accepts go on whole, with the
-    /// state that was shown behind them.
-    fn settled_custom(&self, kind: CrashKind, at: Time, sight: &Sight<'_>) -> Vec<Settled<M>> {
+    /// A sim's predicate names no place in a history: those that it accepts continue whole, and
+    /// the state that was shown comes after them.
+    fn settled_custom(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {
         let Order::Custom(allows) = self.promises.order else { return Vec::new() };
-        let lines = self.candidates.iter().zip(self.lines(kind, at));
-        let accepted = lines.filter(|(_, line)| allows(sight.state, line));
-        let settle = |(candidate, _): (&Candidate<M>, Line<'_, M>)| {
+        let histories = self.candidates.iter().zip(self.histories(kind, at));
+        let accepted = histories.filter(|(_, history)| allows(reading.state, history));
+        let settle = |(candidate, _): (&Candidate<M>, History<'_, M>)| {
             let id = candidate.id;
             let mut model = self.graph.model(id);
-            let before = model.state(sight.to).clone();
-            if before != *sight.state {
-                model = M::restored(sight.state)?;
+            let before = model.state(reading.to).clone();
+            if before != *reading.state {
+                model = M::restored(reading.state)?;
             }
-            let replica = Arc::new(Replica::new(model, sight.to));
-            let node = Node {
-                changes: differences(&before, sight.state),
+            let replica = Arc::new(Replica::new(model, reading.to));
+            let node = HistoryNode {
+                changes: differences(&before, reading.state),
                 digest: replica.shown().digest(),
                 snapshot: Some(replica.clone()),
                 since: 0,

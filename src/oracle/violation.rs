@@ -1,4 +1,4 @@
-//! A broken promise: its class, what makes two of them the same, and the items that show it.
+//! Violations: the class of a broken promise, its signature, and the items that show it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::text::quote;
 
-/// What kind of promise was broken.
+/// The kind of promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -15,11 +15,11 @@ pub enum Class {
     LostWrite,
     /// An op is missing although a later one is there.
     Hole,
-    /// A part of an atomic op is there and a part is not.
+    /// One part of an atomic op is there and another is not.
     TornBatch,
     /// A deleted or expired value is back, or one that an earlier recovery did not show.
     Resurrected,
-    /// An item shows a value that was written to it, but never in this history.
+    /// An item shows a value that was written to it, but not in this history.
     WrongValue,
     /// An item shows a value that was never written to it.
     PhantomValue,
@@ -29,24 +29,24 @@ pub enum Class {
     ReadFailed,
     /// Scan, lookup and count disagree.
     Inconsistent,
-    /// The engine panicked.
+    /// The engine panicked, or left a panicked thread unjoined.
     Panicked,
     /// The engine ended the process.
     Aborted,
-    /// The engine does not come to an end.
+    /// The engine hangs: it spins, or waits for what will never come.
     Hung,
-    /// The engine asked for more memory than it may have.
+    /// The engine asked for more memory than it is allowed.
     OutOfMemory,
-    /// Opening the store twice, with nothing written between, shows two states.
+    /// Opening the store twice, with nothing written in between, shows different states.
     NotIdempotent,
-    /// A thread or a descriptor outlives the engine.
+    /// A thread of the engine outlives its close.
     Leaked,
     /// The store cannot be opened after a crash during its very first open.
     CreateInterrupted,
 }
 
 impl Class {
-    /// Every class, in the order of the documentation.
+    /// Every class, in the order of declaration.
     pub const ALL: [Self; 16] = [
         Self::LostWrite,
         Self::Hole,
@@ -66,7 +66,7 @@ impl Class {
         Self::CreateInterrupted,
     ];
 
-    /// The word of the case grammar.
+    /// Its word in the case grammar.
     pub fn name(self) -> &'static str {
         match self {
             Self::LostWrite => "lost-write",
@@ -93,20 +93,20 @@ impl Class {
         match self {
             Self::LostWrite => "lost a write that had been acknowledged",
             Self::Hole => "lost a write but kept a later one",
-            Self::TornBatch => "kept only a part of an atomic write",
+            Self::TornBatch => "kept only part of an atomic write",
             Self::Resurrected => "brought back what was gone",
-            Self::WrongValue => "shows a value out of its turn",
+            Self::WrongValue => "shows a value from another history",
             Self::PhantomValue => "shows a value that was never written",
             Self::OpenFailed => "cannot be opened after a crash",
             Self::ReadFailed => "cannot be read after a crash",
             Self::Inconsistent => "contradicts itself",
             Self::Panicked => "panicked",
             Self::Aborted => "ended the process",
-            Self::Hung => "does not come to an end",
+            Self::Hung => "hangs",
             Self::OutOfMemory => "asked for too much memory",
-            Self::NotIdempotent => "shows another state when opened again",
-            Self::Leaked => "left threads or descriptors behind",
-            Self::CreateInterrupted => "cannot be opened after a crash while it was created",
+            Self::NotIdempotent => "shows a different state when opened again",
+            Self::Leaked => "left threads behind",
+            Self::CreateInterrupted => "cannot be opened after a crash during its creation",
         }
     }
 }
@@ -126,16 +126,16 @@ impl FromStr for Class {
     }
 }
 
-/// A word that names no class of violation.
+/// The error of a word that does not name a class of violation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no class of violation")]
+#[error("`{0}` is not a class of violation")]
 pub struct SignatureError(String);
 
-/// What makes two failures the same: the class, a normalised payload (such as the kind of op
-/// that was lost), and the engine's source line if it is known. Message text, keys, values, times
-/// and thread ids are no part of it.
+/// The identity of a violation: two with equal signatures are the same failure. It has the class,
+/// a normalised payload (such as the kind of op that was lost), and the engine's source line if it
+/// is known, but no message text, keys, values, times or thread ids.
 ///
-/// Shown as one word of the case grammar, `lost-write:put@src/log.rs:40`.
+/// It is displayed as one word of the case grammar: `lost-write:put@src/log.rs:40`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Signature {
     class: Class,
@@ -149,14 +149,14 @@ impl Signature {
         Self { class, payload: String::new(), source: String::new() }
     }
 
-    /// With a payload. What is not a letter, a digit, `-`, `_` or `.` becomes `_`.
+    /// With this payload. Characters other than ASCII letters, digits, `-`, `_` and `.` become `_`.
     #[must_use]
     pub fn with_payload(mut self, payload: &str) -> Self {
         self.payload = plain(payload, "-_.");
         self
     }
 
-    /// With one more word in the payload, if it is one.
+    /// With one more word in the payload, unless the word is empty.
     #[must_use]
     pub fn with_more(self, word: &str) -> Self {
         let parts = [self.payload.as_str(), word];
@@ -165,8 +165,8 @@ impl Signature {
         self.with_payload(&payload)
     }
 
-    /// With the engine's source line, such as `src/log.rs:40`. What has no place in a plain word
-    /// becomes `_`.
+    /// With the engine's source line, such as `src/log.rs:40`. Characters that a plain word cannot
+    /// have become `_`.
     #[must_use]
     pub fn with_source(mut self, source: &str) -> Self {
         self.source = plain(source, "-_./:+");
@@ -212,11 +212,11 @@ impl FromStr for Signature {
 pub struct ItemDiff {
     /// The item.
     pub item: Vec<u8>,
-    /// Its value in the nearest state that was allowed; `None` if it is absent there.
+    /// Its value in the nearest allowed state; `None` if it is absent there.
     pub expected: Option<Vec<u8>>,
     /// Its value in the store; `None` if it is absent.
     pub found: Option<Vec<u8>>,
-    /// Where the two come from, such as `acknowledged durable at step 4`.
+    /// Where the two values come from, such as `acknowledged durable at step 4`.
     pub note: String,
 }
 
@@ -231,22 +231,22 @@ impl fmt::Debug for ItemDiff {
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// What makes it the same as another one; its class too.
+    /// Its identity, with its class.
     pub signature: Signature,
-    /// The items that differ from the nearest state that was allowed, in the order of their
-    /// bytes. Empty where no state was read.
+    /// The items that differ from the nearest allowed state, in the order of their bytes. Empty if
+    /// no state was read.
     pub details: Vec<ItemDiff>,
-    /// What happened, for people; may name steps, and carry the engine's own words.
+    /// A description for people; it may name steps and quote the engine's error.
     pub message: String,
 }
 
 impl Violation {
-    /// A violation that shows in no item: the engine could not be opened, panicked, hung, ...
+    /// A violation that no item shows: the engine could not be opened, panicked, hung, ...
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self { signature: Signature::new(class), details: Vec::new(), message: message.into() }
     }
 
-    /// What kind of promise was broken.
+    /// The kind of promise that was broken.
     pub fn class(&self) -> Class {
         self.signature.class()
     }
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_reads_back_by_its_name() {
+    fn each_class_reads_back_by_its_name() {
         for class in Class::ALL {
             assert_eq!(class.to_string().parse(), Ok(class));
             assert_eq!(Class::ALL.iter().filter(|c| c.name() == class.name()).count(), 1);
@@ -282,6 +282,26 @@ mod tests {
         for signature in [bare, kind, full, Signature::new(Class::Hung).with_source("a@b:1")] {
             assert_eq!(signature.to_string().parse(), Ok(signature.clone()));
             assert_eq!(quote(signature.to_string().as_bytes()), signature.to_string());
+        }
+    }
+
+    #[test]
+    fn a_violation_survives_a_postcard_round_trip() {
+        let detail = ItemDiff {
+            item: b"k\0".to_vec(),
+            expected: Some(b"1".to_vec()),
+            found: None,
+            note: "acknowledged durable at step 4".into(),
+        };
+        for class in Class::ALL {
+            let violation = Violation {
+                signature: Signature::new(class).with_payload("put").with_source("src/log.rs:40"),
+                details: vec![detail.clone()],
+                message: class.headline().into(),
+            };
+            let bytes = postcard::to_allocvec(&violation).expect("it encodes");
+            let back: Violation = postcard::from_bytes(&bytes).expect("it decodes");
+            assert_eq!(back, violation);
         }
     }
 }

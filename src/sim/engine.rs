@@ -1,4 +1,4 @@
-//! What an adapter brings: how to open the engine under test, apply one op, and read it back.
+//! The adapter to the engine under test: how to open it, apply one op, and read it back.
 
 use std::fmt;
 use std::path::Path;
@@ -9,55 +9,75 @@ use serde::{Deserialize, Serialize};
 use crate::base::text::{TextError, Word};
 use crate::sim::state::State;
 
-/// What an adapter's calls fail with: any error.
+/// The error of an adapter's calls: any error. Reports show its text and its sources. If it says
+/// why a store cannot be opened or read, the names of types and variants in its `Debug` form are
+/// part of the violation's signature.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error that says more: the op failed, and it had no effect and never will have.
+/// An error that promises more: the op failed, had no effect and never will have one.
 ///
-/// After any other error nobody knows whether the op happened, so both are followed, and a store
-/// that goes on failing doubles what is followed with each op. An adapter that returns this one
-/// states a promise: what shows a refused op after a crash is a violation. It is for ops that the
-/// engine turns down before it touches anything, such as every op after an error that it cannot
-/// go on from.
+/// After any other error the op may or may not have happened. Both histories are followed, so
+/// each further error doubles their number. An adapter that returns `Refused` promises that the
+/// op did not happen: if the store shows it after a crash, that is a violation. It is meant for
+/// ops that the engine rejects before it touches anything, such as every op after an error that
+/// the engine cannot recover from without being reopened.
+///
+/// ```
+/// use crashpoint::sim::engine::{Ack, Error, Refused};
+///
+/// fn put(value: &[u8]) -> Result<Ack, Error> {
+///     if value.len() > 1024 {
+///         return Err(Refused::because("the value is too long").into());
+///     }
+///     // ...
+///     Ok(Ack::BUFFERED)
+/// }
+/// # assert!(put(&[0; 2000]).is_err_and(|error| error.is::<Refused>()));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("refused: {0}")]
 pub struct Refused(#[source] Error);
 
 impl Refused {
-    /// The op was refused, and this is what the engine said.
-    pub fn because(said: impl Into<Error>) -> Self {
-        Self(said.into())
+    /// The op was refused with this error of the engine.
+    pub fn because(error: impl Into<Error>) -> Self {
+        Self(error.into())
     }
 }
 
-/// How much an engine promised for an op, and for all before it, when the op returned.
+/// The worst kind of crash that an acknowledged op survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
-    /// In the process: lost with it.
+    /// None: the op is in the memory of the process, and may be lost with it.
     Buffered,
-    /// In the kernel: survives the process, not a power loss.
+    /// A crash of the process: the op is in the kernel, and may be lost with the power.
     Flushed,
-    /// Survives power loss.
+    /// A power loss: the op is on the medium.
     Durable,
 }
 
-/// The promise that an op returned with.
+/// The promise that an op returns with: the [`Level`] that the op has reached or will reach, and
+/// with it every op that returned before it.
+///
+/// Times are virtual and count from the return of the op. A promise for later is void if, before
+/// its time has come, the process ends, an op fails or an injected error refuses a call; the next
+/// acknowledgement covers the op again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ack {
-    /// At this level now.
+    /// The level is reached now.
     Now(Level),
-    /// At this level once this much virtual time has passed.
+    /// The level is reached once this much time has passed; `Buffered` until then.
     Within(Level, Duration),
-    /// At the first level now, and at the second once this much virtual time has passed.
+    /// The first level is reached now, the second once this much time has passed.
     Rising(Level, Level, Duration),
 }
 
 impl Ack {
-    /// In the process only.
+    /// The op may be lost in any crash.
     pub const BUFFERED: Self = Self::Now(Level::Buffered);
-    /// Survives the process.
+    /// The op survives a crash of the process.
     pub const FLUSHED: Self = Self::Now(Level::Flushed);
-    /// Survives power loss.
+    /// The op survives power loss.
     pub const DURABLE: Self = Self::Now(Level::Durable);
 }
 
@@ -83,55 +103,76 @@ impl fmt::Display for Ack {
     }
 }
 
-/// One operation of a workload. Its `Display` form is what a case file holds: one line of words
-/// (see [`crate::base::text`]), which [`Operation::parse`] reads back.
+/// One operation of a workload, such as `put k1 v`.
+///
+/// Its `Display` form is its line in a case file, made of words (see [`crate::base::text`]; write
+/// keys and values with [`quote`](crate::base::text::quote)). [`Operation::parse`] must read it
+/// back. The first word names the op in a violation's signature, and must not be one of
+/// [the case grammar's](crate::case::RESERVED).
 pub trait Operation: Clone + fmt::Debug + fmt::Display + Send + Sync + 'static {
-    /// Reads an op from the words of its line.
+    /// Reads an op from the words of its line, the op's name first.
     ///
     /// # Errors
     /// The column of the word that is wrong, and what was expected.
     fn parse(words: &[Word]) -> Result<Self, TextError>;
 }
 
-/// The adapter to the storage engine under test.
+/// The adapter to the storage engine under test. Its code, and all that it calls, sees the
+/// simulated disk and the simulated clocks; it needs no change to run there.
+///
+/// A run opens the store, applies ops, and reads the store back after each reopening and at the
+/// end. After a crash it opens the store, reads it back, reopens it and reads it back again: the
+/// two reads must agree. After two errors in a row, or three since the last opening that were not
+/// [`Refused`], the store is closed and opened again.
+///
+/// An uncaught panic, an abort or a hang is a violation, and so is a thread that outlives
+/// [`Engine::close`] (see [`Sim::THREADS_MAY_STAY`](crate::sim::Sim::THREADS_MAY_STAY)).
 pub trait Engine: Sized + 'static {
     /// One operation.
     type Op: Operation;
 
-    /// Opens the store in a directory, creating it if there is none.
+    /// Opens the store in this directory, which exists; creates the store if it is not there.
     ///
     /// # Errors
-    /// What the engine says. After a pure crash that is a violation.
+    /// The engine's error. It is a violation, unless an injected fault or bit rot came before and
+    /// [`Promises::survives`](crate::sim::promise::Promises::survives) allows it. After an
+    /// injected error the call is tried again first.
     fn open(dir: &Path) -> Result<Self, Error>;
 
-    /// Applies one op; says what the engine promised when it returned.
+    /// Applies one op, and says how durable it and all ops before it are now.
     ///
     /// # Errors
-    /// What the engine says: the op may then have happened or not, unless it is [`Refused`].
+    /// The engine's error. The op may then have happened, in whole or in one of its
+    /// [parts](crate::sim::model::Model::partial), or not at all; an error that is [`Refused`]
+    /// says that it did not. An error is no violation in itself.
     fn apply(&mut self, op: &Self::Op) -> Result<Ack, Error>;
 
-    /// All items of the store.
+    /// Reads all items of the store, as its [`Model`](crate::sim::model::Model) would show them.
     ///
     /// # Errors
-    /// What the engine says.
+    /// The engine's error; judged as one of [`Engine::open`].
     fn scan(&mut self) -> Result<State, Error>;
 
-    /// Looks one item up. An engine that has no lookup beside the scan leaves the default, which
-    /// says so with `None`.
+    /// Looks up one item: `Some(Ok(None))` if it is absent, `None` (the default) if the engine
+    /// has no lookup apart from the scan. It is called for every item that the scan lists or an
+    /// op of the run sets, and for one that no op sets. Its result must agree with the scan;
+    /// an error is judged as one of [`Engine::scan`].
     fn get(&mut self, item: &[u8]) -> Option<Result<Option<Vec<u8>>, Error>> {
         let _ = item;
         None
     }
 
-    /// How many items the engine says that it has, if it can say.
+    /// The number of items in the store; `None` (the default) if the engine does not count them.
+    /// It must agree with the scan; an error is judged as one of [`Engine::scan`].
     fn count(&mut self) -> Option<Result<usize, Error>> {
         None
     }
 
-    /// Closes the store in good order.
+    /// Closes the store cleanly; by default it is dropped. The promise of a close is
+    /// [`Promises::close`](crate::sim::promise::Promises::close).
     ///
     /// # Errors
-    /// What the engine says.
+    /// The engine's error. The close then promises nothing; it is no violation in itself.
     fn close(self) -> Result<(), Error> {
         Ok(())
     }

@@ -1,6 +1,125 @@
-//! A sim: an engine, a workload for it, the model it is compared with, and what it promises.
+//! A sim: an engine, a workload for it, the model that it is compared with, and its promises.
+//!
+//! A key-value store needs no more than a [`store::Store`]. For any other engine, write four
+//! things: the ops of a workload ([`engine::Operation`]), the adapter that applies them and reads
+//! the store back ([`engine::Engine`]), the model that says what the store must then show
+//! ([`model::Model`]), and the [`Sim`] that ties them together. A counter in a file:
+//!
+//! ```
+//! use std::fmt;
+//! use std::fs::{self, File};
+//! use std::path::{Path, PathBuf};
+//!
+//! use crashpoint::base::text::{TextError, Word};
+//! use crashpoint::base::time::Time;
+//! use crashpoint::sim::engine::{Ack, Engine, Error, Operation};
+//! use crashpoint::sim::model::Model;
+//! use crashpoint::sim::promise::Promises;
+//! use crashpoint::sim::state::State;
+//! use crashpoint::sim::{Sim, Step};
+//! use proptest::prelude::*;
+//!
+//! /// The one op: `add N`.
+//! #[derive(Clone, Debug)]
+//! struct Add(u8);
+//!
+//! impl fmt::Display for Add {
+//!     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+//!         write!(f, "add {}", self.0)
+//!     }
+//! }
+//!
+//! impl Operation for Add {
+//!     fn parse(words: &[Word]) -> Result<Self, TextError> {
+//!         let number = words.get(1).and_then(|word| word.text().parse().ok());
+//!         number.map(Self).ok_or_else(|| TextError::new(1, "expected `add N`, N up to 255"))
+//!     }
+//! }
+//!
+//! /// Keeps its sum in the file `sum`, which it replaces with each op.
+//! struct Counter {
+//!     dir: PathBuf,
+//!     sum: u64,
+//! }
+//!
+//! impl Engine for Counter {
+//!     type Op = Add;
+//!
+//!     fn open(dir: &Path) -> Result<Self, Error> {
+//!         let sum = match fs::read_to_string(dir.join("sum")) {
+//!             Ok(text) => text.parse()?,
+//!             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+//!             Err(error) => return Err(error.into()),
+//!         };
+//!         Ok(Self { dir: dir.to_owned(), sum })
+//!     }
+//!
+//!     fn apply(&mut self, op: &Add) -> Result<Ack, Error> {
+//!         let sum = self.sum + u64::from(op.0);
+//!         fs::write(self.dir.join("new"), sum.to_string())?;
+//!         File::open(self.dir.join("new"))?.sync_all()?;
+//!         fs::rename(self.dir.join("new"), self.dir.join("sum"))?;
+//!         File::open(&self.dir)?.sync_all()?;
+//!         self.sum = sum;
+//!         Ok(Ack::DURABLE)
+//!     }
+//!
+//!     fn scan(&mut self) -> Result<State, Error> {
+//!         Ok(State::from_iter([("sum", self.sum.to_string())]))
+//!     }
+//! }
+//!
+//! #[derive(Clone, PartialEq)]
+//! struct CounterModel(State);
+//!
+//! impl Default for CounterModel {
+//!     fn default() -> Self {
+//!         Self(State::from_iter([("sum", "0")]))
+//!     }
+//! }
+//!
+//! impl Model for CounterModel {
+//!     type Op = Add;
+//!
+//!     fn apply(&mut self, op: &Add, _at: Time) {
+//!         let sum = String::from_utf8_lossy(self.0.get(b"sum").unwrap_or_default());
+//!         let sum = sum.parse::<u64>().unwrap_or_default() + u64::from(op.0);
+//!         self.0.set("sum", sum.to_string());
+//!     }
+//!
+//!     fn state(&mut self, _at: Time) -> &State {
+//!         &self.0
+//!     }
+//! }
+//!
+//! struct CounterSim;
+//!
+//! impl Sim for CounterSim {
+//!     type Engine = Counter;
+//!     type Model = CounterModel;
+//!
+//!     const NAME: &'static str = "counter";
+//!     const ABOUT: &'static str = "a counter in a file";
+//!
+//!     fn promises() -> Promises<CounterModel> {
+//!         Promises::default()
+//!     }
+//!
+//!     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<Add>>> {
+//!         let add = any::<u8>().prop_map(|number| Step::Op(Add(number)));
+//!         let step = prop_oneof![9 => add, 1 => Just(Step::Reopen)];
+//!         proptest::collection::vec(step, 1..=steps.max(1)).boxed()
+//!     }
+//! }
+//!
+//! // In a #[test]:
+//! // crashpoint::check::<CounterSim>();
+//! # let _: fn() = crashpoint::check::<CounterSim>;
+//! ```
 
 pub mod engine;
+pub mod fault_kind;
+pub mod history;
 pub mod model;
 pub mod promise;
 pub mod state;
@@ -12,16 +131,17 @@ use proptest::strategy::BoxedStrategy;
 
 use crate::disk::profile::Profile;
 use crate::disk::rot::Rotting;
-use crate::oracle::{Answer, FaultKind, Promises};
-use crate::sim::engine::{Engine, Operation};
+use crate::sim::engine::Engine;
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
+use crate::sim::promise::{AfterFault, Promises};
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
 pub enum Step<Op> {
     /// An op of the engine.
     Op(Op),
-    /// Close the store in good order and open it again.
+    /// Close the store cleanly and open it again.
     Reopen,
     /// Let this much virtual time pass.
     Sleep(Duration),
@@ -30,11 +150,12 @@ pub enum Step<Op> {
 /// The ops of a sim.
 pub type OpOf<S> = <<S as Sim>::Engine as Engine>::Op;
 
-/// An engine under test, with all that it takes to test it.
+/// An engine under test, with everything that a test of it needs. The [module](self) has a
+/// complete example; the constants have defaults that suit most engines.
 pub trait Sim: 'static {
     /// The adapter to the engine.
     type Engine: Engine;
-    /// What the engine is compared with.
+    /// The model that the engine is compared with.
     type Model: Model<Op = OpOf<Self>>;
 
     /// The name in commands, cases and reports: lower case, with hyphens.
@@ -42,71 +163,47 @@ pub trait Sim: 'static {
     /// One line for `crashpoint list`.
     const ABOUT: &'static str;
 
-    /// CPU time that one life may take: a workload, or a recovery and what follows it. An engine
-    /// that uses more counts as hung.
+    /// The CPU time that one epoch may take, from an opening of the store to the next crash or to
+    /// the end. An engine that uses more is reported as hung.
     const CPU: Duration = Duration::from_secs(10);
 
-    /// How many workloads `crashpoint run` draws for each profile if this is the only sim; several
-    /// share their time, so that a run takes about a minute. A sim whose engine takes long to open
-    /// has fewer, of fewer recoveries.
+    /// The number of workloads that `crashpoint run` draws for each profile if this is the only
+    /// sim. Several sims share this number, so that a run takes about a minute. Lower it, and
+    /// [`Sim::RECOVERIES`], for an engine that is slow to open.
     const WORKLOADS: u64 = 50;
 
-    /// How many recoveries `crashpoint run` spends on a workload.
+    /// The number of recoveries that `crashpoint run` spends on a workload.
     const RECOVERIES: u64 = 600;
 
-    /// Whether threads may outlive a close of the store, as those of a pool in a `static` do.
-    /// Otherwise one that does is a violation, and never runs again.
+    /// Whether threads may outlive a close of the store, as those of a thread pool in a `static`
+    /// do. If not, a thread that does is a violation, and never runs again.
     const THREADS_MAY_STAY: bool = false;
 
-    /// Whether the store is created, closed and synced before the power may go: for an engine that
-    /// never opens what a crash in its creation left. Otherwise such a crash is a violation of the
-    /// class `create-interrupted`.
+    /// Whether the store is created, closed and synced before the first crash may come: for an
+    /// engine that cannot open what a crash during its creation left. If not, such a crash is a
+    /// violation of the class `create-interrupted`, which may hide others.
     const CREATED_APART: bool = false;
 
-    /// The profiles that it is tested on unless another is asked for by name. A profile is a value:
-    /// one that is built on another is listed here, under a name of its own.
+    /// The profiles of disks that the sim is tested on, unless another one is asked for by name.
+    /// A profile is a value: to test on one of your own, list it here under its own name.
     const PROFILES: &'static [Profile] = Profile::usual();
 
-    /// Whether ops may follow a recovery.
+    /// Whether the run continues with a few ops after a recovery.
     const AFTER_RECOVERY: bool = true;
 
-    /// What the engine promises, each promise with the sentence of its documentation.
+    /// The promises of the engine, each with the sentence of its documentation that makes it.
     fn promises() -> Promises<Self::Model>;
 
-    /// What the engine promises after bit rot in this place, if it promises anything after
-    /// [bit rot](FaultKind::BitRot): the same everywhere, unless the sim says otherwise. An engine may
-    /// tell damage in a snapshot, which has a checksum, do without an index, and take damage in
-    /// the last record of a log for what a crash has torn.
-    fn after_rot(_at: &Rotting<'_>) -> Answer {
+    /// The promise of the engine after bit rot at this place. By default it is the one that
+    /// [`Promises::survives`] lists for [`FaultKind::BitRot`]; if that is none, no bytes rot at
+    /// all, and this is not asked. Override it where the place matters: an engine may detect
+    /// damage in a snapshot that has a checksum, do without a damaged index, and mistake damage
+    /// in the last record of a log for a torn write.
+    fn after_rot(_at: &Rotting<'_>) -> AfterFault {
         Self::promises().answer(FaultKind::BitRot)
     }
 
-    /// Workloads of up to `steps` steps, weighted so that all the engine's paths are reached.
+    /// A strategy for workloads of 1 to `steps` steps, weighted so that they reach all paths of
+    /// the engine.
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<OpOf<Self>>>>;
-}
-
-impl<Op: Operation> Step<Op> {
-    /// The step as a case holds it.
-    pub fn to_case(&self) -> crate::case::Step {
-        match self {
-            Self::Op(op) => match crate::base::text::words(&op.to_string()) {
-                Ok(words) => crate::case::Step::Op(words),
-                Err(error) => unreachable!("{op:?} is displayed outside the grammar: {error}"),
-            },
-            Self::Reopen => crate::case::Step::Reopen,
-            Self::Sleep(duration) => crate::case::Step::Sleep(*duration),
-        }
-    }
-
-    /// The step that a case holds.
-    ///
-    /// # Errors
-    /// What the op's own reader says.
-    pub fn from_case(step: &crate::case::Step) -> Result<Self, crate::base::text::TextError> {
-        Ok(match step {
-            crate::case::Step::Op(words) => Self::Op(Op::parse(words)?),
-            crate::case::Step::Reopen => Self::Reopen,
-            crate::case::Step::Sleep(duration) => Self::Sleep(*duration),
-        })
-    }
 }

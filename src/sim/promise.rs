@@ -1,73 +1,90 @@
-//! What a sim says its engine promises, and where the engine says so.
+//! The promises of an engine, as its sim states them, and their sources.
 
 use serde::{Deserialize, Serialize};
 
-use super::model::Model;
-pub use crate::case::fault::FaultKind;
-use crate::oracle::line::Line;
 use crate::sim::engine::Level;
+use crate::sim::fault_kind::FaultKind;
+use crate::sim::history::History;
+use crate::sim::model::Model;
 use crate::sim::state::State;
 
-/// What ended the process. Of two, the later one in this order spares less.
+/// A kind of crash. The later one in this order destroys more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CrashKind {
-    /// The process died; the kernel and all that was written live on.
+    /// The process died; the kernel and everything that was written to it live on.
     Process,
     /// The power failed; what was not durable may be lost.
     Power,
 }
 
-/// In which order ops must survive.
+/// Which ops may survive a crash while others are lost. The ops that must survive by their
+/// [`Ack`](crate::sim::engine::Ack)s are there in any case.
 pub enum Order<M: Model> {
-    /// What is recovered is a prefix of the history: there is no hole.
+    /// A prefix of the history: no op is missing that a surviving one follows.
     Prefix,
-    /// As `Prefix` within each part of the store, each part by itself; the function names the
-    /// part that an item is in.
+    /// A prefix for each part of the store, independent of the others; the function maps an item
+    /// to the name of its part.
     PrefixPerPart(fn(&[u8]) -> Vec<u8>),
-    /// As `Prefix` for each item by itself.
+    /// A prefix for each item, independent of the others.
     PerKey,
-    /// Whatever the sim's predicate lets pass: it is given the state that was read back and each
-    /// history that may have been. It must let pass at least every prefix that keeps what must
-    /// survive.
-    Custom(fn(&State, &Line<'_, M>) -> bool),
+    /// Whatever the sim's predicate accepts, called with the state that was read back and a
+    /// history that the store may have had. Where there are several such histories, because ops
+    /// failed or overlapped, it is enough that it accepts the state for one of them.
+    ///
+    /// It must accept at least the state of every prefix that contains the ops that must survive,
+    /// which are `history.states()[history.low()..]`; that these ops are there is for the
+    /// predicate to check.
+    ///
+    /// ```
+    /// use crashpoint::sim::history::History;
+    /// use crashpoint::sim::model::Model;
+    /// use crashpoint::sim::state::State;
+    ///
+    /// /// The same as `Order::Prefix`.
+    /// fn is_prefix<M: Model>(read: &State, history: &History<'_, M>) -> bool {
+    ///     history.states()[history.low()..].contains(read)
+    /// }
+    /// ```
+    Custom(fn(&State, &History<'_, M>) -> bool),
 }
 
-/// What an engine promises after a [`FaultKind`], the weakest first.
+/// The promise of an engine after a fault; the weakest is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Answer {
-    /// Nothing: what follows is not checked, and does not count as passed.
+pub enum AfterFault {
+    /// Nothing: whatever follows is not checked, and does not count as passed.
     Nothing,
-    /// It answers rightly or fails with an error; it never answers wrongly.
+    /// It shows the right state or returns an error; it never shows a wrong one.
     Loud,
-    /// It answers rightly.
+    /// It opens, and shows the right state.
     Right,
 }
 
-/// A promise, and the sentence of the engine's documentation that it restates.
+/// A promise, and the sentence of the engine's documentation that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The promise, in the sim's words.
     pub promise: &'static str,
     /// The sentence of the documentation.
     pub sentence: &'static str,
-    /// Where it stands: a page, a file, a version.
+    /// Where to find it: a page, a file, a version.
     pub at: &'static str,
 }
 
-/// What an engine promises, beside the [`Ack`](crate::sim::engine::Ack)s that it returns.
+/// The promises of an engine in addition to the [`Ack`](crate::sim::engine::Ack)s that it returns.
 ///
-/// The default is what every store is asked for: `Prefix` order, and nothing else.
+/// The default is the least that every store is held to: `Prefix` order, and nothing else.
 pub struct Promises<M: Model> {
-    /// In which order ops survive.
+    /// Which ops may survive a crash without others.
     pub order: Order<M>,
-    /// What a recovery that returned promises for the state that it showed; `Buffered` is
+    /// How durable an open that recovers makes the state that it shows; `Buffered` promises
     /// nothing.
     pub recovery: Level,
-    /// What a close that returned promises for all ops before it; `Buffered` is nothing.
+    /// How durable a close that returned makes all ops before it; `Buffered` promises nothing.
     pub close: Level,
-    /// What it survives, and how. What is not listed it need not survive.
-    pub survives: Vec<(FaultKind, Answer)>,
-    /// Where each promise comes from.
+    /// The faults that the engine survives, and how. After a fault that is not listed nothing is
+    /// promised.
+    pub survives: Vec<(FaultKind, AfterFault)>,
+    /// The source of each promise.
     pub sources: Vec<Source>,
 }
 
@@ -84,10 +101,10 @@ impl<M: Model> Default for Promises<M> {
 }
 
 impl<M: Model> Promises<M> {
-    /// What is promised after this harm.
-    pub fn answer(&self, fault_kind: FaultKind) -> Answer {
+    /// The promise after a fault of this kind: `Nothing` if it is not listed.
+    pub fn answer(&self, fault_kind: FaultKind) -> AfterFault {
         let listed = self.survives.iter().find(|(listed, _)| *listed == fault_kind);
-        listed.map_or(Answer::Nothing, |(_, answer)| *answer)
+        listed.map_or(AfterFault::Nothing, |(_, answer)| *answer)
     }
 
     /// The part of the store that an item is in, where the order is promised part by part.

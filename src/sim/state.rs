@@ -1,4 +1,4 @@
-//! The observable state of a store: named items and their values, with a digest kept up to date.
+//! The observable state of a store: named items and their values, with a digest.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -7,11 +7,19 @@ use std::fmt;
 use crate::base::digest::{Digest, Digester};
 use crate::base::text::quote;
 
-/// What a read-back shows and what a model predicts: items (a key, a cursor, a counter) and
-/// their values, both any bytes.
+/// The items that a read-back shows or a model predicts, such as keys, a cursor or a counter, with
+/// their values. Both are any bytes.
 ///
-/// Two states are compared by [`State::digest`], which is commutative over items and costs
-/// nothing to read, so that a check against ten thousand histories is a lookup.
+/// [`State::digest`] is kept up to date with each change and is free to read, so a state is
+/// looked up among those of ten thousand histories by its digest.
+///
+/// ```
+/// use crashpoint::sim::state::State;
+///
+/// let mut state = State::from_iter([("k1", "a"), ("cursor", "7")]);
+/// assert_eq!(state.set("k1", "b"), Some(b"a".to_vec()));
+/// assert_eq!(state.get(b"cursor"), Some(&b"7"[..]));
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct State {
     items: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -19,12 +27,12 @@ pub struct State {
 }
 
 impl State {
-    /// No item.
+    /// A state without items.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets an item; returns its value before.
+    /// Sets an item; returns its previous value.
     pub fn set(&mut self, item: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Option<Vec<u8>> {
         let (item, value) = (item.into(), value.into());
         let before = self.remove(&item);
@@ -33,7 +41,7 @@ impl State {
         before
     }
 
-    /// Removes an item; returns its value.
+    /// Removes an item; returns its previous value.
     pub fn remove(&mut self, item: &[u8]) -> Option<Vec<u8>> {
         let value = self.items.remove(item)?;
         self.sum = self.sum.wrapping_sub(digest(item, &value));
@@ -45,12 +53,12 @@ impl State {
         self.items.get(item).map(Vec::as_slice)
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is no item.
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -60,7 +68,8 @@ impl State {
         self.items.iter().map(|(item, value)| (item.as_slice(), value.as_slice()))
     }
 
-    /// A digest of all items and values.
+    /// A digest of all items and values: the sum of their hashes, so that it can follow each
+    /// change.
     pub fn digest(&self) -> Digest {
         Digest(self.sum)
     }

@@ -1,4 +1,4 @@
-//! A ready-made sim for key-value stores: the workload and the model come with it.
+//! A ready-made sim for key-value stores: it brings the workload and the model.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,69 +12,77 @@ use proptest::prelude::*;
 use crate::base::text::{TextError, Word, quote};
 use crate::base::time::Time;
 use crate::disk::profile::Profile;
-use crate::oracle::{Answer, FaultKind, Promises, Source};
 use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
+use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
+use crate::sim::promise::{AfterFault, Promises, Source};
 use crate::sim::state::State;
 use crate::sim::{Sim, Step};
 
-/// A key-value store: all that [`check_store`](crate::check_store) needs to know of it.
+/// A key-value store under test; [`check_store`](crate::check_store) tests it. The
+/// [front page](crate) has a complete example.
 ///
-/// A crash may take the end of the history, never something from its middle. What `sync` covered
-/// survives power loss; what `put` and `delete` promise is [`Store::WRITES`].
+/// A crash may take ops from the end of the history, never from its middle. `sync` promises that
+/// everything before it survives power loss; [`Store::WRITES`] is the promise of `put` and
+/// `delete`. To promise more, write a [`Sim`].
+///
+/// Any error type converts into [`Error`] with `?`. An op that returned an error may or may not
+/// have happened, unless the error is [`Refused`](crate::sim::engine::Refused).
 pub trait Store: Sized + 'static {
-    /// Its name in reports and cases.
+    /// The name in reports and cases: lower case, with hyphens.
     const NAME: &'static str = "store";
 
-    /// What `put` and `delete` promise when they return; `sync` always promises durability of all
-    /// before it.
+    /// The level that `put` and `delete` have reached when they return; `sync` always makes all
+    /// ops before it durable.
     const WRITES: Level = Level::Buffered;
 
-    /// What it survives beside a crash, and how; what is not listed it need not survive. See
-    /// [`check_faults`](crate::check_faults).
-    const SURVIVES: &'static [(FaultKind, Answer)] = &[];
+    /// The faults that the store survives in addition to crashes, and how; it need not survive
+    /// those not listed. [`check_faults`](crate::check_faults) tests it.
+    const SURVIVES: &'static [(FaultKind, AfterFault)] = &[];
 
-    /// CPU time that a workload, or a recovery and what follows it, may take: a store that uses
-    /// more counts as hung.
+    /// The CPU time that a workload may take, or a recovery with the ops that follow it. A store
+    /// that uses more is reported as hung.
     const CPU: Duration = Duration::from_secs(10);
 
-    /// Whether the store is created before the power may go: see [`Sim::CREATED_APART`].
+    /// Whether the store is created before the first crash may come: see [`Sim::CREATED_APART`].
     const CREATED_APART: bool = false;
 
-    /// The profiles that it is tested on: see [`Sim::PROFILES`].
+    /// The profiles of disks that the store is tested on: see [`Sim::PROFILES`].
     const PROFILES: &'static [Profile] = Profile::usual();
 
-    /// Whether its threads may outlive it: see [`Sim::THREADS_MAY_STAY`].
+    /// Whether threads may outlive the store: see [`Sim::THREADS_MAY_STAY`].
     const THREADS_MAY_STAY: bool = false;
 
-    /// Opens the store in a directory, creating it if there is none.
+    /// Opens the store in this directory, which exists; creates the store if it is not there.
+    /// To close a store it is dropped.
     ///
     /// # Errors
-    /// What the store says. After a pure crash that is a violation.
+    /// The store's error. It is a violation, except after faults that [`Store::SURVIVES`] lists
+    /// as [`AfterFault::Loud`] or not at all.
     fn open(dir: &Path) -> Result<Self, Error>;
 
     /// Sets a key.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's error.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error>;
 
-    /// Removes a key, if it is there.
+    /// Removes a key, if it exists.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's error.
     fn delete(&mut self, key: &[u8]) -> Result<(), Error>;
 
-    /// Makes all before it durable.
+    /// Makes all ops before it durable.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's error.
     fn sync(&mut self) -> Result<(), Error>;
 
-    /// All keys and values, in any order.
+    /// Reads all keys and values, in any order, each key once.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's error; judged as one of [`Store::open`].
     fn scan(&mut self) -> Result<Vec<(Bytes, Bytes)>, Error>;
 }
 
@@ -87,11 +95,11 @@ pub struct KeyValue<S>(PhantomData<S>);
 /// One operation of a key-value store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyOp {
-    /// Set a key.
+    /// Set a key to a value.
     Put(Vec<u8>, Vec<u8>),
     /// Remove a key.
     Delete(Vec<u8>),
-    /// Make all before it durable.
+    /// Make all ops before it durable.
     Sync,
 }
 
@@ -195,13 +203,13 @@ impl<S: Store> Sim for KeyValue<S> {
     fn promises() -> Promises<KeyModel> {
         let sources = vec![
             Source {
-                promise: "sync makes all before it durable",
-                sentence: "Makes all before it durable.",
+                promise: "sync makes all ops before it durable",
+                sentence: "Makes all ops before it durable.",
                 at: "crashpoint::Store::sync",
             },
             Source {
-                promise: "a crash leaves what some first part of the history left",
-                sentence: "A crash may take the end of the history, never something from its middle.",
+                promise: "a crash leaves a prefix of the history",
+                sentence: "A crash may take ops from the end of the history, never from its middle.",
                 at: "crashpoint::Store",
             },
         ];
@@ -213,8 +221,8 @@ impl<S: Store> Sim for KeyValue<S> {
     }
 }
 
-/// Few keys, so that they are overwritten and deleted; values from empty to three blocks, each
-/// with a number of its own, so that an old one is told from a new one.
+/// Few keys, so that they are overwritten and deleted. Values are empty to three blocks long and
+/// begin with a random number, so that an old value differs from a new one.
 fn key_step() -> impl Strategy<Value = Step<KeyOp>> {
     let key = prop_oneof![4 => 0..4u8, 1 => 0..40u8].prop_map(|n| format!("k{n}").into_bytes());
     let length = prop_oneof![1 => Just(0usize), 6 => 1..40usize, 2 => 300..1200usize,

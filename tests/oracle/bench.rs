@@ -1,5 +1,5 @@
-//! Long histories: what a check costs is counted in ops applied, not in seconds, so that the test
-//! says the same on every machine.
+//! Long histories: the cost of a check is counted in ops applied, not in seconds, so that the test
+//! gives the same result on every machine.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ thread_local! {
     static APPLIED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A key-value store that counts how often it was asked to apply an op.
+/// A key-value store that counts the ops it applies.
 #[derive(Clone, Default, PartialEq)]
 struct Counted(Kv);
 
@@ -63,7 +63,7 @@ fn ten_thousand_ops_are_applied_once_and_checked_without_applying_any() {
 }
 
 #[test]
-fn life_after_a_recovery_replays_no_more_than_the_size_of_the_store() {
+fn a_recovery_replays_no_more_ops_than_the_store_has_items() {
     let mut run = long();
     APPLIED.set(0);
     assert_eq!(run.recovers(CrashKind::Power, &shown(5_050)), PASSES);

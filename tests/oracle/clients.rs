@@ -1,4 +1,4 @@
-//! Several clients: what overlapped may have happened in any order.
+//! Several clients: ops that overlapped may have happened in any order.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn three_overlapping_writes_to_one_key_end_with_any_of_them() {
 }
 
 #[test]
-fn a_recovery_settles_the_order_of_what_overlapped() {
+fn a_recovery_settles_the_order_of_overlapping_ops() {
     let mut run = Run::<Kv>::new();
     let (a, b) = (run.issue_by(0, "put k 1"), run.issue_by(1, "put k 2"));
     run.returns(a, DURABLE);
@@ -45,7 +45,7 @@ fn a_recovery_settles_the_order_of_what_overlapped() {
 }
 
 #[test]
-fn overlapping_counts_are_all_counted_in_any_order() {
+fn overlapping_increments_all_count_in_any_order() {
     let mut run = Run::<Kv>::new();
     let steps: Vec<_> = (0..3).map(|client| run.issue_by(client, "incr n")).collect();
     for step in steps {
@@ -58,7 +58,7 @@ fn overlapping_counts_are_all_counted_in_any_order() {
 }
 
 #[test]
-fn a_chain_of_overlaps_orders_only_what_does_not_overlap() {
+fn in_a_chain_of_overlaps_only_ops_that_do_not_overlap_are_ordered() {
     // a: |----|      a2: |----|
     // b:    |---------------|
     let mut run = Run::<Kv>::new();
@@ -97,7 +97,7 @@ fn a_failed_op_of_one_client_branches_the_others() {
 }
 
 #[test]
-fn ops_of_one_step_are_told_apart_by_their_clients() {
+fn ops_of_one_step_are_distinguished_by_their_clients() {
     let mut run = Run::<Kv>::new();
     run.oracle.issue(1, 1, &op("put x 1"), run.now);
     run.oracle.issue(1, 2, &op("put y 1"), run.now);
@@ -131,18 +131,19 @@ fn three_busy_clients_keep_few_candidates() {
     assert!(!run.oracle.lost_track());
 }
 
-/// An op of the reference: when it was issued and returned, counted in events.
-struct Told {
+/// An op of the reference, with the events at which it was issued and returned.
+struct ReferenceOp {
     op: Op,
     issued: usize,
     returned: usize,
     result: Option<Result<Ack, ()>>,
 }
 
-/// Three clients take turns: one with nothing in flight issues an op, another one's returns.
-fn told(turns: &[(usize, u8, u8)]) -> (Run<Kv>, Vec<Told>) {
+/// Three clients take turns: a client with nothing in flight issues an op, otherwise its op
+/// returns.
+fn play(turns: &[(usize, u8, u8)]) -> (Run<Kv>, Vec<ReferenceOp>) {
     let mut run = Run::new();
-    let mut ops: Vec<Told> = Vec::new();
+    let mut ops: Vec<ReferenceOp> = Vec::new();
     let mut open: [Option<(u32, usize)>; 3] = [None; 3];
     for (event, &(client, kind, how)) in turns.iter().enumerate() {
         if let Some((step, place)) = open[client].take() {
@@ -161,28 +162,28 @@ fn told(turns: &[(usize, u8, u8)]) -> (Run<Kv>, Vec<Told>) {
             };
             open[client] = Some((run.issue_by(client, &line), ops.len()));
             let (issued, returned) = (event, usize::MAX);
-            ops.push(Told { op: op(&line), issued, returned, result: None });
+            ops.push(ReferenceOp { op: op(&line), issued, returned, result: None });
         }
     }
     (run, ops)
 }
 
-/// Every state that a power loss may leave, by trying every order of every set of ops: the rules
-/// of the oracle once more, in the plainest words and the slowest way.
-fn reference(ops: &[Told], taken: u32, model: &Kv, all: &mut BTreeMap<String, State>) {
+/// Every state that a power loss may leave, found by trying every order of every set of ops: the
+/// rules of the oracle again, as plain and slow as can be.
+fn reference(ops: &[ReferenceOp], taken: u32, model: &Kv, all: &mut BTreeMap<String, State>) {
     let has = |place: usize| taken & 1 << place != 0;
     let durable = |place: usize| ops[place].result == Some(Ok(DURABLE));
     if (0..ops.len()).all(|place| has(place) || !durable(place)) {
         let state = model.clone().state(Time::START).clone();
         all.insert(format!("{state:?}"), state);
     }
-    for (place, told) in ops.iter().enumerate().filter(|(place, _)| !has(*place)) {
-        let comes_first = |other: &Told| other.returned < told.issued;
+    for (place, each) in ops.iter().enumerate().filter(|(place, _)| !has(*place)) {
+        let comes_first = |other: &ReferenceOp| other.returned < each.issued;
         if (0..ops.len()).all(|other| has(other) || !comes_first(&ops[other])) {
             let mut with = model.clone();
-            with.apply(&told.op, Time::START);
+            with.apply(&each.op, Time::START);
             reference(ops, taken | 1 << place, &with, all);
-            if told.result == Some(Err(())) {
+            if each.result == Some(Err(())) {
                 reference(ops, taken | 1 << place, model, all);
             }
         }
@@ -193,17 +194,17 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn three_clients_are_judged_as_by_trying_every_order(
+    fn three_clients_are_judged_as_if_every_order_were_tried(
         turns in proptest::collection::vec((0..3_usize, 0..5_u8, 0..4_u8), 1..13),
     ) {
-        let (run, ops) = told(&turns);
+        let (run, ops) = play(&turns);
         prop_assert!(ops.len() <= 12);
         let mut allowed = BTreeMap::new();
         reference(&ops, 0, &Kv::default(), &mut allowed);
         for subset in 0..1_u32 << ops.len() {
             let mut model = Kv::default();
             let applied = ops.iter().enumerate().filter(|(place, _)| subset & 1 << place != 0);
-            applied.for_each(|(_, told)| model.apply(&told.op, Time::START));
+            applied.for_each(|(_, each)| model.apply(&each.op, Time::START));
             let state = model.state(Time::START).clone();
             let name = format!("{state:?}");
             let said = run.oracle.check(&run.crash(CrashKind::Power), &run.seen(state));

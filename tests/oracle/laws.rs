@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::models::{Kv, op};
-use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run, Said};
+use crate::run::{BUFFERED, CheckResult, DURABLE, FLUSHED, PASSES, Run};
 
-/// A line for an op and how it is acknowledged. Each value is written once, so that a value
-/// names its op.
+/// Ops as lines, each with its acknowledgement. Each value is written once, so that it identifies
+/// its op.
 fn ops() -> impl Strategy<Value = Vec<(String, Ack)>> {
     let ack = prop_oneof![4 => Just(BUFFERED), 2 => Just(FLUSHED), 1 => Just(DURABLE)];
     let line = prop_oneof![
@@ -33,7 +33,7 @@ fn model<'a>(ops: impl IntoIterator<Item = &'a (String, Ack)>) -> State {
     model.state(Time::START).clone()
 }
 
-fn told(ops: &[(String, Ack)], promises: Promises<Kv>) -> Run<Kv> {
+fn play(ops: &[(String, Ack)], promises: Promises<Kv>) -> Run<Kv> {
     let mut run = Run::with(promises);
     for (line, ack) in ops {
         run.ok(line, *ack);
@@ -47,14 +47,14 @@ fn low(ops: &[(String, Ack)], kind: CrashKind) -> usize {
     ops.iter().rposition(covers).map_or(0, |at| at + 1)
 }
 
-fn said(run: &Run<Kv>, kind: CrashKind, state: State) -> Said {
+fn said(run: &Run<Kv>, kind: CrashKind, state: State) -> CheckResult {
     let said = run.oracle.check(&run.crash(kind), &run.seen(state));
     said.map_err(|violation| violation.class())
 }
 
 const KINDS: [CrashKind; 2] = [CrashKind::Process, CrashKind::Power];
 
-/// The same cases on every machine and day.
+/// The same cases on every machine and every day.
 pub(crate) fn cases(count: u32) -> ProptestConfig {
     let rng_seed = RngSeed::Fixed(0x6f72_6163_6c65);
     ProptestConfig { failure_persistence: None, rng_seed, ..ProptestConfig::with_cases(count) }
@@ -64,8 +64,8 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn every_prefix_that_keeps_what_must_survive_passes_and_no_shorter_one(ops in ops()) {
-        let run = told(&ops, Promises::default());
+    fn every_prefix_with_all_ops_that_must_survive_passes_and_no_shorter_one(ops in ops()) {
+        let run = play(&ops, Promises::default());
         for kind in KINDS {
             let low = low(&ops, kind);
             let allowed: Vec<_> = (low..=ops.len()).map(|p| model(&ops[..p])).collect();
@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn an_op_left_out_of_the_middle_is_a_hole(ops in ops(), out in any::<prop::sample::Index>()) {
         let out = out.index(ops.len());
-        let run = told(&ops, Promises::default());
+        let run = play(&ops, Promises::default());
         let left = ops.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, op)| op);
         let state = model(left);
         let prefixes: Vec<_> = (0..=ops.len()).map(|p| model(&ops[..p])).collect();
@@ -100,8 +100,8 @@ proptest! {
     }
 
     #[test]
-    fn junk_is_a_phantom(ops in ops(), p in any::<prop::sample::Index>(), key in 0..9_u8) {
-        let run = told(&ops, Promises::default());
+    fn junk_is_a_phantom_value(ops in ops(), p in any::<prop::sample::Index>(), key in 0..9_u8) {
+        let run = play(&ops, Promises::default());
         let mut state = model(&ops[..p.index(ops.len() + 1)]);
         state.set(format!("k{key}"), "junk");
         for kind in KINDS {
@@ -115,7 +115,7 @@ proptest! {
         after in ops(),
         first in any::<prop::sample::Index>(),
     ) {
-        let mut run = told(&before, Promises::default());
+        let mut run = play(&before, Promises::default());
         let floor = low(&before, CrashKind::Power);
         let p = floor + first.index(before.len() - floor + 1);
         let (crash, seen) = (run.crash(CrashKind::Power), run.seen(model(&before[..p])));
@@ -139,11 +139,11 @@ proptest! {
     }
 
     #[test]
-    fn per_key_passes_what_mixes_prefixes_key_by_key(
+    fn per_key_order_allows_a_different_prefix_for_each_key(
         ops in ops(),
         places in proptest::collection::vec(any::<prop::sample::Index>(), 6),
     ) {
-        let run = told(&ops, Promises { order: Order::PerKey, ..Promises::default() });
+        let run = play(&ops, Promises { order: Order::PerKey, ..Promises::default() });
         let about = |key: &str, line: &str| line == "sync" || line.split(' ').nth(1) == Some(key);
         let (mut state, mut kept) = (State::new(), true);
         for (key, place) in places.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Facts about the oracle: what it lets pass, what it does not, and what it calls it. No engine
-//! is needed.
+//! Tests of the oracle, without an engine: which states it allows, which it does not, and how it
+//! names the violation.
 
 mod bench;
 mod clients;

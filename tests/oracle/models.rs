@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crashpoint::base::text::{TextError, Word};
 use crashpoint::base::time::Time;
-use crashpoint::oracle::{Line, Model};
+use crashpoint::oracle::{History, Model};
 use crashpoint::sim::engine::Operation;
 use crashpoint::sim::state::State;
 
@@ -51,7 +51,7 @@ fn number(value: Option<&[u8]>) -> u64 {
     value.map_or(0, |value| String::from_utf8_lossy(value).parse().expect("a number"))
 }
 
-/// A key-value store; its state is all there is to it.
+/// A key-value store; the model is nothing but its state.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Kv(State);
 
@@ -196,14 +196,14 @@ impl Model for Ttl {
 }
 
 /// The promise of a fold without sync: the cursor is never ahead of the data, it keeps what must
-/// survive, and folding again from it leads to where the run was.
-pub(crate) fn cursor_is_not_ahead(seen: &State, line: &Line<'_, Kv>) -> bool {
+/// survive, and folding again from it gives the final state of the run.
+pub(crate) fn cursor_is_not_ahead(seen: &State, history: &History<'_, Kv>) -> bool {
     let cursor = number(seen.get(b"cursor"));
-    let ops: Vec<_> = line.ops().collect();
+    let ops: Vec<_> = history.ops().collect();
     let kept = ops.iter().take_while(|(op, _)| number(Some(op.0[1].as_bytes())) <= cursor).count();
-    let mut again = Kv::restored(seen).expect("it is all there is");
+    let mut again = Kv::restored(seen).expect("the state is the model");
     for (op, _) in &ops[kept..] {
         again.apply(op, Time::START);
     }
-    kept >= line.low() && again.state(Time::START) == line.states().last().expect("one")
+    kept >= history.low() && again.state(Time::START) == history.states().last().expect("one")
 }

@@ -1,6 +1,6 @@
-//! Orders other than one prefix of the whole.
+//! Orders other than one prefix of the whole history.
 
-use crashpoint::oracle::{Class, CrashKind, Order, Passed, Promises};
+use crashpoint::oracle::{Class, CrashKind, NoViolation, Order, Promises};
 
 use crate::models::{Kv, Plain};
 use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run};
@@ -19,7 +19,7 @@ fn per_letter() -> Promises<Kv> {
 }
 
 #[test]
-fn a_hole_between_keys_passes_per_key_only() {
+fn a_hole_between_keys_passes_only_per_key() {
     let (mut key, mut prefix) = (Run::with(per_key()), Run::<Kv>::new());
     for run in [&mut key, &mut prefix] {
         run.ok("put a 1", BUFFERED).ok("put b 2", BUFFERED).ok("put b 3", BUFFERED);
@@ -33,7 +33,7 @@ fn a_hole_between_keys_passes_per_key_only() {
 }
 
 #[test]
-fn an_acknowledgement_covers_its_own_key_and_a_sync_all() {
+fn an_acknowledgement_covers_its_own_key_and_a_sync_covers_all() {
     let mut run = Run::with(per_key());
     run.ok("put a 1", BUFFERED).ok("put b 2", BUFFERED).ok("put b 3", DURABLE);
     assert_eq!(run.power("b=3"), PASSES);
@@ -74,7 +74,7 @@ fn a_recovery_per_key_settles_each_key() {
 }
 
 #[test]
-fn each_part_is_a_prefix_of_its_own() {
+fn each_part_keeps_its_own_prefix() {
     let mut run = Run::with(per_letter());
     run.ok("put a1 1", BUFFERED).ok("put b1 1", BUFFERED).ok("put a2 2", BUFFERED);
     run.ok("put b2 2", DURABLE);
@@ -87,7 +87,7 @@ fn each_part_is_a_prefix_of_its_own() {
 }
 
 #[test]
-fn a_recovery_part_by_part_goes_on_from_each_place() {
+fn after_a_recovery_each_part_continues_from_its_own_place() {
     let mut run = Run::with(per_letter());
     run.ok("batch a1=1 b1=1", FLUSHED).ok("batch a2=2 b2=2", FLUSHED);
     assert_eq!(run.recovers(CrashKind::Power, "a1=1 a2=2"), PASSES);
@@ -110,11 +110,11 @@ fn a_failed_op_per_key_is_there_or_not() {
 }
 
 #[test]
-fn a_recovery_that_no_model_fits_is_followed_no_more() {
+fn after_a_recovery_that_no_model_fits_the_oracle_loses_track() {
     let order = Order::PrefixPerPart(letter);
     let mut run = Run::<Plain>::with(Promises { order, ..Promises::default() });
     run.ok("batch a1=1 b1=1", BUFFERED);
     assert_eq!(run.power("a1=1"), PASSES);
-    assert_eq!(run.recovers(CrashKind::Power, "a1=1"), Ok(Passed::Unchecked));
+    assert_eq!(run.recovers(CrashKind::Power, "a1=1"), Ok(NoViolation::Unchecked));
     assert!(run.oracle.lost_track());
 }

@@ -7,7 +7,7 @@ use crate::models::{Kv, Plain};
 use crate::run::{DURABLE, FLUSHED, PASSES, Run, within};
 
 #[test]
-fn a_poisoned_store_that_refuses_everything_is_one_candidate_beside_what_poisoned_it() {
+fn a_poisoned_store_that_refuses_everything_adds_no_candidates() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).err("put b 2");
     for key in 0..1000 {
@@ -49,7 +49,7 @@ fn no_part_of_a_refused_op_happened() {
 }
 
 #[test]
-fn what_was_promised_before_a_refusal_holds_and_what_was_promised_for_later_is_void() {
+fn a_refusal_voids_promises_for_later_and_keeps_those_already_due() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", FLUSHED).ok("put b 2", within(Level::Durable, 5)).refused("put c 3");
     run.at(1000);
@@ -59,7 +59,7 @@ fn what_was_promised_before_a_refusal_holds_and_what_was_promised_for_later_is_v
 }
 
 #[test]
-fn an_op_that_another_client_has_in_flight_is_not_touched_by_a_refusal() {
+fn a_refusal_does_not_affect_an_op_that_another_client_has_in_flight() {
     let mut run = Run::<Plain>::new();
     let (one, two) = (run.issue_by(0, "put a 1"), run.issue_by(1, "put b 2"));
     run.refuses(one);

@@ -1,10 +1,11 @@
-//! A run told in a few words, and what the oracle says to it.
+//! A run in a few words, and the oracle's verdict on it.
 
 use std::time::Duration;
 
 use crashpoint::base::time::Time;
 use crashpoint::oracle::{
-    Class, Crash, CrashKind, Found, Model, Observed, Oracle, Passed, Promises, ReadBack, Violation,
+    Class, Crash, CrashKind, Found, Model, NoViolation, Observed, Oracle, Promises, ReadBack,
+    Violation,
 };
 use crashpoint::sim::engine::{Ack, Level};
 use crashpoint::sim::state::State;
@@ -24,8 +25,8 @@ pub(crate) fn within(level: Level, millis: u64) -> Ack {
     Ack::Within(level, Duration::from_millis(millis))
 }
 
-/// A run: an oracle, the next step, and the time. Each event takes a millisecond unless the test
-/// says [`Run::at`].
+/// A run: an oracle, the last step, and the time. Each event takes a millisecond, unless the test
+/// sets the time with [`Run::at`].
 pub(crate) struct Run<M: Model> {
     pub(crate) oracle: Oracle<M>,
     pub(crate) step: u32,
@@ -38,11 +39,11 @@ impl<M: Model> Clone for Run<M> {
     }
 }
 
-/// What a check said: how it passed, or the class of the violation.
-pub(crate) type Said = Result<Passed, Class>;
+/// The result of a check, with only the class of a violation.
+pub(crate) type CheckResult = Result<NoViolation, Class>;
 
-/// The state is one that was allowed.
-pub(crate) const PASSES: Said = Ok(Passed::Checked);
+/// The state was allowed.
+pub(crate) const PASSES: CheckResult = Ok(NoViolation::Checked);
 
 impl<M: Model<Op = Op>> Run<M> {
     pub(crate) fn new() -> Self {
@@ -53,7 +54,7 @@ impl<M: Model<Op = Op>> Run<M> {
         Self { oracle: Oracle::new(promises), step: 0, now: Time::START }
     }
 
-    /// Goes on at this time.
+    /// Continues at this time.
     pub(crate) fn at(&mut self, millis: u64) -> &mut Self {
         self.now = ms(millis);
         self
@@ -120,34 +121,34 @@ impl<M: Model<Op = Op>> Run<M> {
         Observed { from: self.now, to: self.now, found: Found::Read(read) }
     }
 
-    pub(crate) fn judge(&self, kind: CrashKind, line: &str) -> Result<Passed, Violation> {
+    pub(crate) fn judge(&self, kind: CrashKind, line: &str) -> Result<NoViolation, Violation> {
         self.oracle.check(&self.crash(kind), &self.seen(state(line)))
     }
 
-    /// What the oracle says if the power fails now and the store shows this.
-    pub(crate) fn power(&self, line: &str) -> Said {
+    /// The verdict if the power fails now and the store then shows this.
+    pub(crate) fn power(&self, line: &str) -> CheckResult {
         self.judge(CrashKind::Power, line).map_err(|violation| violation.class())
     }
 
-    /// What the oracle says if the process dies now and the store shows this.
-    pub(crate) fn process(&self, line: &str) -> Said {
+    /// The verdict if the process dies now and the store then shows this.
+    pub(crate) fn process(&self, line: &str) -> CheckResult {
         self.judge(CrashKind::Process, line).map_err(|violation| violation.class())
     }
 
     /// The store crashes now, and a recovery returns and shows this.
-    pub(crate) fn recovers(&mut self, kind: CrashKind, line: &str) -> Said {
+    pub(crate) fn recovers(&mut self, kind: CrashKind, line: &str) -> CheckResult {
         let (crash, seen) = (self.crash(kind), self.seen(state(line)));
         self.tick();
         self.oracle.recovered(&crash, &seen).map_err(|violation| violation.class())
     }
 
-    /// Recovers, cannot be read, and is used all the same.
-    pub(crate) fn unseen(&mut self, kind: CrashKind) {
+    /// The store crashes now, and a recovery returns; it cannot be read, but is used anyway.
+    pub(crate) fn recovered_unread(&mut self, kind: CrashKind) {
         let crash = self.crash(kind);
-        self.oracle.unseen(&crash, crash.at);
+        self.oracle.recovered_unread(&crash, crash.at);
     }
 
-    /// The store crashes now, and its recovery is cut.
+    /// The store crashes now, and its recovery is cut short.
     pub(crate) fn interrupted(&mut self, kind: CrashKind) {
         self.oracle.interrupted(&self.crash(kind));
         self.tick();

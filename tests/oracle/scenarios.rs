@@ -1,17 +1,18 @@
-//! The table of scenarios that the design is held to, row by row.
+//! Scenarios that the oracle must judge right, one test each.
 
 use std::time::Duration;
 
 use crashpoint::oracle::{
-    Answer, Class, CrashKind, FaultKind, Found, Observed, Order, Passed, Promises, ReadBack,
+    AfterFault, Class, CrashKind, FaultKind, Found, NoViolation, Observed, Order, Promises,
+    ReadBack,
 };
 use crashpoint::sim::engine::{Ack, Level};
 
 use crate::models::{Kv, Ttl, cursor_is_not_ahead, state};
-use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run, Said, ms, within};
+use crate::run::{BUFFERED, CheckResult, DURABLE, FLUSHED, PASSES, Run, ms, within};
 
 #[test]
-fn what_a_recovery_showed_and_a_later_sync_covered_must_survive() {
+fn ops_that_a_recovery_showed_and_a_later_sync_covered_must_survive() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", FLUSHED);
     assert_eq!(run.recovers(CrashKind::Process, "a=1"), PASSES);
@@ -22,19 +23,19 @@ fn what_a_recovery_showed_and_a_later_sync_covered_must_survive() {
 }
 
 #[test]
-fn what_a_recovery_left_that_could_not_be_read_is_not_known_and_stays_as_it_is() {
+fn after_a_recovery_that_could_not_be_read_any_state_it_may_have_left_is_allowed() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", BUFFERED).ok("put c 3", BUFFERED);
-    run.unseen(CrashKind::Process);
+    run.recovered_unread(CrashKind::Process);
     run.oracle.closed(ms(50));
     run.at(60);
-    // Closing made durable what was there, and nobody knows how much that was.
+    // The close made everything there durable, but how much that was is unknown.
     for left in ["a=1", "a=1 b=2", "a=1 b=2 c=3"] {
         assert_eq!(run.power(left), PASSES, "{left}");
     }
     assert_eq!(run.power(""), Err(Class::LostWrite));
     assert!(run.power("a=1 c=3").is_err());
-    // What is written behind it must survive with whatever there was.
+    // Ops written after it must survive, together with whatever was there.
     run.ok("put d 4", DURABLE);
     assert_eq!(run.power("a=1 d=4"), PASSES);
     assert_eq!(run.power("a=1 b=2 c=3 d=4"), PASSES);
@@ -42,7 +43,7 @@ fn what_a_recovery_left_that_could_not_be_read_is_not_known_and_stays_as_it_is()
 }
 
 #[test]
-fn a_count_that_failed_happened_or_did_not() {
+fn a_failed_increment_may_have_happened_or_not() {
     let mut run = Run::<Kv>::new();
     run.err("incr n").ok("incr n", DURABLE);
     assert_eq!(run.power("n=1"), PASSES);
@@ -52,7 +53,7 @@ fn a_count_that_failed_happened_or_did_not() {
 }
 
 #[test]
-fn a_recovery_that_returned_settles_a_count_that_failed() {
+fn a_recovery_that_returned_settles_a_failed_increment() {
     let mut run = Run::<Kv>::new();
     run.err("incr n").ok("incr n", DURABLE);
     assert_eq!(run.recovers(CrashKind::Power, "n=2"), PASSES);
@@ -61,7 +62,7 @@ fn a_recovery_that_returned_settles_a_count_that_failed() {
 }
 
 #[test]
-fn a_put_that_found_no_space_may_be_there_and_the_next_must() {
+fn a_put_that_failed_for_lack_of_space_may_be_there_and_the_next_must_be() {
     let mut run = Run::<Kv>::new();
     run.err("put x 1").ok("put y 2", DURABLE);
     assert_eq!(run.power("y=2"), PASSES);
@@ -74,7 +75,7 @@ fn a_put_that_found_no_space_may_be_there_and_the_next_must() {
 }
 
 #[test]
-fn a_sync_once_a_second_binds_when_its_time_has_passed() {
+fn a_promise_to_sync_once_a_second_binds_once_its_time_has_passed() {
     // Once a second, ticked every 100 ms, 20 ms inside the sync.
     let promise = within(Level::Durable, 1000 + 100 + 20);
     let mut run = Run::<Kv>::new();
@@ -87,7 +88,7 @@ fn a_sync_once_a_second_binds_when_its_time_has_passed() {
 }
 
 #[test]
-fn a_sync_that_nobody_ticks_never_binds() {
+fn buffered_ops_never_have_to_survive_however_much_time_passes() {
     let mut run = Run::<Kv>::new();
     run.ok("put k 1", BUFFERED);
     assert_eq!(run.at(3_600_000).power(""), PASSES);
@@ -95,7 +96,7 @@ fn a_sync_that_nobody_ticks_never_binds() {
 }
 
 #[test]
-fn a_value_that_expired_is_not_counted_from_again() {
+fn an_expired_value_is_not_incremented_again() {
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put k 5 100", DURABLE);
     run.at(50).ok("incr k", DURABLE);
@@ -109,7 +110,7 @@ fn a_value_that_expired_is_not_counted_from_again() {
 }
 
 #[test]
-fn a_deadline_inside_the_read_back_may_show_or_not() {
+fn an_item_that_expires_during_the_read_back_may_show_or_not() {
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put k 5 100", DURABLE).ok("put j 7", DURABLE);
     let crash = run.at(50).crash(CrashKind::Power);
@@ -128,7 +129,7 @@ fn a_deadline_inside_the_read_back_may_show_or_not() {
 }
 
 #[test]
-fn what_is_written_at_once_and_synced_later_survives_the_process_at_once() {
+fn a_write_that_is_synced_later_survives_the_process_at_once() {
     let rising = Ack::Rising(Level::Flushed, Level::Durable, Duration::from_millis(1120));
     let mut run = Run::<Kv>::new();
     run.at(0).ok("put a 1", DURABLE);
@@ -137,7 +138,7 @@ fn what_is_written_at_once_and_synced_later_survives_the_process_at_once() {
     assert_eq!(run.at(310).power("a=1"), PASSES);
     assert_eq!(run.at(1420).power("a=1"), PASSES);
     assert_eq!(run.at(1430).power("a=1"), Err(Class::LostWrite));
-    // An op that fails takes back what was promised for later, not what was promised at once.
+    // A failed op voids promises for later, not those already due.
     let mut failed = run.clone();
     failed.at(400).err("put c 3");
     assert_eq!(failed.at(2000).power("a=1"), PASSES);
@@ -145,7 +146,7 @@ fn what_is_written_at_once_and_synced_later_survives_the_process_at_once() {
 }
 
 #[test]
-fn what_returned_before_another_was_issued_comes_before_it() {
+fn an_op_that_returned_before_another_was_issued_comes_before_it() {
     let mut run = Run::<Kv>::new();
     let y = run.issue_by(1, "put y 1");
     run.returns(y, FLUSHED);
@@ -156,7 +157,7 @@ fn what_returned_before_another_was_issued_comes_before_it() {
 }
 
 #[test]
-fn what_overlapped_another_need_not_come_before_it() {
+fn an_op_that_overlapped_another_need_not_come_before_it() {
     let mut run = Run::<Kv>::new();
     let y = run.issue_by(1, "put y 1");
     let x = run.issue_by(0, "put x 1");
@@ -168,7 +169,7 @@ fn what_overlapped_another_need_not_come_before_it() {
 }
 
 /// Three keys, the third of which cannot be read.
-fn unreadable(run: &Run<Kv>, shown: &str) -> Said {
+fn unreadable(run: &Run<Kv>, shown: &str) -> CheckResult {
     let failed = vec![(b"k3".to_vec(), "checksum mismatch".to_owned())];
     let read = ReadBack { state: state(shown), failed, inconsistent: None };
     let seen = Observed { from: run.now, to: run.now, found: Found::Read(read) };
@@ -178,14 +179,14 @@ fn unreadable(run: &Run<Kv>, shown: &str) -> Said {
 
 #[test]
 fn an_item_that_cannot_be_read_is_a_violation_unless_bytes_rotted() {
-    let survives = vec![(FaultKind::BitRot, Answer::Loud)];
+    let survives = vec![(FaultKind::BitRot, AfterFault::Loud)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put k1 1", DURABLE).ok("put k2 2", DURABLE).ok("put k3 3", DURABLE);
     run.ok("put k4 4", DURABLE);
     assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Err(Class::ReadFailed));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
-    run.oracle.rotten(Answer::Loud);
-    assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(Passed::Excused));
+    run.oracle.rotten(AfterFault::Loud);
+    assert_eq!(unreadable(&run, "k1=1 k2=2 k4=4"), Ok(NoViolation::Excused));
     assert_eq!(unreadable(&run, "k1=7 k2=2 k4=4"), Err(Class::PhantomValue));
     assert_eq!(unreadable(&run, "k2=2 k4=4"), Err(Class::LostWrite));
     assert_eq!(unreadable(&run, "k1=1 k2=2"), Err(Class::LostWrite));
@@ -210,7 +211,7 @@ fn a_fold_without_sync_may_have_its_data_ahead_of_the_cursor() {
 }
 
 #[test]
-fn a_fold_with_sync_keeps_data_and_cursor_as_one() {
+fn a_fold_with_sync_keeps_data_and_cursor_together() {
     let mut run = Run::<Kv>::new();
     run.ok("fold 1 a 1", DURABLE);
     run.issue("fold 2 b 2");

@@ -6,7 +6,7 @@ use crate::models::Ttl;
 use crate::run::{BUFFERED, DURABLE, PASSES, Run};
 
 #[test]
-fn what_expired_before_the_crash_leaves_no_hole() {
+fn an_item_that_expired_before_the_crash_leaves_no_hole() {
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put a 1 100", BUFFERED);
     run.at(200).ok("put b 2", BUFFERED);
@@ -16,7 +16,7 @@ fn what_expired_before_the_crash_leaves_no_hole() {
 }
 
 #[test]
-fn a_lost_suffix_is_read_at_the_time_of_the_read() {
+fn a_prefix_is_judged_by_what_it_shows_at_the_time_of_the_read() {
     // Without the last op the key has a deadline, with it none.
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put k 1 100", DURABLE);
@@ -28,7 +28,7 @@ fn a_lost_suffix_is_read_at_the_time_of_the_read() {
 }
 
 #[test]
-fn equal_states_with_other_deadlines_stay_two_candidates() {
+fn equal_states_with_different_deadlines_stay_two_candidates() {
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put k 1", DURABLE);
     run.at(10).err("put k 1 100");

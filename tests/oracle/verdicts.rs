@@ -1,17 +1,17 @@
-//! What passes, what does not, and what a violation is called.
+//! Verdicts: which states pass, which do not, and how a violation is named.
 
 use crashpoint::oracle::{
-    Answer, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, Observed, Passed,
-    Promises, ReadBack, Violation,
+    AfterFault, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, NoViolation,
+    Observed, Promises, ReadBack, Violation,
 };
 use crashpoint::sim::engine::Level;
 use expect_test::expect;
 
 use crate::models::{Kv, Liar, Op, Plain, Ttl, state};
-use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run, Said, ms, within};
+use crate::run::{BUFFERED, CheckResult, DURABLE, FLUSHED, PASSES, Run, ms, within};
 
 #[test]
-fn mixed_durability_is_one_prefix_between_the_last_sync_and_the_last_op() {
+fn with_mixed_durability_a_prefix_from_the_last_sync_on_passes() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", BUFFERED).ok("put b 2", DURABLE).ok("put c 3", FLUSHED);
     run.ok("put d 4", BUFFERED);
@@ -36,7 +36,7 @@ fn an_op_in_flight_may_be_there_or_not() {
 }
 
 #[test]
-fn an_op_that_the_engine_died_in_is_settled_by_the_recovery() {
+fn an_op_in_flight_at_a_crash_is_settled_by_the_recovery() {
     let mut run = Run::<Kv>::new();
     let died = run.issue("put a 1");
     let mut without = run.clone();
@@ -51,7 +51,7 @@ fn an_op_that_the_engine_died_in_is_settled_by_the_recovery() {
 }
 
 #[test]
-fn a_read_on_the_live_store_does_not_settle_a_failed_op_but_a_recovery_does() {
+fn later_ops_do_not_settle_a_failed_op_but_a_recovery_does() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).err("put a 2").ok("sync", DURABLE);
     assert_eq!(run.oracle.candidates(), 2);
@@ -66,7 +66,7 @@ fn a_read_on_the_live_store_does_not_settle_a_failed_op_but_a_recovery_does() {
 }
 
 #[test]
-fn what_a_recovery_did_not_show_never_comes_back() {
+fn ops_that_a_recovery_did_not_show_must_never_come_back() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", BUFFERED).ok("put c 3", BUFFERED);
     assert_eq!(run.recovers(CrashKind::Power, "a=1 b=2"), PASSES);
@@ -83,7 +83,7 @@ fn what_a_recovery_did_not_show_never_comes_back() {
 }
 
 #[test]
-fn a_recovery_may_be_lost_again_unless_the_sim_promises_more() {
+fn a_recovered_state_may_be_lost_again_unless_the_sim_promises_more() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", FLUSHED);
     assert_eq!(run.recovers(CrashKind::Process, "a=1 b=2"), PASSES);
@@ -106,7 +106,7 @@ fn a_recovery_after_power_loss_keeps_no_promise_to_a_process_crash_that_it_could
 }
 
 #[test]
-fn a_recovery_that_was_cut_settles_nothing_and_the_power_has_failed_for_the_next() {
+fn a_recovery_cut_short_settles_nothing_and_its_power_loss_counts_for_the_next() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", FLUSHED);
     let died = run.issue("put c 3");
@@ -144,7 +144,7 @@ fn a_promise_for_later_ends_with_the_process_and_with_an_error() {
 }
 
 #[test]
-fn a_shorter_promise_covers_what_waits_for_a_longer_one() {
+fn a_shorter_promise_covers_ops_that_wait_for_a_longer_one() {
     let mut run = Run::<Kv>::new();
     run.at(0).ok("put a 1", within(Level::Durable, 1000));
     run.at(100).ok("put b 2", within(Level::Durable, 300));
@@ -157,7 +157,7 @@ fn a_shorter_promise_covers_what_waits_for_a_longer_one() {
 }
 
 #[test]
-fn a_batch_is_there_whole_or_not_at_all() {
+fn an_atomic_batch_is_there_whole_or_not_at_all() {
     let mut run = Run::<Kv>::new();
     run.ok("batch a=1 b=2 c=3", BUFFERED).ok("put d 4", BUFFERED);
     for torn in ["a=1", "a=1 c=3", "a=1 b=2 d=4", "b=2 d=4"] {
@@ -171,7 +171,7 @@ fn a_batch_is_there_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_batch_that_is_not_atomic_may_end_what_survived() {
+fn part_of_a_batch_that_is_not_atomic_may_be_the_last_op_that_survives() {
     let mut run = Run::<Kv>::new();
     run.issue("loose a=1 b=2");
     for part in ["", "a=1", "b=2", "a=1 b=2"] {
@@ -187,7 +187,7 @@ fn a_batch_that_is_not_atomic_may_end_what_survived() {
 }
 
 #[test]
-fn a_part_of_a_batch_that_failed_goes_on_as_a_candidate() {
+fn each_part_of_a_failed_batch_becomes_a_candidate() {
     let mut run = Run::<Kv>::new();
     run.err("loose a=1 b=2").ok("put c 3", DURABLE);
     assert_eq!(run.oracle.candidates(), 4);
@@ -229,7 +229,7 @@ fn a_deleted_value_that_is_back_is_resurrected() {
 }
 
 #[test]
-fn a_violation_says_what_was_expected_and_found() {
+fn a_violation_names_the_values_expected_and_found() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", FLUSHED).ok("put b 2", DURABLE).ok("put c 3", BUFFERED);
     let violation = run.judge(CrashKind::Power, "b=2 c=9").expect_err("a is lost, c wrong");
@@ -259,7 +259,7 @@ fn signatures_leave_out_keys_values_and_steps() {
 }
 
 #[test]
-fn too_many_candidates_are_not_followed_and_nothing_counts_as_passed() {
+fn too_many_candidates_are_not_followed_and_then_nothing_counts_as_passed() {
     let mut run = Run::<Kv>::new();
     for key in 0..8 {
         run.err(&format!("put {key} 1"));
@@ -269,13 +269,13 @@ fn too_many_candidates_are_not_followed_and_nothing_counts_as_passed() {
     assert!(!run.oracle.lost_track());
     run.issue("put 8 1");
     assert!(run.oracle.lost_track());
-    assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
-    assert_eq!(run.clone().recovers(CrashKind::Power, "3=1"), Ok(Passed::Unchecked));
+    assert_eq!(run.power("junk=1"), Ok(NoViolation::Unchecked));
+    assert_eq!(run.clone().recovers(CrashKind::Power, "3=1"), Ok(NoViolation::Unchecked));
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
 }
 
 #[test]
-fn failed_ops_that_leave_no_trace_are_one_candidate() {
+fn failed_ops_that_are_overwritten_leave_one_candidate() {
     let mut run = Run::<Kv>::new();
     for value in 0..100 {
         run.err(&format!("put a {value}")).err("del b").ok("put a x", FLUSHED);
@@ -287,7 +287,7 @@ fn failed_ops_that_leave_no_trace_are_one_candidate() {
 }
 
 #[test]
-fn every_way_to_one_candidate_is_kept_by_a_recovery() {
+fn a_recovery_keeps_every_history_that_leads_to_its_state() {
     let mut run = Run::<Kv>::new();
     run.err("loose a=1 b=2").ok("batch a=8 b=9", FLUSHED);
     assert_eq!(run.oracle.candidates(), 1);
@@ -298,7 +298,7 @@ fn every_way_to_one_candidate_is_kept_by_a_recovery() {
 }
 
 #[test]
-fn a_recovery_goes_on_from_the_longest_history_that_it_fits() {
+fn a_recovery_continues_from_the_longest_history_that_it_fits() {
     let mut run = Run::<Kv>::new();
     run.ok("put k 1", DURABLE).ok("put k 2", BUFFERED).ok("put k 1", BUFFERED);
     assert_eq!(run.recovers(CrashKind::Power, "k=1"), PASSES);
@@ -307,7 +307,7 @@ fn a_recovery_goes_on_from_the_longest_history_that_it_fits() {
     assert_eq!(run.power("k=2 j=1"), Err(Class::Hole));
 }
 
-fn failed(run: &Run<Kv>, class: Class, creating: bool) -> Said {
+fn failed(run: &Run<Kv>, class: Class, creating: bool) -> CheckResult {
     let found = Found::Failed(class, "no such file".into());
     let seen = Observed { from: run.now, to: run.now, found };
     let crash = Crash { creating, ..run.crash(CrashKind::Power) };
@@ -315,7 +315,7 @@ fn failed(run: &Run<Kv>, class: Class, creating: bool) -> Said {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_a_violation_of_its_own_kind_while_it_is_created() {
+fn a_crash_during_creation_that_prevents_opening_has_its_own_class() {
     let mut run = Run::<Kv>::new();
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
@@ -331,7 +331,7 @@ fn a_store_that_cannot_be_opened_is_a_violation_of_its_own_kind_while_it_is_crea
 }
 
 #[test]
-fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() {
+fn an_injected_error_voids_promises_for_later_even_if_no_op_fails() {
     let refused = [
         FaultKind::FailedWrite,
         FaultKind::FailedSync,
@@ -340,7 +340,8 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
         FaultKind::FailedChange,
         FaultKind::ReadOnly,
     ];
-    let survives: Vec<_> = refused.iter().map(|fault_kind| (*fault_kind, Answer::Right)).collect();
+    let survives: Vec<_> =
+        refused.iter().map(|fault_kind| (*fault_kind, AfterFault::Right)).collect();
     for fault_kind in refused {
         let survives = survives.clone();
         let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
@@ -349,7 +350,7 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
         run.at(70).ok("put b 1", within(Level::Flushed, 50));
         let now = run.at(80).now;
         run.oracle.injected(fault_kind, now);
-        // What was due before stays due, and the next acknowledgement covers all.
+        // Promises already due stay due, and the next acknowledgement covers all ops before it.
         assert_eq!(run.at(200).process("a=1"), PASSES);
         assert_eq!(run.at(200).process(""), Err(Class::LostWrite));
         run.at(210).ok("put c 1", within(Level::Flushed, 50));
@@ -360,24 +361,25 @@ fn a_call_that_is_refused_in_the_background_voids_what_was_promised_for_later() 
 }
 
 #[test]
-fn an_engine_may_fail_loudly_only_where_it_said_so() {
-    let survives = vec![(FaultKind::BitRot, Answer::Loud), (FaultKind::FailedWrite, Answer::Right)];
+fn an_engine_may_fail_loudly_only_where_its_promises_allow_it() {
+    let survives =
+        vec![(FaultKind::BitRot, AfterFault::Loud), (FaultKind::FailedWrite, AfterFault::Right)];
     let mut run = Run::<Kv>::with(Promises { survives, ..Promises::default() });
     run.ok("put a 1", DURABLE);
     run.oracle.injected(FaultKind::FailedWrite, run.now);
     assert_eq!(failed(&run, Class::OpenFailed, false), Err(Class::OpenFailed));
-    run.oracle.rotten(Answer::Loud);
-    assert_eq!(failed(&run, Class::OpenFailed, false), Ok(Passed::Excused));
+    run.oracle.rotten(AfterFault::Loud);
+    assert_eq!(failed(&run, Class::OpenFailed, false), Ok(NoViolation::Excused));
     assert_eq!(failed(&run, Class::Panicked, false), Err(Class::Panicked));
     assert_eq!(failed(&run, Class::OutOfMemory, false), Err(Class::OutOfMemory));
     assert_eq!(run.power(""), Err(Class::LostWrite));
     run.oracle.injected(FaultKind::FailedSync, run.now);
-    assert_eq!(run.power("junk=1"), Ok(Passed::Unchecked));
-    assert_eq!(failed(&run, Class::Aborted, false), Ok(Passed::Unchecked));
+    assert_eq!(run.power("junk=1"), Ok(NoViolation::Unchecked));
+    assert_eq!(failed(&run, Class::Aborted, false), Ok(NoViolation::Unchecked));
 }
 
 #[test]
-fn a_wrong_value_outranks_a_contradiction_and_that_a_failed_read() {
+fn a_wrong_value_outranks_a_contradiction_which_outranks_a_failed_read() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", DURABLE);
     let said = |shown: &str, inconsistent: Option<&str>| {
@@ -394,7 +396,7 @@ fn a_wrong_value_outranks_a_contradiction_and_that_a_failed_read() {
 }
 
 #[test]
-fn a_close_covers_what_returned_as_far_as_the_sim_promises() {
+fn a_close_covers_returned_ops_as_far_as_the_sim_promises() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", BUFFERED);
     let mut mute = run.clone();
@@ -410,7 +412,7 @@ fn a_close_covers_what_returned_as_far_as_the_sim_promises() {
     assert_eq!(run.power(""), PASSES);
 }
 
-fn same<M: Model<Op = Op>>(
+fn opened_twice<M: Model<Op = Op>>(
     run: &Run<M>,
     first: &str,
     second: &str,
@@ -418,28 +420,28 @@ fn same<M: Model<Op = Op>>(
 ) -> Result<(), Violation> {
     let mut later = run.clone();
     later.at(millis);
-    run.oracle.same(&run.seen(state(first)), &later.seen(state(second)))
+    run.oracle.check_idempotent(&run.seen(state(first)), &later.seen(state(second)))
 }
 
 #[test]
-fn opening_twice_shows_one_state_but_for_what_expired_between() {
+fn opening_twice_shows_one_state_except_for_items_that_expired_in_between() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", BUFFERED);
     assert_eq!(run.recovers(CrashKind::Power, "a=1"), PASSES);
-    assert_eq!(same(&run, "a=1", "a=1", 100), Ok(()));
-    let violation = same(&run, "a=1", "", 100).expect_err("a vanished");
+    assert_eq!(opened_twice(&run, "a=1", "a=1", 100), Ok(()));
+    let violation = opened_twice(&run, "a=1", "", 100).expect_err("a vanished");
     assert_eq!(violation.class(), Class::NotIdempotent);
     assert_eq!(violation.details.len(), 1);
     let mut run = Run::<Ttl>::new();
     run.at(0).ok("put a 1 100", BUFFERED).ok("put b 1", BUFFERED);
     assert_eq!(run.at(50).recovers(CrashKind::Power, "a=1 b=1"), PASSES);
-    assert_eq!(same(&run, "a=1 b=1", "b=1", 120), Ok(()));
-    assert!(same(&run, "a=1 b=1", "b=1", 80).is_err());
-    assert!(same(&run, "a=1 b=1", "", 120).is_err());
+    assert_eq!(opened_twice(&run, "a=1 b=1", "b=1", 120), Ok(()));
+    assert!(opened_twice(&run, "a=1 b=1", "b=1", 80).is_err());
+    assert!(opened_twice(&run, "a=1 b=1", "", 120).is_err());
 }
 
 #[test]
-fn equal_bounds_mean_equal_answers() {
+fn a_bound_counts_the_ops_that_must_survive_and_those_issued() {
     let mut run = Run::<Kv>::new();
     let start = run.oracle.bound(CrashKind::Power, run.now);
     assert_eq!((start.low, start.issued), (0, 0));
@@ -458,7 +460,7 @@ fn equal_bounds_mean_equal_answers() {
 }
 
 #[test]
-fn swapped_values_and_swapped_items_are_told_apart() {
+fn swapped_values_and_swapped_items_are_phantom_values() {
     let mut run = Run::<Kv>::new();
     run.ok("put a 1", DURABLE).ok("put b 2", DURABLE);
     assert_eq!(run.power("a=2 b=1"), Err(Class::PhantomValue));
@@ -479,7 +481,7 @@ fn judged_without_hints<M: Model<Op = Op>>() {
 }
 
 #[test]
-fn a_model_without_hints_or_with_wrong_ones_is_judged_alike() {
+fn a_model_without_hints_or_with_wrong_ones_is_judged_the_same() {
     judged_without_hints::<Kv>();
     judged_without_hints::<Plain>();
     judged_without_hints::<Liar>();

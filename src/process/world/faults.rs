@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
+use crate::case::fault::{Fault, FaultClass, FaultError};
+use crate::sim::fault_kind::FaultKind;
 
 /// The faults of one process and how far their counters are.
 pub(crate) struct Faults {

@@ -21,13 +21,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
+use crate::case::fault::{Fault, FaultClass, FaultError};
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::log::{Call, Mark, Payload, Record};
+use crate::sim::fault_kind::FaultKind;
 
 use super::doors::{Map, Streams};
 use super::seam;
