@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::content::SharedPage;
 use super::effect::{Effect, Ino, Sync};
 use super::failure::{Shows, Sizes, Then};
-use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Group, GroupId, Piece, Requirement, What, seq_digest};
+use super::pending::Pending;
+use super::piece::{Aspect, Group, GroupId, Piece, What, aspects, seq_digest};
 use super::profile::{Class, Home};
 use super::settle::{Blocks, blocks_of};
 use super::tree::Node;
@@ -31,28 +31,6 @@ impl Evicted {
 }
 
 impl Pending {
-    /// Whether some page is clean though its write failed.
-    pub fn has_undecided(&self) -> bool {
-        !self.undecided.is_empty()
-    }
-
-    /// Whether a sync of a file would have data to write.
-    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
-        self.unsynced.contains_key(&(ino, Aspect::Data))
-    }
-
-    /// The files of which that is so.
-    pub(super) fn dirty_files(&self) -> Vec<Ino> {
-        let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
-        data.map(|(ino, _)| *ino).collect()
-    }
-
-    /// Whether a failed sync stopped the file system: it takes no change until it is mounted
-    /// again.
-    pub fn is_frozen(&self) -> bool {
-        self.frozen
-    }
-
     /// What files show once the cache drops the pages whose write failed, if none of these writes
     /// reached the medium. `anew`: nobody has the files open any more, so their sizes are read
     /// again too.
@@ -72,16 +50,6 @@ impl Pending {
             Some(Evicted { ino, size, block, page })
         };
         self.undecided.iter().filter_map(evicted).collect()
-    }
-
-    /// The disk after the process died, the kernel went on, and the cache dropped the pages whose
-    /// write had failed.
-    pub fn evicted(&self, at: Time) -> Self {
-        let mut after = self.process_crash(at);
-        for evicted in after.evictable(true) {
-            after.apply(&evicted.effect(), at);
-        }
-        after
     }
 
     /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
@@ -127,19 +95,6 @@ impl Pending {
         if self.blocks.get(&(ino, number)).is_some_and(|block| block.newest_home() == Home::Own) {
             self.undecided.insert((ino, number));
         }
-    }
-
-    /// Whether a requirement is one of data that a failed sync left undecided.
-    pub(super) fn is_given_up(&self, need: &Requirement) -> bool {
-        !self.undecided.is_empty()
-            && matches!(need.group, GroupId::Block(ino, number)
-                if self.undecided.contains(&(ino, number)))
-    }
-
-    /// Whether a crash keeps what requires this only together with it. A file system that logs
-    /// sizes over blocks whose write failed waits for these no more.
-    pub fn binds(&self, need: &Requirement) -> bool {
-        self.profile.failure.sizes == Sizes::Lost || !self.is_given_up(need)
     }
 
     /// Whether a size was to follow data whose write failed.

@@ -180,6 +180,7 @@
 //! asked for; blocks that metadata takes; tears of more than one block; the device as a cache of
 //! its own (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
 
+mod apply;
 mod block;
 pub mod content;
 pub mod effect;
@@ -187,6 +188,7 @@ pub mod errno;
 pub mod failure;
 pub mod family;
 pub mod fate;
+mod fate_text;
 mod give_up;
 pub mod io;
 pub mod keep;
@@ -195,7 +197,9 @@ pub mod lock;
 pub mod names;
 pub mod naming;
 mod needs;
+mod new_pieces;
 pub mod open;
+mod parts;
 pub mod path;
 pub mod pending;
 pub mod piece;

@@ -5,22 +5,10 @@ use std::sync::Arc;
 
 use super::content::{Content, PAGE};
 use super::effect::Ino;
-use super::pending::{Aspect, Pending};
-use super::piece::{GroupId, Requirement};
+use super::pending::Pending;
+use super::piece::{Aspect, Cause, GroupId, Requirement};
 use super::profile::{Class, On};
 use super::tree::Node;
-
-/// What a new piece is about.
-pub(super) struct Cause {
-    /// The inode that it changes; for an entry, the one that it leads to.
-    pub(super) ino: Ino,
-    /// The block, if it is one.
-    pub(super) block: Option<u64>,
-    /// What the same call wrote last before it.
-    pub(super) wrote: Option<(GroupId, u64)>,
-    /// The size before and after, if it is set.
-    pub(super) resized: Option<(u64, u64)>,
-}
 
 impl Pending {
     /// What a new piece of a class needs.

@@ -253,6 +253,56 @@ impl Group {
     }
 }
 
+/// What of an inode a piece changes; a sync asks for some of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aspect {
+    Data,
+    Size,
+    Entries,
+    Names,
+    /// The entry that named it first.
+    Birth,
+}
+
+/// What of which inodes a piece changes.
+pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
+    match &piece.what {
+        What::Data { ino, grows: None, .. } => vec![(*ino, Aspect::Data)],
+        What::Data { ino, .. } => vec![(*ino, Aspect::Data), (*ino, Aspect::Size)],
+        What::Size { ino, .. } => vec![(*ino, Aspect::Size)],
+        What::Entries(changes) => {
+            let mut aspects = Vec::new();
+            for change in changes.iter() {
+                aspects.push((change.dir, Aspect::Entries));
+                let named = change.old.into_iter().chain(change.new);
+                aspects.extend(named.map(|ino| (ino, Aspect::Names)));
+            }
+            aspects
+        }
+    }
+}
+
+/// What a new piece is about.
+pub(super) struct Cause {
+    /// The inode that it changes; for an entry, the one that it leads to.
+    pub(super) ino: Ino,
+    /// The block, if it is one.
+    pub(super) block: Option<u64>,
+    /// What the same call wrote last before it.
+    pub(super) wrote: Option<(GroupId, u64)>,
+    /// The size before and after, if it is set.
+    pub(super) resized: Option<(u64, u64)>,
+}
+
+/// What syncs have promised about names that are still pending.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Synced {
+    /// By `fsync` of the file.
+    pub(super) whole: bool,
+    /// By `fdatasync` of the file.
+    pub(super) data: bool,
+}
+
 /// What one kept piece adds to the fingerprint of a fate.
 pub(super) fn seq_digest(seq: u64) -> u64 {
     hash(&seq.to_le_bytes())

@@ -89,15 +89,6 @@ impl fmt::Display for Relaxation {
     }
 }
 
-/// What syncs have promised about names that are still pending.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Synced {
-    /// By `fsync` of the file.
-    pub(super) whole: bool,
-    /// By `fdatasync` of the file.
-    pub(super) data: bool,
-}
-
 impl Pending {
     /// The relaxations that a fate uses. Costs the pending pieces.
     pub fn relaxations(&self, fate: &Fate) -> BTreeSet<Relaxation> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
-use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
+use super::pending::Pending;
+use super::piece::{Aspect, Change, Group, GroupId, Piece, What, aspects, seq_digest};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
 use crate::base::time::Time;
