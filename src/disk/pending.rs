@@ -169,8 +169,6 @@ impl Pending {
         !self.blocks.get(&(ino, block)).map_or(!mapped, |versions| versions.is_hole(mapped))
     }
 
-    /// Adds a version of a block that the live tree shows already.
-
     pub(super) fn entry_group(&self, dir: Ino, name: &Name) -> GroupId {
         self.home(self.profile.entry, GroupId::Entry(dir, name.clone()), dir)
     }
