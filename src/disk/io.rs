@@ -2,6 +2,7 @@
 
 use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::open::{Handle, Open};
 use super::path::find;
@@ -140,7 +141,7 @@ impl Disk {
         if bytes.is_empty() {
             return Ok((at, 0));
         }
-        let offset = if flags & libc::O_APPEND == 0 { at } else { self.size(ino) };
+        let offset = if flags & linux::O_APPEND == 0 { at } else { self.size(ino) };
         if offset >= SIZE_MAX {
             return Err(Errno::EFBIG);
         }
@@ -150,8 +151,8 @@ impl Disk {
         let bytes = &bytes[..self.has_bytes(ino, offset, bytes.len())?];
         self.change(&Effect::Write { ino, offset, bytes });
         // O_SYNC includes the bit of O_DSYNC.
-        if flags & libc::O_DSYNC != 0 {
-            let data_only = flags & libc::O_SYNC != libc::O_SYNC;
+        if flags & linux::O_DSYNC != 0 {
+            let data_only = flags & linux::O_SYNC != linux::O_SYNC;
             self.told(h)?;
             let length = bytes.len() as u64;
             self.change(&Effect::Sync(Sync::Written { ino, offset, length, data_only }));
@@ -175,13 +176,13 @@ impl Disk {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let base = match whence {
-            libc::SEEK_SET => 0,
-            libc::SEEK_CUR => open.offset,
-            libc::SEEK_END => self.size(open.ino),
-            libc::SEEK_DATA | libc::SEEK_HOLE => self.seek_content(open, offset, whence)?,
+            linux::SEEK_SET => 0,
+            linux::SEEK_CUR => open.offset,
+            linux::SEEK_END => self.size(open.ino),
+            linux::SEEK_DATA | linux::SEEK_HOLE => self.seek_content(open, offset, whence)?,
             _ => return Err(Errno::EINVAL),
         };
-        let moved = if whence > libc::SEEK_END { 0 } else { offset };
+        let moved = if whence > linux::SEEK_END { 0 } else { offset };
         let target = base.checked_add_signed(moved).ok_or(Errno::EINVAL)?;
         let open = self.opens.get_mut(h)?;
         let most = if open.kind == Kind::File { SIZE_MAX } else { i64::MAX.unsigned_abs() };
@@ -195,7 +196,7 @@ impl Disk {
     fn seek_content(&self, open: &Open, offset: i64, whence: i32) -> Result<u64, Errno> {
         let content = self.node(open.ino)?.content().ok_or(Errno::EINVAL)?;
         let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-        content.seek(offset, whence == libc::SEEK_DATA).ok_or(Errno::ENXIO)
+        content.seek(offset, whence == linux::SEEK_DATA).ok_or(Errno::ENXIO)
     }
 
     /// Sets the size of an open file, as ftruncate(2).
@@ -251,8 +252,8 @@ impl Disk {
         offset: i64,
         length: i64,
     ) -> Result<(), Errno> {
-        const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        const ZERO_INSIDE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+        const PUNCH: i32 = linux::FALLOC_FL_PUNCH_HOLE | linux::FALLOC_FL_KEEP_SIZE;
+        const ZERO_INSIDE: i32 = linux::FALLOC_FL_ZERO_RANGE | linux::FALLOC_FL_KEEP_SIZE;
         let open = self.opens.get(h)?;
         let ino = open.ino;
         open.must_be_usable()?;
@@ -261,9 +262,9 @@ impl Disk {
         }
         let what = match mode {
             0 => Allocation::Extend,
-            libc::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
+            linux::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
             PUNCH => Allocation::Punch,
-            libc::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
+            linux::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
             _ => return Err(Errno::EOPNOTSUPP),
         };
         open.must_write()?;

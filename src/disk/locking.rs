@@ -2,6 +2,7 @@
 
 use super::effect::Ino;
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::lock::{ByteRange, LockKind, LockOwner, RangeLock, excludes};
 use super::open::Handle;
@@ -21,10 +22,10 @@ impl Disk {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let ino = open.ino;
-        let kind = match op & !libc::LOCK_NB {
-            libc::LOCK_SH => LockKind::Shared,
-            libc::LOCK_EX => LockKind::Exclusive,
-            libc::LOCK_UN => {
+        let kind = match op & !linux::LOCK_NB {
+            linux::LOCK_SH => LockKind::Shared,
+            linux::LOCK_EX => LockKind::Exclusive,
+            linux::LOCK_UN => {
                 self.locks.retain(ino, |whole| whole != h, |_| true);
                 return Ok(());
             }
@@ -36,7 +37,7 @@ impl Disk {
         }
         whole.retain(|&(holder, _)| holder != h);
         if whole.iter().any(|&(_, held)| excludes(held, kind)) {
-            let waits = op & libc::LOCK_NB == 0;
+            let waits = op & linux::LOCK_NB == 0;
             return Err(if waits { Errno::EDEADLK } else { Errno::EWOULDBLOCK });
         }
         whole.push((h, kind));
@@ -59,9 +60,9 @@ impl Disk {
     ) -> Result<ByteRange, Errno> {
         let open = self.opens.get(h)?;
         let base = match whence {
-            libc::SEEK_SET => 0,
-            libc::SEEK_CUR => open.offset,
-            libc::SEEK_END => self.size(open.ino),
+            linux::SEEK_SET => 0,
+            linux::SEEK_CUR => open.offset,
+            linux::SEEK_END => self.size(open.ino),
             _ => return Err(Errno::EINVAL),
         };
         // Neither an offset nor a size ever exceeds what an i64 holds.

@@ -192,6 +192,7 @@ mod fate_text;
 mod give_up;
 pub mod io;
 pub mod keep;
+pub mod linux;
 pub mod live;
 mod locate;
 pub mod lock;

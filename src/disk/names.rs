@@ -5,6 +5,7 @@
 
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
+use super::linux::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use super::live::Disk;
 use super::open::Handle;
 use super::path::{Intent, Last, PATH_MAX, Place, find, kind, lookup, walk};
@@ -168,8 +169,8 @@ impl Disk {
         new: &[u8],
         flags: u32,
     ) -> Result<(), Errno> {
-        let keep = flags == libc::RENAME_NOREPLACE;
-        let exchange = flags == libc::RENAME_EXCHANGE;
+        let keep = flags == RENAME_NOREPLACE;
+        let exchange = flags == RENAME_EXCHANGE;
         if flags != 0 && !keep && !exchange {
             return Err(Errno::EINVAL);
         }

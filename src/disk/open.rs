@@ -2,6 +2,7 @@
 
 use super::effect::{Ino, Kind};
 use super::errno::Errno;
+use super::linux::O_PATH;
 
 /// An open file description: an inode, an offset and flags. Numbers are used again after the last
 /// reference closed, as those of descriptors are.
@@ -84,6 +85,6 @@ impl Opens {
 impl Open {
     /// `EBADF` for what was opened by `O_PATH`: it names an inode and can do nothing else.
     pub(super) fn must_be_usable(&self) -> Result<(), Errno> {
-        if self.flags & libc::O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
+        if self.flags & O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
     }
 }

@@ -2,31 +2,30 @@
 
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::open::{Handle, Open};
 use super::path::{Intent, Place, find, kind, walk};
 
 /// The bit that tells `O_TMPFILE` from `O_DIRECTORY`, which it includes.
-const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
-/// What `open` adds to the flags on 64-bit Linux; the C library's constant of this name is 0.
-const LARGE_FILE: i32 = 0o100_000;
+const TMPFILE: i32 = linux::O_TMPFILE & !linux::O_DIRECTORY;
 /// Flags that ask something of `open` itself and are not kept.
 const FORGOTTEN: i32 =
-    libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC;
+    linux::O_CREAT | linux::O_EXCL | linux::O_NOCTTY | linux::O_TRUNC | linux::O_CLOEXEC;
 /// Flags that fcntl(2) `F_SETFL` may change; it ignores the others.
 const CHANGEABLE: i32 =
-    libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+    linux::O_APPEND | linux::O_ASYNC | linux::O_DIRECT | linux::O_NOATIME | linux::O_NONBLOCK;
 
 /// What `build_open_flags` of the kernel's fs/open.c makes of the flags.
 fn checked(flags: i32) -> Result<i32, Errno> {
     let is = |flag| flags & flag != 0;
-    if is(libc::O_PATH) {
-        return Ok(flags & (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW));
+    if is(linux::O_PATH) {
+        return Ok(flags & (linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW));
     }
-    if is(libc::O_CREAT) && is(libc::O_DIRECTORY) {
+    if is(linux::O_CREAT) && is(linux::O_DIRECTORY) {
         return Err(Errno::EINVAL);
     }
-    if is(TMPFILE) && (!is(libc::O_DIRECTORY) || !may_write(flags)) {
+    if is(TMPFILE) && (!is(linux::O_DIRECTORY) || !may_write(flags)) {
         return Err(Errno::EINVAL);
     }
     Ok(flags)
@@ -35,12 +34,12 @@ fn checked(flags: i32) -> Result<i32, Errno> {
 /// Whether the access mode includes writing. Mode 3, `O_WRONLY | O_RDWR`, asks for both rights but
 /// the description can do neither: Linux keeps it for ioctl(2).
 fn may_write(flags: i32) -> bool {
-    flags & libc::O_ACCMODE != libc::O_RDONLY
+    flags & linux::O_ACCMODE != linux::O_RDONLY
 }
 
 impl Disk {
-    /// Opens a file, as openat(2) with the flags and permission bits of libc. `mode` is used as
-    /// it is: applying the umask is the caller's business.
+    /// Opens a file, as openat(2) with the flags of [`linux`] and permission bits. `mode` is used
+    /// as it is: the caller applies the umask.
     ///
     /// `O_TRUNC` truncates even with `O_RDONLY`. `O_CLOEXEC`, `O_NOCTTY`, `O_DIRECT`, `O_NOATIME`
     /// and `O_NONBLOCK` change nothing. A new file is an `Inode` and an `Entry` effect.
@@ -53,9 +52,9 @@ impl Disk {
         if flags & TMPFILE != 0 {
             return self.open_unnamed(base, path, flags, mode);
         }
-        let create = flags & libc::O_CREAT != 0;
-        let exclusive = create && flags & libc::O_EXCL != 0;
-        let follow = flags & libc::O_NOFOLLOW == 0 && !exclusive;
+        let create = flags & linux::O_CREAT != 0;
+        let exclusive = create && flags & linux::O_EXCL != 0;
+        let follow = flags & linux::O_NOFOLLOW == 0 && !exclusive;
         let intent = match (create, follow) {
             (true, follow) => Intent::Create { follow },
             (false, true) => Intent::Follow,
@@ -76,21 +75,21 @@ impl Disk {
     fn open_existing(&mut self, ino: Ino, slash: bool, flags: i32) -> Result<Ino, Errno> {
         let is = |flag| flags & flag != 0;
         let kind = kind(&self.tree, ino).ok_or(Errno::ENOENT)?;
-        if is(libc::O_CREAT) && kind == Kind::Directory {
+        if is(linux::O_CREAT) && kind == Kind::Directory {
             return Err(Errno::EISDIR);
         }
-        if (slash || is(libc::O_DIRECTORY)) && kind != Kind::Directory {
+        if (slash || is(linux::O_DIRECTORY)) && kind != Kind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        if is(libc::O_PATH) {
+        if is(linux::O_PATH) {
             return Ok(ino);
         }
         match kind {
             Kind::Symlink => Err(Errno::ELOOP),
-            Kind::Directory if may_write(flags) || is(libc::O_TRUNC) => Err(Errno::EISDIR),
-            Kind::File if may_write(flags) || is(libc::O_TRUNC) => {
+            Kind::Directory if may_write(flags) || is(linux::O_TRUNC) => Err(Errno::EISDIR),
+            Kind::File if may_write(flags) || is(linux::O_TRUNC) => {
                 self.may_change()?;
-                if is(libc::O_TRUNC) {
+                if is(linux::O_TRUNC) {
                     self.change(&Effect::Size { ino, size: 0 });
                 }
                 Ok(ino)
@@ -118,10 +117,10 @@ impl Disk {
         flags: i32,
         mode: u32,
     ) -> Result<Handle, Errno> {
-        if flags & libc::O_CREAT != 0 {
+        if flags & linux::O_CREAT != 0 {
             return Err(Errno::EINVAL);
         }
-        let dir = find(&self.tree, base, path, flags & libc::O_NOFOLLOW == 0)?;
+        let dir = find(&self.tree, base, path, flags & linux::O_NOFOLLOW == 0)?;
         if kind(&self.tree, dir) != Some(Kind::Directory) {
             return Err(Errno::ENOTDIR);
         }
@@ -131,7 +130,7 @@ impl Disk {
         let dir = self.path_of(dir).unwrap_or_default();
         let path = [&dir, &b"/#"[..], ino.0.to_string().as_bytes(), b" (deleted)"].concat();
         let h = self.insert(ino, flags, path)?;
-        self.opens.get_mut(h)?.linkable = flags & libc::O_EXCL == 0;
+        self.opens.get_mut(h)?.linkable = flags & linux::O_EXCL == 0;
         Ok(h)
     }
 
@@ -143,15 +142,15 @@ impl Disk {
     }
 
     fn insert(&mut self, ino: Ino, flags: i32, path: Vec<u8>) -> Result<Handle, Errno> {
-        let by_path = flags & libc::O_PATH != 0;
-        let access = flags & libc::O_ACCMODE;
+        let by_path = flags & linux::O_PATH != 0;
+        let access = flags & linux::O_ACCMODE;
         let open = Open {
             ino,
             kind: kind(&self.tree, ino).ok_or(Errno::ENOENT)?,
-            flags: if by_path { flags } else { flags & !FORGOTTEN | LARGE_FILE },
+            flags: if by_path { flags } else { flags & !FORGOTTEN | linux::O_LARGEFILE },
             offset: 0,
-            readable: !by_path && (access == libc::O_RDONLY || access == libc::O_RDWR),
-            writable: !by_path && (access == libc::O_WRONLY || access == libc::O_RDWR),
+            readable: !by_path && (access == linux::O_RDONLY || access == linux::O_RDWR),
+            writable: !by_path && (access == linux::O_WRONLY || access == linux::O_RDWR),
             seen: self.errors.get(&ino).map_or(0, |errors| errors.sample()),
             seen_all: self.all_errors.sample(),
             linkable: false,
@@ -193,7 +192,7 @@ impl Disk {
     }
 
     /// The flags that a handle was opened with, as fcntl(2) `F_GETFL` shows them: without those
-    /// that concern only the opening, and with the kernel's `O_LARGEFILE`.
+    /// that concern only the opening, and with the kernel's `linux::O_LARGEFILE`.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.

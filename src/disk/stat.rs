@@ -3,6 +3,7 @@
 use super::content::PAGE;
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::open::Handle;
 use super::path::{find, kind};
@@ -53,9 +54,9 @@ pub struct Listed {
 
 fn type_bits(kind: Kind) -> u32 {
     match kind {
-        Kind::File => libc::S_IFREG,
-        Kind::Directory => libc::S_IFDIR,
-        Kind::Symlink => libc::S_IFLNK,
+        Kind::File => linux::S_IFREG,
+        Kind::Directory => linux::S_IFDIR,
+        Kind::Symlink => linux::S_IFLNK,
     }
 }
 
@@ -141,12 +142,12 @@ impl Disk {
     /// Those of path_resolution(7); `EINVAL` for other bits; `EACCES` for `X_OK` of a file with
     /// no execute bit.
     pub fn access(&self, base: Ino, path: &[u8], mode: i32) -> Result<(), Errno> {
-        if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+        if mode & !(linux::R_OK | linux::W_OK | linux::X_OK) != 0 {
             return Err(Errno::EINVAL);
         }
         let node = self.node(find(&self.tree, base, path, true)?)?;
         let runs = node.kind() == Kind::Directory || node.mode & 0o111 != 0;
-        if mode & libc::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
+        if mode & linux::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
     }
 
     /// Sets permission bits, as fchmod(2).

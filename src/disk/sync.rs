@@ -3,6 +3,9 @@
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::errno::Errno;
 use super::failure::Tells;
+use super::linux::{
+    SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
+};
 use super::live::Disk;
 use super::open::Handle;
 
@@ -48,13 +51,13 @@ impl Disk {
         length: i64,
         flags: u32,
     ) -> Result<(), Errno> {
-        const WAITS: u32 = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-        const KNOWN: u32 = WAITS | libc::SYNC_FILE_RANGE_WAIT_BEFORE;
+        const WAITS: u32 = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+        const KNOWN: u32 = WAITS | SYNC_FILE_RANGE_WAIT_BEFORE;
         let ino = self.syncable(h)?;
         if flags & !KNOWN != 0 || offset < 0 || length < 0 || offset.checked_add(length).is_none() {
             return Err(Errno::EINVAL);
         }
-        if flags & !libc::SYNC_FILE_RANGE_WRITE != 0 {
+        if flags & !SYNC_FILE_RANGE_WRITE != 0 {
             self.told(h)?;
         }
         if flags & WAITS == WAITS && self.opens.get(h)?.kind == Kind::File {

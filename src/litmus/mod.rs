@@ -18,6 +18,7 @@ use crate::base::time::Time;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::family;
 use crate::disk::fate::Fate;
+use crate::disk::linux;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
@@ -92,12 +93,12 @@ fn run(disk: &mut Disk, line: &Line) -> Result<(), LitmusError> {
 
 fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
     const ROOT: Ino = Ino::ROOT;
-    const CREATE: i32 = libc::O_RDWR | libc::O_CREAT;
+    const CREATE: i32 = linux::O_RDWR | linux::O_CREAT;
     match op {
-        Op::Creat(path) => with(disk, path, CREATE | libc::O_EXCL, |_, _| Ok(())),
-        Op::OpenTrunc(path) => with(disk, path, CREATE | libc::O_TRUNC, |_, _| Ok(())),
+        Op::Creat(path) => with(disk, path, CREATE | linux::O_EXCL, |_, _| Ok(())),
+        Op::OpenTrunc(path) => with(disk, path, CREATE | linux::O_TRUNC, |_, _| Ok(())),
         // A descriptor keeps nothing durable, and closing it flushes nothing.
-        Op::Close(path) => with(disk, path, libc::O_RDONLY, |_, _| Ok(())),
+        Op::Close(path) => with(disk, path, linux::O_RDONLY, |_, _| Ok(())),
         Op::Write { path, offset, length, fill } => with(disk, path, CREATE, |disk, h| {
             let bytes = vec![*fill; *length as usize];
             disk.write_at(h, &bytes, offset.cast_signed()).map(drop)
@@ -107,10 +108,10 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
             disk.write_at(h, &vec![*fill; *length as usize], end).map(drop)
         }),
         Op::Truncate { path, size } => {
-            with(disk, path, libc::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
+            with(disk, path, linux::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
         }
         Op::Fallocate { path, offset, length, keep_size } => with(disk, path, CREATE, |disk, h| {
-            let mode = if *keep_size { libc::FALLOC_FL_KEEP_SIZE } else { 0 };
+            let mode = if *keep_size { linux::FALLOC_FL_KEEP_SIZE } else { 0 };
             disk.allocate(h, mode, offset.cast_signed(), length.cast_signed())
         }),
         Op::Mkdir(path) => disk.mkdir(ROOT, path, 0o755),
@@ -119,8 +120,8 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
         Op::Rename(old, new) => disk.rename(ROOT, old, ROOT, new, 0),
         Op::Link(old, new) => disk.link(ROOT, old, ROOT, new, false),
         Op::Symlink { target, path } => disk.symlink(target, ROOT, path),
-        Op::Fsync(path) => with(disk, path, libc::O_RDONLY, Disk::fsync),
-        Op::Fdatasync(path) => with(disk, path, libc::O_RDONLY, Disk::fdatasync),
+        Op::Fsync(path) => with(disk, path, linux::O_RDONLY, Disk::fsync),
+        Op::Fdatasync(path) => with(disk, path, linux::O_RDONLY, Disk::fdatasync),
         Op::Sync => {
             disk.sync_all();
             Ok(())
