@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Ino, Kind};
-use crashpoint::disk::failure::Then;
+use crashpoint::disk::failure::MountState;
 use crashpoint::disk::family;
 use crashpoint::disk::fate::{Fate, Keep};
 use crashpoint::disk::piece::GroupId;
@@ -479,7 +479,7 @@ fn a_file_that_never_had_a_name_is_found_nowhere() {
 
 /// The profiles that take changes after a failed sync.
 fn going_on() -> Vec<Profile> {
-    let goes_on = |profile: &&Profile| profile.failure.then == Then::GoesOn;
+    let goes_on = |profile: &&Profile| profile.failure.mount == MountState::Usable;
     Profile::all().iter().filter(goes_on).copied().collect()
 }
 

@@ -77,7 +77,7 @@ impl Entry {
     /// # Errors
     /// Which there are.
     pub fn profile(&self, name: &str) -> Result<Profile, String> {
-        Profile::find(name, self.profiles)
+        Profile::find(name, self.profiles).map_err(|error| error.to_string())
     }
 }
 

@@ -7,14 +7,14 @@ use crate::campaign::client::Problem;
 use crate::command::LitmusArgs;
 use crate::command::out::{Out, grouped};
 use crate::disk::profile::Profile;
-use crate::litmus::{Program, State, explore};
+use crate::litmus::{LitmusState, Program, explore};
 
 /// One line of `--json`.
 #[derive(Serialize)]
 struct Found<'a> {
     program: &'a str,
     profile: &'a str,
-    states: &'a [State],
+    states: &'a [LitmusState],
 }
 
 /// Prints every state of a program on one profile, or on each.
@@ -45,9 +45,9 @@ pub(crate) fn litmus(args: &LitmusArgs, out: &mut Out) -> Result<(), Problem> {
 }
 
 /// A heading, and one line for each state.
-fn show(name: &str, profile: &Profile, states: &[State], out: &mut Out) {
+fn show(name: &str, profile: &Profile, states: &[LitmusState], out: &mut Out) {
     out.line(&format!("{name} on {}: {} states", profile.name, grouped(states.len() as u64)));
-    let text = |state: &State| match state.state.as_slice() {
+    let text = |state: &LitmusState| match state.state.as_slice() {
         [] => "(nothing)".to_owned(),
         lines => lines.join("  "),
     };

@@ -234,7 +234,7 @@ pub fn usage() -> String {
 
 fn litmus(args: &LitmusArgs, out: &mut verbs::Out) -> Result<Exit, Problem> {
     if let Some(profile) = &args.profile {
-        Profile::find(profile, &[]).map_err(Problem::Environment)?;
+        Profile::find(profile, &[]).map_err(|error| Problem::Environment(error.to_string()))?;
     }
     litmus::litmus(args, out)?;
     Ok(Exit::Clean)

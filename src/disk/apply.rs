@@ -2,10 +2,10 @@
 
 use super::content::PAGE;
 use super::effect::{Allocation, Effect, Ino, Kind};
-use super::parts::{Part, skipped, written, zeroed};
+use super::parts::{BlockPart, skipped, written, zeroed};
 use super::pending::Pending;
-use super::piece::{Aspect, Change, GroupId, Piece, Requirement};
-use super::profile::{Class, On};
+use super::piece::{Aspect, EntryChange, GroupId, Piece, Requirement};
+use super::profile::{PieceClass, Required};
 use super::tree::Node;
 use crate::base::time::Time;
 
@@ -138,14 +138,14 @@ impl Pending {
         let here = GroupId::Block(ino, block);
         let waits = |piece: &Piece| {
             let mut needs = piece.needs().iter();
-            self.profile.asks(piece.class, On::BlockAlone)
+            self.profile.asks(piece.class, Required::BlockAlone)
                 && needs.any(|need| need.while_last && need.group != here)
         };
         newest.is_some_and(waits)
     }
 
     fn resize(&mut self, ino: Ino, size: u64, at: Time) {
-        self.loosen(ino);
+        self.forget_block_order(ino);
         let Some(content) = self.content(ino) else { return };
         let old = content.size();
         if old == size {
@@ -153,15 +153,15 @@ impl Pending {
         }
         let parts = if size < old { zeroed(content, size, u64::MAX) } else { Vec::new() };
         self.live.apply(&Effect::Size { ino, size }, at);
-        let joins = self.profile.joins(Class::Hole, Class::Resize);
+        let joins = self.profile.joins(PieceClass::Hole, PieceClass::Resize);
         // A size that waits for the zeros behind it comes after them.
-        let (first, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| {
-            part.class == Class::Zero && self.profile.asks(Class::Resize, On::Block)
+        let (first, rest): (Vec<BlockPart>, Vec<BlockPart>) = parts.into_iter().partition(|part| {
+            part.class == PieceClass::Zero && self.profile.asks(PieceClass::Resize, Required::Block)
         });
         let zeroed = first.into_iter().map(|part| self.push_data(ino, part, None)).last();
-        let seq = self.push_size(ino, (old, size), Class::Resize, zeroed);
+        let seq = self.push_size(ino, (old, size), PieceClass::Resize, zeroed);
         for part in rest {
-            if joins && part.class == Class::Hole {
+            if joins && part.class == PieceClass::Hole {
                 self.push_version(ino, part.block, (seq, self.profile.hole), None);
             } else {
                 self.push_data(ino, part, None);
@@ -170,10 +170,10 @@ impl Pending {
     }
 
     fn allocate(&mut self, ino: Ino, (offset, length): (u64, u64), what: Allocation, at: Time) {
-        self.loosen(ino);
+        self.forget_block_order(ino);
         let Some(content) = self.content(ino) else { return };
         let (old, end) = (content.size(), offset.saturating_add(length));
-        if what != Allocation::Punch && self.profile.asks(Class::Reach, On::First) {
+        if what != Allocation::Punch && self.profile.asks(PieceClass::Reach, Required::First) {
             let blocks = offset / PAGE as u64..end.div_ceil(PAGE as u64);
             self.reserved.entry(ino).or_default().push(blocks);
         }
@@ -186,7 +186,7 @@ impl Pending {
             self.push_data(ino, part, None);
         }
         if grows && end > old {
-            self.push_size(ino, (old, end), Class::Resize, None);
+            self.push_size(ino, (old, end), PieceClass::Resize, None);
         }
     }
 
@@ -194,7 +194,7 @@ impl Pending {
         if let Some(change) = self.change(dir, name, ino) {
             let born = ino.filter(|ino| self.is_nameless(*ino));
             self.live.set_entry(dir, name, ino, at);
-            let seq = self.push_entries(vec![change], Vec::new(), Class::Entry);
+            let seq = self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
             if let Some(born) = born {
                 let group = self.order[&seq].clone();
                 self.unsynced.entry((born, Aspect::Birth)).or_default().insert(group, seq);
@@ -204,7 +204,8 @@ impl Pending {
 
     /// Whether nothing leads to an inode or ever did since the disk was mounted.
     fn is_nameless(&self, ino: Ino) -> bool {
-        !self.leads.contains_key(&ino) && self.durable.node(ino).is_some_and(|node| node.links == 0)
+        !self.pending_links.contains_key(&ino)
+            && self.durable.node(ino).is_some_and(|node| node.links == 0)
     }
 
     fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), exchange: bool, at: Time) {
@@ -221,23 +222,23 @@ impl Pending {
             self.profile.atomic_rename || is_directory(moved) || back.is_some_and(is_directory);
         self.live.set_entry(from.0, from.1, back, at);
         self.live.set_entry(to.0, to.1, Some(moved), at);
-        let changes: Vec<Change> = changes.into_iter().flatten().collect();
+        let changes: Vec<EntryChange> = changes.into_iter().flatten().collect();
         if one {
             let replaces = replaced.is_some() && !exchange;
-            let class = if replaces { Class::Replace } else { Class::Entry };
-            let needs = self.placed(to.0);
+            let class = if replaces { PieceClass::Replace } else { PieceClass::Entry };
+            let needs = self.pieces_placing(to.0);
             self.push_entries(changes, needs, class);
         } else {
-            let push = |change| self.push_entries(vec![change], Vec::new(), Class::Entry);
+            let push = |change| self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
             if let [one, other] = changes.into_iter().map(push).collect::<Vec<u64>>()[..] {
-                self.halves.extend([(one, other), (other, one)]);
+                self.rename_partners.extend([(one, other), (other, one)]);
             }
         }
     }
 
     /// The pieces that put a directory, and those above it, where they are. A directory that
     /// moves there needs them: with its old place gone it would else be lost, or lie in itself.
-    fn placed(&self, dir: Ino) -> Vec<Requirement> {
+    fn pieces_placing(&self, dir: Ino) -> Vec<Requirement> {
         let mut needs = Vec::new();
         let mut at = dir;
         while let Some(directory) = self.live.node(at).and_then(Node::directory) {
@@ -252,9 +253,9 @@ impl Pending {
     }
 
     /// The change that makes a name lead to `new`, unless it does already.
-    fn change(&self, dir: Ino, name: &[u8], new: Option<Ino>) -> Option<Change> {
+    fn change(&self, dir: Ino, name: &[u8], new: Option<Ino>) -> Option<EntryChange> {
         let directory = self.live.node(dir)?.directory()?;
         let old = directory.entries.get(name).copied();
-        (old != new).then(|| Change { dir, name: name.into(), old, new })
+        (old != new).then(|| EntryChange { dir, name: name.into(), old, new })
     }
 }

@@ -7,15 +7,15 @@ use super::errno::Errno;
 
 /// What a failed write-back of data does, beside that the pages count as clean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedSync {
     /// What the page cache shows afterwards.
     pub shows: Shows,
     /// Which sync call returns the error.
-    pub tells: Tells,
+    pub reported: Reported,
     /// What becomes of a size over the blocks whose write failed.
     pub sizes: Sizes,
     /// What the file system does from then on.
-    pub then: Then,
+    pub mount: MountState,
 }
 
 /// What the page cache shows after a failed sync.
@@ -30,7 +30,7 @@ pub enum Shows {
 
 /// Which sync call on a file returns the error of a failed write-back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tells {
+pub enum Reported {
     /// The one that failed, and then the next one on each other descriptor that was open.
     Now,
     /// The next one on each descriptor: the one that failed returns success.
@@ -48,19 +48,23 @@ pub enum Sizes {
 
 /// What a file system does after a failed write-back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum MountState {
     /// It goes on.
-    GoesOn,
+    Usable,
     /// It is read-only until it is mounted again: `EROFS`, for the sync that failed too.
     ReadOnly,
     /// Nothing works until it is mounted again: `EIO`.
     ShutDown,
 }
 
-impl Failure {
+impl FailedSync {
     /// What ext4, xfs and btrfs of Linux 6.18 were seen to do, but for a size on xfs.
-    pub const USUAL: Self =
-        Self { shows: Shows::New, tells: Tells::Now, sizes: Sizes::Logged, then: Then::GoesOn };
+    pub const USUAL: Self = Self {
+        shows: Shows::New,
+        reported: Reported::Now,
+        sizes: Sizes::Logged,
+        mount: MountState::Usable,
+    };
 }
 
 /// Errors that wait to be told, to each descriptor once: the kernel's `errseq_t`.
@@ -86,7 +90,7 @@ impl Errors {
     }
 
     /// The error that a descriptor has not seen, if there is one; then it has.
-    pub(super) fn tell(&mut self, since: &mut u32) -> Result<(), Errno> {
+    pub(super) fn report(&mut self, since: &mut u32) -> Result<(), Errno> {
         if *since == self.count {
             return Ok(());
         }

@@ -9,8 +9,8 @@ use std::ops::{Range, RangeInclusive};
 use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Group, GroupId, Requirement, What};
-use super::profile::Class;
+use super::piece::{Group, GroupId, PieceChange, Requirement};
+use super::profile::PieceClass;
 
 /// Every prefix of the pending pieces in their global order, from nothing to all.
 pub fn prefixes(pending: &Pending) -> impl Iterator<Item = Fate> {
@@ -102,7 +102,7 @@ pub fn exhaustive_torn(pending: &Pending) -> Exhaustive {
 
 /// The iterator of [`exhaustive`]: depth first over the groups, those first that others need.
 pub struct Exhaustive {
-    groups: Vec<Cuts>,
+    groups: Vec<GroupCut>,
     tearable: Vec<Tearable>,
     stale: bool,
     /// The torn fates with the cuts of the fate that was last, and the stale one.
@@ -111,7 +111,7 @@ pub struct Exhaustive {
 }
 
 /// The cuts of one group.
-struct Cuts {
+struct GroupCut {
     id: GroupId,
     /// The cut in the next fate.
     cut: usize,
@@ -163,9 +163,14 @@ impl Iterator for Exhaustive {
 
 impl Exhaustive {
     fn new(pending: &Pending, tearable: Vec<Tearable>) -> Self {
-        let mut groups: Vec<Cuts> = pending
+        let mut groups: Vec<GroupCut> = pending
             .groups()
-            .map(|(id, group)| Cuts { id: id.clone(), cut: 0, length: group.len(), edges: vec![] })
+            .map(|(id, group)| GroupCut {
+                id: id.clone(),
+                cut: 0,
+                length: group.len(),
+                edges: vec![],
+            })
             .collect();
         if pending.is_constrained() {
             groups.sort_by_key(|group| rank(&group.id));
@@ -226,7 +231,7 @@ fn rank(id: &GroupId) -> u8 {
 }
 
 /// Notes with the later of two groups what one of them needs of the other.
-fn link(pending: &Pending, groups: &mut [Cuts]) {
+fn link(pending: &Pending, groups: &mut [GroupCut]) {
     let index: BTreeMap<GroupId, usize> =
         groups.iter().enumerate().map(|(at, group)| (group.id.clone(), at)).collect();
     for of in 0..groups.len() {
@@ -267,7 +272,7 @@ impl Tearable {
 
 /// Whether a crash may leave blocks that hold what was never written there.
 pub(crate) fn may_be_stale(pending: &Pending) -> bool {
-    pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == Class::Extend)
+    pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == PieceClass::Extend)
 }
 
 /// The tears of what may be on its way to the medium when the machine stops.
@@ -306,7 +311,7 @@ fn tears_of(pending: &Pending, id: &GroupId, seq: u64) -> Vec<Tearable> {
             break;
         }
         // What differs is what all pieces behind the cut have written.
-        let What::Data { start, end, .. } = pieces[cut].what else { break };
+        let PieceChange::Data { start, end, .. } = pieces[cut].change else { break };
         (from, to) = (start.min(from), end.max(to));
         let kept = pending.profile().tear.survivors(from, to);
         if !kept.is_empty() {

@@ -63,7 +63,7 @@ impl Fate {
                 continue;
             }
             let (group, count) = split_word(&word.bytes).map_err(wrong)?;
-            let group = names.find(group).map_err(wrong)?;
+            let group = names.find(group).map_err(|error| wrong(error.to_string()))?;
             let length = pending.group(&group).map_or(0, Group::len);
             let cut = count.parse().ok().filter(|cut| *cut <= length).ok_or_else(|| {
                 wrong(format!("expected a count of kept pieces from 0 to {length}"))
@@ -117,7 +117,11 @@ fn parse_tear(word: &[u8], names: &Names<'_>) -> Result<Tear, String> {
     {
         (group, piece) = (front, Some(number));
     }
-    Ok(Tear { group: names.find(group)?, piece, kept: parse_ranges(ranges)? })
+    Ok(Tear {
+        group: names.find(group).map_err(|error| error.to_string())?,
+        piece,
+        kept: parse_ranges(ranges)?,
+    })
 }
 
 fn range_text(range: &Range<u16>) -> String {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::content::SharedPage;
 use super::effect::{Effect, Ino, Sync};
-use super::failure::{Shows, Sizes, Then};
+use super::failure::{MountState, Shows, Sizes};
 use super::pending::Pending;
-use super::piece::{Aspect, Group, GroupId, Piece, What, aspects, seq_digest};
-use super::profile::{Class, Home};
+use super::piece::{Aspect, Group, GroupId, Piece, PieceChange, aspects, seq_digest};
+use super::profile::{Home, PieceClass};
 use super::settle::{Blocks, blocks_of};
 use super::tree::Node;
 use crate::base::time::Time;
@@ -56,7 +56,7 @@ impl Pending {
     /// the disk, and no later sync writes them, until they are written again. Sizes and names
     /// are metadata: a later sync makes them durable.
     pub(super) fn sync_failed(&mut self, sync: Sync) {
-        if self.profile.failure.then != Then::GoesOn {
+        if self.profile.failure.mount != MountState::Usable {
             // What was in the log stays there, in its order, and nothing follows it.
             self.frozen = true;
             return self.stamp();
@@ -84,7 +84,7 @@ impl Pending {
     /// Marks one block clean. A hole is metadata, so a block that became one stays unsynced.
     fn give_up_block(&mut self, id: &GroupId, number: u64, ino: Ino, blocks: &Blocks) {
         let last = self.group(id).and_then(|group| group.pieces().last());
-        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != Class::Hole) {
+        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != PieceClass::Hole) {
             self.mark_clean((ino, Aspect::Data), id);
             self.note_undecided(ino, number);
         }
@@ -122,7 +122,7 @@ impl Pending {
         let lost = self.lost_sizes(ino);
         if !lost.is_empty() {
             self.drop_pieces(&GroupId::Size(ino), |piece| lost.contains(&piece.seq));
-            self.hopeless.remove(&GroupId::Size(ino));
+            self.never_kept.remove(&GroupId::Size(ino));
             self.stamp();
         }
     }
@@ -133,9 +133,9 @@ impl Pending {
         if self.profile.failure.sizes == Sizes::Logged {
             return Vec::new();
         }
-        let hopeless = self.hopeless.get(&id).copied().unwrap_or(u64::MAX);
+        let never_kept = self.never_kept.get(&id).copied().unwrap_or(u64::MAX);
         let pieces = self.group(&id).map(Group::pieces).unwrap_or_default();
-        let lost = pieces.iter().filter(|piece| piece.seq >= hopeless || self.is_lost(piece));
+        let lost = pieces.iter().filter(|piece| piece.seq >= never_kept || self.is_lost(piece));
         lost.map(|piece| piece.seq).collect()
     }
 
@@ -194,7 +194,7 @@ impl Pending {
         if shown.is_some_and(|shown| shown != size) {
             self.forget_sizes(ino, size);
         } else if let Some(&lost) = self.lost_sizes(ino).first() {
-            self.hopeless.insert(GroupId::Size(ino), lost);
+            self.never_kept.insert(GroupId::Size(ino), lost);
         }
         let undecided = self.undecided.remove(&(ino, block));
         self.live.apply(effect, at);
@@ -226,7 +226,7 @@ impl Pending {
         let newest = groups.iter().filter_map(shown).max();
         for id in &groups {
             self.drop_pieces(id, |piece| {
-                matches!(piece.what, What::Size { ino: of, .. } if of == ino)
+                matches!(piece.change, PieceChange::Size { ino: of, .. } if of == ino)
                     && newest.is_none_or(|newest| piece.seq > newest)
             });
         }
@@ -240,9 +240,9 @@ impl Pending {
     fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
         let Some(group) = self.groups.remove(id) else { return };
         let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
-            let undecided = matches!(piece.what, What::Data { ino: of, block, more, .. }
+            let undecided = matches!(piece.change, PieceChange::Data { ino: of, block, more, .. }
                 if of == ino && *blocks.start() <= block + more && block <= *blocks.end()
-                    && piece.class != Class::Hole);
+                    && piece.class != PieceClass::Hole);
             if !undecided {
                 return Some(piece);
             }
@@ -271,13 +271,13 @@ impl Pending {
         self.sizes.insert((ino, id.home(), seq), new);
         self.order.insert(seq, id.clone());
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
-        let what = What::Size { ino, old, new };
-        Some(Piece { seq, what, class: Class::Grow, ..piece.clone() })
+        let change = PieceChange::Size { ino, old, new };
+        Some(Piece { seq, change, class: PieceClass::Grow, ..piece.clone() })
     }
 
     /// Gives each block of a piece a group of its own, which no sync reaches.
     fn leave_undecided(&mut self, piece: Piece) {
-        let What::Data { ino, block, more, start, end, .. } = piece.what else { return };
+        let PieceChange::Data { ino, block, more, start, end, .. } = piece.change else { return };
         for number in block..=block + more {
             // The numbers behind that of its size were kept free for this.
             let seq = if number == block { piece.seq } else { piece.seq + 1 + (number - block) };
@@ -292,8 +292,8 @@ impl Pending {
                 self.constrained.insert(id.clone());
             }
             self.order.insert(seq, id.clone());
-            let what = What::Data { ino, block: number, more: 0, start, end, grows: None };
-            let piece = Piece { seq, what, ..piece.clone() };
+            let change = PieceChange::Data { ino, block: number, more: 0, start, end, grows: None };
+            let piece = Piece { seq, change, ..piece.clone() };
             // The block may have been written once more, to where it was by then.
             Arc::make_mut(self.groups.entry(id).or_default()).insert(piece);
             self.note_undecided(ino, number);

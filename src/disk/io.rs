@@ -148,12 +148,12 @@ impl Disk {
         self.may_change()?;
         let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
-        let bytes = &bytes[..self.has_bytes(ino, offset, bytes.len())?];
+        let bytes = &bytes[..self.room_for_bytes(ino, offset, bytes.len())?];
         self.change(&Effect::Write { ino, offset, bytes });
         // O_SYNC includes the bit of O_DSYNC.
         if flags & linux::O_DSYNC != 0 {
             let data_only = flags & linux::O_SYNC != linux::O_SYNC;
-            self.told(h)?;
+            self.report_error(h)?;
             let length = bytes.len() as u64;
             self.change(&Effect::Sync(Sync::Written { ino, offset, length, data_only }));
         }
@@ -274,7 +274,7 @@ impl Disk {
         }
         self.may_change()?;
         if what != Allocation::Punch {
-            self.has_range(ino, offset, length)?;
+            self.room_for_range(ino, offset, length)?;
         }
         if mode == ZERO_INSIDE {
             self.zero_inside(ino, offset, length);

@@ -13,8 +13,8 @@ use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Change, GroupId, Piece, Requirement, What, seq_digest};
-use super::profile::Class;
+use super::piece::{EntryChange, GroupId, Piece, PieceChange, Requirement, seq_digest};
+use super::profile::PieceClass;
 use super::tree::{Body, Node, Tree};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
@@ -106,8 +106,8 @@ impl Pending {
     /// Fills new blocks whose data is lost with junk, as far as the file's size leads to them.
     fn fill_stale(&self, tree: &mut Tree, fate: &Fate) {
         let losses = self.losses(fate).into_iter().map(|loss| loss.piece);
-        for piece in losses.filter(|piece| piece.class == Class::Extend) {
-            let What::Data { ino, block, more, .. } = piece.what else { continue };
+        for piece in losses.filter(|piece| piece.class == PieceClass::Extend) {
+            let PieceChange::Data { ino, block, more, .. } = piece.change else { continue };
             let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { continue };
             for block in block..=block + more {
                 if block * (PAGE as u64) < content.size() && content.page(block).is_none() {
@@ -200,7 +200,7 @@ impl Pending {
             Some((id.clone(), cut.min(length)))
         });
         let mut exceptions: BTreeMap<GroupId, usize> = pending.collect();
-        for (id, &seq) in &self.hopeless {
+        for (id, &seq) in &self.never_kept {
             let Some(group) = self.group(id) else { continue };
             let cut = exceptions.get(id).copied().unwrap_or_else(|| group.before(limit));
             exceptions.insert(id.clone(), cut.min(group.before(seq)));
@@ -321,13 +321,14 @@ impl Pending {
             return None;
         }
         let piece = self.group(&tear.group)?.pieces().get(number - 1)?;
-        matches!(piece.what, What::Data { .. }).then_some((tear, piece))
+        matches!(piece.change, PieceChange::Data { .. }).then_some((tear, piece))
     }
 
     /// The live tree without what is lost.
     fn taken_away(&self, cuts: &Cuts) -> Tree {
         let lost = self.differences(cuts, false);
-        let mut state = State { tree: self.live.clone(), pending: self, ragged: BTreeSet::new() };
+        let mut state =
+            StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
         let mut entries = BTreeSet::new();
         for (_, change) in &lost.changes {
             // The first that is lost says what was before.
@@ -341,8 +342,8 @@ impl Pending {
     /// The durable tree with what is kept.
     fn built_up(&self, cuts: &Cuts) -> Tree {
         let kept = self.differences(cuts, true);
-        let ragged = self.ragged.clone();
-        let mut state = State { tree: self.durable.clone(), pending: self, ragged };
+        let untrimmed = self.untrimmed.clone();
+        let mut state = StateBuilder { tree: self.durable.clone(), pending: self, untrimmed };
         for (_, change) in &kept.changes {
             state.set_entry(change.dir, &change.name, change.new);
         }
@@ -392,7 +393,7 @@ fn junk(ino: Ino, block: u64) -> Page {
 #[derive(Default)]
 struct Differences<'a> {
     /// Changes of entries with the sequence numbers of their pieces, in order.
-    changes: Vec<(u64, &'a Change)>,
+    changes: Vec<(u64, &'a EntryChange)>,
     /// The files that get another size.
     sizes: BTreeSet<Ino>,
     /// The blocks that get another version.
@@ -400,18 +401,18 @@ struct Differences<'a> {
 }
 
 /// A crash state in the making.
-struct State<'a> {
+struct StateBuilder<'a> {
     tree: Tree,
     pending: &'a Pending,
     /// Files that may have bytes beyond their size.
-    ragged: BTreeSet<Ino>,
+    untrimmed: BTreeSet<Ino>,
 }
 
-impl State<'_> {
+impl StateBuilder<'_> {
     fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>) {
         for ino in ino.into_iter().chain([dir]) {
             if self.tree.node(ino).is_none()
-                && let Some(node) = self.pending.graves.get(&ino)
+                && let Some(node) = self.pending.freed_inodes.get(&ino)
             {
                 self.tree.adopt(ino, node);
             }
@@ -439,7 +440,7 @@ impl State<'_> {
         if let Some((tear, piece)) = self.pending.torn(cuts) {
             self.tear(tear, piece);
         }
-        for ino in std::mem::take(&mut self.ragged) {
+        for ino in std::mem::take(&mut self.untrimmed) {
             if let Some(content) = self.content(ino) {
                 content.trim();
             }
@@ -450,21 +451,21 @@ impl State<'_> {
     fn set_page(&mut self, ino: Ino, number: u64, page: Option<Arc<Page>>) {
         if let Some(content) = self.content(ino) {
             content.set_page(number, page);
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         }
     }
 
     fn set_size(&mut self, ino: Ino, size: u64) {
         if let Some(content) = self.content(ino) {
             content.set_size(size);
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         }
     }
 
     /// Lays the surviving ranges of a torn piece over what is kept of its block. A block that
     /// is one piece with the size that it gives its file grows it up to what survives.
     fn tear(&mut self, tear: &Tear, piece: &Piece) {
-        let What::Data { ino, block, grows, .. } = piece.what else { return };
+        let PieceChange::Data { ino, block, grows, .. } = piece.change else { return };
         let Some(versions) = self.pending.blocks.get(&(ino, block)) else { return };
         let new = self.pending.version(ino, block, versions.before(piece.seq + 1));
         let old = self.tree.node(ino).and_then(Node::content).and_then(|c| c.page(block));

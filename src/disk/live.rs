@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, Ino};
 use super::errno::Errno;
-use super::failure::{Errors, Failure, Shows, Then};
+use super::failure::{Errors, FailedSync, MountState, Shows};
 use super::lock::Locks;
 use super::open::Opens;
 use super::pending::Pending;
@@ -36,14 +36,14 @@ pub struct Disk {
     pub(super) opens: Opens,
     pub(super) locks: Locks,
     /// What a failed sync does.
-    failure: Failure,
+    failure: FailedSync,
     /// What the medium has, as far as a failed sync may make it seen.
     medium: Option<Box<Pending>>,
     /// Failed write-backs that not every descriptor has been told of, by file and in all.
     pub(super) errors: BTreeMap<Ino, Errors>,
     pub(super) all_errors: Errors,
     /// Set by a failed sync: what the file system does until it is mounted again.
-    state: Then,
+    state: MountState,
     /// How much it holds at most.
     pub(super) account: Option<Account>,
     now: Time,
@@ -58,11 +58,11 @@ impl Disk {
             tree,
             opens,
             locks,
-            failure: Failure::USUAL,
+            failure: FailedSync::USUAL,
             medium: None,
             errors: BTreeMap::new(),
             all_errors: Errors::default(),
-            state: Then::GoesOn,
+            state: MountState::Usable,
             account: None,
             now: Time::START,
             journal: None,
@@ -97,8 +97,8 @@ impl Disk {
     }
 
     /// What a failed sync does to the file system.
-    pub(super) fn fail(&mut self) -> Failure {
-        self.state = self.failure.then;
+    pub(super) fn fail(&mut self) -> FailedSync {
+        self.state = self.failure.mount;
         if self.failure.shows == Shows::Old {
             self.evict();
         }
@@ -108,21 +108,21 @@ impl Disk {
     /// Whether the file system takes changes, and if not, why.
     pub(super) fn may_change(&self) -> Result<(), Errno> {
         match self.state {
-            Then::GoesOn => Ok(()),
-            Then::ReadOnly => Err(Errno::EROFS),
-            Then::ShutDown => Err(Errno::EIO),
+            MountState::Usable => Ok(()),
+            MountState::ReadOnly => Err(Errno::EROFS),
+            MountState::ShutDown => Err(Errno::EIO),
         }
     }
 
     /// Whether a failed sync stopped the file system: it takes no change until it is mounted
     /// again, by another disk over what this one left.
     pub fn is_stopped(&self) -> bool {
-        self.state != Then::GoesOn
+        self.state != MountState::Usable
     }
 
     /// Whether the file system answers at all.
     pub(super) fn may_read(&self) -> Result<(), Errno> {
-        if self.state == Then::ShutDown { Err(Errno::EIO) } else { Ok(()) }
+        if self.state == MountState::ShutDown { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// What the disk holds at this moment, unsynced changes included.

@@ -3,7 +3,7 @@
 use super::effect::Ino;
 use super::errno::Errno;
 use super::live::Disk;
-use super::path::{Intent, Last, Place, find, must_be_directory, walk};
+use super::path::{Intent, LastComponent, ResolvedPath, find, must_be_directory, walk};
 use super::tree::Node;
 
 /// The name that leads from a directory to an inode.
@@ -61,9 +61,9 @@ impl Disk {
     }
 
     /// The absolute path of a place; of the name by which it was reached, if there are several.
-    pub(super) fn place_path(&self, place: &Place) -> Option<Vec<u8>> {
+    pub(super) fn place_path(&self, place: &ResolvedPath) -> Option<Vec<u8>> {
         match &place.last {
-            Last::Name(name) => {
+            LastComponent::Name(name) => {
                 let mut path = self.path_of(place.dir)?;
                 if path.len() > 1 {
                     path.push(b'/');

@@ -46,8 +46,8 @@
 //!    is found whole, or as zeros. Write-back goes through a file in the order of its pages, but in
 //!    several requests, and what a disk completes first is logged first: on ext4 and xfs a later
 //!    block may be there without one before it, and without an overwrite before it. Only the new
-//!    blocks of one call go out together ([`profile::On::LowerOfCall`]). With
-//!    `dioread_lock` the journal waits for the blocks before it ([`profile::On::Lower`]).
+//!    blocks of one call go out together ([`profile::Required::LowerOfCall`]). With
+//!    `dioread_lock` the journal waits for the blocks before it ([`profile::Required::Lower`]).
 //! 7. *Past the end* there is also the size. Where a profile logs it before the data counts as
 //!    written, the new blocks may be found as zeros (outcome *size before data*); where it waits,
 //!    they may not; on `posix-stale` and `ext4-writeback-stale` they may hold what another file
@@ -136,7 +136,7 @@
 //!
 //! The kernel marks the pages clean (Rebello and others, ATC'20; the kernel's own documentation of
 //! `errseq_t`). Nobody knows what of them was written: each block is undecided on its own. The
-//! rest is data of the profile ([`failure::Failure`]), held against what Linux 6.18 was seen to do
+//! rest is data of the profile ([`failure::FailedSync`]), held against what Linux 6.18 was seen to do
 //! (`tests/litmus/fsync-failure.jsonl`):
 //!
 //! - *Who is told*: each descriptor that was open, once, by its next `fsync`, `fdatasync`,

@@ -8,7 +8,7 @@ use super::errno::Errno;
 use super::linux::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use super::live::Disk;
 use super::open::Handle;
-use super::path::{Intent, Last, PATH_MAX, Place, find, kind, lookup, walk};
+use super::path::{Intent, LastComponent, PATH_MAX, ResolvedPath, find, kind, lookup, walk};
 use super::tree::{Body, Node};
 
 /// How many names an inode may have: ext4's limit.
@@ -22,8 +22,8 @@ impl Disk {
     pub fn mkdir(&mut self, base: Ino, path: &[u8], mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.vacancy(base, path, true)?;
         self.may_change()?;
-        self.has_inode(1)?;
-        self.has_entry(dir, &name)?;
+        self.room_for_inode(1)?;
+        self.room_for_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Directory, mode & 0o1777, b"");
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -42,8 +42,8 @@ impl Disk {
         }
         let (dir, name) = self.vacancy(base, path, false)?;
         self.may_change()?;
-        self.has_inode(0)?;
-        self.has_entry(dir, &name)?;
+        self.room_for_inode(0)?;
+        self.room_for_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Symlink, 0o777, target);
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -105,7 +105,7 @@ impl Disk {
             _ => {}
         }
         self.may_change()?;
-        self.has_entry(dir, &name)?;
+        self.room_for_entry(dir, &name)?;
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
     }
@@ -117,8 +117,8 @@ impl Disk {
     pub fn rmdir(&mut self, base: Ino, path: &[u8]) -> Result<(), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(match place.last {
-            Last::Dot => Errno::EINVAL,
-            Last::DotDot => Errno::ENOTEMPTY,
+            LastComponent::Dot => Errno::EINVAL,
+            LastComponent::DotDot => Errno::ENOTEMPTY,
             _ => Errno::EBUSY,
         })?;
         let ino = lookup(&self.tree, place.dir, name)?.ok_or(Errno::ENOENT)?;
@@ -194,7 +194,7 @@ impl Disk {
             self.check_replace(moved, replaced)?;
         }
         self.may_change()?;
-        self.has_entry(to.dir, new)?;
+        self.room_for_entry(to.dir, new)?;
         self.change(&Effect::Rename { from: from.dir, old, to: to.dir, new, exchange });
         if let Some(replaced) = replaced {
             self.free_if_unused(replaced);
@@ -205,9 +205,9 @@ impl Disk {
     /// Whether the names may be joined like this: slashes behind files, loops of directories.
     fn check_move(
         &self,
-        from: &Place,
+        from: &ResolvedPath,
         moved: Ino,
-        to: &Place,
+        to: &ResolvedPath,
         replaced: Option<Ino>,
         exchange: bool,
     ) -> Result<(), Errno> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::block::Difference;
 use super::effect::Ino;
-use super::parts::Part;
+use super::parts::BlockPart;
 use super::pending::Pending;
-use super::piece::{Aspect, Cause, Change, GroupId, Requirement, What};
-use super::profile::{Class, Home};
+use super::piece::{Aspect, EntryChange, GroupId, PieceChange, Requirement, Subject};
+use super::profile::{Home, PieceClass};
 use super::tree::Node;
 
 impl Pending {
@@ -16,20 +16,20 @@ impl Pending {
     pub(super) fn push_data(
         &mut self,
         ino: Ino,
-        part: Part,
+        part: BlockPart,
         grows: Option<(u64, u64)>,
     ) -> (GroupId, u64) {
-        let Part { block, start, end, class, goes_on, difference } = part;
+        let BlockPart { block, start, end, class, goes_on, difference } = part;
         let within = self.is_on_medium(ino, block) && !goes_on;
-        let growth = if within { Class::Grow } else { Class::Reach };
+        let growth = if within { PieceClass::Grow } else { PieceClass::Reach };
         let joins = self.profile.joins(class, growth);
         let joined = if joins { grows } else { None };
-        let what = What::Data { ino, block, more: 0, start, end, grows: joined };
+        let change = PieceChange::Data { ino, block, more: 0, start, end, grows: joined };
         let home = self.profile.home(class);
         let group = self.home(home, GroupId::Block(ino, block), ino);
-        let cause = Cause { ino, block: Some(block), wrote: None, resized: None };
-        let needs = self.needs(&group, class, &cause);
-        let seq = self.push(group.clone(), what, class, needs);
+        let subject = Subject { ino, block: Some(block), wrote: None, resized: None };
+        let needs = self.needs(&group, class, &subject);
+        let seq = self.push(group.clone(), change, class, needs);
         if joined.is_some() {
             // Should a failed sync divide the piece, its size gets this number.
             self.next += 1;
@@ -37,30 +37,38 @@ impl Pending {
         self.push_version(ino, block, (seq, home), difference);
         if let Some((old, new)) = grows.filter(|_| !joins) {
             self.drop_lost_sizes(ino);
-            let what = What::Size { ino, old, new };
+            let change = PieceChange::Size { ino, old, new };
             let own = self.home(self.profile.home(growth), GroupId::Size(ino), ino);
             let wrote = Some((group.clone(), seq));
-            let needs =
-                self.needs(&own, growth, &Cause { ino, block: Some(block), wrote, resized: None });
-            self.push(own, what, growth, needs);
+            let needs = self.needs(
+                &own,
+                growth,
+                &Subject { ino, block: Some(block), wrote, resized: None },
+            );
+            self.push(own, change, growth, needs);
         }
         (group, seq)
     }
 
     /// Adds one piece for all blocks of a write.
-    pub(super) fn push_whole(&mut self, ino: Ino, parts: Vec<Part>, grows: Option<(u64, u64)>) {
+    pub(super) fn push_whole(
+        &mut self,
+        ino: Ino,
+        parts: Vec<BlockPart>,
+        grows: Option<(u64, u64)>,
+    ) {
         let [first, .., last] = parts.as_slice() else { return };
         let (block, more) = (first.block, last.block - first.block);
         let (start, end, class) = (first.start, last.end, first.class);
-        let what = What::Data { ino, block, more, start, end, grows };
+        let change = PieceChange::Data { ino, block, more, start, end, grows };
         let home = self.profile.home(class);
         let group = self.home(home, GroupId::Inode(ino), ino);
         let needs = self.needs(
             &group,
             class,
-            &Cause { ino, block: Some(block), wrote: None, resized: None },
+            &Subject { ino, block: Some(block), wrote: None, resized: None },
         );
-        let seq = self.push(group, what, class, needs);
+        let seq = self.push(group, change, class, needs);
         // Should a failed sync divide the piece, its size and its other blocks get these numbers.
         self.next += 1 + more;
         for part in parts {
@@ -87,31 +95,31 @@ impl Pending {
         &mut self,
         ino: Ino,
         (old, new): (u64, u64),
-        class: Class,
+        class: PieceClass,
         wrote: Option<(GroupId, u64)>,
     ) -> u64 {
         let group = self.home(self.profile.home(class), GroupId::Size(ino), ino);
         let needs = self.needs(
             &group,
             class,
-            &Cause { ino, block: None, wrote, resized: Some((old, new)) },
+            &Subject { ino, block: None, wrote, resized: Some((old, new)) },
         );
-        self.push(group, What::Size { ino, old, new }, class, needs)
+        self.push(group, PieceChange::Size { ino, old, new }, class, needs)
     }
 
     /// Adds a piece of one or two entries to the group of the first.
     pub(super) fn push_entries(
         &mut self,
-        changes: Vec<Change>,
+        changes: Vec<EntryChange>,
         mut needs: Vec<Requirement>,
-        class: Class,
+        class: PieceClass,
     ) -> u64 {
         let group = self.entry_group(changes[0].dir, &changes[0].name);
         let ino = changes[0].new.unwrap_or(changes[0].dir);
         needs.extend(self.needs(
             &group,
             class,
-            &Cause { ino, block: None, wrote: None, resized: None },
+            &Subject { ino, block: None, wrote: None, resized: None },
         ));
         needs.extend(self.emptied(&changes));
         let mut elsewhere = Vec::new();
@@ -128,12 +136,12 @@ impl Pending {
                 elsewhere.push(entry);
             }
             if let Some(ino) = change.new {
-                *self.leads.entry(ino).or_default() += 1;
+                *self.pending_links.entry(ino).or_default() += 1;
             }
         }
         needs.retain(|need| need.group != group);
-        let what = What::Entries(changes.into());
-        let seq = self.push(group.clone(), what, class, needs);
+        let change = PieceChange::Entries(changes.into());
+        let seq = self.push(group.clone(), change, class, needs);
         for entry in elsewhere {
             self.moved.insert(entry, (group.clone(), seq));
         }
@@ -142,7 +150,7 @@ impl Pending {
 
     /// The pieces that emptied the directories which some changes remove. What was moved out of
     /// them would else be in two places, or in none.
-    pub(super) fn emptied(&self, changes: &[Change]) -> Vec<Requirement> {
+    pub(super) fn emptied(&self, changes: &[EntryChange]) -> Vec<Requirement> {
         let mut needs = Vec::new();
         for old in changes.iter().filter_map(|change| change.old) {
             if changes.iter().all(|change| change.new != Some(old)) {

@@ -5,7 +5,7 @@ use super::errno::Errno;
 use super::linux;
 use super::live::Disk;
 use super::open::{Handle, Open};
-use super::path::{Intent, Place, find, kind, walk};
+use super::path::{Intent, ResolvedPath, find, kind, walk};
 
 /// The bit that tells `O_TMPFILE` from `O_DIRECTORY`, which it includes.
 const TMPFILE: i32 = linux::O_TMPFILE & !linux::O_DIRECTORY;
@@ -99,11 +99,11 @@ impl Disk {
     }
 
     /// Creates a file by name.
-    fn create(&mut self, place: &Place, mode: u32) -> Result<Ino, Errno> {
+    fn create(&mut self, place: &ResolvedPath, mode: u32) -> Result<Ino, Errno> {
         let name = place.name(Errno::EISDIR)?;
         self.may_change()?;
-        self.has_inode(0)?;
-        self.has_entry(place.dir, name)?;
+        self.room_for_inode(0)?;
+        self.room_for_entry(place.dir, name)?;
         let ino = self.new_inode(Kind::File, mode, b"");
         self.change(&Effect::Entry { dir: place.dir, name, ino: Some(ino) });
         Ok(ino)
@@ -125,7 +125,7 @@ impl Disk {
             return Err(Errno::ENOTDIR);
         }
         self.may_change()?;
-        self.has_inode(0)?;
+        self.room_for_inode(0)?;
         let ino = self.new_inode(Kind::File, mode, b"");
         let dir = self.path_of(dir).unwrap_or_default();
         let path = [&dir, &b"/#"[..], ino.0.to_string().as_bytes(), b" (deleted)"].concat();

@@ -2,14 +2,14 @@
 
 use super::block::Difference;
 use super::content::{Content, PAGE};
-use super::profile::Class;
+use super::profile::PieceClass;
 
 /// One block's share of a write or of a range that becomes zeros.
-pub(super) struct Part {
+pub(super) struct BlockPart {
     pub(super) block: u64,
     pub(super) start: u16,
     pub(super) end: u16,
-    pub(super) class: Class,
+    pub(super) class: PieceClass,
     /// Whether the call goes on behind the block.
     pub(super) goes_on: bool,
     /// `None`: the page is shared whole.
@@ -17,7 +17,7 @@ pub(super) struct Part {
 }
 
 /// The blocks that a write touches.
-pub(super) fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<Part> {
+pub(super) fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<BlockPart> {
     let page = PAGE as u64;
     let blocks_in_file = content.size().div_ceil(page);
     let mut parts = Vec::new();
@@ -28,36 +28,36 @@ pub(super) fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<Part>
         let length = (PAGE - start).min(bytes.len() - done);
         let old = content.page(block);
         let class = match old {
-            Some(_) => Class::Overwrite,
-            None if block < blocks_in_file => Class::Fill,
-            None => Class::Extend,
+            Some(_) => PieceClass::Overwrite,
+            None if block < blocks_in_file => PieceClass::Fill,
+            None => PieceClass::Extend,
         };
         let difference = Difference::of(old, start, &bytes[done..done + length]);
         let (start, end) = (start as u16, (start + length) as u16);
         done += length;
         let goes_on = done < bytes.len();
-        parts.push(Part { block, start, end, class, goes_on, difference });
+        parts.push(BlockPart { block, start, end, class, goes_on, difference });
     }
     parts
 }
 
 /// The rest of the last block, if a write that begins behind it skips it.
-pub(super) fn skipped(content: &Content, offset: u64) -> Vec<Part> {
+pub(super) fn skipped(content: &Content, offset: u64) -> Vec<BlockPart> {
     let (size, page) = (content.size(), PAGE as u64);
     let end = size.next_multiple_of(page);
     if end > offset { Vec::new() } else { zeroed(content, size, end) }
 }
 
 /// The written blocks that a range of zeros touches.
-pub(super) fn zeroed(content: &Content, from: u64, to: u64) -> Vec<Part> {
+pub(super) fn zeroed(content: &Content, from: u64, to: u64) -> Vec<BlockPart> {
     let page = PAGE as u64;
     let part = |block: u64| {
         let start = from.saturating_sub(block * page) as u16;
         let end = (to - block * page).min(page) as u16;
         let whole = usize::from(end - start) == PAGE;
-        let class = if whole { Class::Hole } else { Class::Zero };
+        let class = if whole { PieceClass::Hole } else { PieceClass::Zero };
         let difference = (!whole).then_some(Difference::Zeros(start, end));
-        Part { block, start, end, class, goes_on: false, difference }
+        BlockPart { block, start, end, class, goes_on: false, difference }
     };
     content.pages_between(from / page, to.div_ceil(page)).into_iter().map(part).collect()
 }

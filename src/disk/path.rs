@@ -45,14 +45,14 @@ impl Intent {
 
 /// The last component of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Last {
+pub(super) enum LastComponent {
     Name(Vec<u8>),
     Dot,
     DotDot,
     Root,
 }
 
-impl Last {
+impl LastComponent {
     fn of(component: &[u8]) -> Self {
         match component {
             b"." => Self::Dot,
@@ -63,29 +63,34 @@ impl Last {
 }
 
 /// Where a path leads.
-pub(super) struct Place {
+pub(super) struct ResolvedPath {
     /// The directory in which the last component stands.
     pub dir: Ino,
     /// The last component.
-    pub last: Last,
+    pub last: LastComponent,
     /// A slash follows it.
     pub slash: bool,
     /// What it leads to, if that exists; not looked up for [`Intent::Entry`].
     pub ino: Option<Ino>,
 }
 
-impl Place {
+impl ResolvedPath {
     /// The name to change, or `error` for `.`, `..` and `/`, which are no entries.
     pub(super) fn name(&self, error: Errno) -> Result<&[u8], Errno> {
         match &self.last {
-            Last::Name(name) => Ok(name),
+            LastComponent::Name(name) => Ok(name),
             _ => Err(error),
         }
     }
 }
 
 /// Walks a path.
-pub(super) fn walk(tree: &Tree, base: Ino, path: &[u8], intent: Intent) -> Result<Place, Errno> {
+pub(super) fn walk(
+    tree: &Tree,
+    base: Ino,
+    path: &[u8],
+    intent: Intent,
+) -> Result<ResolvedPath, Errno> {
     check(path)?;
     let (mut dir, mut links) = (base, 0);
     let (mut text, mut at) = (Cow::Borrowed(path), 0);
@@ -95,12 +100,17 @@ pub(super) fn walk(tree: &Tree, base: Ino, path: &[u8], intent: Intent) -> Resul
     must_be_directory(tree, dir)?;
     loop {
         let Some((start, end)) = component(&text, at) else {
-            return Ok(Place { dir, last: Last::Root, slash: true, ino: Some(dir) });
+            return Ok(ResolvedPath {
+                dir,
+                last: LastComponent::Root,
+                slash: true,
+                ino: Some(dir),
+            });
         };
         let (name, rest) = (&text[start..end], &text[end..]);
         let is_last = rest.iter().all(|&b| b == b'/');
         let slash = is_last && !rest.is_empty();
-        let place = |ino| Place { dir, last: Last::of(name), slash, ino };
+        let place = |ino| ResolvedPath { dir, last: LastComponent::of(name), slash, ino };
         if is_last && intent == Intent::Entry {
             return Ok(place(None));
         }

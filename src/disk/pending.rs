@@ -7,8 +7,10 @@ use super::block::Block;
 use super::content::Content;
 use super::effect::Ino;
 use super::failure::Sizes;
-use super::piece::{Aspect, Group, GroupId, Piece, Requirement, Synced, What, aspects, seq_digest};
-use super::profile::{Class, Home, Profile};
+use super::piece::{
+    Aspect, Group, GroupId, Piece, PieceChange, Requirement, SyncedBy, aspects, seq_digest,
+};
+use super::profile::{Home, PieceClass, Profile};
 use super::tree::{Name, Node, Tree};
 
 /// A disk in use: what processes see, what is durable, and the pieces between the two.
@@ -20,7 +22,7 @@ pub struct Pending {
     pub(super) profile: Profile,
     /// What processes see.
     pub(super) live: Tree,
-    /// What is on the medium. Content may reach beyond a file's size: see `ragged`.
+    /// What is on the medium. Content may reach beyond a file's size: see `untrimmed`.
     pub(super) durable: Tree,
     pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
     /// The group of each pending piece, by sequence number.
@@ -43,25 +45,25 @@ pub struct Pending {
     /// profile treats them otherwise than holes.
     pub(super) reserved: BTreeMap<Ino, Vec<std::ops::Range<u64>>>,
     /// The two pieces of each rename that is not atomic: each names the other.
-    pub(super) halves: BTreeMap<u64, u64>,
+    pub(super) rename_partners: BTreeMap<u64, u64>,
     /// Pending changes of names whose file was synced since.
-    pub(super) synced_names: BTreeMap<u64, Synced>,
+    pub(super) synced_names: BTreeMap<u64, SyncedBy>,
     /// The blocks whose newest version a failed sync left undecided: their pages are clean, and
     /// nobody knows what the medium has.
     pub(super) undecided: BTreeSet<(Ino, u64)>,
     /// Groups of which no crash keeps the pieces from a sequence number on, though processes see
     /// them: sizes over data that the medium turned out not to have.
-    pub(super) hopeless: BTreeMap<GroupId, u64>,
+    pub(super) never_kept: BTreeMap<GroupId, u64>,
     /// Whether a failed sync made the file system read-only, or shut it down.
     pub(super) frozen: bool,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
     /// How many pending changes of entries lead to an inode.
-    pub(super) leads: BTreeMap<Ino, u32>,
+    pub(super) pending_links: BTreeMap<Ino, u32>,
     /// Freed inodes that a crash may bring back, as they were last.
-    pub(super) graves: BTreeMap<Ino, Node>,
+    pub(super) freed_inodes: BTreeMap<Ino, Node>,
     /// Files whose durable content may reach beyond their durable size.
-    pub(super) ragged: BTreeSet<Ino>,
+    pub(super) untrimmed: BTreeSet<Ino>,
     /// The sequence number of the next piece.
     pub(super) next: u64,
     /// How many commits by the clock have passed, where the profile has them.
@@ -89,15 +91,15 @@ impl Pending {
             touched: BTreeMap::new(),
             moved: BTreeMap::new(),
             reserved: BTreeMap::new(),
-            halves: BTreeMap::new(),
+            rename_partners: BTreeMap::new(),
             synced_names: BTreeMap::new(),
             undecided: BTreeSet::new(),
-            hopeless: BTreeMap::new(),
+            never_kept: BTreeMap::new(),
             frozen: false,
             constrained: BTreeSet::new(),
-            leads: BTreeMap::new(),
-            graves: BTreeMap::new(),
-            ragged: BTreeSet::new(),
+            pending_links: BTreeMap::new(),
+            freed_inodes: BTreeMap::new(),
+            untrimmed: BTreeSet::new(),
             next: 0,
             commits: 0,
             effects: 0,
@@ -189,8 +191,8 @@ impl Pending {
     pub(super) fn push(
         &mut self,
         id: GroupId,
-        what: What,
-        class: Class,
+        change: PieceChange,
+        class: PieceClass,
         needs: Vec<Requirement>,
     ) -> u64 {
         let seq = self.next;
@@ -200,7 +202,7 @@ impl Pending {
             self.constrained.insert(id.clone());
         }
         let needs = (!needs.is_empty()).then(|| needs.into());
-        let piece = Piece { seq, effect: self.effects, what, class, needs, sum: 0 };
+        let piece = Piece { seq, effect: self.effects, change, class, needs, sum: 0 };
         if let Some((ino, _, size)) = piece.sizes() {
             self.sizes.insert((ino, id.home(), seq), size);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::PAGE;
 use super::effect::Ino;
-use super::profile::{Class, Home};
+use super::profile::{Home, PieceClass};
 use super::tree::Name;
 use crate::base::digest::hash;
 
@@ -37,7 +37,7 @@ impl GroupId {
 
 /// What a directory entry led to and leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct EntryChange {
     /// The directory.
     pub dir: Ino,
     /// The name in it.
@@ -50,7 +50,7 @@ pub struct Change {
 
 /// What a piece changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum PieceChange {
     /// A block of a file.
     Data {
         /// The file.
@@ -77,7 +77,7 @@ pub enum What {
         new: u64,
     },
     /// Directory entries: one, or the two of a rename that is atomic.
-    Entries(Arc<[Change]>),
+    Entries(Arc<[EntryChange]>),
 }
 
 /// What must be kept with a piece: the pieces of another group up to a sequence number.
@@ -110,9 +110,9 @@ pub struct Piece {
     /// Which effect made it: the first that a `Pending` is given is number 0.
     pub effect: u64,
     /// What it changes.
-    pub what: What,
+    pub change: PieceChange,
     /// Its kind, as profiles see it.
-    pub class: Class,
+    pub class: PieceClass,
     /// What must be kept with it.
     pub(super) needs: Option<Arc<[Requirement]>>,
     /// The sum of the digests of this piece and all before it in its group.
@@ -141,26 +141,25 @@ impl Piece {
 
     /// The file whose data or size it changes.
     pub fn file(&self) -> Option<Ino> {
-        match self.what {
-            What::Data { ino, .. } | What::Size { ino, .. } => Some(ino),
-            What::Entries(_) => None,
+        match self.change {
+            PieceChange::Data { ino, .. } | PieceChange::Size { ino, .. } => Some(ino),
+            PieceChange::Entries(_) => None,
         }
     }
 
     /// The size before and after, if it changes one.
     pub(super) fn sizes(&self) -> Option<(Ino, u64, u64)> {
-        match self.what {
-            What::Data { ino, grows: Some((old, new)), .. } | What::Size { ino, old, new } => {
-                Some((ino, old, new))
-            }
+        match self.change {
+            PieceChange::Data { ino, grows: Some((old, new)), .. }
+            | PieceChange::Size { ino, old, new } => Some((ino, old, new)),
             _ => None,
         }
     }
 
     /// The entries that it changes.
-    pub(super) fn changes(&self) -> &[Change] {
-        match &self.what {
-            What::Entries(changes) => changes,
+    pub(super) fn changes(&self) -> &[EntryChange] {
+        match &self.change {
+            PieceChange::Entries(changes) => changes,
             _ => &[],
         }
     }
@@ -168,9 +167,11 @@ impl Piece {
     /// The blocks of its file whose content hangs on it: a truncation that is one piece with
     /// what it zeroes hides all blocks from its new end on.
     pub(super) fn blocks(&self) -> Option<(Ino, u64, u64)> {
-        match self.what {
-            What::Data { ino, block, more, .. } => Some((ino, block, block + more)),
-            What::Size { ino, old, new } if new < old => Some((ino, new / PAGE as u64, u64::MAX)),
+        match self.change {
+            PieceChange::Data { ino, block, more, .. } => Some((ino, block, block + more)),
+            PieceChange::Size { ino, old, new } if new < old => {
+                Some((ino, new / PAGE as u64, u64::MAX))
+            }
             _ => None,
         }
     }
@@ -266,11 +267,11 @@ pub(super) enum Aspect {
 
 /// What of which inodes a piece changes.
 pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
-    match &piece.what {
-        What::Data { ino, grows: None, .. } => vec![(*ino, Aspect::Data)],
-        What::Data { ino, .. } => vec![(*ino, Aspect::Data), (*ino, Aspect::Size)],
-        What::Size { ino, .. } => vec![(*ino, Aspect::Size)],
-        What::Entries(changes) => {
+    match &piece.change {
+        PieceChange::Data { ino, grows: None, .. } => vec![(*ino, Aspect::Data)],
+        PieceChange::Data { ino, .. } => vec![(*ino, Aspect::Data), (*ino, Aspect::Size)],
+        PieceChange::Size { ino, .. } => vec![(*ino, Aspect::Size)],
+        PieceChange::Entries(changes) => {
             let mut aspects = Vec::new();
             for change in changes.iter() {
                 aspects.push((change.dir, Aspect::Entries));
@@ -283,7 +284,7 @@ pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
 }
 
 /// What a new piece is about.
-pub(super) struct Cause {
+pub(super) struct Subject {
     /// The inode that it changes; for an entry, the one that it leads to.
     pub(super) ino: Ino,
     /// The block, if it is one.
@@ -296,7 +297,7 @@ pub(super) struct Cause {
 
 /// What syncs have promised about names that are still pending.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Synced {
+pub(super) struct SyncedBy {
     /// By `fsync` of the file.
     pub(super) whole: bool,
     /// By `fdatasync` of the file.

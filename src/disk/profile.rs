@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::content::PAGE;
-use super::failure::Failure;
+use super::failure::FailedSync;
 
 /// What a file system promises, as data. A new file system is a new value of this type; see
 /// [`super::profiles`] for those that there are.
@@ -17,21 +17,21 @@ pub struct Profile {
     pub name: &'static str,
     /// What it promises, in one line.
     pub promise: &'static str,
-    /// The group of data over a block that was written before ([`Class::Overwrite`],
-    /// [`Class::Zero`]).
+    /// The group of data over a block that was written before ([`PieceClass::Overwrite`],
+    /// [`PieceClass::Zero`]).
     pub data: Home,
-    /// The group of the first data in a block ([`Class::Fill`], [`Class::Extend`]). Where it is
+    /// The group of the first data in a block ([`PieceClass::Fill`], [`PieceClass::Extend`]). Where it is
     /// that of the size too, a block that extends the file is one piece with its size.
     pub fresh: Home,
     /// The group of a block that becomes a hole. Where it is that of [`Profile::resize`], a
     /// truncation is one piece with the holes that it makes.
     pub hole: Home,
-    /// The group of a size that grows within a block that is on the medium ([`Class::Grow`]).
+    /// The group of a size that grows within a block that is on the medium ([`PieceClass::Grow`]).
     pub grow: Home,
     /// The group of a size that grows over a block that is not, or towards one
-    /// ([`Class::Reach`]).
+    /// ([`PieceClass::Reach`]).
     pub reach: Home,
-    /// The group of a size that is set ([`Class::Resize`]).
+    /// The group of a size that is set ([`PieceClass::Resize`]).
     pub resize: Home,
     /// The group of a change of a directory entry.
     pub entry: Home,
@@ -63,7 +63,7 @@ pub struct Profile {
     /// later. `None` promises nothing: whatever is older than any commit may be lost.
     pub commits: Option<Duration>,
     /// What a sync that fails does.
-    pub failure: Failure,
+    pub failure: FailedSync,
     /// Whether blocks are allocated when they are written back, not by the call that fills them.
     pub delays: bool,
 }
@@ -81,7 +81,7 @@ pub enum Home {
 
 /// The kind of a piece, as far as profiles treat kinds differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum PieceClass {
     /// Data over a block that was written before.
     Overwrite,
     /// The first data in a hole or an unwritten extent, before the end of the file.
@@ -109,15 +109,15 @@ pub enum Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The pieces that require.
-    pub of: Class,
+    pub of: PieceClass,
     /// What they require.
-    pub on: On,
+    pub on: Required,
 }
 
 /// What a piece may require. Only pieces that are older can be required, so a prefix of all
 /// pieces in their global order satisfies every profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
+pub enum Required {
     /// Everything in the log so far.
     Log,
     /// The size of the same file, as it is so far.
@@ -136,7 +136,7 @@ pub enum On {
     /// The block right before this one, if the same call made it: both go out in one request,
     /// unless a truncation or `fallocate` writes back a part of the file first.
     LowerOfCall,
-    /// As [`On::Lower`], but a block that the medium does not have may be missing altogether: it
+    /// As [`Required::Lower`], but a block that the medium does not have may be missing altogether: it
     /// was written, and counts as unwritten until it is converted.
     LowerOrUnwritten,
     /// The data between the end that the file has on the medium and its new one, and the block
@@ -187,30 +187,30 @@ pub struct TearRule {
     /// way at any time.
     pub any: bool,
     /// The classes of data that tear. A hole never does: it is metadata.
-    pub classes: &'static [Class],
+    pub classes: &'static [PieceClass],
 }
 
 impl Profile {
     /// The group of a class of pieces.
-    pub fn home(&self, class: Class) -> Home {
+    pub fn home(&self, class: PieceClass) -> Home {
         match class {
-            Class::Overwrite | Class::Zero => self.data,
-            Class::Fill | Class::Extend => self.fresh,
-            Class::Hole => self.hole,
-            Class::Grow => self.grow,
-            Class::Reach => self.reach,
-            Class::Resize => self.resize,
-            Class::Entry | Class::Replace => self.entry,
+            PieceClass::Overwrite | PieceClass::Zero => self.data,
+            PieceClass::Fill | PieceClass::Extend => self.fresh,
+            PieceClass::Hole => self.hole,
+            PieceClass::Grow => self.grow,
+            PieceClass::Reach => self.reach,
+            PieceClass::Resize => self.resize,
+            PieceClass::Entry | PieceClass::Replace => self.entry,
         }
     }
 
     /// Whether pieces of two classes change as one: they share a group that keeps them in order.
-    pub(super) fn joins(&self, data: Class, size: Class) -> bool {
+    pub(super) fn joins(&self, data: PieceClass, size: PieceClass) -> bool {
         self.home(data) == self.home(size) && self.home(data) != Home::Own
     }
 
     /// Whether a piece of one class needs others of this kind.
-    pub(super) fn asks(&self, of: Class, on: On) -> bool {
+    pub(super) fn asks(&self, of: PieceClass, on: Required) -> bool {
         self.needs.contains(&Need { of, on })
     }
 }

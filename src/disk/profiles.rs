@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::failure::{Failure, Shows, Sizes, Tells, Then};
-use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+use super::failure::{FailedSync, MountState, Reported, Shows, Sizes};
+use super::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
 use crate::base::text::quote;
 
 /// What a sync call that promises nothing makes durable.
@@ -27,10 +27,11 @@ const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
 const LOGGED: SyncRule = SyncRule { names: true, touched: true, ..CONTENT };
 
 /// All data that reaches the disk by being written in place.
-const WRITTEN: &[Class] = &[Class::Overwrite, Class::Fill, Class::Extend, Class::Zero];
+const WRITTEN: &[PieceClass] =
+    &[PieceClass::Overwrite, PieceClass::Fill, PieceClass::Extend, PieceClass::Zero];
 /// Data over blocks that the medium has: a new block is found whole or not at all, since
 /// nothing leads to it before it is written.
-const IN_PLACE: &[Class] = &[Class::Overwrite, Class::Zero];
+const IN_PLACE: &[PieceClass] = &[PieceClass::Overwrite, PieceClass::Zero];
 
 const SECTORS: TearRule = TearRule {
     sector: 512,
@@ -41,20 +42,30 @@ const SECTORS: TearRule = TearRule {
     classes: WRITTEN,
 };
 
-const fn need(of: Class, on: On) -> Need {
+const fn need(of: PieceClass, on: Required) -> Need {
     Need { of, on }
 }
 
 // A new block is found through a mapping that is logged when the block is written back: with all
 // that was logged before the write, and, where the journal waits for data, behind the pages before
 // it.
-const FILL_LOG: Need = need(Class::Fill, On::Log);
-const FILL_LOWER: Need = need(Class::Fill, On::Lower);
-const EXTEND_LOG: Need = need(Class::Extend, On::Log);
-const EXTEND_LOWER: Need = need(Class::Extend, On::Lower);
+const FILL_LOG: Need = need(PieceClass::Fill, Required::Log);
+const FILL_LOWER: Need = need(PieceClass::Fill, Required::Lower);
+const EXTEND_LOG: Need = need(PieceClass::Extend, Required::Log);
+const EXTEND_LOWER: Need = need(PieceClass::Extend, Required::Lower);
 // Or only behind those that the same call wrote.
-const FILL_CALL: Need = need(Class::Fill, On::LowerOfCall);
-const EXTEND_CALL: Need = need(Class::Extend, On::LowerOfCall);
+const FILL_CALL: Need = need(PieceClass::Fill, Required::LowerOfCall);
+const EXTEND_CALL: Need = need(PieceClass::Extend, Required::LowerOfCall);
+
+/// No profile has a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no profile `{name}`; there are: {known}")]
+pub struct UnknownProfile {
+    /// The name, quoted as in a case.
+    name: String,
+    /// The names that there are.
+    known: String,
+}
 
 impl Profile {
     /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
@@ -81,7 +92,7 @@ impl Profile {
         tear: SECTORS,
         stale: false,
         commits: None,
-        failure: Failure::USUAL,
+        failure: FailedSync::USUAL,
         delays: false,
     };
 
@@ -151,8 +162,8 @@ impl Profile {
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Reach, On::Log),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Resize, Required::Block),
         ],
         fsync_file: LOGGED,
         // A rename or a link leaves only a time of change on the inode (fs/ext4/fsync.c,
@@ -176,9 +187,9 @@ impl Profile {
             FILL_LOWER,
             EXTEND_LOG,
             EXTEND_LOWER,
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::First),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::First),
+            need(PieceClass::Resize, Required::Block),
         ],
         ..Self::EXT4
     };
@@ -190,9 +201,9 @@ impl Profile {
         fresh: Home::Log,
         reach: Home::Log,
         needs: &[
-            need(Class::Overwrite, On::First),
-            need(Class::Zero, On::First),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Overwrite, Required::First),
+            need(PieceClass::Zero, Required::First),
+            need(PieceClass::Resize, Required::Block),
         ],
         delays: false,
         ..Self::EXT4
@@ -204,7 +215,7 @@ impl Profile {
         name: "ext4-writeback",
         promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
                   cut off inside a block may come back when the file grows again",
-        needs: &[FILL_LOG, EXTEND_LOG, need(Class::Reach, On::Log)],
+        needs: &[FILL_LOG, EXTEND_LOG, need(PieceClass::Reach, Required::Log)],
         ..Self::EXT4
     };
 
@@ -238,7 +249,7 @@ impl Profile {
         reach: Home::Log,
         needs: &[],
         tear: TearRule { classes: &[], ..SECTORS },
-        failure: Failure { then: Then::ReadOnly, ..Failure::USUAL },
+        failure: FailedSync { mount: MountState::ReadOnly, ..FailedSync::USUAL },
         delays: false,
         ..Self::EXT4
     };
@@ -262,19 +273,19 @@ impl Profile {
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Grow, On::Log),
-            need(Class::Grow, On::Block),
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::Block),
+            need(PieceClass::Grow, Required::Log),
+            need(PieceClass::Grow, Required::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::Block),
             // `xfs_setattr_size` writes out what lies between the two sizes first.
-            need(Class::Resize, On::Tail),
+            need(PieceClass::Resize, Required::Tail),
         ],
         fsync_file: LOGGED,
         // Only times are left out (`xfs_fsync_seq`, `XFS_ILOG_TIMESTAMP`).
         fdatasync_file: SyncRule { names: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
-        failure: Failure { sizes: Sizes::Lost, ..Failure::USUAL },
+        failure: FailedSync { sizes: Sizes::Lost, ..FailedSync::USUAL },
         delays: true,
         ..Self::POSIX
     };
@@ -299,16 +310,16 @@ impl Profile {
         atomic_rename: true,
         zeroes_tail: false,
         needs: &[
-            need(Class::Overwrite, On::Log),
-            need(Class::Zero, On::Log),
+            need(PieceClass::Overwrite, Required::Log),
+            need(PieceClass::Zero, Required::Log),
             FILL_LOG,
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Grow, On::Log),
-            need(Class::Grow, On::BlockAlone),
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::BlockAlone),
+            need(PieceClass::Grow, Required::Log),
+            need(PieceClass::Grow, Required::BlockAlone),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::BlockAlone),
         ],
         fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
@@ -323,7 +334,7 @@ impl Profile {
     pub const EXT4_JOURNAL_2020: Self = Self {
         name: "ext4-journal-2020",
         promise: "as ext4-journal, but a failed fsync succeeds and the next one returns the error",
-        failure: Failure { tells: Tells::Next, ..Failure::USUAL },
+        failure: FailedSync { reported: Reported::Next, ..FailedSync::USUAL },
         ..Self::EXT4_JOURNAL
     };
 
@@ -331,7 +342,7 @@ impl Profile {
     pub const XFS_SHUTDOWN: Self = Self {
         name: "xfs-shutdown",
         promise: "as xfs, but after a failed fsync every call fails until the next mount",
-        failure: Failure { then: Then::ShutDown, ..Self::XFS.failure },
+        failure: FailedSync { mount: MountState::ShutDown, ..Self::XFS.failure },
         ..Self::XFS
     };
 
@@ -340,7 +351,7 @@ impl Profile {
     pub const BTRFS_2020: Self = Self {
         name: "btrfs-2020",
         promise: "as btrfs, but after a failed fsync the file shows its old data and size",
-        failure: Failure { shows: Shows::Old, sizes: Sizes::Lost, ..Failure::USUAL },
+        failure: FailedSync { shows: Shows::Old, sizes: Sizes::Lost, ..FailedSync::USUAL },
         ..Self::BTRFS
     };
 
@@ -385,11 +396,11 @@ impl Profile {
         Self::find(name, &[]).ok()
     }
 
-    /// The profile with this name: one of somebody's own, or any.
+    /// The profile with this name, among `own` or those of the crate.
     ///
     /// # Errors
-    /// Which there are.
-    pub fn find(name: &str, own: &[Self]) -> Result<Self, String> {
+    /// No profile has this name.
+    pub fn find(name: &str, own: &[Self]) -> Result<Self, UnknownProfile> {
         let others = || Self::all().iter().chain(Self::variants());
         if let Some(profile) = own.iter().chain(others()).find(|profile| profile.name == name) {
             return Ok(*profile);
@@ -400,7 +411,6 @@ impl Profile {
                 names.push(profile.name);
             }
         }
-        let (name, names) = (quote(name.as_bytes()), names.join(", "));
-        Err(format!("there is no profile `{name}`; there are: {names}"))
+        Err(UnknownProfile { name: quote(name.as_bytes()), known: names.join(", ") })
     }
 }

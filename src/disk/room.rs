@@ -27,7 +27,7 @@ impl Disk {
     }
 
     /// Whether there is room for an inode that takes so many pages.
-    pub(super) fn has_inode(&self, pages: u64) -> Result<(), Errno> {
+    pub(super) fn room_for_inode(&self, pages: u64) -> Result<(), Errno> {
         let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
         let (used, inodes) = self.used();
         let full = inodes >= limit.inodes || pages > 0 && used + pages > limit.pages;
@@ -35,7 +35,7 @@ impl Disk {
     }
 
     /// Whether a directory has room for one more name.
-    pub(super) fn has_entry(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+    pub(super) fn room_for_entry(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
         let directory = self.tree.node(dir).and_then(Node::directory);
         let grows = directory.is_some_and(|directory| {
@@ -46,7 +46,12 @@ impl Disk {
     }
 
     /// How many of so many bytes there is room for; at least one.
-    pub(super) fn has_bytes(&self, ino: Ino, offset: u64, length: usize) -> Result<usize, Errno> {
+    pub(super) fn room_for_bytes(
+        &self,
+        ino: Ino,
+        offset: u64,
+        length: usize,
+    ) -> Result<usize, Errno> {
         let Some(account) = self.account.as_ref().filter(|account| !account.limit.delayed) else {
             return Ok(length);
         };
@@ -67,7 +72,7 @@ impl Disk {
     }
 
     /// Whether there is room for all pages of a range.
-    pub(super) fn has_range(&self, ino: Ino, offset: u64, length: u64) -> Result<(), Errno> {
+    pub(super) fn room_for_range(&self, ino: Ino, offset: u64, length: u64) -> Result<(), Errno> {
         let Some(account) = &self.account else { return Ok(()) };
         let content = self.tree.node(ino).and_then(Node::content);
         let is_new = |page: &u64| {

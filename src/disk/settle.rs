@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::Pending;
-use super::piece::{Aspect, Change, Group, GroupId, Piece, What, aspects, seq_digest};
+use super::piece::{Aspect, EntryChange, Group, GroupId, Piece, PieceChange, aspects, seq_digest};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
 use crate::base::time::Time;
@@ -184,22 +184,23 @@ impl Pending {
         if moves && !to.new.is_none_or(is_directory) {
             self.split(piece, vec![to], vec![from]);
         } else if replaced(piece, ino) {
-            let gone = Change { new: None, ..to.clone() };
-            self.split(piece, vec![gone], vec![Change { old: None, ..to }, from]);
+            let gone = EntryChange { new: None, ..to.clone() };
+            self.split(piece, vec![gone], vec![EntryChange { old: None, ..to }, from]);
         }
     }
 
     /// Divides a piece that was taken out of the log in two, and puts one of them back.
-    fn split(&mut self, piece: &mut Piece, taken: Vec<Change>, left: Vec<Change>) {
+    fn split(&mut self, piece: &mut Piece, taken: Vec<EntryChange>, left: Vec<EntryChange>) {
         for ino in left.iter().filter_map(|change| change.new) {
-            *self.leads.entry(ino).or_default() += 1;
+            *self.pending_links.entry(ino).or_default() += 1;
         }
-        let left = Piece { what: What::Entries(left.into()), needs: None, ..piece.clone() };
-        piece.what = What::Entries(taken.into());
+        let left =
+            Piece { change: PieceChange::Entries(left.into()), needs: None, ..piece.clone() };
+        piece.change = PieceChange::Entries(taken.into());
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(left.seq));
         self.order.insert(left.seq, GroupId::Log);
         let other = self.next_seq();
-        self.halves.insert(left.seq, other);
+        self.rename_partners.insert(left.seq, other);
         // What is durable is not what the whole piece would have left.
         self.stamp();
         Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(left);
@@ -308,10 +309,10 @@ impl Pending {
         }
         blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
         for ino in files {
-            self.overrule_sizes(ino);
-            self.note_ragged(ino);
+            self.drop_older_sizes(ino);
+            self.note_untrimmed(ino);
         }
-        named.into_iter().for_each(|ino| self.bury(ino));
+        named.into_iter().for_each(|ino| self.forget_if_unnamed(ino));
     }
 
     /// Takes the first pieces of a group out of all that counts pending pieces.
@@ -336,9 +337,9 @@ impl Pending {
             self.sizes.remove(&(ino, id.home(), piece.seq));
         }
         self.synced_names.remove(&piece.seq);
-        self.halves.remove(&piece.seq);
+        self.rename_partners.remove(&piece.seq);
         for change in piece.changes() {
-            self.count_less(change.new);
+            self.uncount_link(change.new);
             let entry = (change.dir, change.name.clone());
             if self.moved.get(&entry).is_some_and(|(_, seq)| *seq <= piece.seq) {
                 self.moved.remove(&entry);
@@ -368,12 +369,12 @@ impl Pending {
         }
     }
 
-    fn count_less(&mut self, ino: Option<Ino>) {
+    fn uncount_link(&mut self, ino: Option<Ino>) {
         let Some(ino) = ino else { return };
-        if let Some(count) = self.leads.get_mut(&ino) {
+        if let Some(count) = self.pending_links.get_mut(&ino) {
             *count -= 1;
             if *count == 0 {
-                self.leads.remove(&ino);
+                self.pending_links.remove(&ino);
             }
         }
     }
@@ -403,12 +404,12 @@ impl Pending {
                 self.blocks.remove(&(ino, number));
             }
         }
-        self.overrule(ino, number, seq);
+        self.drop_older_versions(ino, number, seq);
     }
 
     /// Drops the older versions of a block that is durable as a newer one: the log may have made a
     /// hole of it, or a failed sync left them undecided.
-    fn overrule(&mut self, ino: Ino, number: u64, seq: u64) {
+    fn drop_older_versions(&mut self, ino: Ino, number: u64, seq: u64) {
         let id = GroupId::Block(ino, number);
         if let Some(cut) =
             self.groups.get(&id).map(|group| group.before(seq)).filter(|cut| *cut > 0)
@@ -418,7 +419,7 @@ impl Pending {
     }
 
     /// Drops the sizes of a file that are older than its durable one.
-    fn overrule_sizes(&mut self, ino: Ino) {
+    fn drop_older_sizes(&mut self, ino: Ino) {
         let (id, sized) = (GroupId::Size(ino), self.sized.get(&ino).copied().unwrap_or(0));
         if let Some(cut) =
             self.groups.get(&id).map(|group| group.before(sized)).filter(|cut| *cut > 0)
@@ -433,7 +434,7 @@ impl Pending {
         let Some(versions) = self.blocks.get(&(ino, number)) else { return durable.cloned() };
         if count == versions.len() {
             // The newest version is in the cache as it is: nothing has to be built.
-            let node = self.live.node(ino).or_else(|| self.graves.get(&ino));
+            let node = self.live.node(ino).or_else(|| self.freed_inodes.get(&ino));
             return node.and_then(Node::content).and_then(|c| c.page(number)).cloned();
         }
         versions.page(count, durable)
@@ -447,12 +448,12 @@ impl Pending {
 
     /// Notes whether the durable content of a file may reach beyond its durable size: only one
     /// of the two may have been made durable. Once nothing of it is pending, it does not.
-    fn note_ragged(&mut self, ino: Ino) {
+    fn note_untrimmed(&mut self, ino: Ino) {
         let versions = self.blocks.range((ino, 0)..=(ino, u64::MAX)).next();
         if versions.is_some() || self.unsynced.contains_key(&(ino, Aspect::Size)) {
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         } else {
-            self.ragged.remove(&ino);
+            self.untrimmed.remove(&ino);
         }
     }
 
@@ -461,15 +462,18 @@ impl Pending {
     pub(super) fn free(&mut self, ino: Ino, at: Time) {
         let Some(node) = self.live.node(ino).cloned() else { return };
         self.live.apply(&Effect::Free { ino }, at);
-        self.graves.insert(ino, node);
-        self.bury(ino);
+        self.freed_inodes.insert(ino, node);
+        self.forget_if_unnamed(ino);
     }
 
     /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The
     /// removal of a directory needs all that happened in it, so nothing of that is pending.
-    fn bury(&mut self, ino: Ino) {
+    fn forget_if_unnamed(&mut self, ino: Ino) {
         let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
-        if named || self.leads.contains_key(&ino) || self.graves.remove(&ino).is_none() {
+        if named
+            || self.pending_links.contains_key(&ino)
+            || self.freed_inodes.remove(&ino).is_none()
+        {
             return;
         }
         self.durable.apply(&Effect::Free { ino }, Time::START);
@@ -490,7 +494,7 @@ impl Pending {
             self.blocks.remove(&(ino, number));
         }
         self.undecided.retain(|(of, _)| *of != ino);
-        self.ragged.remove(&ino);
+        self.untrimmed.remove(&ino);
         self.sized.remove(&ino);
         self.touched.remove(&ino);
         self.reserved.remove(&ino);

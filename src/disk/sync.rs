@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::errno::Errno;
-use super::failure::Tells;
+use super::failure::Reported;
 use super::linux::{
     SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
 };
@@ -18,9 +18,9 @@ impl Disk {
     /// does not survive.
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
-        self.told(h)?;
+        self.report_error(h)?;
         self.find_room(Sync::Inode(ino), &[ino]);
-        self.told(h)?;
+        self.report_error(h)?;
         self.change(&Effect::Sync(Sync::Inode(ino)));
         Ok(())
     }
@@ -31,9 +31,9 @@ impl Disk {
     /// As [`Disk::fsync`].
     pub fn fdatasync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
-        self.told(h)?;
+        self.report_error(h)?;
         self.find_room(Sync::Data(ino), &[ino]);
-        self.told(h)?;
+        self.report_error(h)?;
         self.change(&Effect::Sync(Sync::Data(ino)));
         Ok(())
     }
@@ -58,13 +58,13 @@ impl Disk {
             return Err(Errno::EINVAL);
         }
         if flags & !SYNC_FILE_RANGE_WRITE != 0 {
-            self.told(h)?;
+            self.report_error(h)?;
         }
         if flags & WAITS == WAITS && self.opens.get(h)?.kind == Kind::File {
             let (offset, length) = (offset.unsigned_abs(), length.unsigned_abs());
             let sync = Sync::Pages { ino, offset, length };
             self.find_room(sync, &[ino]);
-            self.told(h)?;
+            self.report_error(h)?;
             self.change(&Effect::Sync(sync));
         }
         Ok(())
@@ -86,9 +86,9 @@ impl Disk {
     pub fn sync_fs(&mut self, h: Handle) -> Result<(), Errno> {
         self.syncable(h)?;
         self.may_change()?;
-        self.told_of_any(h)?;
+        self.report_any_error(h)?;
         self.find_room(Sync::All, &self.dirty_files());
-        self.told_of_any(h)?;
+        self.report_any_error(h)?;
         self.change(&Effect::Sync(Sync::All));
         Ok(())
     }
@@ -96,11 +96,11 @@ impl Disk {
     /// Tells a descriptor once of each write-back of its file that failed. Such a call has
     /// written what was dirty, but it promises nothing: `ext4_sync_file` and others return before
     /// they commit.
-    pub(super) fn told(&mut self, h: Handle) -> Result<(), Errno> {
+    pub(super) fn report_error(&mut self, h: Handle) -> Result<(), Errno> {
         self.may_change()?;
         let open = self.opens.get_mut(h)?;
         let Some(errors) = self.errors.get_mut(&open.ino) else { return Ok(()) };
-        errors.tell(&mut open.seen)
+        errors.report(&mut open.seen)
     }
 
     /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the
@@ -117,10 +117,10 @@ impl Disk {
         if self.opens.get(h)?.kind == Kind::File {
             self.failed(&[ino], Errno::EIO);
         }
-        match self.fail().tells {
-            Tells::Next => Ok(()),
-            Tells::Now => {
-                self.told(h)?;
+        match self.fail().reported {
+            Reported::Next => Ok(()),
+            Reported::Now => {
+                self.report_error(h)?;
                 Err(Errno::EIO)
             }
         }
@@ -137,11 +137,11 @@ impl Disk {
         let dirty = self.dirty_files();
         self.change(&Effect::SyncFailed(Sync::All));
         self.failed(&dirty, Errno::EIO);
-        match self.fail().tells {
-            Tells::Next => Ok(()),
-            Tells::Now => {
+        match self.fail().reported {
+            Reported::Next => Ok(()),
+            Reported::Now => {
                 self.may_change()?;
-                self.told_of_any(h)?;
+                self.report_any_error(h)?;
                 Err(Errno::EIO)
             }
         }
@@ -169,8 +169,8 @@ impl Disk {
     }
 
     /// Tells a descriptor once of each write-back that failed, of whichever file.
-    fn told_of_any(&mut self, h: Handle) -> Result<(), Errno> {
-        self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)
+    fn report_any_error(&mut self, h: Handle) -> Result<(), Errno> {
+        self.all_errors.report(&mut self.opens.get_mut(h)?.seen_all)
     }
 
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {

@@ -202,7 +202,8 @@ impl<'r, M: Model> Explorer<'r, M> {
         let refuse = |error: &dyn std::fmt::Display| Stop::Refused(error.to_string());
         let (case, lines) = Case::parse_with_lines(&std::mem::take(&mut request.case))
             .map_err(|error| refuse(&error))?;
-        let profile = Profile::find(&case.profile, subject.profiles).map_err(Stop::Refused)?;
+        let profile = Profile::find(&case.profile, subject.profiles)
+            .map_err(|error| Stop::Refused(error.to_string()))?;
         if case.space.is_some_and(|space| space.delayed) && !profile.delays {
             let name = profile.name;
             return Err(Stop::Refused(format!("{name} does not delay its allocation")));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub use program::{Line, LitmusError, Op, Program};
+pub use program::{LitmusError, Op, Program, ProgramLine};
 
 use crate::base::text::TextError;
 use crate::base::time::Time;
@@ -30,7 +30,7 @@ const MOST_FATES: u64 = 1 << 22;
 
 /// One state that a crash may leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct LitmusState {
     /// Its lines.
     pub state: Vec<String>,
     /// The fewest relaxations by which it comes about.
@@ -46,48 +46,48 @@ pub fn explore(
     program: &Program,
     profile: &Profile,
     tear: bool,
-) -> Result<Vec<State>, LitmusError> {
-    let watch = Watch {
+) -> Result<Vec<LitmusState>, LitmusError> {
+    let collector = StateCollector {
         pending: Pending::new(Tree::new(), profile),
         tear,
         quiet: true,
         marks: Vec::new(),
-        looked: BTreeSet::new(),
+        seen: BTreeSet::new(),
         states: BTreeMap::new(),
         overflow: false,
     };
-    let watch = Shared(Arc::new(Mutex::new(watch)));
+    let collector = SharedCollector(Arc::new(Mutex::new(collector)));
     let mut disk = Disk::new(Tree::new());
-    disk.set_journal(Box::new(watch.clone()));
+    disk.set_journal(Box::new(collector.clone()));
     for line in &program.setup {
         run(&mut disk, line)?;
     }
     disk.sync_all();
-    watch.with(|watch| {
-        watch.quiet = false;
-        watch.look();
+    collector.with(|collector| {
+        collector.quiet = false;
+        collector.look();
     });
     for line in &program.body {
         match &line.op {
-            Op::Mark(name) => watch.with(|watch| watch.mark(name)),
+            Op::Mark(name) => collector.with(|collector| collector.mark(name)),
             _ => run(&mut disk, line)?,
         }
-        if watch.with(|watch| watch.overflow) {
+        if collector.with(|collector| collector.overflow) {
             let message = format!("more than {MOST_FATES} fates of what is pending here");
             return Err(error(line, message));
         }
     }
-    let states = watch.with(|watch| std::mem::take(&mut watch.states));
+    let states = collector.with(|collector| std::mem::take(&mut collector.states));
     let states = states.into_iter();
-    Ok(states.map(|(state, relaxations)| State { state, relaxations }).collect())
+    Ok(states.map(|(state, relaxations)| LitmusState { state, relaxations }).collect())
 }
 
-fn error(line: &Line, message: String) -> LitmusError {
+fn error(line: &ProgramLine, message: String) -> LitmusError {
     LitmusError { line: line.number, error: TextError::new(line.column, message) }
 }
 
 /// Carries out one op.
-fn run(disk: &mut Disk, line: &Line) -> Result<(), LitmusError> {
+fn run(disk: &mut Disk, line: &ProgramLine) -> Result<(), LitmusError> {
     call(disk, &line.op).map_err(|errno| error(line, format!("the call fails with {errno}")))
 }
 
@@ -144,22 +144,22 @@ fn with(
 }
 
 /// Follows a disk and notes what a crash may leave after each change.
-struct Watch {
+struct StateCollector {
     pending: Pending,
     tear: bool,
     /// Set while what happens is durable before the program begins.
     quiet: bool,
     marks: Vec<String>,
     /// Fingerprints of the fates since the last mark.
-    looked: BTreeSet<u64>,
+    seen: BTreeSet<u64>,
     states: BTreeMap<Vec<String>, BTreeSet<Relaxation>>,
     overflow: bool,
 }
 
-impl Watch {
+impl StateCollector {
     fn mark(&mut self, name: &str) {
         self.marks.push(format!("mark:{name}"));
-        self.looked.clear();
+        self.seen.clear();
         self.look();
     }
 
@@ -179,7 +179,7 @@ impl Watch {
     }
 
     fn note(&mut self, fate: &Fate) {
-        if !self.looked.insert(self.pending.fingerprint(fate)) {
+        if !self.seen.insert(self.pending.fingerprint(fate)) {
             return;
         }
         let mut state = lines(&self.pending.keep(fate).tree);
@@ -194,22 +194,22 @@ impl Watch {
     }
 }
 
-/// A [`Watch`] that the disk tells of its changes.
+/// A [`StateCollector`] that the disk tells of its changes.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Watch>>);
+struct SharedCollector(Arc<Mutex<StateCollector>>);
 
-impl Shared {
-    fn with<T>(&self, look: impl FnOnce(&mut Watch) -> T) -> T {
+impl SharedCollector {
+    fn with<T>(&self, look: impl FnOnce(&mut StateCollector) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Journal for Shared {
+impl Journal for SharedCollector {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
-        self.with(|watch| {
-            watch.pending.apply(effect, at);
-            if !watch.quiet {
-                watch.look();
+        self.with(|collector| {
+            collector.pending.apply(effect, at);
+            if !collector.quiet {
+                collector.look();
             }
         });
     }

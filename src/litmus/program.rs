@@ -38,14 +38,14 @@ const LONGEST: u64 = 1 << 24;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// What is durable before it begins.
-    pub setup: Vec<Line>,
+    pub setup: Vec<ProgramLine>,
     /// What a crash may interrupt.
-    pub body: Vec<Line>,
+    pub body: Vec<ProgramLine>,
 }
 
 /// An op and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ProgramLine {
     /// The line, counted from 1.
     pub number: usize,
     /// The column at which it begins, counted from 1.
@@ -111,7 +111,7 @@ impl Program {
                 }
                 _ => {
                     let op = Op::parse(first, rest).map_err(on_line)?;
-                    let line = Line { number: index + 1, column, op };
+                    let line = ProgramLine { number: index + 1, column, op };
                     match section {
                         Some(true) => program.body.push(line),
                         Some(false) => program.setup.push(line),
@@ -230,7 +230,7 @@ mod tests {
         let program = Program::parse(text).expect("it parses");
         assert_eq!(program.setup.len(), 1);
         let append = Op::Append { path: b"f".to_vec(), length: 5, fill: b'n' };
-        assert_eq!(program.body[0], Line { number: 5, column: 3, op: append });
+        assert_eq!(program.body[0], ProgramLine { number: 5, column: 3, op: append });
         assert_eq!(program.body[1].op, Op::Mark("m".into()));
     }
 

@@ -11,7 +11,7 @@ use crashpoint::disk::family;
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::keep::Loss;
 use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::{Group, Piece, What};
+use crashpoint::disk::piece::{Group, Piece, PieceChange};
 use crashpoint::disk::profile::{Home, Profile};
 use crashpoint::disk::tree::{Body, Directory, Node, Tree};
 use proptest::collection::vec;
@@ -189,7 +189,7 @@ fn a_failed_sync_leaves_the_versions_of_a_block_in_their_order() {
     let of_block: Vec<u64> = rig
         .pending
         .pieces()
-        .filter(|(_, piece)| matches!(piece.what, What::Data { block: 2, .. }))
+        .filter(|(_, piece)| matches!(piece.change, PieceChange::Data { block: 2, .. }))
         .map(|(_, piece)| piece.effect)
         .collect();
     assert_eq!(of_block.len(), 2);
@@ -357,8 +357,8 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
     let mut tree = pending.durable().clone();
     for (_, piece) in pending.pieces().filter(|(_, piece)| !is_lost(piece.seq)) {
         let then = &snapshots[piece.effect as usize];
-        match &piece.what {
-            What::Data { ino, block, more, grows, .. } => {
+        match &piece.change {
+            PieceChange::Data { ino, block, more, grows, .. } => {
                 for block in *block..=block + more {
                     set_page(&mut tree, *ino, block, page(then, *ino, block));
                 }
@@ -366,7 +366,7 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
                     set_size(&mut tree, *ino, *size);
                 }
             }
-            What::Size { ino, old, new } => {
+            PieceChange::Size { ino, old, new } => {
                 set_size(&mut tree, *ino, *new);
                 // Where size and data are one, the size takes what lies beyond with it.
                 for block in new.div_ceil(PAGE as u64)..old.div_ceil(PAGE as u64) {
@@ -375,7 +375,7 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
                     }
                 }
             }
-            What::Entries(changes) => {
+            PieceChange::Entries(changes) => {
                 for change in changes.iter() {
                     tree.set_entry(change.dir, &change.name, change.new, Time::START);
                 }

@@ -4,7 +4,7 @@ use std::iter::once;
 
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule};
+use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule};
 
 use crate::rig::{Rig, reachable, text};
 use crate::{POSIX, ends_in, leaves, lines};
@@ -17,7 +17,10 @@ pub(crate) const LOGGED: Profile = Profile {
     resize: Home::Log,
     entry: Home::Log,
     atomic_rename: true,
-    needs: &[Need { of: Class::Extend, on: On::Log }, Need { of: Class::Fill, on: On::Log }],
+    needs: &[
+        Need { of: PieceClass::Extend, on: Required::Log },
+        Need { of: PieceClass::Fill, on: Required::Log },
+    ],
     ..Profile::POSIX
 };
 
@@ -41,8 +44,10 @@ fn what_a_kept_piece_needs_is_kept_with_it() {
 #[test]
 fn requirements_are_followed_to_their_end() {
     // A size needs its block, the block needs the log.
-    let needs =
-        &[Need { of: Class::Reach, on: On::Block }, Need { of: Class::Extend, on: On::Log }];
+    let needs = &[
+        Need { of: PieceClass::Reach, on: Required::Block },
+        Need { of: PieceClass::Extend, on: Required::Log },
+    ];
     let profile = Profile { grow: Home::Own, reach: Home::Own, resize: Home::Own, needs, ..LOGGED };
     let mut rig = Rig::new(&profile, "creat f");
     rig.run("creat g; append f 10 n");
@@ -58,9 +63,9 @@ fn requirements_are_followed_to_their_end() {
 /// Sizes in the log and each after its block; an overwrite needs the log as it was then.
 const CHAINED: Profile = Profile {
     needs: &[
-        Need { of: Class::Grow, on: On::Block },
-        Need { of: Class::Reach, on: On::Block },
-        Need { of: Class::Overwrite, on: On::Log },
+        Need { of: PieceClass::Grow, on: Required::Block },
+        Need { of: PieceClass::Reach, on: Required::Block },
+        Need { of: PieceClass::Overwrite, on: Required::Log },
     ],
     ..LOGGED
 };
@@ -86,7 +91,8 @@ fn a_tear_of_what_others_need_whole_is_none() {
 
 #[test]
 fn a_piece_may_need_the_size_of_its_file() {
-    let profile = Profile { needs: &[Need { of: Class::Overwrite, on: On::Size }], ..*POSIX };
+    let profile =
+        Profile { needs: &[Need { of: PieceClass::Overwrite, on: Required::Size }], ..*POSIX };
     let program = "write f 0 4096 o; body; truncate f 8192; write f 0 320 n";
     leaves(&profile, program, "f=o*4096\nf=o*4096 .*4096\nf=n*320 o*3776 .*4096");
 }
