@@ -10,12 +10,13 @@ use super::tree::Node;
 use crate::base::time::Time;
 
 impl Pending {
-    /// Makes one change. Changes of inodes that do not exist are ignored, as by [`Tree::apply`].
+    /// Applies one effect. Changes of inodes that do not exist are ignored, as by
+    /// [`Tree::apply`](super::tree::Tree::apply).
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
         self.commit_by_time(at);
         self.touch(effect);
         match *effect {
-            // An inode alone is nothing: it is found, or not, by its entries. So it is on the
+            // An inode alone is no piece: its entries decide whether it is found. So it is on the
             // medium at once, empty, with its mode and, for a symbolic link, its target.
             Effect::Inode { .. } => {
                 self.live.apply(effect, at);
@@ -47,8 +48,8 @@ impl Pending {
         self.effects += 1;
     }
 
-    /// Makes what is in the log durable, if a commit was due since it was looked at last. All that
-    /// is pending is older than that commit: else it would have been made before.
+    /// Makes the log durable, if a commit was due since the last effect. Everything that is pending
+    /// is older than that commit: otherwise the commit would have been made before.
     fn commit_by_time(&mut self, at: Time) {
         let Some(every) = self.profile.commits.filter(|_| !self.frozen) else { return };
         let commit = at.0 / (every.as_nanos() as u64).max(1);
@@ -57,7 +58,7 @@ impl Pending {
         }
     }
 
-    /// Notes how far the log goes when an inode changes: a time of change is logged with it.
+    /// Notes the end of the log when an inode changes: the time of the change is logged there.
     fn touch(&mut self, effect: &Effect<'_>) {
         let (Effect::Write { ino, .. }
         | Effect::Size { ino, .. }
@@ -74,8 +75,8 @@ impl Pending {
         }
     }
 
-    /// The disk after the process died and the kernel went on: what was written stays, and
-    /// stays pending; inodes that only descriptors held are gone.
+    /// The disk after the process died and the kernel kept running: all writes stay, and stay
+    /// pending; inodes that only descriptors held are gone.
     pub fn process_crash(&self, at: Time) -> Self {
         let mut after = self.clone();
         let nameless: Vec<Ino> = after
@@ -89,8 +90,8 @@ impl Pending {
         after
     }
 
-    /// The disk after the process died, the kernel went on, and the cache dropped the pages whose
-    /// write had failed.
+    /// The disk after the process died, the kernel kept running, and the cache dropped the pages
+    /// whose write had failed.
     pub fn evicted(&self, at: Time) -> Self {
         let mut after = self.process_crash(at);
         for evicted in after.evictable(true) {
@@ -99,9 +100,9 @@ impl Pending {
         after
     }
 
-    /// The disk after the process died inside this write: the kernel copies page by page and
-    /// can only stop between two pages, so the first `pages` of those that the write touches
-    /// are written and the others are not. Other effects are not made at all.
+    /// The disk after the process died inside this write: the kernel copies page by page and can
+    /// only stop between two pages, so the first `pages` of those that the write touches are
+    /// written and the others are not. Other effects are not applied at all.
     pub fn partial_write(&self, effect: &Effect<'_>, pages: u64, at: Time) -> Self {
         let mut during = self.clone();
         if let Effect::Write { ino, offset, bytes } = *effect {
@@ -132,7 +133,7 @@ impl Pending {
         }
     }
 
-    /// Whether a size is pending that waits for another block, and that this one takes along.
+    /// Whether a pending size waits for another block, so that this block takes it along.
     fn size_waits_elsewhere(&self, ino: Ino, block: u64) -> bool {
         let newest = self.group(&GroupId::Size(ino)).and_then(|group| group.pieces().last());
         let here = GroupId::Block(ino, block);
@@ -154,7 +155,7 @@ impl Pending {
         let parts = if size < old { zeroed(content, size, u64::MAX) } else { Vec::new() };
         self.live.apply(&Effect::Size { ino, size }, at);
         let joins = self.profile.joins(PieceClass::Hole, PieceClass::Resize);
-        // A size that waits for the zeros behind it comes after them.
+        // A size that waits for the zeros after the new end comes after them.
         let (first, rest): (Vec<BlockPart>, Vec<BlockPart>) = parts.into_iter().partition(|part| {
             part.class == PieceClass::Zero && self.profile.asks(PieceClass::Resize, Required::Block)
         });
@@ -202,7 +203,7 @@ impl Pending {
         }
     }
 
-    /// Whether nothing leads to an inode or ever did since the disk was mounted.
+    /// Whether no entry leads to an inode, or ever did since the disk was mounted.
     fn is_nameless(&self, ino: Ino) -> bool {
         !self.pending_links.contains_key(&ino)
             && self.durable.node(ino).is_some_and(|node| node.links == 0)
@@ -236,8 +237,8 @@ impl Pending {
         }
     }
 
-    /// The pieces that put a directory, and those above it, where they are. A directory that
-    /// moves there needs them: with its old place gone it would else be lost, or lie in itself.
+    /// The pieces that put a directory, and those above it, where they are. A directory that moves
+    /// there needs them: without them, its old name gone, it would be lost or be inside itself.
     fn pieces_placing(&self, dir: Ino) -> Vec<Requirement> {
         let mut needs = Vec::new();
         let mut at = dir;
@@ -252,7 +253,7 @@ impl Pending {
         needs
     }
 
-    /// The change that makes a name lead to `new`, unless it does already.
+    /// The change that makes a name lead to `new`, or `None` if it does already.
     fn change(&self, dir: Ino, name: &[u8], new: Option<Ino>) -> Option<EntryChange> {
         let directory = self.live.node(dir)?.directory()?;
         let old = directory.entries.get(name).copied();

@@ -1,4 +1,4 @@
-//! Error numbers: what a failed call of the disk returns, as errno(3) names them.
+//! Error numbers: the results of failed calls of the disk, named as in errno(3).
 
 use std::fmt;
 use std::io;
@@ -35,37 +35,37 @@ macro_rules! errnos {
 }
 
 errnos! {
-    EPERM 1 "The operation is not permitted, whoever asks."
+    EPERM 1 "The operation is not permitted, even to root."
     ENOENT 2 "No such file or directory."
     EINTR 4 "A signal interrupted the call."
     EIO 5 "The device failed."
     ENXIO 6 "No data (or no hole) at or after this offset."
-    EBADF 9 "Not an open descriptor, or not open for this."
-    EAGAIN 11 "Someone else holds a lock that conflicts; also named `EWOULDBLOCK`."
+    EBADF 9 "Not an open descriptor, or not open for this operation."
+    EAGAIN 11 "Another owner holds a conflicting lock; also named `EWOULDBLOCK`."
     ENOMEM 12 "Out of memory."
     EACCES 13 "Permission denied."
     EFAULT 14 "A bad address."
     EBUSY 16 "In use by the system, as the root directory is."
-    EEXIST 17 "The name is taken."
+    EEXIST 17 "The name exists already."
     EXDEV 18 "A link or rename would cross file systems."
     ENODEV 19 "The kind of file does not support this."
     ENOTDIR 20 "A name that must lead to a directory does not."
-    EISDIR 21 "A directory, where none may be."
-    EINVAL 22 "An argument makes no sense here."
+    EISDIR 21 "A directory, where none is allowed."
+    EINVAL 22 "An argument is invalid."
     ENFILE 23 "Too many open files in the system."
     EMFILE 24 "Too many open files in the process."
     EFBIG 27 "The file would grow beyond the largest size."
     ENOSPC 28 "No space is left."
     ESPIPE 29 "Not seekable."
     EROFS 30 "The file system is read-only."
-    EMLINK 31 "The inode has as many names as it can have."
-    EDEADLK 35 "To wait here would be to wait for ever."
+    EMLINK 31 "The inode has the most names that it can have."
+    EDEADLK 35 "Waiting would never end."
     ENAMETOOLONG 36 "A name or a path is too long."
     ENOSYS 38 "The call does not exist."
     ENOTEMPTY 39 "The directory is not empty."
-    ELOOP 40 "Too many symbolic links on the way, or one where none may be."
+    ELOOP 40 "Too many symbolic links in a path, or one where none is allowed."
     EOVERFLOW 75 "A number does not fit."
-    EOPNOTSUPP 95 "The file system does not offer this."
+    EOPNOTSUPP 95 "The file system does not support this."
     EDQUOT 122 "The quota is used up."
 }
 

@@ -1,5 +1,5 @@
-//! The fate of what is pending: which pieces a crash keeps, loses and tears; the families of
-//! fates that are worth trying; and how a case writes one down.
+//! The fate of the pending pieces: which of them a crash keeps, loses and tears, and the grammar in
+//! which a case writes this down.
 //!
 //! # Grammar
 //!
@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! FATE  = keep=BASE [GROUP:COUNT ...] [tear=GROUP[:COUNT]:RANGE[+RANGE ...]] [stale]
-//! BASE  = nothing | all | NUMBER      NUMBER: the first that many pending pieces
+//! BASE  = nothing | all | NUMBER      NUMBER: as many of the first pending pieces
 //! GROUP = FILE@OFFSET                 one block of a file, by its offset in bytes
 //!       | FILE.size                   the size of a file
 //!       | ENTRY.entry                 one entry of a directory, by its path
@@ -16,21 +16,21 @@
 //! RANGE = END | START..END            bytes of the torn block that survive; END is 0..END
 //! ```
 //!
-//! COUNT is how many of the group's pending pieces are kept; in a tear, the last of so many is the
-//! one that is torn, if it is not the one right behind those that are kept. `stale`: new blocks
-//! that were lost and that a size leads to hold junk, where the profile allows it. What stands last
-//! decides what a word is, so a path may hold any of `@`, `.` and `:`. A path is that of the live
-//! tree. An inode without a name there is called by its last name; if another has it now, by that
-//! name with `//1`, `//2` and so on behind it, the youngest inode first; if it never had one, by
-//! `//` and its number. No file name holds a `/`, so these are not paths. A path that begins like a
-//! word of this grammar (`keep=`, `tear=`) has `./` before it.
+//! COUNT is how many of the group's pending pieces are kept. In a tear, the torn piece is the last
+//! of COUNT; without COUNT it is the one right after those that are kept. `stale`: new blocks that
+//! were lost but lie below a kept size hold junk, where the profile allows it. The end of a word
+//! decides its kind, so a path may hold any of `@`, `.` and `:`. A path is that of the live tree.
+//! An inode without a name there goes by its last name; if another inode has it now, by that name
+//! followed by `//1`, `//2` and so on, the youngest inode first; if it never had one, by `//` and
+//! its number. No file name holds a `/`, so these are not paths. A path that begins like a word of
+//! this grammar (`keep=`, `tear=`) has `./` before it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::piece::GroupId;
 
-/// What a crash keeps of the groups that a fate does not name.
+/// The pieces that a crash keeps of the groups that a fate does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// No piece.
@@ -41,36 +41,35 @@ pub enum Keep {
     Prefix(usize),
 }
 
-/// What remains of a piece behind a group's cut: the bytes of its block in these ranges. The
+/// A piece after a group's cut that survives in part: the bytes of its block in these ranges. The
 /// other bytes of the block are those that the cut keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tear {
     /// The group.
     pub group: GroupId,
-    /// Which of its pending pieces is torn, counted from 1; `None` is the one right behind the
-    /// cut. A page goes out as it is, so a block that has a group of its own may tear between
-    /// two versions that do not follow each other. In a shared group only the piece right
-    /// behind the cut can tear.
+    /// The torn one of its pending pieces, counted from 1; `None` is the one right after the cut. A
+    /// page goes out as it is, so a block that has its own group may tear between two versions that
+    /// are not consecutive. In a shared group only the piece right after the cut can tear.
     pub piece: Option<usize>,
     /// The ranges that survive, in bytes from the start of the block, in order.
     pub kept: Vec<Range<u16>>,
 }
 
-/// Which pieces a crash keeps: one cut for each group, and at most one tear.
+/// The pieces that a crash keeps: one cut for each group, and at most one tear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
-    /// What is kept of the groups that are not in `exceptions`.
+    /// The pieces kept of the groups that are not in `exceptions`.
     pub base: Keep,
-    /// How many of its pending pieces a group keeps.
+    /// How many of its pending pieces each of these groups keeps.
     pub exceptions: BTreeMap<GroupId, usize>,
     /// The piece that survives in part, if one does.
     pub tear: Option<Tear>,
-    /// New blocks that are lost and that a size leads to hold junk, not zeros.
+    /// Whether new blocks that are lost but lie below a kept size hold junk, not zeros.
     pub stale: bool,
 }
 
 impl Fate {
-    /// Keeps what the base says.
+    /// A fate with this base and nothing else.
     pub fn of(base: Keep) -> Self {
         Self { base, exceptions: BTreeMap::new(), tear: None, stale: false }
     }
@@ -90,13 +89,13 @@ impl Fate {
         Self::of(Keep::Prefix(count))
     }
 
-    /// The same but for one group, which keeps its first `cut` pending pieces.
+    /// The same except for one group, which keeps its first `cut` pending pieces.
     pub fn with(mut self, group: GroupId, cut: usize) -> Self {
         self.exceptions.insert(group, cut);
         self
     }
 
-    /// The same with a tear of the piece right behind a group's cut.
+    /// The same with a tear of the piece right after a group's cut.
     pub fn torn(mut self, group: GroupId, kept: impl IntoIterator<Item = Range<u16>>) -> Self {
         self.tear = Some(Tear { group, piece: None, kept: kept.into_iter().collect() });
         self

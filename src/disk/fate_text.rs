@@ -1,4 +1,4 @@
-//! How a case writes a fate down and reads it back: the grammar is that of [`super::fate`].
+//! The text of a fate in a case, in the grammar of [`super::fate`].
 
 use std::ops::Range;
 
@@ -37,8 +37,8 @@ impl Fate {
     /// Reads a fate from the words of a line, for the groups that are pending now.
     ///
     /// # Errors
-    /// The column of the word that is wrong, and what was expected: among others a path that
-    /// leads nowhere, a group with no pending piece, and a count beyond the pieces of a group.
+    /// The column of the wrong word, and the expected one. Among others, a path that leads nowhere,
+    /// a group with no pending piece, and a count beyond the pieces of a group are errors.
     pub fn parse(words: &[Word], pending: &Pending) -> Result<Self, TextError> {
         let names = pending.names();
         let Some((first, rest)) = words.split_first() else {
@@ -98,7 +98,7 @@ fn parse_base(word: &Word, pending: &Pending) -> Result<Keep, TextError> {
     })
 }
 
-/// What stands before the last colon and what stands behind it.
+/// The parts of a word before and after its last colon.
 fn split_word(word: &[u8]) -> Result<(&[u8], &str), String> {
     let colon = word.iter().rposition(|&byte| byte == b':');
     let parts = colon.map(|at| (&word[..at], std::str::from_utf8(&word[at + 1..])));

@@ -1,5 +1,5 @@
-//! What a sync that failed leaves: pages that are clean though nobody knows what the medium has,
-//! and what the file shows once the cache drops them.
+//! The state after a failed sync: pages that are clean though it is unknown what the medium has,
+//! and the file's content once the cache drops them.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ impl Evicted {
 }
 
 impl Pending {
-    /// What files show once the cache drops the pages whose write failed, if none of these writes
-    /// reached the medium. `anew`: nobody has the files open any more, so their sizes are read
-    /// again too.
+    /// The pages of files once the cache drops those whose write failed, if none of these writes
+    /// reached the medium. `anew`: no descriptor of the files is open any more, so their sizes are
+    /// read again too.
     pub fn evictable(&self, anew: bool) -> Vec<Evicted> {
         let evicted = |&(ino, block): &(Ino, u64)| {
             let live = self.live.node(ino)?.content()?;
@@ -52,12 +52,12 @@ impl Pending {
         self.undecided.iter().filter_map(evicted).collect()
     }
 
-    /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
-    /// the disk, and no later sync writes them, until they are written again. Sizes and names
-    /// are metadata: a later sync makes them durable.
+    /// Marks the pages clean that a failed sync covered. It is unknown which of them reached the
+    /// disk, and no later sync writes them, until they are written again. Sizes and names are
+    /// metadata: a later sync makes them durable.
     pub(super) fn sync_failed(&mut self, sync: Sync) {
         if self.profile.failure.mount != MountState::Usable {
-            // What was in the log stays there, in its order, and nothing follows it.
+            // The contents of the log stay there, in order, and nothing follows them.
             self.frozen = true;
             return self.stamp();
         }
@@ -97,7 +97,7 @@ impl Pending {
         }
     }
 
-    /// Whether a size was to follow data whose write failed.
+    /// Whether the size of a piece was to follow data whose write failed.
     fn is_lost(&self, piece: &Piece) -> bool {
         piece.needs().iter().any(|need| !need.in_turn && !need.or_nothing && self.is_given_up(need))
     }
@@ -116,8 +116,8 @@ impl Pending {
         }
     }
 
-    /// A write that succeeds makes the file grow over blocks whose write failed: the sizes in
-    /// between will not be.
+    /// Drops the sizes that will never be logged: a write that succeeded made the file grow over
+    /// blocks whose write failed.
     pub(super) fn drop_lost_sizes(&mut self, ino: Ino) {
         let lost = self.lost_sizes(ino);
         if !lost.is_empty() {
@@ -127,7 +127,7 @@ impl Pending {
         }
     }
 
-    /// The pieces of sizes that no sync will log.
+    /// The sequence numbers of the sizes that no sync will log.
     fn lost_sizes(&self, ino: Ino) -> Vec<u64> {
         let id = GroupId::Size(ino);
         if self.profile.failure.sizes == Sizes::Logged {
@@ -153,7 +153,7 @@ impl Pending {
         good.max().map_or_else(durable, |(_, size)| size)
     }
 
-    /// Takes pieces out of a group, wherever they stand: they will not be.
+    /// Takes pieces out of a group, wherever they are in it: they will never be durable.
     fn drop_pieces(&mut self, id: &GroupId, dropped: impl Fn(&Piece) -> bool) {
         let Some(group) = self.groups.remove(id) else { return };
         let mut gone = Vec::new();
@@ -182,8 +182,8 @@ impl Pending {
         }
     }
 
-    /// The cache drops a page whose write failed. With it go the versions that the medium turned
-    /// out not to have and, where the file shows another size from now on, those sizes.
+    /// Drops a page whose write failed from the cache, with the versions that the medium turned out
+    /// not to have and, where the file now shows another size, those sizes.
     pub(super) fn evict(
         &mut self,
         (ino, block, size): (Ino, u64, u64),
@@ -214,7 +214,7 @@ impl Pending {
         self.stamp();
     }
 
-    /// Drops the sizes of a file that are newer than the one that it shows from now on.
+    /// Drops the sizes of a file that are newer than the one that it now shows.
     fn forget_sizes(&mut self, ino: Ino, size: u64) {
         let shown = |id: &GroupId| {
             let group = self.group(id)?;
@@ -235,8 +235,8 @@ impl Pending {
         }
     }
 
-    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The
-    /// sizes that were parts of these pieces stay behind as pieces of their own.
+    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The sizes
+    /// that were parts of these pieces stay in the group as separate pieces.
     fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
         let Some(group) = self.groups.remove(id) else { return };
         let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
@@ -263,7 +263,7 @@ impl Pending {
         }
     }
 
-    /// The size that is a part of a block's piece, as a piece of its own.
+    /// The size that is a part of a block's piece, as a separate piece.
     fn divide(&mut self, piece: &Piece, id: &GroupId) -> Option<Piece> {
         let (ino, old, new) = piece.sizes()?;
         let seq = piece.seq + 1;
@@ -275,11 +275,11 @@ impl Pending {
         Some(Piece { seq, change, class: PieceClass::Grow, ..piece.clone() })
     }
 
-    /// Gives each block of a piece a group of its own, which no sync reaches.
+    /// Gives each block of a piece its own group, which no sync reaches.
     fn leave_undecided(&mut self, piece: Piece) {
         let PieceChange::Data { ino, block, more, start, end, .. } = piece.change else { return };
         for number in block..=block + more {
-            // The numbers behind that of its size were kept free for this.
+            // The numbers after that of its size were kept free for this.
             let seq = if number == block { piece.seq } else { piece.seq + 1 + (number - block) };
             if seq != piece.seq {
                 self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
@@ -294,7 +294,7 @@ impl Pending {
             self.order.insert(seq, id.clone());
             let change = PieceChange::Data { ino, block: number, more: 0, start, end, grows: None };
             let piece = Piece { seq, change, ..piece.clone() };
-            // The block may have been written once more, to where it was by then.
+            // The block may have been written again since, as a piece of its new group.
             Arc::make_mut(self.groups.entry(id).or_default()).insert(piece);
             self.note_undecided(ino, number);
         }

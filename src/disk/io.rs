@@ -1,4 +1,4 @@
-//! Bytes: reading, writing, seeking, and changing sizes.
+//! The calls that read, write, seek, and change sizes.
 
 use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
@@ -54,7 +54,8 @@ impl Disk {
     /// Reads at `offset`, as pread(2), and leaves the handle's offset alone.
     ///
     /// # Errors
-    /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end is beyond the largest
+    /// offset.
     pub fn read_at(&self, h: Handle, buffer: &mut [u8], offset: i64) -> Result<usize, Errno> {
         if offset < 0 {
             return Err(Errno::EINVAL);
@@ -75,9 +76,10 @@ impl Disk {
         content.map_or(0, |content| content.read(offset, &mut buffer[..length]))
     }
 
-    /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset behind
-    /// what was written. With `O_DSYNC` or `O_SYNC` a [`Sync::Written`] follows.
-    /// Writing nothing changes nothing. Less is written than asked for only at [`SIZE_MAX`].
+    /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset past the
+    /// written bytes. With `O_DSYNC` or `O_SYNC` a [`Sync::Written`] follows. Writing nothing
+    /// changes nothing. A write is short only at [`SIZE_MAX`], beyond [`TRANSFER_MAX`] bytes, or on
+    /// a full disk.
     ///
     /// # Errors
     /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on.
@@ -85,8 +87,8 @@ impl Disk {
         self.write_as(h, bytes, 0)
     }
 
-    /// [`Disk::write`], with these flags beside those that it was opened with: `O_DSYNC` or
-    /// `O_SYNC`, as pwritev2(2) can ask for.
+    /// [`Disk::write`], with flags in addition to those of the handle: `O_DSYNC` or `O_SYNC`, as
+    /// pwritev2(2) can ask for.
     ///
     /// # Errors
     /// As [`Disk::write`].
@@ -101,15 +103,16 @@ impl Disk {
     }
 
     /// Writes at `offset`, as pwrite(2), and leaves the handle's offset alone. With `O_APPEND` it
-    /// writes at the end all the same, as Linux does.
+    /// still writes at the end, as Linux does.
     ///
     /// # Errors
-    /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end is beyond the largest
+    /// offset.
     pub fn write_at(&mut self, h: Handle, bytes: &[u8], offset: i64) -> Result<usize, Errno> {
         self.write_at_as(h, bytes, offset, 0)
     }
 
-    /// [`Disk::write_at`], with flags as [`Disk::write_as`] has them.
+    /// [`Disk::write_at`], with flags as in [`Disk::write_as`].
     ///
     /// # Errors
     /// As [`Disk::write_at`].
@@ -128,7 +131,7 @@ impl Disk {
         Ok(self.copy_in(h, offset, bytes, flags)?.1)
     }
 
-    /// Returns where the bytes went and how many of them.
+    /// Returns the offset of the written bytes and their number.
     fn copy_in(
         &mut self,
         h: Handle,
@@ -160,18 +163,18 @@ impl Disk {
         Ok((offset, bytes.len()))
     }
 
-    /// The size of a file's content; 0 for what is no file.
+    /// The size of a file's content; 0 for other inodes.
     pub(super) fn size(&self, ino: Ino) -> u64 {
         let content = self.tree.node(ino).and_then(Node::content);
         content.map_or(0, super::content::Content::size)
     }
 
-    /// Moves the handle's offset, as lseek(2); returns where it is now. A directory's offset is
-    /// kept but means nothing here: [`Disk::list`] always starts at the beginning.
+    /// Moves the handle's offset, as lseek(2), and returns the new one. A directory's offset is
+    /// kept but unused: [`Disk::list`] always starts at the beginning.
     ///
     /// # Errors
     /// `EBADF` for `O_PATH`; `EINVAL` if the offset would be negative or beyond [`SIZE_MAX`];
-    /// `ENXIO` for `SEEK_DATA` and `SEEK_HOLE` outside the file or with no data behind.
+    /// `ENXIO` for `SEEK_DATA` and `SEEK_HOLE` outside the file or with no data after the offset.
     pub fn seek(&mut self, h: Handle, offset: i64, whence: i32) -> Result<u64, Errno> {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
@@ -238,9 +241,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Reserves, zeroes or gives back a range, as fallocate(2) with the modes 0,
-    /// `FALLOC_FL_KEEP_SIZE`, `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE` and
-    /// `FALLOC_FL_ZERO_RANGE` with or without `FALLOC_FL_KEEP_SIZE`.
+    /// Reserves, zeroes or frees a range, as fallocate(2) with the modes 0, `FALLOC_FL_KEEP_SIZE`,
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE` and `FALLOC_FL_ZERO_RANGE` with or without
+    /// `FALLOC_FL_KEEP_SIZE`.
     ///
     /// # Errors
     /// `EINVAL` for a negative offset or a length below 1, `EOPNOTSUPP` for other modes, `EBADF`
@@ -284,7 +287,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Zeroes what lies inside the file, and only reserves what lies behind its end.
+    /// Zeroes the part of a range inside the file, and only reserves the part after its end.
     fn zero_inside(&mut self, ino: Ino, offset: u64, length: u64) {
         let end = offset + length;
         let border = self.size(ino).clamp(offset, end);

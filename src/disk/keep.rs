@@ -1,4 +1,4 @@
-//! From a fate to the disk that is found after the crash.
+//! From a fate to the disk as the next mount finds it.
 
 use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +22,12 @@ use crate::base::time::Time;
 /// A disk that may be found after a crash.
 #[derive(Clone)]
 pub struct CrashState {
-    /// What a mount shows.
+    /// The tree that a mount shows.
     pub tree: Tree,
     /// Its [`Tree::digest`]: equal states are one.
     pub digest: Digest,
-    /// Whether some pieces were kept only because others need them: the state belongs to
-    /// another fate too.
+    /// Whether some pieces were kept only because others need them: the state also belongs to
+    /// another fate.
     pub raised: bool,
 }
 
@@ -53,12 +53,12 @@ struct Cuts {
 }
 
 impl Pending {
-    /// The disk that a crash leaves behind which keeps what the fate says. Groups that have no
-    /// pending piece are ignored, cuts beyond the end of a group keep all of it, and a tear of
-    /// anything but data is none.
+    /// The disk after a crash with this fate. Groups that have no pending piece are ignored, cuts
+    /// beyond the end of a group keep all of it, and a tear of anything but data is ignored.
     ///
-    /// Costs the groups that lose something, or those that keep something, whichever are fewer by
-    /// their pieces; of groups with several files or entries, all such pieces; and the inodes.
+    /// Costs as much as the groups that lose something, or those that keep something, whichever
+    /// have fewer pieces; for groups with several files or entries, all such pieces; and the
+    /// inodes.
     pub fn keep(&self, fate: &Fate) -> CrashState {
         let cuts = self.cuts(fate);
         let kept = self.count_kept(&cuts);
@@ -71,9 +71,9 @@ impl Pending {
         CrashState { digest: tree.digest(), tree, raised: cuts.raised }
     }
 
-    /// A digest of which pieces a fate keeps, without building what it leaves: of two fates of
-    /// one run with the same fingerprint, at one crash point or at two, one is enough. Fates
-    /// with different fingerprints may still leave equal disks.
+    /// A digest of the pieces that a fate keeps, without building the disk that it leaves: of two
+    /// fates of one run with the same fingerprint, at one crash point or at two, one is enough.
+    /// Fates with different fingerprints may still leave equal disks.
     pub fn fingerprint(&self, fate: &Fate) -> u64 {
         let cuts = self.cuts(fate);
         let digests = |seqs: btree_map::Range<'_, u64, GroupId>| {
@@ -103,7 +103,7 @@ impl Pending {
         sum.wrapping_add(self.settled_sum)
     }
 
-    /// Fills new blocks whose data is lost with junk, as far as the file's size leads to them.
+    /// Fills new blocks whose data is lost with junk, up to the file's size.
     fn fill_stale(&self, tree: &mut Tree, fate: &Fate) {
         let losses = self.losses(fate).into_iter().map(|loss| loss.piece);
         for piece in losses.filter(|piece| piece.class == PieceClass::Extend) {
@@ -169,7 +169,7 @@ impl Pending {
         }
     }
 
-    /// Whether the tear of a fate finds data behind the cut that the fate asks for.
+    /// Whether the tear of a fate finds data after the cut that the fate asks for.
     pub(super) fn tears_data(&self, fate: &Fate) -> bool {
         self.torn(&self.asked_for(fate)).is_some()
     }
@@ -180,7 +180,7 @@ impl Pending {
         cuts
     }
 
-    /// The cuts that a fate says, whatever they need.
+    /// The cuts of a fate as it states them, without their requirements.
     fn asked_for(&self, fate: &Fate) -> Cuts {
         let below = match fate.base {
             Keep::Nothing => 0,
@@ -208,7 +208,8 @@ impl Pending {
         Cuts { limit, below, exceptions, raised: false, tear: fate.tear.clone() }
     }
 
-    /// Raises cuts until all that is kept has what it needs. A prefix of the global order does.
+    /// Raises cuts until every kept piece has its requirements. A prefix of the global order has
+    /// them.
     fn close(&self, cuts: &mut Cuts) {
         if cuts.exceptions.is_empty() && cuts.tear.is_none() {
             return;
@@ -229,10 +230,10 @@ impl Pending {
                 if has < needed && !(need.or_nothing && has == 0) {
                     cuts.exceptions.insert(other.clone(), needed);
                     cuts.raised = true;
-                    // What stood behind the cut is kept whole now.
+                    // The piece that was after the cut is now kept whole.
                     cuts.tear.take_if(|tear| tear.group == *other);
                     if has == 0 {
-                        // Those for whom nothing of it was enough ask for more now.
+                        // Pieces that were content with nothing of it now require more.
                         open.extend(self.constrained.iter());
                     } else {
                         open.extend(self.constrained.get(other));
@@ -269,11 +270,11 @@ impl Pending {
         kept
     }
 
-    /// The groups that keep some pieces, or those that lose some, with these pieces.
+    /// The groups that keep some pieces (`kept`) or that lose some, with these pieces.
     fn sides(&self, cuts: &Cuts, kept: bool) -> Vec<(&GroupId, &[Piece])> {
         let range = if kept { 0..cuts.limit } else { cuts.limit..u64::MAX };
         let mut ids: BTreeSet<&GroupId> = cuts.exceptions.keys().collect();
-        // Few pieces name their groups sooner than all groups are asked for theirs.
+        // For a few pieces, looking up their groups is cheaper than going through all groups.
         let mut rest = self.order.range(range).map(|(_, id)| id);
         ids.extend(rest.by_ref().take(self.groups.len()));
         if rest.next().is_some() {
@@ -287,13 +288,13 @@ impl Pending {
         side.filter(|(_, pieces)| !pieces.is_empty()).collect()
     }
 
-    /// What differs from the durable tree because it is kept, or from the live tree because it
-    /// is lost.
+    /// The differences from the durable tree, because they are kept, or from the live tree, because
+    /// they are lost.
     fn differences(&self, cuts: &Cuts, kept: bool) -> Differences<'_> {
         let mut differences = Differences::default();
         for (id, pieces) in self.sides(cuts, kept) {
             let pieces = match id {
-                // All are versions of one thing: the one next to the cut says what it is.
+                // All are versions of one thing: the one next to the cut decides.
                 GroupId::Block(..) | GroupId::Size(_) if kept => &pieces[pieces.len() - 1..],
                 GroupId::Block(..) | GroupId::Size(_) => &pieces[..1],
                 GroupId::Entry(..) | GroupId::Inode(_) | GroupId::Log => pieces,
@@ -324,14 +325,14 @@ impl Pending {
         matches!(piece.change, PieceChange::Data { .. }).then_some((tear, piece))
     }
 
-    /// The live tree without what is lost.
+    /// The live tree without the lost pieces.
     fn taken_away(&self, cuts: &Cuts) -> Tree {
         let lost = self.differences(cuts, false);
         let mut state =
             StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
         let mut entries = BTreeSet::new();
         for (_, change) in &lost.changes {
-            // The first that is lost says what was before.
+            // The first lost change has the state before it.
             if entries.insert((change.dir, &change.name)) {
                 state.set_entry(change.dir, &change.name, change.old);
             }
@@ -339,7 +340,7 @@ impl Pending {
         state.finish(cuts, lost)
     }
 
-    /// The durable tree with what is kept.
+    /// The durable tree with the kept pieces.
     fn built_up(&self, cuts: &Cuts) -> Tree {
         let kept = self.differences(cuts, true);
         let untrimmed = self.untrimmed.clone();
@@ -377,10 +378,10 @@ impl Pending {
     }
 }
 
-/// Tells the fingerprint of a fate with stale blocks from that without.
+/// Distinguishes the fingerprint of a fate with stale blocks from that without.
 const STALE: u64 = 0x57a1_e000_57a1_e000;
 
-/// A page of what another file may have left: bytes that are neither zeros nor text.
+/// A page that another file may have left: bytes that are neither zeros nor text.
 fn junk(ino: Ino, block: u64) -> Page {
     let mut page = Page::zeroed();
     let mut random = ChaCha8Rng::seed_from_u64(ino.0 ^ block << 32);
@@ -389,7 +390,7 @@ fn junk(ino: Ino, block: u64) -> Page {
     page
 }
 
-/// Where a crash state differs from the tree that it is made of.
+/// The differences of a crash state from the tree that it is built from.
 #[derive(Default)]
 struct Differences<'a> {
     /// Changes of entries with the sequence numbers of their pieces, in order.
@@ -462,8 +463,9 @@ impl StateBuilder<'_> {
         }
     }
 
-    /// Lays the surviving ranges of a torn piece over what is kept of its block. A block that
-    /// is one piece with the size that it gives its file grows it up to what survives.
+    /// Copies the surviving ranges of a torn piece over the kept version of its block. A block that
+    /// is one piece with the size that it gives its file grows the file up to the end of the last
+    /// range.
     fn tear(&mut self, tear: &Tear, piece: &Piece) {
         let PieceChange::Data { ino, block, grows, .. } = piece.change else { return };
         let Some(versions) = self.pending.blocks.get(&(ino, block)) else { return };

@@ -1,4 +1,4 @@
-//! From inodes back to paths, and the calls that ask where a path leads.
+//! From inodes back to paths, and the calls that resolve a path.
 
 use super::effect::Ino;
 use super::errno::Errno;
@@ -6,7 +6,7 @@ use super::live::Disk;
 use super::path::{Intent, LastComponent, ResolvedPath, find, must_be_directory, walk};
 use super::tree::Node;
 
-/// The name that leads from a directory to an inode.
+/// The name of an inode in a directory.
 fn entry_of(dir: &Node, ino: Ino) -> Option<&[u8]> {
     let mut entries = dir.directory()?.entries.iter();
     entries.find_map(|(name, &entry)| (entry == ino).then_some(&**name))
@@ -23,10 +23,10 @@ impl Disk {
         Ok(ino)
     }
 
-    /// The absolute path of what a path leads to, without symbolic links, `.` and `..`.
+    /// The absolute path of the inode that a path leads to, without symbolic links, `.` and `..`.
     ///
     /// # Errors
-    /// Those of path_resolution(7); `ENOENT` if no path from the root leads there any more.
+    /// Those of path_resolution(7); `ENOENT` if no path from the root leads to it any more.
     pub fn real_path(&self, base: Ino, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let place = walk(&self.tree, base, path, Intent::Follow)?;
         let ino = place.ino.ok_or(Errno::ENOENT)?;
@@ -36,8 +36,8 @@ impl Disk {
         self.place_path(&place).ok_or(Errno::ENOENT)
     }
 
-    /// An absolute path that leads to an inode: of several the one whose directory has the lowest
-    /// number. `None` if no name is left, or if the names lead nowhere from the root.
+    /// An absolute path of an inode; of several, the one whose directory has the lowest number.
+    /// `None` if no name is left, or if the root does not lead to it.
     pub fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
         let mut names: Vec<&[u8]> = Vec::new();
         let mut at = ino;
@@ -60,7 +60,8 @@ impl Disk {
         self.tree.nodes().find_map(|(dir, node)| Some((dir, entry_of(node, ino)?)))
     }
 
-    /// The absolute path of a place; of the name by which it was reached, if there are several.
+    /// The absolute path of a resolved path; with the name by which it was reached, if there are
+    /// several.
     pub(super) fn place_path(&self, place: &ResolvedPath) -> Option<Vec<u8>> {
         match &place.last {
             LastComponent::Name(name) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::effect::Ino;
 use super::open::Handle;
 
-/// Whether others may hold such a lock too.
+/// The kind of a lock: whether others may hold one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockKind {
     /// `LOCK_SH`, `F_RDLCK`.
@@ -16,7 +16,7 @@ pub enum LockKind {
     Exclusive,
 }
 
-/// Whom a lock of a byte range belongs to: two owners may conflict, one never does with itself.
+/// The owner of a lock of a byte range: two owners may conflict, one never does with itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockOwner {
     /// The process with this id (`F_SETLK`).
@@ -30,7 +30,7 @@ pub enum LockOwner {
 pub struct ByteRange {
     /// Its first byte.
     pub first: u64,
-    /// Its last byte; `i64::MAX` stands for all that the file may grow to.
+    /// Its last byte; `i64::MAX` means to the end, however large the file grows.
     pub last: u64,
 }
 
@@ -47,12 +47,12 @@ impl ByteRange {
     }
 }
 
-/// A lock that someone holds on a byte range.
+/// A lock that an owner holds on a byte range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RangeLock {
-    /// What is locked.
+    /// The range.
     pub range: ByteRange,
-    /// Who holds it.
+    /// Its owner.
     pub owner: LockOwner,
     /// Whether others may hold it too.
     pub kind: LockKind,
@@ -63,7 +63,7 @@ impl RangeLock {
         self.owner != owner && self.range.overlaps(range) && excludes(self.kind, kind)
     }
 
-    /// What is left of it on either side when a range is taken out.
+    /// The parts of the lock that remain on either side when a range is taken out.
     fn without(self, range: ByteRange) -> impl Iterator<Item = Self> {
         let left = (self.range.first < range.first).then(|| ByteRange {
             first: self.range.first,
@@ -93,7 +93,7 @@ pub(super) struct InodeLocks {
 pub(super) struct Locks(pub(super) BTreeMap<Ino, InodeLocks>);
 
 impl Locks {
-    /// Drops what a handle holds on its inode.
+    /// Drops the locks that a handle holds on its inode.
     pub(super) fn drop_handle(&mut self, ino: Ino, h: Handle) {
         self.retain(ino, |whole| whole != h, |owner| owner != LockOwner::Handle(h));
     }
@@ -123,8 +123,8 @@ impl Locks {
         ranges.iter().find(|lock| lock.conflicts(owner, kind, range)).copied()
     }
 
-    /// Gives `range` to `owner` as `kind`, or takes it away: what the owner held there before is
-    /// cut out, and what touches and is alike is joined.
+    /// Gives `range` to `owner` as `kind`, or takes it away: the owner's earlier locks there are
+    /// cut, and touching locks of the same kind are joined.
     pub(super) fn set(
         &mut self,
         ino: Ino,

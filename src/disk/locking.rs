@@ -9,15 +9,15 @@ use super::open::Handle;
 
 impl Disk {
     /// Locks or unlocks the file of a handle, as flock(2): `LOCK_SH`, `LOCK_EX` or `LOCK_UN`, each
-    /// perhaps with `LOCK_NB`. Locks of different handles conflict, whichever process has them.
-    /// A change of kind first gives up the old lock, even if the new one is then refused: Linux
-    /// does so too.
+    /// perhaps with `LOCK_NB`. Locks of different handles conflict, whichever process has them. A
+    /// change of kind first gives up the old lock, even if the new one is then refused, as on
+    /// Linux.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `EINVAL` for another `op`. A conflict is
     /// `EWOULDBLOCK` with `LOCK_NB`. Without it the caller would have to wait: that is `EDEADLK`,
-    /// which flock(2) itself never gives, so a scheduler can wait and ask again. With one thread
-    /// nobody could ever give the lock up, and the word fits.
+    /// which flock(2) itself never returns, so a scheduler can wait and try again. With one thread
+    /// no other could ever release the lock, so the error is accurate.
     pub fn flock(&mut self, h: Handle, op: i32) -> Result<(), Errno> {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
@@ -44,13 +44,12 @@ impl Disk {
         Ok(())
     }
 
-    /// The range that `l_whence`, `l_start` and `l_len` of fcntl(2)'s `struct flock` mean for a
+    /// The range that `l_whence`, `l_start` and `l_len` of fcntl(2)'s `struct flock` denote for a
     /// handle.
     ///
     /// # Errors
-    /// `EBADF` if nothing is open there; `EINVAL` if it begins before the file or `whence` is
-    /// none of `SEEK_SET`, `SEEK_CUR` and `SEEK_END`; `EOVERFLOW` if it ends beyond what an
-    /// offset can be.
+    /// `EBADF` if nothing is open there; `EINVAL` if it begins before the file or `whence` is none
+    /// of `SEEK_SET`, `SEEK_CUR` and `SEEK_END`; `EOVERFLOW` if it ends beyond the largest offset.
     pub fn byte_range(
         &self,
         h: Handle,
@@ -79,7 +78,7 @@ impl Disk {
     }
 
     /// Locks a range for `owner`, or unlocks it (`None`), as fcntl(2) `F_SETLK` and `F_OFD_SETLK`.
-    /// It never waits: a scheduler waits for `F_SETLKW` by asking again.
+    /// It never waits: a scheduler implements `F_SETLKW` by trying again.
     ///
     /// # Errors
     /// `EAGAIN` if another owner holds a part of it in a way that conflicts; `EBADF` if nothing is

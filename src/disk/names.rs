@@ -1,7 +1,6 @@
 //! Names: the calls that make, move and remove entries of directories.
 //!
-//! The order in which errors are found follows `do_renameat2` and its neighbours in the kernel's
-//! fs/namei.c.
+//! Errors are found in the order of `do_renameat2` and its neighbours in the kernel's fs/namei.c.
 
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
@@ -15,7 +14,7 @@ use super::tree::{Body, Node};
 pub const LINK_MAX: u32 = 65_000;
 
 impl Disk {
-    /// Makes a directory. `mode` is used as it is: applying the umask is the caller's business.
+    /// Makes a directory. `mode` is used as it is: the caller applies the umask.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -49,10 +48,10 @@ impl Disk {
         Ok(())
     }
 
-    /// Where the symbolic link at a path points.
+    /// The target of the symbolic link at a path.
     ///
     /// # Errors
-    /// Those of readlink(2); `EINVAL` for what is no symbolic link.
+    /// Those of readlink(2); `EINVAL` for anything but a symbolic link.
     pub fn readlink(&self, base: Ino, path: &[u8]) -> Result<Vec<u8>, Errno> {
         match &self.node(find(&self.tree, base, path, false)?)?.body {
             Body::Symlink(target) => Ok(target.to_vec()),
@@ -60,8 +59,8 @@ impl Disk {
         }
     }
 
-    /// Gives an inode one more name. If `old` is a symbolic link, that itself is named, unless
-    /// `follow` (`AT_SYMLINK_FOLLOW`) is true.
+    /// Gives an inode another name. If `old` is a symbolic link, the link itself gets the name,
+    /// unless `follow` (`AT_SYMLINK_FOLLOW`) is true.
     ///
     /// # Errors
     /// Those of linkat(2).
@@ -131,11 +130,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a name of a file or symbolic link. Its inode lives on while it has other names or
-    /// is open.
+    /// Removes a name of a file or symbolic link. Its inode remains while it has other names or is
+    /// open.
     ///
     /// # Errors
-    /// Those of unlink(2), as Linux has them: `EISDIR` for a directory.
+    /// Those of unlink(2) on Linux: `EISDIR` for a directory.
     pub fn unlink(&mut self, base: Ino, path: &[u8]) -> Result<(), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(Errno::EISDIR)?;
@@ -156,7 +155,7 @@ impl Disk {
         self.free_if_unused(ino);
     }
 
-    /// Moves a name, replacing what had the new one. `flags` is 0, `RENAME_NOREPLACE` or
+    /// Moves a name, replacing the inode of the new one. `flags` is 0, `RENAME_NOREPLACE` or
     /// `RENAME_EXCHANGE`. Two names of one inode stay as they are.
     ///
     /// # Errors
@@ -202,7 +201,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether the names may be joined like this: slashes behind files, loops of directories.
+    /// Checks the names of a move: slashes after files, loops of directories.
     fn check_move(
         &self,
         from: &ResolvedPath,
@@ -227,7 +226,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether one inode may take the place of another.
+    /// Checks that one inode may replace another.
     fn check_replace(&self, moved: Ino, replaced: Ino) -> Result<(), Errno> {
         let is_directory = |ino| kind(&self.tree, ino) == Some(Kind::Directory);
         match (is_directory(moved), is_directory(replaced)) {
@@ -238,7 +237,7 @@ impl Disk {
         }
     }
 
-    /// Whether a directory is `outer` or lies somewhere below it.
+    /// Whether a directory is `outer` or somewhere below it.
     fn is_inside(&self, dir: Ino, outer: Ino) -> bool {
         let mut at = dir;
         while at != outer && at != Ino::ROOT {
@@ -255,7 +254,7 @@ impl Disk {
         if directory.entries.is_empty() { Ok(()) } else { Err(Errno::ENOTEMPTY) }
     }
 
-    /// The directory and the name that a new inode gets by a path.
+    /// The directory and the name for a new inode at a path.
     fn vacancy(&self, base: Ino, path: &[u8], directory: bool) -> Result<(Ino, Vec<u8>), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(Errno::EEXIST)?;

@@ -1,4 +1,4 @@
-//! How cases and reports call what is pending: by path and offset.
+//! The names of groups and pieces in cases and reports: paths and offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,7 @@ use super::pending::Pending;
 use super::piece::{EntryChange, GroupId, Piece, PieceChange};
 use super::tree::Name;
 
-/// The names of all inodes and groups of a disk at one moment; the grammar is in
-/// [`super::fate`].
+/// The names of all inodes and groups of a disk at one time; the grammar is in [`super::fate`].
 pub struct Names<'a> {
     pending: &'a Pending,
     of: BTreeMap<Ino, Vec<u8>>,
@@ -31,7 +30,7 @@ pub enum UnknownGroup {
 }
 
 impl Pending {
-    /// The names of everything at this moment. Costs the number of inodes.
+    /// The names of everything now. Costs as much as there are inodes.
     pub fn names(&self) -> Names<'_> {
         let of = self.live.paths();
         let back = of.iter().map(|(ino, path)| (path.clone(), *ino)).collect();
@@ -112,7 +111,7 @@ impl Names<'_> {
         found.ok_or_else(|| UnknownGroup::NoSuchPath(String::from_utf8_lossy(path).into_owned()))
     }
 
-    /// A piece in words: the group that it belongs to on `posix`, and what it changes.
+    /// A piece in words: the group that it belongs to on `posix`, and its change.
     pub fn piece(&self, piece: &Piece) -> String {
         let shown = |group: &GroupId| String::from_utf8_lossy(&self.group(group)).into_owned();
         match &piece.change {
@@ -153,8 +152,8 @@ impl Names<'_> {
         last
     }
 
-    /// Names an inode that the live tree has no path to. `open` are those that wait for this
-    /// one's name: lost directories may lie in each other.
+    /// Names an inode that the live tree has no path to. The inodes of `open` wait for this one's
+    /// name: lost directories may lie in each other.
     fn name(
         &mut self,
         ino: Ino,

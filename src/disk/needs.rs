@@ -1,4 +1,4 @@
-//! What a piece needs, by the rules of the profile: computed once, when the piece is made.
+//! The requirements of a piece, by the rules of the profile: computed once, when the piece is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::profile::{PieceClass, Required};
 use super::tree::Node;
 
 impl Pending {
-    /// What a new piece of a class needs.
+    /// The requirements of a new piece of a class.
     pub(super) fn needs(
         &self,
         group: &GroupId,
@@ -44,8 +44,8 @@ impl Pending {
         needs
     }
 
-    /// What the same call wrote. A block that was zeroed behind a new end and is not on the medium
-    /// yet may be missing altogether.
+    /// The block that the same call wrote. A block that was zeroed after a new end and is not on
+    /// the medium yet may be missing altogether.
     fn wrote(&self, class: PieceClass, subject: &Subject) -> Option<Requirement> {
         let mut need = require(subject.wrote.clone())?;
         need.while_last = matches!(class, PieceClass::Grow | PieceClass::Reach);
@@ -61,14 +61,14 @@ impl Pending {
         newest.map(|(group, &seq)| Requirement::new(group.clone(), seq))
     }
 
-    /// Whether data of a file is pending that other calls wrote.
+    /// Whether pending data of a file was written by other calls.
     fn has_older_data(&self, ino: Ino) -> bool {
         let newest = self.unsynced.get(&(ino, Aspect::Data)).into_iter().flatten();
         let pieces = newest.filter_map(|(id, &seq)| self.group(id)?.piece(seq));
         pieces.into_iter().any(|piece| piece.effect != self.effects())
     }
 
-    /// The piece that put a block on the medium, if that is pending.
+    /// The piece that puts a block on the medium, if it is pending.
     fn first(&self, subject: &Subject) -> Option<(GroupId, u64)> {
         let (ino, block) = (subject.ino, subject.block?);
         let (seq, home) = self.blocks.get(&(ino, block))?.first(self.is_mapped(ino, block))?;
@@ -89,8 +89,8 @@ impl Pending {
 
     /// The newest versions of the blocks of a file before one.
     ///
-    /// A block before it that is new itself has needs of its own, so of those before that one
-    /// only what was written since is asked for: a long run of new blocks stays linear.
+    /// A new block before it has its own requirements, so of the blocks before that one only those
+    /// written since are required: a long run of new blocks stays linear.
     fn lower(&self, subject: &Subject) -> Vec<Requirement> {
         let (ino, Some(block)) = (subject.ino, subject.block) else { return Vec::new() };
         let Some(newest) = self.unsynced.get(&(ino, Aspect::Data)) else { return Vec::new() };
@@ -108,7 +108,7 @@ impl Pending {
         needs
     }
 
-    /// The block right before one, if it is new and of the same call.
+    /// The block right before one, if it is new and from the same call.
     fn lower_of_call(&self, subject: &Subject) -> Vec<Requirement> {
         let before = subject.block.and_then(|block| block.checked_sub(1));
         let Some(id) = before.map(|block| GroupId::Block(subject.ino, block)) else {
@@ -122,7 +122,8 @@ impl Pending {
         new.map(|piece| Requirement::new(id.clone(), piece.seq)).into_iter().collect()
     }
 
-    /// Forgets in what order the blocks of a file go out: a part of it is written back.
+    /// Forgets the order in which the blocks of a file go out, because a part of the file is
+    /// written back.
     pub(super) fn forget_block_order(&mut self, ino: Ino) {
         if !self.profile.asks(PieceClass::Extend, Required::LowerOfCall) {
             return;
@@ -145,7 +146,8 @@ impl Pending {
         needs.into_iter().map(|(id, seq)| Requirement::new(id.clone(), seq)).collect()
     }
 
-    /// The same for a size: since the size before it, which asks for what came before.
+    /// The same for a size: the blocks written since the size before it, which requires those
+    /// written earlier.
     fn lower_or_unwritten(&self, subject: &Subject) -> Vec<Requirement> {
         let (ino, Some(block)) = (subject.ino, subject.block) else { return Vec::new() };
         let before = self.newest(&GroupId::Size(ino)).map_or(0, |(_, seq)| seq);
@@ -158,8 +160,9 @@ impl Pending {
         needs
     }
 
-    /// What is written out before a size is set: the blocks from the end of the file on the medium
-    /// to the new end, and the block that was the last if the file grows behind a part of one.
+    /// The blocks that are written out before a size is set: those from the end of the file on the
+    /// medium to the new end, and the one that was the last if the file grows after a partial
+    /// block.
     fn tail(&self, subject: &Subject) -> Vec<Requirement> {
         let (ino, Some((old, new))) = (subject.ino, subject.resized) else { return Vec::new() };
         let page = PAGE as u64;

@@ -1,4 +1,4 @@
-//! New pieces of data, sizes and entries, with what each needs.
+//! New pieces of data, sizes and entries, with the requirements of each.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Pending {
         let needs = self.needs(&group, class, &subject);
         let seq = self.push(group.clone(), change, class, needs);
         if joined.is_some() {
-            // Should a failed sync divide the piece, its size gets this number.
+            // If a failed sync divides the piece, its size gets this number.
             self.next += 1;
         }
         self.push_version(ino, block, (seq, home), difference);
@@ -69,7 +69,7 @@ impl Pending {
             &Subject { ino, block: Some(block), wrote: None, resized: None },
         );
         let seq = self.push(group, change, class, needs);
-        // Should a failed sync divide the piece, its size and its other blocks get these numbers.
+        // If a failed sync divides the piece, its size and its other blocks get these numbers.
         self.next += 1 + more;
         for part in parts {
             self.push_version(ino, part.block, (seq, home), part.difference);
@@ -126,8 +126,8 @@ impl Pending {
         for change in &changes {
             let entry = (change.dir, change.name.clone());
             let own = self.entry_group(change.dir, &change.name);
-            // The versions of one entry follow each other even where an atomic rename put one
-            // of them into the group of another entry: else a directory had two parents.
+            // The versions of one entry stay in order even where an atomic rename put one of them
+            // into the group of another entry: otherwise a directory could have two parents.
             let moved = self.moved.get(&entry).cloned();
             needs.extend(moved.map(|(group, seq)| Requirement::new(group, seq)));
             if own != group {
@@ -148,8 +148,8 @@ impl Pending {
         seq
     }
 
-    /// The pieces that emptied the directories which some changes remove. What was moved out of
-    /// them would else be in two places, or in none.
+    /// The pieces that emptied the directories which some changes remove. Without them, files moved
+    /// out of these directories could be in two places, or in none.
     pub(super) fn emptied(&self, changes: &[EntryChange]) -> Vec<Requirement> {
         let mut needs = Vec::new();
         for old in changes.iter().filter_map(|change| change.old) {

@@ -1,22 +1,22 @@
-//! Open file descriptions: what `open` returns and what descriptors share.
+//! Open file descriptions: `open` returns them, and descriptors share them.
 
 use super::effect::{Ino, Kind};
 use super::errno::Errno;
 use super::linux::O_PATH;
 
-/// An open file description: an inode, an offset and flags. Numbers are used again after the last
-/// reference closed, as those of descriptors are.
+/// The number of an open file description, which has an inode, an offset and flags. Numbers are
+/// reused after the last reference is closed, like those of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(u32);
 
 impl Handle {
-    /// Its number, from 0 on.
+    /// The number, counted from 0.
     pub fn number(self) -> u32 {
         self.0
     }
 }
 
-/// What a handle refers to.
+/// An open file description.
 pub(super) struct Open {
     pub ino: Ino,
     pub kind: Kind,
@@ -26,10 +26,10 @@ pub(super) struct Open {
     pub readable: bool,
     /// May be written to; false with `O_PATH`.
     pub writable: bool,
-    /// How many failed write-backs of the file, and of all files, it has been told of.
+    /// How many failed write-backs of the file, and of all files, it has reported.
     pub seen: u32,
     pub seen_all: u32,
-    /// Made by `O_TMPFILE` and not named yet: a first name may still be given to it.
+    /// Made by `O_TMPFILE` and not named yet: it may still get a first name.
     pub linkable: bool,
     pub references: u32,
     pub path: Box<[u8]>,
@@ -51,8 +51,8 @@ impl Opens {
         self.slots.get_mut(h.0 as usize).and_then(Option::as_mut).ok_or(Errno::EBADF)
     }
 
-    /// Whether any handle refers to an inode. A scan: it is asked only when a name or a handle
-    /// goes, and a process has few handles.
+    /// Whether any handle refers to an inode. This is a scan: it happens only when a name or a
+    /// handle goes, and a process has few handles.
     pub(super) fn refer_to(&self, ino: Ino) -> bool {
         self.slots.iter().flatten().any(|open| open.ino == ino)
     }
@@ -83,7 +83,7 @@ impl Opens {
 }
 
 impl Open {
-    /// `EBADF` for what was opened by `O_PATH`: it names an inode and can do nothing else.
+    /// `EBADF` for a handle opened with `O_PATH`, which names an inode and can do nothing else.
     pub(super) fn must_be_usable(&self) -> Result<(), Errno> {
         if self.flags & O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
     }

@@ -7,16 +7,16 @@ use super::live::Disk;
 use super::open::{Handle, Open};
 use super::path::{Intent, ResolvedPath, find, kind, walk};
 
-/// The bit that tells `O_TMPFILE` from `O_DIRECTORY`, which it includes.
+/// The bit that distinguishes `O_TMPFILE` from `O_DIRECTORY`, which it includes.
 const TMPFILE: i32 = linux::O_TMPFILE & !linux::O_DIRECTORY;
-/// Flags that ask something of `open` itself and are not kept.
+/// Flags that concern only `open` itself and are not kept.
 const FORGOTTEN: i32 =
     linux::O_CREAT | linux::O_EXCL | linux::O_NOCTTY | linux::O_TRUNC | linux::O_CLOEXEC;
 /// Flags that fcntl(2) `F_SETFL` may change; it ignores the others.
 const CHANGEABLE: i32 =
     linux::O_APPEND | linux::O_ASYNC | linux::O_DIRECT | linux::O_NOATIME | linux::O_NONBLOCK;
 
-/// What `build_open_flags` of the kernel's fs/open.c makes of the flags.
+/// Checks and reduces the flags as `build_open_flags` of the kernel's fs/open.c does.
 fn checked(flags: i32) -> Result<i32, Errno> {
     let is = |flag| flags & flag != 0;
     if is(linux::O_PATH) {
@@ -31,8 +31,8 @@ fn checked(flags: i32) -> Result<i32, Errno> {
     Ok(flags)
 }
 
-/// Whether the access mode includes writing. Mode 3, `O_WRONLY | O_RDWR`, asks for both rights but
-/// the description can do neither: Linux keeps it for ioctl(2).
+/// Whether the access mode needs the right to write. Mode 3, `O_WRONLY | O_RDWR`, needs both
+/// rights, but the description can neither read nor write: Linux keeps it for ioctl(2).
 fn may_write(flags: i32) -> bool {
     flags & linux::O_ACCMODE != linux::O_RDONLY
 }
@@ -71,7 +71,7 @@ impl Disk {
         self.insert(ino, flags, path)
     }
 
-    /// Checks that an inode may be opened like this, and truncates it if that is asked for.
+    /// Checks that an inode may be opened with these flags, and truncates it for `O_TRUNC`.
     fn open_existing(&mut self, ino: Ino, slash: bool, flags: i32) -> Result<Ino, Errno> {
         let is = |flag| flags & flag != 0;
         let kind = kind(&self.tree, ino).ok_or(Errno::ENOENT)?;
@@ -109,7 +109,7 @@ impl Disk {
         Ok(ino)
     }
 
-    /// `O_TMPFILE`: a file without a name, in the directory that the path leads to.
+    /// Opens a file without a name (`O_TMPFILE`), in the directory that the path leads to.
     fn open_unnamed(
         &mut self,
         base: Ino,
@@ -160,7 +160,7 @@ impl Disk {
         Ok(self.opens.insert(open))
     }
 
-    /// One more reference to a handle, as dup(2) and fork(2) make it.
+    /// Adds a reference to a handle, as dup(2) and fork(2) do.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.
@@ -170,8 +170,8 @@ impl Disk {
     }
 
     /// Drops one reference. With the last one, the handle's `flock` and `F_OFD` locks go, and an
-    /// inode without names is freed. POSIX locks go by process and with *any* descriptor of it:
-    /// whoever closes a descriptor calls [`Disk::drop_process_locks`] too.
+    /// inode without names is freed. POSIX locks belong to the process and go with *any* descriptor
+    /// of the file, so the caller that closes a descriptor calls [`Disk::drop_process_locks`] too.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.
@@ -191,8 +191,8 @@ impl Disk {
         Ok(self.opens.get(h)?.ino)
     }
 
-    /// The flags that a handle was opened with, as fcntl(2) `F_GETFL` shows them: without those
-    /// that concern only the opening, and with the kernel's `linux::O_LARGEFILE`.
+    /// The flags of a handle, as fcntl(2) `F_GETFL` returns them: without those that concern only
+    /// `open`, and with the kernel's `O_LARGEFILE`.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.
@@ -221,7 +221,7 @@ impl Disk {
         Ok(&self.opens.get(h)?.path)
     }
 
-    /// How many handles are open: zero when every `open` was closed.
+    /// How many handles are open.
     pub fn open_count(&self) -> usize {
         self.opens.len()
     }

@@ -4,13 +4,13 @@ use super::block::Difference;
 use super::content::{Content, PAGE};
 use super::profile::PieceClass;
 
-/// One block's share of a write or of a range that becomes zeros.
+/// The part of a write, or of a range that becomes zeros, that is in one block.
 pub(super) struct BlockPart {
     pub(super) block: u64,
     pub(super) start: u16,
     pub(super) end: u16,
     pub(super) class: PieceClass,
-    /// Whether the call goes on behind the block.
+    /// Whether the call continues after the block.
     pub(super) goes_on: bool,
     /// `None`: the page is shared whole.
     pub(super) difference: Option<Difference>,
@@ -41,7 +41,7 @@ pub(super) fn written(content: &Content, offset: u64, bytes: &[u8]) -> Vec<Block
     parts
 }
 
-/// The rest of the last block, if a write that begins behind it skips it.
+/// The rest of the last block, if a write begins after it and so skips it.
 pub(super) fn skipped(content: &Content, offset: u64) -> Vec<BlockPart> {
     let (size, page) = (content.size(), PAGE as u64);
     let end = size.next_multiple_of(page);

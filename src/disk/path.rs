@@ -1,7 +1,7 @@
-//! Paths: how names lead to inodes, through `.`, `..` and symbolic links.
+//! Path resolution: from names to inodes, through `.`, `..` and symbolic links.
 //!
-//! The order in which errors are found follows `link_path_walk` and `open_last_lookups` of the
-//! kernel's fs/namei.c, since a path may be wrong in several ways at once.
+//! Errors are found in the order of `link_path_walk` and `open_last_lookups` of the kernel's
+//! fs/namei.c, since a path may be wrong in several ways at once.
 
 use std::borrow::Cow;
 
@@ -16,18 +16,18 @@ pub const PATH_MAX: usize = 4095;
 /// How many symbolic links one path may lead through.
 pub const SYMLINKS_MAX: u32 = 40;
 
-/// What a call does with the last name of a path.
+/// The way in which a call uses the last name of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intent {
     /// Changes the entry itself: the name is not even looked up.
     Entry,
-    /// Takes what it leads to, which may be a symbolic link, unless a slash follows it.
+    /// Uses the inode that it leads to, which may be a symbolic link, unless a slash follows it.
     Keep,
-    /// Takes what it leads to, through symbolic links.
+    /// Uses the inode that it leads to, through symbolic links.
     Follow,
-    /// Takes what it leads to, or creates it (`O_CREAT`); a slash may not follow it.
+    /// Uses the inode that it leads to, or creates it (`O_CREAT`); a slash may not follow it.
     Create {
-        /// Goes through symbolic links.
+        /// Whether symbolic links are followed.
         follow: bool,
     },
 }
@@ -62,15 +62,15 @@ impl LastComponent {
     }
 }
 
-/// Where a path leads.
+/// The outcome of a path's resolution.
 pub(super) struct ResolvedPath {
-    /// The directory in which the last component stands.
+    /// The directory of the last component.
     pub dir: Ino,
     /// The last component.
     pub last: LastComponent,
-    /// A slash follows it.
+    /// Whether a slash follows it.
     pub slash: bool,
-    /// What it leads to, if that exists; not looked up for [`Intent::Entry`].
+    /// The inode that it leads to, if it exists; not looked up for [`Intent::Entry`].
     pub ino: Option<Ino>,
 }
 
@@ -152,10 +152,10 @@ pub(super) fn find(tree: &Tree, base: Ino, path: &[u8], follow: bool) -> Result<
     Ok(ino)
 }
 
-/// What a name leads to in a directory that can still be used.
+/// The inode that a name leads to, in a directory that can still be used.
 pub(super) fn lookup(tree: &Tree, dir: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
     let node = tree.node(dir).ok_or(Errno::ENOENT)?;
-    // A directory that was removed while it is open holds nothing and takes nothing.
+    // A directory that was removed while open has no entries and accepts none.
     if node.links == 0 {
         return Err(Errno::ENOENT);
     }
@@ -166,7 +166,7 @@ pub(super) fn lookup(tree: &Tree, dir: Ino, name: &[u8]) -> Result<Option<Ino>, 
     Ok(directory.entries.get(name).copied())
 }
 
-/// What an inode is, if it exists.
+/// The type of an inode, if it exists.
 pub(super) fn kind(tree: &Tree, ino: Ino) -> Option<Kind> {
     tree.node(ino).map(Node::kind)
 }
@@ -175,7 +175,7 @@ fn check(path: &[u8]) -> Result<(), Errno> {
     match path {
         [] => Err(Errno::ENOENT),
         _ if path.len() > PATH_MAX => Err(Errno::ENAMETOOLONG),
-        // C's paths cannot hold one; a direct caller's can, and no name may.
+        // C's paths cannot hold a NUL. Those of a direct caller can, but no name may.
         _ if path.contains(&0) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
@@ -189,7 +189,7 @@ pub(super) fn must_be_directory(tree: &Tree, ino: Ino) -> Result<(), Errno> {
     }
 }
 
-/// Where the next component of a path begins and ends; `None` if only slashes are left.
+/// The bounds of the next component of a path; `None` if only slashes are left.
 fn component(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let start = at + text[at..].iter().position(|&b| b != b'/')?;
     let length = text[start..].iter().position(|&b| b == b'/');

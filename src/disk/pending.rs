@@ -1,4 +1,4 @@
-//! What is pending and what is durable while effects are applied to a disk.
+//! The pending and the durable state of a disk in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,54 +13,54 @@ use super::piece::{
 use super::profile::{Home, PieceClass, Profile};
 use super::tree::{Name, Node, Tree};
 
-/// A disk in use: what processes see, what is durable, and the pieces between the two.
+/// A disk in use: the tree that processes see, the durable tree, and the pieces between the two.
 ///
-/// [`Pending::apply`] costs what its effect touches. Cloning shares all inodes, groups and
+/// [`Pending::apply`] costs as much as its effect touches. Cloning shares all inodes, groups and
 /// pages.
 #[derive(Clone)]
 pub struct Pending {
     pub(super) profile: Profile,
-    /// What processes see.
+    /// The tree that processes see.
     pub(super) live: Tree,
-    /// What is on the medium. Content may reach beyond a file's size: see `untrimmed`.
+    /// The tree on the medium. Content may reach beyond a file's size: see `untrimmed`.
     pub(super) durable: Tree,
     pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
     /// The group of each pending piece, by sequence number.
     pub(super) order: BTreeMap<u64, GroupId>,
     /// The pending versions of each block.
     pub(super) blocks: BTreeMap<(Ino, u64), Arc<Block>>,
-    /// What the next sync of an inode has to write: the newest piece of each group. A piece
-    /// that is pending but not reached from here is undecided for ever.
+    /// The newest piece of each group that the next sync of an inode has to write. A pending piece
+    /// that is not reached from here is undecided for ever.
     pub(super) unsynced: BTreeMap<(Ino, Aspect), BTreeMap<GroupId, u64>>,
-    /// The sizes that pending pieces give files, by file, by where the pieces queue and by their
-    /// sequence numbers.
+    /// The sizes that pending pieces give files, by file, by the home of the piece and by its
+    /// sequence number.
     pub(super) sizes: BTreeMap<(Ino, Home, u64), u64>,
-    /// The piece that gave a file its durable size: older ones have no say any more.
+    /// The piece that gave a file its durable size: older ones no longer count.
     pub(super) sized: BTreeMap<Ino, u64>,
-    /// How far the log went when an inode was last changed in any way.
+    /// The end of the log when an inode was last changed in any way.
     pub(super) touched: BTreeMap<Ino, u64>,
-    /// Entries that a piece outside their own group changed last: a directory's rename.
+    /// Entries that were last changed by a piece outside their own group: a directory's rename.
     pub(super) moved: BTreeMap<(Ino, Name), (GroupId, u64)>,
     /// Blocks of files that were reserved by `fallocate` and not written at that time, where the
-    /// profile treats them otherwise than holes.
+    /// profile does not treat them as holes.
     pub(super) reserved: BTreeMap<Ino, Vec<std::ops::Range<u64>>>,
     /// The two pieces of each rename that is not atomic: each names the other.
     pub(super) rename_partners: BTreeMap<u64, u64>,
     /// Pending changes of names whose file was synced since.
     pub(super) synced_names: BTreeMap<u64, SyncedBy>,
-    /// The blocks whose newest version a failed sync left undecided: their pages are clean, and
-    /// nobody knows what the medium has.
+    /// The blocks whose newest version a failed sync left undecided: their pages are clean, and it
+    /// is unknown what the medium has.
     pub(super) undecided: BTreeSet<(Ino, u64)>,
-    /// Groups of which no crash keeps the pieces from a sequence number on, though processes see
-    /// them: sizes over data that the medium turned out not to have.
+    /// Groups whose pieces from a sequence number on no crash keeps, though processes see them:
+    /// sizes over data that the medium turned out not to have.
     pub(super) never_kept: BTreeMap<GroupId, u64>,
     /// Whether a failed sync made the file system read-only, or shut it down.
     pub(super) frozen: bool,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
-    /// How many pending changes of entries lead to an inode.
+    /// How many pending changes of entries link to an inode.
     pub(super) pending_links: BTreeMap<Ino, u32>,
-    /// Freed inodes that a crash may bring back, as they were last.
+    /// Freed inodes that a crash may bring back, in their last state.
     pub(super) freed_inodes: BTreeMap<Ino, Node>,
     /// Files whose durable content may reach beyond their durable size.
     pub(super) untrimmed: BTreeSet<Ino>,
@@ -108,18 +108,18 @@ impl Pending {
         }
     }
 
-    /// The profile that the disk keeps to.
+    /// The profile of the disk.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// What processes see: the page cache over the medium.
+    /// The tree that processes see: the page cache over the medium.
     pub fn live(&self) -> &Tree {
         &self.live
     }
 
     /// The medium, as syncs have left it. It holds nameless inodes and may hold bytes beyond a
-    /// file's size; what a mount would show is [`Pending::keep`] of nothing.
+    /// file's size; a mount would show [`Pending::keep`] of nothing.
     pub fn durable(&self) -> &Tree {
         &self.durable
     }
@@ -155,7 +155,8 @@ impl Pending {
         self.order.iter().filter_map(|(&seq, id)| Some((id, self.group(id)?.piece(seq)?)))
     }
 
-    /// How many pages are held to build pending versions from, beside those of the two trees.
+    /// How many pages are held to build pending versions from, in addition to those of the two
+    /// trees.
     pub fn whole_pages(&self) -> usize {
         self.blocks.values().map(|block| block.whole_pages()).sum()
     }
@@ -164,7 +165,7 @@ impl Pending {
         self.live.node(ino)?.content()
     }
 
-    /// Whether the medium has a block: whether new data in it replaces old data.
+    /// Whether the medium has a block, so that new data in it replaces old data.
     pub(super) fn is_on_medium(&self, ino: Ino, block: u64) -> bool {
         let node = self.durable.node(ino).and_then(Node::content);
         let mapped = node.is_some_and(|content| content.page(block).is_some());
@@ -220,22 +221,21 @@ impl Pending {
         self.next - 1
     }
 
-    /// Notes that something changed that no piece tells of: no fate of before equals one of
-    /// after.
+    /// Notes a change that no piece records: no fate from before it equals one from after it.
     pub(super) fn stamp(&mut self) {
         self.settled_sum = self.settled_sum.wrapping_add(seq_digest(self.next));
         self.next += 1;
     }
 
-    /// Whether a requirement is one of data that a failed sync left undecided.
+    /// Whether a requirement is for data that a failed sync left undecided.
     pub(super) fn is_given_up(&self, need: &Requirement) -> bool {
         !self.undecided.is_empty()
             && matches!(need.group, GroupId::Block(ino, number)
                 if self.undecided.contains(&(ino, number)))
     }
 
-    /// Whether a crash keeps what requires this only together with it. A file system that logs
-    /// sizes over blocks whose write failed waits for these no more.
+    /// Whether a crash keeps a piece only together with this requirement of it. A file system that
+    /// logs sizes over blocks whose write failed no longer waits for these blocks.
     pub fn binds(&self, need: &Requirement) -> bool {
         self.profile.failure.sizes == Sizes::Lost || !self.is_given_up(need)
     }
@@ -250,13 +250,13 @@ impl Pending {
         self.unsynced.contains_key(&(ino, Aspect::Data))
     }
 
-    /// The files of which that is so.
+    /// The files that have data for a sync to write.
     pub(super) fn dirty_files(&self) -> Vec<Ino> {
         let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
         data.map(|(ino, _)| *ino).collect()
     }
 
-    /// Whether a failed sync stopped the file system: it takes no change until it is mounted
+    /// Whether a failed sync stopped the file system: it accepts no change until it is mounted
     /// again.
     pub fn is_frozen(&self) -> bool {
         self.frozen

@@ -1,8 +1,8 @@
-//! The file systems that there are profiles of: values, to take as they are or to build on
-//! (`Profile { tear: TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }`).
+//! The profiles of the file systems: values, to use as they are or to build on (`Profile { tear:
+//! TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }`).
 //!
-//! Each follows the rules of [`super`]; what real kernels were seen to leave is in
-//! `tests/litmus/`, and where that differs from what papers say, it won.
+//! Each follows the rules of [`super`]. The observations of real kernels are in `tests/litmus/`;
+//! where they differ from papers, observation won.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::failure::{FailedSync, MountState, Reported, Shows, Sizes};
 use super::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
 use crate::base::text::quote;
 
-/// What a sync call that promises nothing makes durable.
+/// The rule of a sync call that promises nothing.
 const NOTHING: SyncRule = SyncRule {
     data: false,
     size: false,
@@ -26,7 +26,7 @@ const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
 /// The content of a file, its names, and the log up to its last change.
 const LOGGED: SyncRule = SyncRule { names: true, touched: true, ..CONTENT };
 
-/// All data that reaches the disk by being written in place.
+/// The classes of data that are written to the disk as blocks.
 const WRITTEN: &[PieceClass] =
     &[PieceClass::Overwrite, PieceClass::Fill, PieceClass::Extend, PieceClass::Zero];
 /// Data over blocks that the medium has: a new block is found whole or not at all, since
@@ -46,30 +46,30 @@ const fn need(of: PieceClass, on: Required) -> Need {
     Need { of, on }
 }
 
-// A new block is found through a mapping that is logged when the block is written back: with all
-// that was logged before the write, and, where the journal waits for data, behind the pages before
-// it.
+// A new block is found through a mapping that is logged when the block is written back: after
+// everything that was logged before the write, and, where the journal waits for data, after the
+// pages before it.
 const FILL_LOG: Need = need(PieceClass::Fill, Required::Log);
 const FILL_LOWER: Need = need(PieceClass::Fill, Required::Lower);
 const EXTEND_LOG: Need = need(PieceClass::Extend, Required::Log);
 const EXTEND_LOWER: Need = need(PieceClass::Extend, Required::Lower);
-// Or only behind those that the same call wrote.
+// Or only after those that the same call wrote.
 const FILL_CALL: Need = need(PieceClass::Fill, Required::LowerOfCall);
 const EXTEND_CALL: Need = need(PieceClass::Extend, Required::LowerOfCall);
 
-/// No profile has a name.
+/// A name that no profile has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no profile `{name}`; there are: {known}")]
 pub struct UnknownProfile {
     /// The name, quoted as in a case.
     name: String,
-    /// The names that there are.
+    /// The names of all profiles.
     known: String,
 }
 
 impl Profile {
-    /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
-    /// with the sync rules of fsync(2).
+    /// The worst case: everything that POSIX leaves open. The default model of ALICE (OSDI'14,
+    /// table 2) with the sync rules of fsync(2).
     pub const POSIX: Self = Self {
         name: "posix",
         promise: "each block, size and directory entry is lost or kept on its own; \
@@ -106,7 +106,7 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// `posix` where a size that came before its data shows what the disk had there before
+    /// `posix` where a size that came before its data shows the earlier contents of the disk
     /// (ALICE, OSDI'14, table 2: "zeros or garbage").
     pub const POSIX_STALE: Self = Self {
         name: "posix-stale",
@@ -116,8 +116,8 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// The mildest file system that an engine may reckon with: what is lost of a file is the
-    /// end of what was done to it, and the names of all files change in order.
+    /// The mildest file system that an engine may expect: a file loses only the last of its
+    /// changes, and the names of all files change in order.
     pub const TAIL_PREFIX: Self = Self {
         name: "tail-prefix",
         promise: "a file loses only the last of its unsynced changes, the namespace only the \
@@ -141,9 +141,9 @@ impl Profile {
     /// ext4 as it is mounted by default today (Linux 5.6 and later): `data=ordered`, delayed
     /// allocation, `dioread_nolock`.
     ///
-    /// A size within a block that the medium has is logged by the call that made it; one over
-    /// new blocks when these are written back, but before they count as written, which each of
-    /// them does when the disk has completed it.
+    /// A size within a block that the medium has is logged by the call that made it. One over new
+    /// blocks is logged when these are written back, but before they count as written, which
+    /// happens to each of them when the disk has completed it.
     pub const EXT4: Self = Self {
         name: "ext4",
         promise: "names and sizes change in order, data of new blocks follows later: a new size \
@@ -209,8 +209,8 @@ impl Profile {
         ..Self::EXT4
     };
 
-    /// ext4 mounted with `data=writeback`: the journal waits for no data. What is new reads as
-    /// zeros all the same, since `dioread_nolock` still makes blocks unwritten at first.
+    /// ext4 mounted with `data=writeback`: the journal waits for no data. New blocks read as zeros
+    /// anyway, since `dioread_nolock` still makes them unwritten at first.
     pub const EXT4_WRITEBACK: Self = Self {
         name: "ext4-writeback",
         promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
@@ -219,8 +219,8 @@ impl Profile {
         ..Self::EXT4
     };
 
-    /// `data=writeback` as it was before `dioread_nolock` became the default: a size that is there
-    /// without its data shows what the blocks held before (the kernel's documentation of ext4:
+    /// `data=writeback` as it was before `dioread_nolock` became the default: a size without its
+    /// data shows the earlier contents of the blocks (the kernel's documentation of ext4:
     /// "incorrect data to appear").
     pub const EXT4_WRITEBACK_STALE: Self = Self {
         name: "ext4-writeback-stale",
@@ -230,8 +230,8 @@ impl Profile {
         ..Self::EXT4_WRITEBACK
     };
 
-    /// `ext4` as far as its journal commits by the clock (`commit=5`, the default), for engines
-    /// that go by it.
+    /// `ext4` whose journal commits by the clock (`commit=5`, the default), for engines that rely
+    /// on it.
     pub const EXT4_COMMITS: Self = Self {
         name: "ext4-commits",
         promise: "as ext4, and every 5 seconds what is logged so far reaches the medium: names, \
@@ -255,7 +255,7 @@ impl Profile {
     };
 
     /// xfs: a size that grows is logged when the data that made it grow has been written, whatever
-    /// lies before it.
+    /// data is before it.
     pub const XFS: Self = Self {
         name: "xfs",
         promise: "names and truncations change in order, a size never grows before its data; \
@@ -277,7 +277,7 @@ impl Profile {
             need(PieceClass::Grow, Required::Block),
             need(PieceClass::Reach, Required::Log),
             need(PieceClass::Reach, Required::Block),
-            // `xfs_setattr_size` writes out what lies between the two sizes first.
+            // `xfs_setattr_size` first writes out the data between the two sizes.
             need(PieceClass::Resize, Required::Tail),
         ],
         fsync_file: LOGGED,
@@ -291,10 +291,10 @@ impl Profile {
     };
 
     /// btrfs: copy-on-write. Data is published extent by extent, each when it has been written. It
-    /// takes the size that the file has by then along (`btrfs_inode_safe_disk_i_size_write`, with
+    /// takes along the size that the file has by then (`btrfs_inode_safe_disk_i_size_write`, with
     /// `no-holes`), over data that is still to be written. A sync makes its file durable alone,
-    /// past everything that was done before it. A rename that replaces a file starts to write its
-    /// data (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
+    /// past all earlier changes. A rename that replaces a file starts to write its data
+    /// (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
     pub const BTRFS: Self = Self {
         name: "btrfs",
         promise: "names change in order, data of any kind follows later, block by block; a size \
@@ -329,8 +329,8 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// `data=journal` as Rebello and others saw it (ATC'20): the sync that fails says nothing, the
-    /// next one has the error.
+    /// `data=journal` as Rebello and others saw it (ATC'20): the sync that fails reports nothing,
+    /// and the next one returns the error.
     pub const EXT4_JOURNAL_2020: Self = Self {
         name: "ext4-journal-2020",
         promise: "as ext4-journal, but a failed fsync succeeds and the next one returns the error",
@@ -346,8 +346,8 @@ impl Profile {
         ..Self::XFS
     };
 
-    /// btrfs as Rebello and others saw it (ATC'20): after a failed sync a file is what it was on
-    /// the disk. Linux 6.18 does not do that any more.
+    /// btrfs as Rebello and others saw it (ATC'20): after a failed sync a file shows the disk's
+    /// version. Linux 6.18 no longer does that.
     pub const BTRFS_2020: Self = Self {
         name: "btrfs-2020",
         promise: "as btrfs, but after a failed fsync the file shows its old data and size",
@@ -370,15 +370,15 @@ impl Profile {
         ]
     }
 
-    /// The profiles that sims run on unless others are asked for: the worst case, the mildest,
-    /// and the file system that most machines have.
+    /// The profiles that sims run on by default: the worst case, the mildest, and the file system
+    /// that most machines have.
     pub const fn usual() -> &'static [Self] {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
-    /// Other disks and other readings: blocks that tear at any time, stale blocks, commits by the
-    /// clock; and what a failed sync did on older kernels, or does if more than data cannot be
-    /// written. No run uses these unless it is asked to by name.
+    /// Variants: blocks that tear at any time, stale blocks, commits by the clock; and failed syncs
+    /// as on older kernels, or where more than data cannot be written. A run uses these only when
+    /// one is named.
     pub fn variants() -> &'static [Self] {
         &[
             Self::POSIX_TORN,

@@ -1,5 +1,5 @@
-//! Relaxations: by which surprise a crash state differs from what a disk that writes at once and
-//! in order would have left.
+//! Relaxations: the surprises of a crash state, compared with a disk that writes at once and in
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,35 +13,35 @@ use super::pending::Pending;
 use super::piece::{Piece, PieceChange};
 use super::profile::PieceClass;
 
-/// One named way in which a disk may surprise.
+/// A named way in which a disk may surprise an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relaxation {
-    /// R1: what no sync covered is gone.
+    /// R1: a change that no sync covered is gone.
     LostUnsyncedData,
-    /// R2: a size is there whose data is not.
+    /// R2: a size is present without its data.
     SizeBeforeData,
     /// R3: whole blocks below the size read as zeros.
     ZeroTail,
-    /// R4: they read as something that was never written there.
+    /// R4: they read as bytes that were never written there.
     GarbageTail,
-    /// R5: data is there and older data of another block is not.
+    /// R5: data is present and older data of another block is not.
     DataReorder,
     /// R6: a block is half old and half new.
     TornBlock,
     /// R7: a name is gone though its file was synced since.
     DirentLostAfterFileFsync,
-    /// R8: a change of a directory is there and an older one is not.
+    /// R8: a change of a directory is present and an older one is not.
     DiropReorder,
-    /// R9: one half of a rename is there.
+    /// R9: one half of a rename is present.
     NonatomicRename,
-    /// R10: data in place is there and an older change of names or sizes is not.
+    /// R10: data written in place is present and an older change of names or sizes is not.
     OverwriteOvertakesMetadata,
     /// R11: a rename is gone though the file was `fdatasync`ed since.
     FdatasyncDropsRename,
-    /// R12: what was durable has changed.
+    /// R12: durable bytes have changed.
     BitRot,
-    /// R13: a change of names or sizes is there and older data is not: delayed allocation.
+    /// R13: a change of names or sizes is present and older data is not: delayed allocation.
     MetadataOvertakesData,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Relaxation {
 }
 
 impl Pending {
-    /// The relaxations that a fate uses. Costs the pending pieces.
+    /// The relaxations that a fate uses. Costs as much as there are pending pieces.
     pub fn relaxations(&self, fate: &Fate) -> BTreeSet<Relaxation> {
         let losses = self.losses(fate);
         let mut used = BTreeSet::new();
@@ -123,7 +123,7 @@ impl Pending {
         used
     }
 
-    /// What is kept though a piece before it is lost.
+    /// Adds the relaxations of pieces that are kept though an older piece is lost.
     fn overtaken(&self, lost: &Piece, kept: &[&Piece], used: &mut BTreeSet<Relaxation>) {
         for piece in kept.iter().filter(|piece| piece.effect > lost.effect) {
             used.extend(match (kind(lost), kind(piece)) {
@@ -148,7 +148,7 @@ impl Pending {
         }
     }
 
-    /// What a lost change of names breaks.
+    /// Adds the relaxations of a lost change of names.
     fn promised(
         &self,
         lost: &Piece,
@@ -171,7 +171,7 @@ impl Pending {
         }
     }
 
-    /// Sizes that are kept without the data that made them.
+    /// Adds the relaxations of sizes that are kept without their data.
     fn unfilled(
         &self,
         kept: &[&Piece],
@@ -202,13 +202,13 @@ impl Pending {
     }
 }
 
-/// Which lost pieces do not matter, because what is kept took their place.
+/// The kept pieces that replaced lost ones, so that the loss does not matter.
 struct Superseded {
     /// The newest kept version of each block.
     blocks: BTreeMap<(Ino, u64), u64>,
     /// The newest kept size of each file.
     sizes: BTreeMap<Ino, u64>,
-    /// The newest kept truncation of each file, and the first block that it took away.
+    /// The kept truncations of each file, each with the first block that it removed.
     cut: BTreeMap<Ino, Vec<(u64, u64)>>,
 }
 
@@ -252,7 +252,7 @@ impl Superseded {
     }
 }
 
-/// What kind of thing a piece changes.
+/// The kind of change that a piece makes, as the relaxations distinguish them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PieceKind {
     Data,
@@ -264,7 +264,7 @@ fn kind(piece: &Piece) -> PieceKind {
     match piece.change {
         PieceChange::Data { .. } if piece.class == PieceClass::Hole => PieceKind::Size,
         PieceChange::Data { .. } => PieceKind::Data,
-        // Without it what was written is not found.
+        // Without it the written data is not found.
         PieceChange::Size { .. } if matches!(piece.class, PieceClass::Grow | PieceClass::Reach) => {
             PieceKind::Data
         }

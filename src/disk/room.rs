@@ -1,4 +1,5 @@
-//! Whether a disk with a limit has room for what a call adds.
+//! The room on a disk with a limit: use is counted from the tree, so freed pages and inodes come
+//! back.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +11,12 @@ use super::space::{Account, Space, directory_pages, pages};
 use super::tree::{Body, Node};
 
 impl Disk {
-    /// From now on the disk holds no more than this. What it holds already may be more.
+    /// Sets the limit of the disk, which may be below its present use.
     pub fn limit(&mut self, limit: Space) {
         self.account = Some(Account { limit, reserved: BTreeSet::new() });
     }
 
-    /// How many pages and inodes are in use, those of files without a name too.
+    /// The numbers of pages and inodes in use, including those of files without a name.
     pub fn used(&self) -> (u64, u64) {
         let reserved = self.account.as_ref().map_or(0, |account| account.reserved.len() as u64);
         let pages = self.tree.nodes().map(|(_, node)| match &node.body {
@@ -26,7 +27,7 @@ impl Disk {
         (pages.sum::<u64>() + reserved, self.tree.nodes().count() as u64)
     }
 
-    /// Whether there is room for an inode that takes so many pages.
+    /// Checks that there is room for an inode that takes this many pages.
     pub(super) fn room_for_inode(&self, pages: u64) -> Result<(), Errno> {
         let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
         let (used, inodes) = self.used();
@@ -34,7 +35,7 @@ impl Disk {
         if full { Err(limit.error) } else { Ok(()) }
     }
 
-    /// Whether a directory has room for one more name.
+    /// Checks that a directory has room for another name.
     pub(super) fn room_for_entry(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
         let directory = self.tree.node(dir).and_then(Node::directory);
@@ -45,7 +46,7 @@ impl Disk {
         if grows && self.used().0 >= limit.pages { Err(limit.error) } else { Ok(()) }
     }
 
-    /// How many of so many bytes there is room for; at least one.
+    /// How many of `length` bytes there is room for; at least one, or an error.
     pub(super) fn room_for_bytes(
         &self,
         ino: Ino,
@@ -71,7 +72,7 @@ impl Disk {
         Ok(length)
     }
 
-    /// Whether there is room for all pages of a range.
+    /// Checks that there is room for all pages of a range.
     pub(super) fn room_for_range(&self, ino: Ino, offset: u64, length: u64) -> Result<(), Errno> {
         let Some(account) = &self.account else { return Ok(()) };
         let content = self.tree.node(ino).and_then(Node::content);
@@ -84,7 +85,7 @@ impl Disk {
         if new > room { Err(account.limit.error) } else { Ok(()) }
     }
 
-    /// The error of a sync that has to find room for what was written and finds none.
+    /// The error of a sync that has to allocate pages and finds no room.
     pub(super) fn overdrawn(&self) -> Option<Errno> {
         let limit = self.account.as_ref()?.limit;
         (limit.delayed && self.used().0 > limit.pages).then_some(limit.error)

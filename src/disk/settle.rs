@@ -1,5 +1,5 @@
-//! How pieces stop being pending: a sync makes them durable, a failed sync leaves them
-//! undecided, and some can no longer be found whatever a crash keeps.
+//! How pieces stop being pending: a sync makes them durable, or no crash can bring them back any
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ pub(super) type Blocks = RangeInclusive<u64>;
 const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 
 impl Pending {
-    /// Makes durable what a successful sync promises.
+    /// Makes durable the pieces that a successful sync promises.
     pub(super) fn sync(&mut self, sync: Sync, at: Time) {
         self.settle_synced(sync, at);
         self.note_synced_names(sync);
@@ -54,7 +54,7 @@ impl Pending {
         self.settle(limits, at);
     }
 
-    /// Makes all that is in the log durable, with what it needs.
+    /// Makes the whole log durable, with its requirements.
     pub(super) fn commit(&mut self, at: Time) {
         let Some((_, newest)) = self.newest(&GroupId::Log) else { return };
         let mut limits = BTreeMap::from([(GroupId::Log, newest)]);
@@ -82,7 +82,7 @@ impl Pending {
         }
     }
 
-    /// What the profile says about a sync call. `sync` knows no rule: it is about everything.
+    /// The profile's rule for a sync call. `sync` has none: it makes everything durable.
     fn rule(&self, sync: Sync) -> SyncRule {
         let profile = &self.profile;
         let (ino, of_file) = match sync {
@@ -100,7 +100,7 @@ impl Pending {
         }
     }
 
-    /// What a sync call is about, by the rules of the profile.
+    /// The aspects of inodes that a sync call makes durable, by the rules of the profile.
     fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
         let rule = self.rule(sync);
         let ino = match sync {
@@ -118,8 +118,8 @@ impl Pending {
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
     }
 
-    /// Adds what the pieces up to the limits need. A sync of some pages alone (`ranged`) writes
-    /// them without those before them.
+    /// Adds the requirements of the pieces up to the limits. A sync of some pages alone (`ranged`)
+    /// writes them without those before them.
     fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>, ranged: bool) {
         let mut open: Vec<GroupId> = limits.keys().cloned().collect();
         while let Some(id) = open.pop() {
@@ -149,9 +149,9 @@ impl Pending {
         self.make_durable(settled, at);
     }
 
-    /// Makes durable what a sync of one inode is about and nothing else of the log: its own
-    /// pieces, wherever they stand there, the older changes of the same entries, and what put
-    /// the directories above where they are; of some renames a part, see [`Self::leave_rest`].
+    /// Makes durable only the part of the log that a sync of one inode needs: its own pieces,
+    /// wherever they are in the log, the older changes of the same entries, and the pieces that put
+    /// the directories above where they are; of some renames only a part, see [`Self::leave_rest`].
     fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
@@ -169,13 +169,13 @@ impl Pending {
         self.make_durable(settled, at);
     }
 
-    /// Leaves a part of a rename in the log, where the rename stood, if a sync is about the other
-    /// part alone:
+    /// Leaves a part of a rename in the log, in its old position, if a sync needs only the other
+    /// part:
     ///
-    /// - The old name of a file that was moved into a directory from another one, if the directory
-    ///   is synced.
-    /// - All but the loss of the name, if a file is synced over one of whose names another was
-    ///   renamed.
+    /// - if the directory of the new name is synced and the old name is in another one, the old
+    ///   name of the file;
+    /// - if a file is synced over one of whose names another was renamed, everything but the loss
+    ///   of that name.
     fn leave_rest(&mut self, ino: Ino, piece: &mut Piece) {
         let [to, from] = piece.changes() else { return };
         let (to, from) = (to.clone(), from.clone());
@@ -189,7 +189,7 @@ impl Pending {
         }
     }
 
-    /// Divides a piece that was taken out of the log in two, and puts one of them back.
+    /// Divides a piece that was taken out of the log into two, and puts one of them back.
     fn split(&mut self, piece: &mut Piece, taken: Vec<EntryChange>, left: Vec<EntryChange>) {
         for ino in left.iter().filter_map(|change| change.new) {
             *self.pending_links.entry(ino).or_default() += 1;
@@ -201,13 +201,13 @@ impl Pending {
         self.order.insert(left.seq, GroupId::Log);
         let other = self.next_seq();
         self.rename_partners.insert(left.seq, other);
-        // What is durable is not what the whole piece would have left.
+        // The durable tree is not the one that the whole piece would have left.
         self.stamp();
         Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(left);
         self.renew_log();
     }
 
-    /// Takes pieces out of the log, wherever they stand.
+    /// Takes pieces out of the log, wherever they are in it.
     fn take_from_log(&mut self, wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
         let Some(group) = self.groups.remove(&GroupId::Log) else { return Vec::new() };
         let mut taken = Vec::new();
@@ -232,10 +232,10 @@ impl Pending {
     fn wanted_of_log(&self, ino: Ino, log: &[Piece]) -> BTreeSet<u64> {
         let rule = self.rule(Sync::Inode(ino));
         let mut wanted = BTreeSet::new();
-        // How far the changes of an entry are wanted: what came later hangs on none of them.
+        // The last wanted change of each entry: later ones are not needed for it.
         let mut entries: BTreeMap<(Ino, Name), u64> = BTreeMap::new();
         let mut named = BTreeSet::from([ino]);
-        // Directories that are removed: what was moved out of them would else be nowhere.
+        // Directories that are removed: without them, files moved out of them would be nowhere.
         let mut emptied = BTreeSet::new();
         loop {
             let before = wanted.len();
@@ -269,14 +269,14 @@ impl Pending {
     }
 
     /// Whether a file has another name in the directory in which a rename took one from it. If not,
-    /// the log tree holds nothing that tells of the loss.
+    /// the log tree has no record of the loss.
     fn is_named_beside(&self, rename: &Piece, ino: Ino) -> bool {
         let dir = rename.changes().first().and_then(|to| self.live.node(to.dir));
         let directory = dir.and_then(Node::directory);
         directory.is_some_and(|directory| directory.entries.values().any(|name| *name == ino))
     }
 
-    /// Notes anew which pieces of the log are the newest of each inode.
+    /// Recomputes which pieces of the log are the newest of each inode.
     fn renew_log(&mut self) {
         let Some(log) = self.groups.get(&GroupId::Log).cloned() else { return };
         for piece in log.pieces() {
@@ -286,7 +286,7 @@ impl Pending {
         }
     }
 
-    /// Moves pieces that are pending no more into the durable tree.
+    /// Moves pieces that are no longer pending into the durable tree.
     fn make_durable(&mut self, mut settled: Vec<Piece>, at: Time) {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
@@ -315,7 +315,7 @@ impl Pending {
         named.into_iter().for_each(|ino| self.forget_if_unnamed(ino));
     }
 
-    /// Takes the first pieces of a group out of all that counts pending pieces.
+    /// Takes the first pieces of a group out of the group and of all counts of pending pieces.
     pub(super) fn take(&mut self, id: &GroupId, cut: usize) -> Vec<Piece> {
         let Some(group) = self.groups.get_mut(id) else { return Vec::new() };
         let taken = Arc::make_mut(group).take(cut);
@@ -327,7 +327,7 @@ impl Pending {
         taken
     }
 
-    /// Takes a piece out of all that counts pending pieces.
+    /// Takes a piece out of all counts of pending pieces.
     pub(super) fn uncount(&mut self, piece: &Piece, id: &GroupId) {
         self.order.remove(&piece.seq);
         let digest = seq_digest(piece.seq);
@@ -379,7 +379,7 @@ impl Pending {
         }
     }
 
-    /// Adds the blocks with a version that a piece made.
+    /// Adds the blocks of which a piece made a version.
     pub(super) fn touched(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
         match piece.blocks() {
             None => {}
@@ -407,8 +407,8 @@ impl Pending {
         self.drop_older_versions(ino, number, seq);
     }
 
-    /// Drops the older versions of a block that is durable as a newer one: the log may have made a
-    /// hole of it, or a failed sync left them undecided.
+    /// Drops the versions of a block that are older than its durable one: the log may have made a
+    /// hole of the block, or a failed sync left them undecided.
     fn drop_older_versions(&mut self, ino: Ino, number: u64, seq: u64) {
         let id = GroupId::Block(ino, number);
         if let Some(cut) =
@@ -433,7 +433,7 @@ impl Pending {
         let durable = self.durable.node(ino).and_then(Node::content).and_then(|c| c.page(number));
         let Some(versions) = self.blocks.get(&(ino, number)) else { return durable.cloned() };
         if count == versions.len() {
-            // The newest version is in the cache as it is: nothing has to be built.
+            // The newest version is in the cache: nothing has to be built.
             let node = self.live.node(ino).or_else(|| self.freed_inodes.get(&ino));
             return node.and_then(Node::content).and_then(|c| c.page(number)).cloned();
         }
@@ -457,8 +457,8 @@ impl Pending {
         }
     }
 
-    /// The last name and the last descriptor of an inode are gone. What it holds stays as long
-    /// as a crash may bring a name back: an fsynced file whose unlink is lost has its data.
+    /// Frees an inode: its last name and its last descriptor are gone. Its content stays as long as
+    /// a crash may bring a name back: an fsynced file whose unlink is lost has its data.
     pub(super) fn free(&mut self, ino: Ino, at: Time) {
         let Some(node) = self.live.node(ino).cloned() else { return };
         self.live.apply(&Effect::Free { ino }, at);
@@ -466,8 +466,8 @@ impl Pending {
         self.forget_if_unnamed(ino);
     }
 
-    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The
-    /// removal of a directory needs all that happened in it, so nothing of that is pending.
+    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The removal
+    /// of a directory needs all changes in it, so none of those is pending.
     fn forget_if_unnamed(&mut self, ino: Ino) {
         let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
         if named
@@ -500,7 +500,7 @@ impl Pending {
         self.reserved.remove(&ino);
     }
 
-    /// Takes what the log says about the content of an inode out of it.
+    /// Takes the changes of an inode's content out of the log.
     fn forget_logged(&mut self, ino: Ino) {
         let is_of = |piece: &Piece| piece.file() == Some(ino);
         let logged = self.group(&GroupId::Log);
@@ -510,7 +510,7 @@ impl Pending {
     }
 }
 
-/// The blocks that a sync call is about.
+/// The blocks that a sync call covers.
 pub(super) fn blocks_of(sync: Sync) -> Blocks {
     match sync {
         Sync::Pages { offset, length, .. } | Sync::Written { offset, length, .. } if length > 0 => {

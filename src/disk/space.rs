@@ -1,5 +1,4 @@
-//! How much a disk holds: pages and inodes, counted from what is there, so that nothing is counted
-//! twice and what is freed comes back.
+//! The limit of a disk in pages and inodes, and the reservations under it.
 
 use std::collections::BTreeSet;
 
@@ -8,29 +7,29 @@ use super::effect::{Allocation, Effect, Ino};
 use super::errno::Errno;
 use super::tree::{Directory, Node, Tree};
 
-/// What a disk holds at most.
+/// The most that a disk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Pages of 4096 bytes, those of directories too.
+    /// Pages of 4096 bytes, including those of directories.
     pub pages: u64,
-    /// Inodes, the root too.
+    /// Inodes, including the root.
     pub inodes: u64,
-    /// What a call is told that finds no room: `ENOSPC`, or `EDQUOT` where it is a quota.
+    /// The error of a call that finds no room: `ENOSPC`, or `EDQUOT` for a quota.
     pub error: Errno,
-    /// Pages are looked for when they are written back, not by the call that fills them: it is a
-    /// sync that finds no room, and the pages are lost. Only where the profile delays allocation.
+    /// Whether pages are allocated when they are written back, not by the call that fills them: a
+    /// sync finds no room, and the pages are lost. Only where the profile delays allocation.
     pub delayed: bool,
 }
 
-/// A limit and what was reserved under it.
+/// A limit and the reservations under it.
 pub(super) struct Account {
     pub(super) limit: Space,
-    /// Pages that `fallocate` reserved and nothing was written to.
+    /// Pages that `fallocate` reserved and that were not written since.
     pub(super) reserved: BTreeSet<(Ino, u64)>,
 }
 
 impl Account {
-    /// Follows a change that the tree has made.
+    /// Updates the reservations after a change of the tree.
     pub(super) fn follow(&mut self, effect: &Effect<'_>, tree: &Tree) {
         match *effect {
             Effect::Allocate { ino, offset, length, what } => {

@@ -1,4 +1,4 @@
-//! Sync calls: what is promised to survive, and what a failed promise leaves.
+//! The sync calls, those that succeed and those that fail.
 
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::errno::Errno;
@@ -10,12 +10,12 @@ use super::live::Disk;
 use super::open::Handle;
 
 impl Disk {
-    /// `fsync`: of a file opened in any way, or of a directory.
+    /// `fsync`, of a file opened in any way, or of a directory.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `EIO`, once, if an earlier write-back of
-    /// the file failed since it was opened; `EROFS` or `EIO` after a failure that the file system
-    /// does not survive.
+    /// the file failed since it was opened; `EROFS` or `EIO` after a failure that stopped the file
+    /// system.
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         self.report_error(h)?;
@@ -43,7 +43,7 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `EINVAL` for unknown flags, or if the
-    /// range is negative or ends beyond what an offset can be.
+    /// range is negative or ends beyond the largest offset.
     pub fn sync_range(
         &mut self,
         h: Handle,
@@ -93,9 +93,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Tells a descriptor once of each write-back of its file that failed. Such a call has
-    /// written what was dirty, but it promises nothing: `ext4_sync_file` and others return before
-    /// they commit.
+    /// Reports each failed write-back of its file once on a descriptor. Such a call has written the
+    /// dirty pages, but it promises nothing: `ext4_sync_file` and others return before they commit.
     pub(super) fn report_error(&mut self, h: Handle) -> Result<(), Errno> {
         self.may_change()?;
         let open = self.opens.get_mut(h)?;
@@ -103,12 +102,13 @@ impl Disk {
         errors.report(&mut open.seen)
     }
 
-    /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the
-    /// pages count as clean, though nobody knows what of them was written. What else it does, the
-    /// profile of the disk says.
+    /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the pages
+    /// count as clean, though it is unknown which were written. Its other effects depend on the
+    /// profile of the disk.
     ///
     /// # Errors
-    /// `EIO`, or what the profile says; `EBADF` where a sync without fault would have given that.
+    /// `EIO`, or the error of the profile; `EBADF` where a sync without a fault would have returned
+    /// that.
     pub fn fail_sync(&mut self, h: Handle, data_only: bool) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         let sync = if data_only { Sync::Data(ino) } else { Sync::Inode(ino) };
@@ -126,7 +126,7 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::fail_sync`], for a `syncfs`: the write-back of each file failed that had data to
+    /// As [`Disk::fail_sync`], for a `syncfs`: the write-back failed for each file that had data to
     /// write.
     ///
     /// # Errors
@@ -147,8 +147,8 @@ impl Disk {
         }
     }
 
-    /// Finds room for what some files have in the cache alone. If there is none, those pages are
-    /// lost, and the error waits to be told.
+    /// Finds room for the dirty pages of some files. If there is none, those pages are lost, and
+    /// the error waits to be reported.
     fn find_room(&mut self, sync: Sync, files: &[Ino]) {
         let Some(error) = self.overdrawn() else { return };
         let dirty: Vec<Ino> = files.iter().copied().filter(|&ino| self.is_dirty(ino)).collect();
@@ -160,7 +160,7 @@ impl Disk {
         self.evict();
     }
 
-    /// Some files could not be written back.
+    /// Notes that some files could not be written back.
     fn failed(&mut self, files: &[Ino], error: Errno) {
         for ino in files {
             self.errors.entry(*ino).or_default().add(error);
@@ -168,7 +168,7 @@ impl Disk {
         self.all_errors.add(error);
     }
 
-    /// Tells a descriptor once of each write-back that failed, of whichever file.
+    /// Reports each failed write-back of any file once on a descriptor.
     fn report_any_error(&mut self, h: Handle) -> Result<(), Errno> {
         self.all_errors.report(&mut self.opens.get_mut(h)?.seen_all)
     }

@@ -25,7 +25,7 @@ use crate::disk::relax::Relaxation;
 use crate::disk::tree::{Body, Tree};
 use crate::disk::{Disk, Errno, Handle, Journal};
 
-/// A program that leaves more fates than this at one moment is refused.
+/// A program that leaves more fates than this at one time is refused.
 const MOST_FATES: u64 = 1 << 22;
 
 /// One state that a crash may leave.
@@ -33,15 +33,15 @@ const MOST_FATES: u64 = 1 << 22;
 pub struct LitmusState {
     /// Its lines.
     pub state: Vec<String>,
-    /// The fewest relaxations by which it comes about.
+    /// The fewest relaxations that produce it.
     pub relaxations: BTreeSet<Relaxation>,
 }
 
-/// Every state that a crash at any moment of a program may leave, sorted by its lines; with
-/// `tear`, those too in which one pending write is torn.
+/// Every state that a crash at any time in a program may leave, sorted by its lines; with `tear`,
+/// also those in which one pending write is torn.
 ///
 /// # Errors
-/// The line of the op that fails, or that leaves too much pending to go through all of it.
+/// The line of the op that fails, or that leaves too many fates to explore.
 pub fn explore(
     program: &Program,
     profile: &Profile,
@@ -97,7 +97,7 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
     match op {
         Op::Creat(path) => with(disk, path, CREATE | linux::O_EXCL, |_, _| Ok(())),
         Op::OpenTrunc(path) => with(disk, path, CREATE | linux::O_TRUNC, |_, _| Ok(())),
-        // A descriptor keeps nothing durable, and closing it flushes nothing.
+        // A descriptor makes nothing durable, and closing it flushes nothing.
         Op::Close(path) => with(disk, path, linux::O_RDONLY, |_, _| Ok(())),
         Op::Write { path, offset, length, fill } => with(disk, path, CREATE, |disk, h| {
             let bytes = vec![*fill; *length as usize];
@@ -130,7 +130,7 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
     }
 }
 
-/// Opens a path, makes a call and closes it again.
+/// Opens a path, makes a call on the handle and closes it.
 fn with(
     disk: &mut Disk,
     path: &[u8],
@@ -143,11 +143,11 @@ fn with(
     done
 }
 
-/// Follows a disk and notes what a crash may leave after each change.
+/// Follows a disk and collects the states that a crash may leave after each change.
 struct StateCollector {
     pending: Pending,
     tear: bool,
-    /// Set while what happens is durable before the program begins.
+    /// Set during the setup, which is durable before the body begins.
     quiet: bool,
     marks: Vec<String>,
     /// Fingerprints of the fates since the last mark.
@@ -194,7 +194,7 @@ impl StateCollector {
     }
 }
 
-/// A [`StateCollector`] that the disk tells of its changes.
+/// A [`StateCollector`] that is the journal of the disk.
 #[derive(Clone)]
 struct SharedCollector(Arc<Mutex<StateCollector>>);
 
@@ -215,7 +215,7 @@ impl Journal for SharedCollector {
     }
 }
 
-/// The lines of a state: what a mount shows.
+/// The lines of a state, from the tree that a mount shows.
 pub fn lines(tree: &Tree) -> Vec<String> {
     let mut lines = Vec::new();
     describe(tree, Ino::ROOT, "", &mut lines);
@@ -243,7 +243,7 @@ fn describe(tree: &Tree, dir: Ino, above: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// A run-length text of bytes.
+/// The run-length text of bytes.
 fn runs(bytes: &[u8]) -> String {
     let letter = |byte: u8| match byte {
         0 => '.',
