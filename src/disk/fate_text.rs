@@ -75,7 +75,7 @@ impl Fate {
         match &fate.tear {
             Some(tear) if !pending.tears_data(&fate) => {
                 let name = String::from_utf8_lossy(&names.group(&tear.group)).into_owned();
-                let message = format!("behind what is kept of {name} there is no data to tear");
+                let message = format!("after the kept pieces of {name} there is no data to tear");
                 Err(TextError::new(words.last().map_or(1, |word| word.column), message))
             }
             _ => Ok(fate),

@@ -232,12 +232,12 @@ mod tests {
     }
 
     fn content(tree: &Tree) -> Vec<u8> {
-        let ino = tree.entry(Ino::ROOT, b"a f").expect("it is there");
+        let ino = tree.entry(Ino::ROOT, b"a f").expect("it exists");
         tree.node(ino).and_then(Node::content).expect("a file").to_vec()
     }
 
     #[test]
-    fn it_reads_back_and_changes_what_it_says() {
+    fn rot_reads_back_and_changes_only_its_bytes() {
         for (text, wanted) in [
             (r#""rot=a f@1:bit0""#, [b'o'; 600]),
             (r#""rot=a f@0:zeros""#, [b'o'; 600]),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_not_drawn() {
+    fn damage_that_changes_nothing_is_not_drawn() {
         let mut draws = [0, 0, 0, 0, 0, 0].into_iter().cycle();
         let mut draw = |_: u64| draws.next().unwrap_or_default();
         assert_eq!(Rot::draw(&tree(&[0; 600]), &mut draw, |_| true), None);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_promised_for_is_not_drawn() {
+    fn damage_that_no_promise_covers_is_not_drawn() {
         let text = b"an entry\nanother\n";
         let mut number = 0;
         let mut draw = |below: u64| {

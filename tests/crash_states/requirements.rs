@@ -1,4 +1,4 @@
-//! Pieces that are kept only together with others, on profiles made for the purpose.
+//! Pieces that are kept only together with others, on profiles made for these tests.
 
 use std::iter::once;
 
@@ -25,8 +25,8 @@ pub(crate) const LOGGED: Profile = Profile {
 };
 
 #[test]
-fn what_a_kept_piece_needs_is_kept_with_it() {
-    // The new block of `f` comes with all that was logged before it, `g` among it; the
+fn the_requirements_of_a_kept_piece_are_kept_with_it() {
+    // The new block of `f` comes with everything that was logged before it, including `g`; the
     // overwrite of a block does not.
     let program = "write f 0 4096 o; body; creat g; append f 4096 n; write f 0 1 m";
     let mut rig = Rig::new(&LOGGED, "write f 0 4096 o");
@@ -71,7 +71,7 @@ const CHAINED: Profile = Profile {
 };
 
 #[test]
-fn a_group_that_was_raised_asks_for_what_it_needs_itself() {
+fn a_group_that_was_raised_raises_the_groups_that_it_needs() {
     let mut rig = Rig::new(&CHAINED, "write f 0 4096 o");
     rig.run("append f 10 n; write f 0 1 m");
     let over = GroupId::Block(rig.find("f"), 0);
@@ -79,7 +79,7 @@ fn a_group_that_was_raised_asks_for_what_it_needs_itself() {
 }
 
 #[test]
-fn a_tear_of_what_others_need_whole_is_none() {
+fn a_piece_that_others_need_whole_is_not_torn() {
     let mut rig = Rig::new(&CHAINED, "write f 0 4096 o");
     rig.run("append f 1024 n; write f 4096 1024 m");
     let block = GroupId::Block(rig.find("f"), 1);
