@@ -187,12 +187,12 @@ impl Pending {
             Keep::All => self.len(),
             Keep::Prefix(count) => count.min(self.len()),
         };
-        let behind = self.len() - below;
+        let above = self.len() - below;
         let next = match below {
             0 => Some(0),
-            _ if behind == 0 => None,
-            _ if below < behind => self.order.keys().nth(below).copied(),
-            _ => self.order.keys().nth_back(behind - 1).copied(),
+            _ if above == 0 => None,
+            _ if below < above => self.order.keys().nth(below).copied(),
+            _ => self.order.keys().nth_back(above - 1).copied(),
         };
         let limit = next.unwrap_or(u64::MAX);
         let pending = fate.exceptions.iter().filter_map(|(id, &cut)| {
@@ -282,8 +282,8 @@ impl Pending {
         }
         let side = ids.into_iter().filter_map(|id| {
             let (id, group) = self.groups.get_key_value(id)?;
-            let (before, behind) = group.pieces().split_at(self.cut(cuts, id));
-            Some((id, if kept { before } else { behind }))
+            let (before, after) = group.pieces().split_at(self.cut(cuts, id));
+            Some((id, if kept { before } else { after }))
         });
         side.filter(|(_, pieces)| !pieces.is_empty()).collect()
     }
@@ -303,7 +303,7 @@ impl Pending {
                 let changes = piece.changes().iter().map(|change| (piece.seq, change));
                 differences.changes.extend(changes);
                 differences.sizes.extend(piece.sizes().map(|(ino, ..)| ino));
-                self.touched(piece, &mut differences.blocks);
+                self.add_blocks_of(piece, &mut differences.blocks);
             }
         }
         // Entries follow each other across groups.
@@ -428,7 +428,7 @@ impl StateBuilder<'_> {
         }
     }
 
-    /// Sets blocks and sizes, tears, and cuts what reaches beyond its size.
+    /// Sets blocks and sizes, applies the tear, and trims files to their sizes.
     fn finish(mut self, cuts: &Cuts, differences: Differences<'_>) -> Tree {
         for (ino, number) in differences.blocks {
             let page = self.pending.kept_page(cuts, ino, number);

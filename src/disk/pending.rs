@@ -51,7 +51,7 @@ pub struct Pending {
     /// The blocks whose newest version a failed sync left undecided: their pages are clean, and it
     /// is unknown what the medium has.
     pub(super) undecided: BTreeSet<(Ino, u64)>,
-    /// Groups whose pieces from a sequence number on no crash keeps, though processes see them:
+    /// Sequence numbers, by group, from which no crash keeps pieces, though processes see them:
     /// sizes over data that the medium turned out not to have.
     pub(super) never_kept: BTreeMap<GroupId, u64>,
     /// Whether a failed sync made the file system read-only, or shut it down.

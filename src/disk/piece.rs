@@ -229,9 +229,9 @@ impl Group {
     /// Adds a piece at the position of its sequence number: pieces with later ones may exist
     /// already.
     pub(super) fn insert(&mut self, piece: Piece) {
-        let behind = self.pieces.split_off(self.before(piece.seq));
+        let later = self.pieces.split_off(self.before(piece.seq));
         self.push(piece);
-        behind.into_iter().for_each(|piece| self.push(piece));
+        later.into_iter().for_each(|piece| self.push(piece));
     }
 
     /// Removes the first `cut` pieces, or all if there are fewer.

@@ -197,7 +197,7 @@ impl Profile {
     /// ext4 mounted with `nodelalloc`: blocks are allocated by the call that writes them.
     pub const EXT4_NODELALLOC: Self = Self {
         name: "ext4-nodelalloc",
-        promise: "names, sizes and new blocks change in order; overwrites go at any time",
+        promise: "names, sizes and new blocks change in order; overwrites happen at any time",
         fresh: Home::Log,
         reach: Home::Log,
         needs: &[
@@ -213,8 +213,8 @@ impl Profile {
     /// anyway, since `dioread_nolock` still makes them unwritten at first.
     pub const EXT4_WRITEBACK: Self = Self {
         name: "ext4-writeback",
-        promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
-                  cut off inside a block may come back when the file grows again",
+        promise: "as ext4, but the data of new blocks comes in any order, and bytes that a \
+                  truncation cut off inside a block may come back when the file grows again",
         needs: &[FILL_LOG, EXTEND_LOG, need(PieceClass::Reach, Required::Log)],
         ..Self::EXT4
     };
@@ -234,7 +234,7 @@ impl Profile {
     /// on it.
     pub const EXT4_COMMITS: Self = Self {
         name: "ext4-commits",
-        promise: "as ext4, and every 5 seconds what is logged so far reaches the medium: names, \
+        promise: "as ext4, and every 5 seconds the log so far reaches the medium: names, \
                   and sizes with the data that they wait for",
         commits: Some(Duration::from_secs(5)),
         ..Self::EXT4
@@ -299,7 +299,7 @@ impl Profile {
         name: "btrfs",
         promise: "names change in order, data of any kind follows later, block by block; a size \
                   may come with other data than its own; fsync covers the file and its names, \
-                  and nothing that was done to others before",
+                  and no earlier change of others",
         data: Home::Own,
         fresh: Home::Own,
         hole: Home::Log,

@@ -294,7 +294,7 @@ impl Pending {
         let (mut blocks, mut touched) = (BTreeMap::new(), Vec::new());
         for piece in &settled {
             files.extend(piece.file());
-            self.touched(piece, &mut touched);
+            self.add_blocks_of(piece, &mut touched);
             blocks.extend(touched.drain(..).map(|block| (block, piece.seq)));
             if let Some((ino, _, size)) = piece.sizes()
                 && self.sized.get(&ino).is_none_or(|sized| *sized < piece.seq)
@@ -380,7 +380,7 @@ impl Pending {
     }
 
     /// Adds the blocks of which a piece made a version.
-    pub(super) fn touched(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
+    pub(super) fn add_blocks_of(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
         match piece.blocks() {
             None => {}
             Some((ino, first, last)) if first == last => blocks.push((ino, first)),
