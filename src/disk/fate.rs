@@ -1,5 +1,4 @@
-//! The fate of the pending pieces: which of them a crash keeps, loses and tears, and the grammar in
-//! which a case writes this down.
+//! The fate of the pending pieces at a crash: which are kept, lost and torn.
 //!
 //! # Grammar
 //!

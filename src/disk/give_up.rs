@@ -1,5 +1,4 @@
-//! The state after a failed sync: pages that are clean though it is unknown what the medium has,
-//! and the file's content once the cache drops them.
+//! The state after a failed sync, and the eviction of the pages that it left undecided.
 
 use std::sync::Arc;
 

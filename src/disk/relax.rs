@@ -1,5 +1,4 @@
-//! Relaxations: the surprises of a crash state, compared with a disk that writes at once and in
-//! order.
+//! Relaxations: how a crash state differs from one of a disk that writes at once and in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,5 +1,6 @@
-//! The room on a disk with a limit: use is counted from the tree, so freed pages and inodes come
-//! back.
+//! The room on a disk with a limit.
+//!
+//! Use is counted from the tree, so nothing is counted twice, and freed pages and inodes come back.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! How pieces stop being pending: a sync makes them durable, or no crash can bring them back any
-//! more.
+//! How pieces stop being pending: they become durable, or can never be found again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

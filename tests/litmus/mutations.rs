@@ -1,5 +1,4 @@
-//! Every rule of the model is checked: one rule of one profile is changed, and some check of this
-//! folder must fail.
+//! Every rule of the model is checked: a profile with one rule changed fails some check here.
 
 use crashpoint::disk::failure::{FailedSync, MountState, Reported, Shows};
 use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
