@@ -1,5 +1,5 @@
-//! After a failed sync an engine goes on or is started again, with the cache kept or evicted:
-//! stores that are right but in one of these cells, and one that is right in all.
+//! After a failed sync an engine continues or restarts, with the cache kept or evicted: stores that
+//! are correct except in one of these cells, and one that is correct in all.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,20 +16,20 @@ use crashpoint::sim::{Sim, Step};
 use crashpoint::{Found, Store, check_case, find};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
-/// Nothing is trusted that a failed sync was about.
+/// Data of a failed sync is not trusted.
 const NOTHING: u8 = 0;
-/// After a failed sync the log is copied from what can be read of it.
-const WHAT_IS_READ: u8 = 1;
-/// The log that is found when the store is opened is taken to be on the disk.
-const WHAT_IS_FOUND: u8 = 2;
-/// A second try that succeeds is taken to have written what the first did not.
-const THE_SECOND_TRY: u8 = 3;
+/// After a failed sync the log is copied as it reads.
+const READABLE_LOG: u8 = 1;
+/// The log that is found at open is assumed to be durable.
+const FOUND_LOG: u8 = 2;
+/// A second sync that succeeds is assumed to have written the data of the first.
+const SECOND_SYNC: u8 = 3;
 
-/// A log of checksummed records; `current` names it. What is put waits in memory for the sync.
+/// A log of checksummed records; `current` names it. New records wait in memory for the sync.
 struct Log<const TRUSTS: u8> {
     dir: PathBuf,
     items: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Records that no sync was about.
+    /// Records that no sync has covered.
     waiting: Vec<u8>,
     number: u64,
     /// `None` after an error.
@@ -71,7 +71,7 @@ impl<const TRUSTS: u8> Log<TRUSTS> {
         self.dir.join(format!("log-{number}"))
     }
 
-    /// Begins another log with these records, and makes it the current one.
+    /// Starts another log with these records, and makes it the current one.
     fn begin(&mut self, records: &[u8]) -> Result<(), Error> {
         let number = self.number + 1;
         let mut file = File::create(self.path(number))?;
@@ -100,8 +100,8 @@ impl<const TRUSTS: u8> Log<TRUSTS> {
 impl<const TRUSTS: u8> Store for Log<TRUSTS> {
     const NAME: &'static str = match TRUSTS {
         NOTHING => "trusts-nothing",
-        WHAT_IS_READ => "trusts-what-is-read",
-        WHAT_IS_FOUND => "trusts-what-is-found",
+        READABLE_LOG => "trusts-what-is-read",
+        FOUND_LOG => "trusts-what-is-found",
         _ => "trusts-the-second-try",
     };
 
@@ -121,8 +121,8 @@ impl<const TRUSTS: u8> Store for Log<TRUSTS> {
         let mut bytes = Vec::new();
         File::open(&path)?.read_to_end(&mut bytes)?;
         let end = decode(&bytes, &mut log.items);
-        if TRUSTS == WHAT_IS_FOUND && end == bytes.len() {
-            // The name may still be pending; that much it knows.
+        if TRUSTS == FOUND_LOG && end == bytes.len() {
+            // The name may still be pending, so it is synced.
             File::open(dir)?.sync_all()?;
             log.file = Some(File::options().append(true).open(path)?);
         } else {
@@ -150,13 +150,13 @@ impl<const TRUSTS: u8> Store for Log<TRUSTS> {
         match file.sync_all() {
             Ok(()) => self.file = Some(file),
             Err(error) => match TRUSTS {
-                WHAT_IS_READ => {
+                READABLE_LOG => {
                     let mut items = BTreeMap::new();
                     let log = fs::read(self.path(self.number))?;
                     let end = decode(&log, &mut items);
                     self.begin(&log[..end])?;
                 }
-                THE_SECOND_TRY => {
+                SECOND_SYNC => {
                     file.sync_all()?;
                     self.file = Some(file);
                 }
@@ -171,7 +171,7 @@ impl<const TRUSTS: u8> Store for Log<TRUSTS> {
     }
 }
 
-/// The sim of such a store: what it promises holds after a failed sync, too.
+/// The sim of such a store: its promises hold after a failed sync, too.
 struct Cells<const TRUSTS: u8>;
 
 impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
@@ -179,7 +179,7 @@ impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
     type Model = KeyModel;
 
     const NAME: &'static str = Log::<TRUSTS>::NAME;
-    const ABOUT: &'static str = "a log that a sync of fails";
+    const ABOUT: &'static str = "a log whose sync fails";
 
     fn promises() -> Promises<KeyModel> {
         let survives = vec![
@@ -196,7 +196,7 @@ impl<const TRUSTS: u8> Sim for Cells<TRUSTS> {
     }
 }
 
-/// The first thing that is found, which its case shows again.
+/// The first finding, whose case replays.
 fn found<const TRUSTS: u8>(profile: &str, seed: u64, workloads: u64) -> Found {
     let entry = sim::<Cells<TRUSTS>>();
     let finding = find(&entry, profile, Seed(seed), workloads);
@@ -206,39 +206,39 @@ fn found<const TRUSTS: u8>(profile: &str, seed: u64, workloads: u64) -> Found {
     finding
 }
 
-/// How much is tried: what a default run has time for, or `CELLS=10` times as much.
-fn times() -> u64 {
+/// The factor for the number of workloads: 1, or for example 10 with `CELLS=10`.
+fn factor() -> u64 {
     std::env::var_os("CELLS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1)
 }
 
 #[test]
-fn a_store_that_trusts_nothing_is_right_in_every_cell() {
+fn a_store_that_trusts_nothing_is_correct_in_every_cell() {
     for profile in ["posix", "ext4-journal", "xfs"] {
-        let finding = found::<NOTHING>(profile, 1, 3 * times());
+        let finding = found::<NOTHING>(profile, 1, 3 * factor());
         assert!(finding.class.is_none(), "{}", finding.report);
     }
 }
 
 #[test]
-fn one_that_reads_back_what_it_could_not_sync_is_found_with_the_cache_evicted_as_it_goes_on() {
-    // It takes 15 seconds; each_cell_replays_from_a_case has it by hand.
-    if times() == 1 {
+fn a_store_that_reads_back_unsynced_data_fails_with_the_cache_evicted_while_it_runs() {
+    // It takes 15 seconds; each_cell_replays_from_a_case has a written case of it.
+    if factor() == 1 {
         return;
     }
-    let finding = found::<WHAT_IS_READ>("posix", 1, 60);
+    let finding = found::<READABLE_LOG>("posix", 1, 60);
     assert!(finding.class.is_some(), "not found");
     assert!(finding.case.contains("\ncache evicted\n"), "{}", finding.case);
     assert!(finding.report.contains("cache evicted when a sync had failed"), "{}", finding.report);
 }
 
 #[test]
-fn one_that_tries_again_is_found_whether_the_cache_is_evicted_or_not() {
-    let finding = found::<THE_SECOND_TRY>("posix", 5, 6);
+fn a_store_that_retries_the_sync_fails_whether_the_cache_is_evicted_or_not() {
+    let finding = found::<SECOND_SYNC>("posix", 5, 6);
     assert!(finding.class.is_some(), "not found");
 }
 
-/// One store, one failed sync, and how the run ends.
-fn by_hand<const TRUSTS: u8>(rest: &str) {
+/// Checks a written case: one store, one failed sync, and the rest of the run.
+fn check_written<const TRUSTS: u8>(rest: &str) {
     let entry = sim::<Cells<TRUSTS>>();
     let name = Log::<TRUSTS>::NAME;
     let case = format!("sim {name}\nprofile posix\nseed 0x1\n{rest}");
@@ -248,39 +248,39 @@ fn by_hand<const TRUSTS: u8>(rest: &str) {
 #[test]
 fn each_cell_replays_from_a_case() {
     let failed = "fault EIO step=2 sync=1\nput k 1\nsync\n";
-    let going_on = "fault EIO step=2 sync=1\ncache evicted\nput k 1\nsync\n";
+    let evicted_in_run = "fault EIO step=2 sync=1\ncache evicted\nput k 1\nsync\n";
     let power = "crash power step=2 effect=3 returned keep=nothing\n";
     let kept = "crash process step=2 effect=3 returned\n";
     let evicted = "crash process step=2 effect=3 returned cache=evicted\n";
-    // It goes on, and a second sync succeeds: lost with the power, or with the page.
-    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{failed}{power}"));
-    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{failed}{evicted}"));
-    by_hand::<THE_SECOND_TRY>(&format!("expect pass\n{failed}{kept}"));
-    by_hand::<THE_SECOND_TRY>(&format!("expect lost-write\n{going_on}"));
-    // It copies what it reads: right with the cache kept, whatever then happens.
-    by_hand::<WHAT_IS_READ>(&format!("expect pass\n{failed}"));
-    by_hand::<WHAT_IS_READ>(&format!("expect lost-write\n{going_on}"));
-    // It gives up, is started again, and takes what it finds for durable.
+    // It continues, and a second sync succeeds: the data is lost with the power, or with the page.
+    check_written::<SECOND_SYNC>(&format!("expect lost-write\n{failed}{power}"));
+    check_written::<SECOND_SYNC>(&format!("expect lost-write\n{failed}{evicted}"));
+    check_written::<SECOND_SYNC>(&format!("expect pass\n{failed}{kept}"));
+    check_written::<SECOND_SYNC>(&format!("expect lost-write\n{evicted_in_run}"));
+    // It copies the log as it reads: correct with the cache kept, whatever happens then.
+    check_written::<READABLE_LOG>(&format!("expect pass\n{failed}"));
+    check_written::<READABLE_LOG>(&format!("expect lost-write\n{evicted_in_run}"));
+    // It gives up, is restarted, and assumes that the log it finds is durable.
     let failed = "fault EIO step=2 sync=1\nput k \"v\"*9000\nsync\n";
     let died = "crash process step=2 effect=2 returned\n";
     let then = "put j 2\nsync\ncrash power step=2 effect=2 returned keep=nothing\n";
-    by_hand::<WHAT_IS_FOUND>(&format!("expect lost-write\n{failed}{died}{then}"));
-    by_hand::<NOTHING>(&format!("expect pass\n{failed}{died}{then}"));
+    check_written::<FOUND_LOG>(&format!("expect lost-write\n{failed}{died}{then}"));
+    check_written::<NOTHING>(&format!("expect pass\n{failed}{died}{then}"));
     let died = "crash process step=2 effect=2 returned cache=evicted\n";
-    by_hand::<WHAT_IS_FOUND>(&format!("expect pass\n{failed}{died}{then}"));
+    check_written::<FOUND_LOG>(&format!("expect pass\n{failed}{died}{then}"));
 }
 
 #[test]
-fn one_that_trusts_the_log_it_finds_is_found_after_a_restart() {
-    if times() == 1 {
+fn a_store_that_trusts_the_log_it_finds_fails_after_a_restart() {
+    if factor() == 1 {
         return;
     }
-    let finding = found::<WHAT_IS_FOUND>("posix", 1, 60);
+    let finding = found::<FOUND_LOG>("posix", 1, 60);
     assert!(finding.class.is_some(), "not found");
     assert!(finding.case.contains("\nfault EIO"), "{}", finding.case);
 }
 
-/// A store that writes all of itself at each sync, under a checksum or not.
+/// A store that writes all items at each sync, with a checksum or without.
 struct Sealed<const CHECKED: bool> {
     dir: PathBuf,
     items: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -295,7 +295,7 @@ impl<const CHECKED: bool> Store for Sealed<CHECKED> {
             Ok(bytes) => {
                 let (seal, all) = bytes.split_first_chunk().ok_or("no seal")?;
                 if CHECKED && u64::from_le_bytes(*seal) != hash(all) {
-                    return Err("the seal is broken".into());
+                    return Err("the checksum is wrong".into());
                 }
                 let mut rest = all;
                 while !rest.is_empty() {
@@ -344,7 +344,7 @@ impl<const CHECKED: bool> Store for Sealed<CHECKED> {
     }
 }
 
-/// The sim of such a store: it says so when what it reads is not what it wrote.
+/// The sim of such a store, which promises to report damage, or does not.
 struct Rots<const CHECKED: bool, const PROMISED: bool>;
 
 impl<const CHECKED: bool, const PROMISED: bool> Sim for Rots<CHECKED, PROMISED> {
@@ -366,7 +366,7 @@ impl<const CHECKED: bool, const PROMISED: bool> Sim for Rots<CHECKED, PROMISED> 
 }
 
 #[test]
-fn a_store_without_a_checksum_is_found_by_bit_rot_alone() {
+fn only_bit_rot_finds_a_store_without_a_checksum() {
     let finding = find(&sim::<Rots<false, false>>(), "posix", Seed(1), 6);
     assert!(finding.class.is_none(), "{}", finding.report);
     let finding = find(&sim::<Rots<true, true>>(), "posix", Seed(1), 6);
@@ -379,7 +379,7 @@ fn a_store_without_a_checksum_is_found_by_bit_rot_alone() {
 }
 
 #[test]
-fn a_case_says_what_rots_and_where() {
+fn a_case_names_the_damage_and_its_place() {
     let head = "sim unsealed\nprofile posix\nseed 0x1\n";
     let run = "put k abc\nsync\ncrash power step=2 effect=6 returned keep=all";
     let check = |rest: &str| check_case(&sim::<Rots<false, true>>(), &format!("{head}{rest}\n"));
@@ -392,14 +392,14 @@ fn a_case_says_what_rots_and_where() {
 }
 
 #[test]
-fn a_full_disk_that_only_a_sync_notices_loses_what_it_had_no_room_for() {
+fn a_full_disk_that_only_a_sync_notices_loses_the_data_without_room() {
     let case = |name: &str, expect: &str, profile: &str| {
         format!(
             "sim {name}\nprofile {profile}\nseed 0x1\nexpect {expect}\nspace pages=3 delayed\n\
              put k \"v\"*9000\nsync\n"
         )
     };
-    let tries = sim::<Cells<THE_SECOND_TRY>>();
+    let tries = sim::<Cells<SECOND_SYNC>>();
     assert_eq!(check_case(&tries, &case(tries.name, "lost-write", "ext4")), Ok(()));
     let trusts = sim::<Cells<NOTHING>>();
     assert_eq!(check_case(&trusts, &case(trusts.name, "pass", "ext4")), Ok(()));
@@ -408,7 +408,7 @@ fn a_full_disk_that_only_a_sync_notices_loses_what_it_had_no_room_for() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_call_is_told_at_the_call() {
+fn a_disk_that_is_full_at_the_call_fails_the_call() {
     for limit in ["pages=3", "pages=4 EDQUOT", "inodes=3"] {
         let case = format!(
             "sim trusts-nothing\nprofile posix\nseed 0x1\nexpect pass\nspace {limit}\n\

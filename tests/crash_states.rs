@@ -1,4 +1,4 @@
-//! Facts about what a crash may leave of a simulated disk, on each profile.
+//! Facts about the states that a crash may leave on a simulated disk, on each profile.
 
 #[path = "crash_states/property.rs"]
 mod property;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use crashpoint::base::time::Time;
 use crashpoint::disk::effect::{Effect, Ino, Kind};
-use crashpoint::disk::failure::Then;
+use crashpoint::disk::failure::MountState;
 use crashpoint::disk::family;
 use crashpoint::disk::fate::{Fate, Keep};
 use crashpoint::disk::piece::GroupId;
@@ -25,16 +25,16 @@ use rig::{Rig, reachable, reachable_torn, text};
 
 const POSIX: &Profile = &Profile::POSIX;
 const TAIL: &Profile = &Profile::TAIL_PREFIX;
-/// The two that order neither data with names nor files with each other.
+/// The two profiles that order neither data with names nor files with each other.
 const PLAIN: [Profile; 2] = [Profile::POSIX, Profile::TAIL_PREFIX];
 
-/// The states of a test, one a line; `nothing` is an empty root directory.
+/// The states of a test, one per line; `nothing` is an empty root directory.
 fn lines(states: &str) -> BTreeSet<String> {
     let states = states.lines().map(str::trim).filter(|line| !line.is_empty());
     states.map(|line| line.replace("nothing", "")).collect()
 }
 
-/// A crash at any moment of the program leaves exactly these states.
+/// A crash at any time in the program leaves exactly these states.
 #[track_caller]
 fn leaves(profile: &Profile, program: &str, states: &str) {
     let (found, expected) = (reachable(profile, program), lines(states));
@@ -59,7 +59,7 @@ fn ends_in(profile: &Profile, program: &str, states: &str) {
 // Sync rules.
 
 #[test]
-fn what_is_in_the_cache_alone_may_vanish_and_may_stay() {
+fn unsynced_changes_may_be_lost_or_kept() {
     for profile in Profile::all() {
         let states = reachable(profile, "body; creat f; write f 0 3 n");
         assert!(states.contains("") && states.contains("f=n*3"), "{states:?}");
@@ -97,7 +97,7 @@ fn fsync_of_a_renamed_file_covers_the_rename_on_tail_prefix_alone() {
 }
 
 #[test]
-fn fsync_of_a_file_makes_the_entries_of_others_durable_up_to_its_own_alone() {
+fn fsync_of_a_file_makes_older_entries_of_others_durable_up_to_its_own_on_tail_prefix() {
     let program = "body; creat a; creat f; creat b; fsync f";
     ends_in(TAIL, program, "a=; f=\na=; b=; f=");
 }
@@ -139,7 +139,7 @@ fn fsync_of_a_new_directory_covers_its_own_name_on_tail_prefix_alone() {
 }
 
 #[test]
-fn fsync_of_a_directory_reaches_nothing_in_its_new_subdirectories() {
+fn fsync_of_a_directory_covers_nothing_in_its_new_subdirectories() {
     let program = "mkdir d; body; mkdir d/e; creat d/e/x; fsync d";
     for profile in &PLAIN {
         ends_in(profile, program, "d/; d/e/\nd/; d/e/; d/e/x=");
@@ -155,7 +155,7 @@ fn a_synchronous_write_covers_its_own_blocks_and_the_size_and_no_other_block_on_
         ends_in(POSIX, &program("4096"), "f=n*8192\nf=o*4096 n*4096");
         ends_in(POSIX, &program("0"), "f=n*4096 o*4096");
         ends_in(POSIX, &program("8192"), "f=n*4096 o*4096 n*4096\nf=o*8192 n*4096");
-        // There a file loses only the last of its changes, and the write was the last.
+        // There a file loses only the last of its changes, and the write was the last one.
         ends_in(TAIL, &program("4096"), "f=n*8192");
     }
 }
@@ -286,7 +286,7 @@ fn a_hole_that_was_synced_stays_one() {
 }
 
 #[test]
-fn what_is_cut_off_and_regrown_is_zeros_once_synced() {
+fn truncated_and_regrown_bytes_are_zeros_once_synced() {
     for profile in Profile::all() {
         let program = "write f 0 9000 o; body; truncate f 100; truncate f 9000; fsync f";
         ends_in(profile, program, "f=o*100 .*8900");
@@ -351,7 +351,7 @@ fn a_directory_has_one_parent_however_often_it_moves() {
 }
 
 #[test]
-fn what_takes_the_place_of_a_moved_directory_does_not_bury_it() {
+fn an_entry_that_replaces_a_moved_directory_does_not_lose_it() {
     for profile in Profile::all() {
         let program = "mkdir a; creat a/x; body; rename a b; creat a";
         leaves(profile, program, "a/; a/x=\nb/; b/x=\na=; b/; b/x=");
@@ -391,7 +391,7 @@ fn a_directory_survives_the_removal_of_one_that_it_was_moved_through() {
 }
 
 #[test]
-fn hard_links_share_what_is_kept_of_their_file() {
+fn hard_links_share_the_kept_pieces_of_their_file() {
     let program = "write a 0 1 o; body; link a b; write b 0 1 n";
     for profile in &PLAIN {
         leaves(profile, program, "a=o*1\na=n*1\na=o*1; b=o*1\na=n*1; b=n*1");
@@ -419,7 +419,7 @@ fn a_mode_is_durable_with_its_inode() {
 // Files without a name.
 
 #[test]
-fn a_synced_file_has_its_data_should_its_unlink_be_lost() {
+fn a_synced_file_has_its_data_if_its_unlink_is_lost() {
     for profile in Profile::all() {
         let program = "body; write f 0 3 a; sync; write f 0 3 b; fsync f; unlink f";
         ends_in(profile, program, "nothing\nf=b*3");
@@ -430,7 +430,7 @@ fn a_synced_file_has_its_data_should_its_unlink_be_lost() {
 }
 
 #[test]
-fn an_unlinked_file_may_come_back_with_a_part_of_what_was_pending() {
+fn an_unlinked_file_may_come_back_with_a_part_of_its_pending_data() {
     let program = "write f 0 1 o; body; write f 0 1 n; unlink f";
     for profile in Profile::all() {
         ends_in(profile, program, "nothing\nf=o*1\nf=n*1");
@@ -438,7 +438,7 @@ fn an_unlinked_file_may_come_back_with_a_part_of_what_was_pending() {
 }
 
 #[test]
-fn a_removed_directory_may_come_back_with_what_was_in_it() {
+fn a_removed_directory_may_come_back_with_its_contents() {
     let program = "mkdir d; write d/x 0 1 o; body; unlink d/x; rmdir d";
     for profile in Profile::all() {
         ends_in(profile, program, "nothing\nd/\nd/; d/x=o*1");
@@ -477,14 +477,14 @@ fn a_file_that_never_had_a_name_is_found_nowhere() {
 
 // Failed syncs.
 
-/// The profiles that take changes after a failed sync.
-fn going_on() -> Vec<Profile> {
-    let goes_on = |profile: &&Profile| profile.failure.then == Then::GoesOn;
+/// The profiles that accept changes after a failed sync.
+fn continuing() -> Vec<Profile> {
+    let goes_on = |profile: &&Profile| profile.failure.mount == MountState::Usable;
     Profile::all().iter().filter(goes_on).copied().collect()
 }
 
 #[test]
-fn what_a_journal_holds_stays_in_it_when_a_sync_made_the_file_system_read_only() {
+fn a_journal_keeps_its_contents_when_a_failed_sync_makes_the_file_system_read_only() {
     let program = "write f 0 8192 o; body; write f 0 4096 n; write f 4096 4096 m; fsync-fails f; \
                    fsync f; sync";
     let states = "f=o*8192\nf=n*4096 o*4096\nf=n*4096 m*4096";
@@ -492,7 +492,7 @@ fn what_a_journal_holds_stays_in_it_when_a_sync_made_the_file_system_read_only()
 }
 
 #[test]
-fn a_later_sync_does_not_bring_back_what_a_size_was_waiting_for() {
+fn a_later_sync_does_not_bring_back_data_that_a_size_was_waiting_for() {
     let program = "write f 0 4096 o; body; append f 4096 n; fsync-fails f; fsync f; sync";
     ends_in(&Profile::XFS, program, "f=o*4096\nf=o*4096 n*4096");
     let zeros = "f=o*4096 .*4096\nf=o*4096 n*4096";
@@ -511,7 +511,7 @@ fn an_append_that_succeeds_leaves_a_bad_block_where_one_failed_before() {
 }
 
 #[test]
-fn an_evicted_page_shows_what_the_medium_has_and_nothing_is_undecided_any_more() {
+fn an_evicted_page_shows_the_medium_and_nothing_is_undecided_any_more() {
     for (profile, evicted) in [
         (Profile::EXT4, "f=o*4096 .*4096"),
         (Profile::XFS, "f=o*4096"),
@@ -529,7 +529,7 @@ fn an_evicted_page_shows_what_the_medium_has_and_nothing_is_undecided_any_more()
 
 #[test]
 fn a_page_that_was_written_again_is_dirty_and_is_not_evicted() {
-    for profile in &going_on() {
+    for profile in &continuing() {
         let mut rig = Rig::new(profile, "write f 0 8192 o");
         rig.run("write f 0 8192 n; fsync-fails f; write f 0 1 m");
         let after = rig.pending.evicted(Time::START);
@@ -555,7 +555,7 @@ fn an_append_whose_sync_failed_may_be_zeros_at_its_new_size() {
 
 #[test]
 fn a_block_that_is_written_again_after_a_failed_sync_goes_out_whole() {
-    for profile in &going_on() {
+    for profile in &continuing() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         rig.run("write f 0 1 n; fsync-fails f; write f 1 1 m; fsync f");
         assert_eq!(rig.states(), lines("f=n*1 m*1"));
@@ -566,7 +566,7 @@ fn a_block_that_is_written_again_after_a_failed_sync_goes_out_whole() {
 #[test]
 fn until_it_is_synced_a_rewrite_leaves_the_failed_one_undecided() {
     let program = "write f 0 2 o; body; write f 0 1 n; fsync-fails f; write f 1 1 m";
-    for profile in &going_on() {
+    for profile in &continuing() {
         ends_in(profile, program, "f=o*2\nf=n*1 o*1\nf=n*1 m*1");
     }
 }
@@ -574,13 +574,13 @@ fn until_it_is_synced_a_rewrite_leaves_the_failed_one_undecided() {
 #[test]
 fn each_block_of_a_failed_sync_is_undecided_on_its_own() {
     let program = "write f 0 8192 o; body; write f 0 8192 n; sync-fails; sync; write f 0 1 m; sync";
-    for profile in &going_on() {
+    for profile in &continuing() {
         ends_in(profile, program, "f=m*1 n*4095 o*4096\nf=m*1 n*8191");
     }
 }
 
 #[test]
-fn a_failed_sync_of_a_range_gives_up_its_blocks_alone() {
+fn a_failed_sync_of_a_range_gives_up_only_its_blocks() {
     let program = "write f 0 8192 o; body; write f 0 8192 n; sync-range-fails f 4096 1; fsync f";
     for profile in &PLAIN {
         ends_in(profile, program, "f=n*4096 o*4096\nf=n*8192");
@@ -591,7 +591,7 @@ fn a_failed_sync_of_a_range_gives_up_its_blocks_alone() {
 fn a_failed_sync_of_a_directory_or_of_another_file_gives_nothing_up() {
     let program = "write f 0 2 o; write g 0 1 o; body; write f 0 2 n; creat h; \
                    fsync-fails .; fsync-fails g; fsync f; fsync .";
-    for profile in &going_on() {
+    for profile in &continuing() {
         ends_in(profile, program, "f=n*2; g=o*1; h=");
     }
 }
@@ -600,13 +600,13 @@ fn a_failed_sync_of_a_directory_or_of_another_file_gives_nothing_up() {
 fn a_truncation_is_durable_though_a_sync_failed_in_between() {
     let program = "write f 0 9000 o; body; truncate f 4096; fsync-fails f; fsync f; truncate f 9000; \
                    fsync f";
-    for profile in &going_on() {
+    for profile in &continuing() {
         ends_in(profile, program, "f=o*4096 .*4904");
     }
 }
 
 #[test]
-fn the_cache_shows_what_a_failed_sync_gave_up() {
+fn the_cache_shows_data_that_a_failed_sync_gave_up() {
     for profile in Profile::all() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         rig.run("write f 0 2 n; fsync-fails f; fsync f");
@@ -620,7 +620,7 @@ fn the_cache_shows_what_a_failed_sync_gave_up() {
 // Process crashes, and crashes after crashes.
 
 #[test]
-fn a_process_crash_leaves_what_was_written_and_leaves_it_pending() {
+fn a_process_crash_keeps_written_data_and_leaves_it_pending() {
     for profile in Profile::all() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         rig.run("write f 0 2 n");
@@ -633,7 +633,7 @@ fn a_process_crash_leaves_what_was_written_and_leaves_it_pending() {
 }
 
 #[test]
-fn a_process_crash_frees_what_only_descriptors_held() {
+fn a_process_crash_frees_inodes_that_only_descriptors_held() {
     for profile in Profile::all() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         let ino = rig.find("f");
@@ -661,7 +661,7 @@ fn a_process_that_dies_in_a_write_leaves_whole_pages_of_it() {
 }
 
 #[test]
-fn what_was_lost_beyond_the_size_does_not_come_back_when_the_file_grows() {
+fn data_lost_beyond_the_size_does_not_come_back_when_the_file_grows() {
     let mut rig = Rig::new(POSIX, "write f 0 2 o");
     rig.run("append f 9000 n");
     let shorter = Fate::all().with(GroupId::Size(rig.find("f")), 0);
@@ -682,7 +682,7 @@ fn bytes_beyond_a_durable_size_are_not_found() {
 }
 
 #[test]
-fn a_disk_goes_on_from_a_crash_state_and_crashes_again() {
+fn a_disk_continues_from_a_crash_state_and_crashes_again() {
     for profile in Profile::all() {
         let mut rig = Rig::new(profile, "write f 0 2 o");
         rig.run("append f 2 n; creat g");
@@ -714,7 +714,7 @@ fn a_block_in_flight_tears_between_its_sectors() {
 }
 
 #[test]
-fn only_what_the_effect_in_flight_wrote_tears() {
+fn only_data_of_the_effect_in_flight_tears() {
     for profile in &PLAIN {
         let program = "write f 0 1024 o; creat g; body; write f 0 1024 n; write g 0 1 x";
         let mut rig = Rig::new(profile, "write f 0 1024 o; creat g");
@@ -735,7 +735,7 @@ fn a_torn_append_ends_inside_its_record_on_tail_prefix() {
 }
 
 #[test]
-fn a_block_may_tear_between_two_versions_that_do_not_follow_each_other() {
+fn a_block_may_tear_between_two_versions_that_are_not_consecutive() {
     let program = "write a 0 9000 o; body; truncate a 100; append a 50 n";
     let torn = reachable_torn(POSIX, program);
     assert!(torn.contains("a=o*100 n*50 .*362 o*8488"), "seen on ext4 and xfs of Linux 6.18");
@@ -750,7 +750,7 @@ fn many_versions_of_a_block_cost_few_pages() {
         let ino = rig.find("f");
         let mut page = [b'x'; 4096];
         for round in 0u32..10_000 {
-            // Now near the start and now near the end, so that both sides stay equal.
+            // Alternately near the start and near the end, so that both sides stay equal.
             let at = if round % 2 == 0 { 100 } else { 3900 };
             page[at..at + 4].copy_from_slice(&round.to_le_bytes());
             let effect = Effect::Write { ino, offset: 0, bytes: &page };

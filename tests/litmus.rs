@@ -1,6 +1,6 @@
-//! The model of the disk against what real kernels leave behind, and against what others found
-//! out about them.
-#![expect(clippy::print_stdout, reason = "the table of mutations, for who asks for it")]
+//! The model of the disk compared with the states that real kernels leave, and with published
+//! results.
+#![expect(clippy::print_stdout, reason = "the table of mutations, on request")]
 
 #[path = "litmus/ace.rs"]
 mod ace;

@@ -1,4 +1,5 @@
-//! Disks that are used only where they are named: for each a store whose bug only it shows.
+//! Profiles that are used only when named: for each, a store with a bug that only this profile
+//! shows.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +21,7 @@ type Items = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const BLOCK: usize = 4096;
 
-/// Found on one profile, not on the other; the case replays.
+/// The finding on one profile, which the other does not have and whose case replays.
 fn only<S: Sim>(without: &str, with: &str) -> Found {
     let entry = sim::<S>();
     let finding = find(&entry, without, Seed(1), 6);
@@ -31,8 +32,8 @@ fn only<S: Sim>(without: &str, with: &str) -> Found {
     finding
 }
 
-/// A log of blocks, each with a checksum. A block of zeros ends it; what else does not add up is
-/// taken for damage, and never for the end.
+/// A log of blocks, each with a checksum. A block of zeros ends it; any other checksum error is
+/// treated as damage, never as the end.
 struct Blocks {
     log: File,
     items: Items,
@@ -53,7 +54,7 @@ fn blocks(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
     record.chunks(BLOCK - 8).flat_map(block).collect()
 }
 
-/// What the records at the front say, and how many bytes they take.
+/// The items of the records at the front, and how many bytes the records take.
 fn replay(log: &[u8]) -> Result<(Items, usize), Error> {
     let (mut items, mut record, mut end) = (Items::new(), Vec::new(), 0);
     for (number, block) in log.chunks_exact(BLOCK).enumerate() {
@@ -118,14 +119,14 @@ impl Store for Blocks {
 }
 
 #[test]
-fn stale_blocks_alone_show_that_only_zeros_end_a_log() {
+fn only_stale_blocks_show_that_only_zeros_end_a_log() {
     let finding = only::<KeyValue<Blocks>>("ext4-writeback", "ext4-writeback-stale");
     assert_eq!(finding.class, Some(Class::OpenFailed), "{}", finding.report);
     assert!(finding.case.lines().any(|line| line.ends_with(" stale")), "{}", finding.case);
 }
 
 #[test]
-fn a_case_with_stale_blocks_needs_a_disk_that_leaves_some() {
+fn a_case_with_stale_blocks_needs_a_profile_that_has_them() {
     let case = |profile: &str| {
         format!(
             "sim zeros-end-the-log\nprofile {profile}\nseed 0x1\nexpect open-failed\nput k v\n\
@@ -141,15 +142,15 @@ fn a_case_with_stale_blocks_needs_a_disk_that_leaves_some() {
     );
 }
 
-/// One block that is written in place. A copy of what it held stays until it is written: but not
-/// until it is synced.
+/// One block that is written in place. A copy of the old content stays until the block is written,
+/// but not until it is synced.
 struct Page {
     dir: PathBuf,
     page: File,
     items: Items,
 }
 
-/// As many bytes for each item.
+/// The bytes of each item.
 const SLOT: usize = 256;
 
 fn encode(items: &Items) -> Vec<u8> {
@@ -257,12 +258,12 @@ impl Sim for Small {
 }
 
 #[test]
-fn tears_at_any_time_alone_show_a_copy_that_is_removed_before_the_page_is_synced() {
+fn only_tears_at_any_time_show_a_copy_that_is_removed_before_the_page_is_synced() {
     let finding = only::<Small>("posix", "posix-torn");
     assert!(finding.case.contains(" tear=page@0:"), "{}", finding.case);
 }
 
-/// The store of one page on a disk of one's own: sectors as long as a block.
+/// The store of one page on a profile of the sim: sectors as long as a block.
 struct OnLongSectors;
 
 impl Sim for OnLongSectors {
@@ -287,7 +288,7 @@ impl Sim for OnLongSectors {
 }
 
 #[test]
-fn a_sim_may_bring_a_profile_that_is_built_on_another() {
+fn a_sim_may_define_a_profile_that_is_built_on_another() {
     only::<OnLongSectors>("torn-4k", "posix-torn");
     crashpoint::check::<OnLongSectors>();
     let case = "sim copy-removed-too-soon\nprofile torn-8k\nseed 0x1\nexpect pass\nsync\n";
@@ -299,7 +300,7 @@ fn a_sim_may_bring_a_profile_that_is_built_on_another() {
 #[test]
 fn the_verdict_names_the_profile_that_a_store_asks_for() {
     let failed = std::panic::catch_unwind(crashpoint::check_store::<Blocks>);
-    let payload = failed.expect_err("a stale block is no end");
+    let payload = failed.expect_err("a stale block does not end the log");
     let report = payload.downcast_ref::<String>().expect("a report");
     assert!(report.contains("verdict  lost on ext4-writeback-stale"), "{report}");
     assert!(report.contains("garbage-tail"), "{report}");

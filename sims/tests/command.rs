@@ -213,20 +213,20 @@ fn the_list_names_the_canary_and_the_profiles() {
                             later: a new size may come back over zeros, a renamed file
                             empty; fsync covers all names so far
           ext4-writeback    as ext4, but the data of new blocks comes in any order, and
-                            what a truncation cut off inside a block may come back when
-                            the file grows again
+                            bytes that a truncation cut off inside a block may come back
+                            when the file grows again
           ext4-dioread-lock as ext4, but a size over new blocks waits for their data;
                             within the last block it does not
-          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites go
-                            at any time
+          ext4-nodelalloc   names, sizes and new blocks change in order; overwrites
+                            happen at any time
           ext4-journal      everything changes in order, block by block
           xfs               names and truncations change in order, a size never grows
                             before its data; a renamed file may be empty; fsync covers
                             the file's name
           btrfs             names change in order, data of any kind follows later, block
                             by block; a size may come with other data than its own;
-                            fsync covers the file and its names, and nothing that was
-                            done to others before
+                            fsync covers the file and its names, and no earlier change
+                            of others
 
         Profiles that are used only where named
           posix-torn        as posix, but any one pending block may be torn, in any set
@@ -235,9 +235,8 @@ fn the_list_names_the_canary_and_the_profiles() {
                             written may hold anything
           ext4-writeback-stale as ext4-writeback, but a new block past the old end that
                             was not written may hold anything
-          ext4-commits      as ext4, and every 5 seconds what is logged so far reaches
-                            the medium: names, and sizes with the data that they wait
-                            for
+          ext4-commits      as ext4, and every 5 seconds the log so far reaches the
+                            medium: names, and sizes with the data that they wait for
           ext4-journal-2020 as ext4-journal, but a failed fsync succeeds and the next
                             one returns the error
           xfs-shutdown      as xfs, but after a failed fsync every call fails until the

@@ -9,6 +9,7 @@ use crate::base::text::TextError;
 use crate::case::fault::Fault;
 use crate::case::{Epoch, RESERVED};
 use crate::disk::profile::Profile;
+use crate::disk::profiles::UnknownProfile;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, stream};
 use crate::explore::fault_plan;
@@ -78,7 +79,7 @@ impl Entry {
     ///
     /// # Errors
     /// Which there are.
-    pub fn profile(&self, name: &str) -> Result<Profile, String> {
+    pub fn profile(&self, name: &str) -> Result<Profile, UnknownProfile> {
         Profile::find(name, self.profiles)
     }
 }

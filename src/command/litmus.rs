@@ -8,7 +8,7 @@ use super::terminal::Terminal;
 use crate::base::text::quote;
 use crate::campaign::problem::Problem;
 use crate::disk::profile::Profile;
-use crate::litmus::{Program, State, explore};
+use crate::litmus::{LitmusState, Program, explore};
 use crate::report::event::FORMAT;
 use crate::report::page::grouped;
 
@@ -18,7 +18,7 @@ struct Found<'a> {
     format: u32,
     program: &'a str,
     profile: &'a str,
-    states: &'a [State],
+    states: &'a [LitmusState],
 }
 
 /// Prints every state of a program on one profile, or on each.
@@ -53,9 +53,9 @@ pub(super) fn litmus(args: &LitmusArgs, terminal: &mut Terminal) -> Result<Exit,
 }
 
 /// A heading, and one line for each state.
-fn show(name: &str, profile: &Profile, states: &[State], terminal: &mut Terminal) {
+fn show(name: &str, profile: &Profile, states: &[LitmusState], terminal: &mut Terminal) {
     terminal.line(&format!("{name} on {}: {} states", profile.name, grouped(states.len() as u64)));
-    let text = |state: &State| match state.state.as_slice() {
+    let text = |state: &LitmusState| match state.state.as_slice() {
         [] => "(nothing)".to_owned(),
         lines => lines.join("  "),
     };

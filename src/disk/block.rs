@@ -5,19 +5,20 @@ use std::sync::Arc;
 use super::content::{PAGE, Page, SharedPage};
 use super::profile::Home;
 
-/// A version in this many is kept whole, so that building any costs at most as many differences.
+/// One version in this many is kept whole, so that building any version costs at most as many
+/// differences.
 const WHOLE_EVERY: usize = 32;
-/// A difference of more bytes than this is not worth having: the page is shared instead.
+/// A difference of more bytes than this is not worth keeping: the page is shared instead.
 const LONGEST_DIFFERENCE: usize = PAGE / 2;
 
 /// How a version differs from the one before it.
 #[derive(Clone)]
 pub(super) enum Difference {
-    /// Bytes from an offset in the block on.
+    /// Bytes from an offset in the block.
     Bytes(u16, Arc<[u8]>),
     /// Zeros between two offsets in the block.
     Zeros(u16, u16),
-    /// All of it: the page after the change, or a hole.
+    /// The whole page after the change, or a hole.
     Whole(Option<SharedPage>),
 }
 
@@ -27,7 +28,7 @@ impl Difference {
     pub(super) fn of(page: Option<&SharedPage>, start: usize, bytes: &[u8]) -> Option<Self> {
         let (mut from, mut to) = (0, bytes.len());
         if let Some(page) = page {
-            // A page that is written whole mostly differs in a few bytes: headers do.
+            // A page that is written whole often differs in a few bytes only, such as a header.
             let old = &page.bytes()[start..start + bytes.len()];
             from = equal(old, bytes);
             to -= equal_back(&old[from..], &bytes[from..]);
@@ -38,14 +39,14 @@ impl Difference {
     }
 }
 
-/// How many bytes at the front are equal, in whole steps but for the end.
+/// How many bytes at the front are equal, in whole steps except at the end.
 fn equal(a: &[u8], b: &[u8]) -> usize {
     const STEP: usize = 64;
     let steps = a.chunks(STEP).zip(b.chunks(STEP)).take_while(|(a, b)| a == b).count();
     (steps * STEP).min(a.len())
 }
 
-/// How many bytes at the back are equal, in whole steps but for the front.
+/// How many bytes at the back are equal, in whole steps except at the front.
 fn equal_back(a: &[u8], b: &[u8]) -> usize {
     const STEP: usize = 64;
     let steps = a.rchunks(STEP).zip(b.rchunks(STEP)).take_while(|(a, b)| a == b).count();
@@ -56,12 +57,12 @@ fn equal_back(a: &[u8], b: &[u8]) -> usize {
 struct Version {
     seq: u64,
     difference: Difference,
-    /// Where its piece queues.
+    /// The group in which its piece queues.
     home: Home,
 }
 
-/// Below which sequence numbers the pieces of a file are kept, by where they queue: in the group of
-/// the block, of the file, or of the log.
+/// The sequence numbers below which the pieces of a file are kept, by their group: that of the
+/// block, of the file, or the log.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) own: u64,
@@ -80,8 +81,8 @@ impl Limits {
     }
 }
 
-/// The pending versions of a block, the oldest first. Each is the page as the cache held it, so
-/// all differences before it are part of it, whatever a crash keeps of the others.
+/// The pending versions of a block, the oldest first. Each is the page as the cache held it, so it
+/// includes all differences before it, whatever a crash keeps of the others.
 #[derive(Clone, Default)]
 pub(super) struct Block {
     versions: Vec<Version>,
@@ -127,8 +128,8 @@ impl Block {
         self.versions.binary_search_by_key(&seq, |version| version.seq).is_ok()
     }
 
-    /// Marks the version that this piece made as undecided for ever: it left its group for that
-    /// of the block, with a number of its own.
+    /// Marks the version that this piece made as undecided for ever: it left its group for that of
+    /// the block, with the number `new`.
     pub(super) fn set_undecided(&mut self, seq: u64, new: u64) {
         if let Ok(at) = self.versions.binary_search_by_key(&seq, |version| version.seq) {
             self.versions[at].home = Home::Own;
@@ -154,7 +155,7 @@ impl Block {
         self.versions.get(first).map(|version| (version.seq, version.home))
     }
 
-    /// Whether the medium has the block as far as the log goes that processes see.
+    /// Whether the block is a hole on the medium, by the log that processes see.
     pub(super) fn is_hole(&self, mapped: bool) -> bool {
         !mapped || self.hole.is_some_and(|hole| self.has(hole))
     }
@@ -198,18 +199,19 @@ impl Block {
         Some(page)
     }
 
-    /// Where the piece of the newest version queues; in the log if there is none.
+    /// The group in which the piece of the newest version queues; the log if there is none.
     pub(super) fn newest_home(&self) -> Home {
         self.versions.last().map_or(Home::Log, |version| version.home)
     }
 
-    /// How many versions there are up to the one that last made a hole: what is in the cache is
-    /// found through the mappings as they are in memory.
+    /// How many versions there are up to the one that last made a hole: cached data is found
+    /// through the mappings as they are in memory.
     pub(super) fn holes(&self) -> usize {
         self.hole.filter(|hole| self.has(*hole)).map_or(0, |hole| self.before(hole + 1))
     }
 
-    /// Forgets the versions of pieces that are not pending any more, and turned out not to be.
+    /// Forgets the versions of pieces that are no longer pending because the medium does not have
+    /// them.
     pub(super) fn retain(&mut self, pending: impl Fn(u64) -> bool) {
         self.versions.retain(|version| pending(version.seq));
     }

@@ -8,10 +8,10 @@ use crate::base::digest::hash;
 
 /// Bytes in a page of the cache, which is also the block of every profile.
 pub const PAGE: usize = 4096;
-/// Pages in a chunk: the unit in which two contents share their page tables.
+/// Pages in a chunk, the unit in which two contents share their page tables.
 const CHUNK: u64 = 128;
 
-/// A digest that is computed when first asked for; 0 says that it is not known.
+/// A digest that is computed when first asked for; 0 means that it is not known.
 #[derive(Default)]
 struct Cached(AtomicU64);
 
@@ -119,8 +119,8 @@ impl Content {
         }
     }
 
-    /// Shows what the medium has of a page: `bytes`, or a hole if they are none; and that many
-    /// bytes in all.
+    /// Sets a page to the medium's version, which is `bytes` or, if they are empty, a hole; and the
+    /// size to `size`.
     pub(super) fn evict(&mut self, number: u64, bytes: &[u8], size: u64) {
         let page = (!bytes.is_empty()).then(|| {
             let mut page = Page::zeroed();
@@ -139,8 +139,8 @@ impl Content {
         Arc::make_mut(page).bytes_mut()
     }
 
-    /// Copies bytes out, from `offset` on; returns how many, which is less than asked for at the
-    /// end of the file only.
+    /// Copies bytes out, starting at `offset`; returns how many, which is less than the buffer
+    /// holds only at the end of the file.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
         let length = (buffer.len() as u64).min(self.size.saturating_sub(offset)) as usize;
         let mut done = 0;
@@ -173,7 +173,7 @@ impl Content {
         }
     }
 
-    /// Sets the size, as `ftruncate` does: what lies beyond becomes zeros and holes.
+    /// Sets the size, as `ftruncate` does: bytes beyond it become zeros and holes.
     pub fn resize(&mut self, size: u64) {
         if size < self.size {
             let first_gone = size.div_ceil(PAGE as u64);
@@ -183,13 +183,13 @@ impl Content {
         self.size = size;
     }
 
-    /// Sets the size and leaves what lies beyond, as a medium does when only the size of a file
-    /// became durable. [`Content::trim`] must follow before anyone reads the file.
+    /// Sets the size and leaves the bytes beyond it, as a medium does when only the size of a file
+    /// became durable. [`Content::trim`] must follow before the file is read.
     pub(super) fn set_size(&mut self, size: u64) {
         self.size = size;
     }
 
-    /// Makes what lies beyond the size zeros and holes.
+    /// Turns the bytes beyond the size into zeros and holes.
     pub(super) fn trim(&mut self) {
         let size = std::mem::replace(&mut self.size, u64::MAX);
         self.resize(size);
@@ -223,7 +223,7 @@ impl Content {
         }
     }
 
-    /// The numbers of the pages that hold bytes, from `from` on and before `to`.
+    /// The numbers of the pages that hold bytes, in `from..to`.
     pub(super) fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
         self.chunks
             .range(from / CHUNK..)
@@ -242,13 +242,13 @@ impl Content {
         let found = if data {
             self.numbers_from(first).next()?
         } else {
-            // Pages that follow one another without a gap, from the first on, hold bytes.
+            // The pages from the first one up to the first gap hold bytes.
             first + self.numbers_from(first).zip(first..).take_while(|(n, i)| n == i).count() as u64
         };
         Some(offset.max(found * PAGE as u64).min(self.size))
     }
 
-    /// The numbers of the pages that hold bytes, from one on.
+    /// The numbers of the pages that hold bytes, starting at `first`.
     fn numbers_from(&self, first: u64) -> impl Iterator<Item = u64> {
         let chunks = self.chunks.range(first / CHUNK..);
         chunks.flat_map(move |(_, chunk)| chunk.pages.range(first..).map(|(&n, _)| n))

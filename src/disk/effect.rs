@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 
-/// The number of an inode; never used again within a run, not even after its file is gone.
+/// The number of an inode. It is never reused within a run, even after its file is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ino(pub u64);
 
@@ -13,7 +13,7 @@ impl Ino {
     pub const ROOT: Self = Self(1);
 }
 
-/// What an inode is.
+/// The type of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A regular file.
@@ -24,20 +24,20 @@ pub enum Kind {
     Symlink,
 }
 
-/// What `fallocate(2)` was asked to do with a range.
+/// The operation of a `fallocate(2)` on a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Allocation {
     /// Reserve blocks that read as zeros; the size grows to the end of the range if it was less.
     Extend,
     /// Reserve blocks and leave the size (`FALLOC_FL_KEEP_SIZE`).
     KeepSize,
-    /// Give the blocks back: the range reads as zeros (`FALLOC_FL_PUNCH_HOLE`).
+    /// Free the blocks: the range reads as zeros (`FALLOC_FL_PUNCH_HOLE`).
     Punch,
     /// Zero the range, and grow the size to its end if it was less (`FALLOC_FL_ZERO_RANGE`).
     Zero,
 }
 
-/// What a sync call promises to make durable.
+/// The inodes and pages that a sync call promises to make durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sync {
     /// `fsync`: data, size and attributes of a file; or the entries of a directory.
@@ -54,8 +54,8 @@ pub enum Sync {
         length: u64,
     },
     /// A write through `O_DSYNC` or `O_SYNC`, or with `RWF_DSYNC` or `RWF_SYNC`: the pages that it
-    /// touched, and of the rest of the file what `fdatasync` or `fsync` makes durable beside data.
-    /// What other pages of the file wait for, they wait for still.
+    /// touched, and everything except data that `fdatasync` or `fsync` makes durable of the file.
+    /// Other pages of the file still wait for a sync.
     Written {
         /// The file.
         ino: Ino,
@@ -72,15 +72,15 @@ pub enum Sync {
 
 /// One change of the disk, or one promise about the changes before it.
 ///
-/// A system call has from zero to a few of these; each is atomic in memory, and a write falls
-/// into one piece for each block that it touches when it comes to what a crash may keep.
+/// A system call has zero, one or a few of these. Each is atomic in memory; for a crash, a write
+/// falls into one piece for each block that it touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect<'a> {
     /// A new inode, not yet named.
     Inode {
         /// Its number, never used before.
         ino: Ino,
-        /// What it is.
+        /// Its type.
         kind: Kind,
         /// Its permission bits.
         mode: u32,
@@ -95,17 +95,17 @@ pub enum Effect<'a> {
         /// The name in it.
         #[serde(with = "serde_bytes")]
         name: &'a [u8],
-        /// What the name leads to from now on.
+        /// The inode that the name leads to from now on.
         ino: Option<Ino>,
     },
     /// A name moves, replacing what had the new name; or two names swap (`exchange`).
     Rename {
-        /// The directory that is left.
+        /// The directory of the old name.
         from: Ino,
         /// The old name.
         #[serde(with = "serde_bytes")]
         old: &'a [u8],
-        /// The directory that is entered.
+        /// The directory of the new name.
         to: Ino,
         /// The new name.
         #[serde(with = "serde_bytes")]
@@ -117,13 +117,13 @@ pub enum Effect<'a> {
     Write {
         /// The file.
         ino: Ino,
-        /// Where, in bytes.
+        /// The offset in the file, in bytes.
         offset: u64,
-        /// What.
+        /// The bytes.
         #[serde(with = "serde_bytes")]
         bytes: &'a [u8],
     },
-    /// The size is set, as by `ftruncate`: what lies beyond is gone, what appears is zeros.
+    /// The size is set, as by `ftruncate`: bytes beyond it are gone, new ones are zeros.
     Size {
         /// The file.
         ino: Ino,
@@ -138,7 +138,7 @@ pub enum Effect<'a> {
         offset: u64,
         /// How long it is, in bytes.
         length: u64,
-        /// What happens to it.
+        /// The operation on it.
         what: Allocation,
     },
     /// Permission bits are set.
@@ -148,7 +148,7 @@ pub enum Effect<'a> {
         /// Its new permission bits.
         mode: u32,
     },
-    /// Times are set by hand (`utimensat`).
+    /// Times are set explicitly (`utimensat`).
     Times {
         /// The inode.
         ino: Ino,
@@ -164,17 +164,17 @@ pub enum Effect<'a> {
     },
     /// A sync call returned successfully.
     Sync(Sync),
-    /// A sync call failed: the pages are marked clean though nobody knows what reached the disk.
+    /// A sync call failed: the pages are marked clean though it is unknown which reached the disk.
     SyncFailed(Sync),
-    /// The cache drops a page whose write failed: from now on the file shows what the medium has.
+    /// The cache drops a page whose write failed: from now on the file shows the medium's version.
     Evict {
         /// The file.
         ino: Ino,
-        /// The size that it has then: the medium's only if the cache forgot that of the file too.
+        /// The size that it has then: the medium's only if the cache dropped the file's size too.
         size: u64,
         /// The number of the page.
         block: u64,
-        /// What the medium has there; empty for a hole.
+        /// The medium's bytes of the page; empty for a hole.
         #[serde(with = "serde_bytes")]
         bytes: &'a [u8],
     },

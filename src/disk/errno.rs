@@ -1,10 +1,10 @@
-//! Error numbers: what a failed call of the disk returns, as errno(3) numbers and names them.
+//! Error numbers: the results of failed calls of the disk, named as in errno(3).
 
 use std::fmt;
 use std::io;
 
-/// The number of an error, as libc defines it for this platform. `Display` gives its name,
-/// such as `ENOENT`.
+/// The number of an error, as Linux on x86-64 has it, whatever the host
+/// (include/uapi/asm-generic/errno.h). `Display` gives its name, such as `ENOENT`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -12,57 +12,63 @@ pub struct Errno(pub i32);
 
 /// Defines one constant for each name, and the name of each number.
 macro_rules! errnos {
-    ($($name:ident $meaning:literal)*) => {
+    ($($name:ident $number:literal $meaning:literal)*) => {
         impl Errno {
             $(
                 #[doc = $meaning]
-                pub const $name: Self = Self(libc::$name);
+                pub const $name: Self = Self($number);
             )*
 
             /// The name in errno(3), or `None` for a number that the disk never returns.
             pub fn name(self) -> Option<&'static str> {
                 match self.0 {
-                    $(libc::$name => Some(stringify!($name)),)*
+                    $($number => Some(stringify!($name)),)*
                     _ => None,
                 }
             }
+        }
+
+        #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+        #[test]
+        fn the_numbers_are_those_of_libc() {
+            $(assert_eq!(Errno::$name.0, libc::$name, stringify!($name));)*
         }
     };
 }
 
 errnos! {
-    EPERM "The operation is not permitted, whoever asks."
-    ENOENT "No such file or directory."
-    EINTR "A signal interrupted the call."
-    EIO "The device failed."
-    ENXIO "No data (or no hole) at or after this offset."
-    EBADF "Not an open descriptor, or not open for this."
-    EAGAIN "Someone else holds a lock that conflicts; also named `EWOULDBLOCK`."
-    ENOMEM "Out of memory."
-    EACCES "Permission denied."
-    EFAULT "A bad address."
-    EBUSY "In use by the system, as the root directory is."
-    EEXIST "The name is taken."
-    EXDEV "A link or rename would cross file systems."
-    ENODEV "The kind of file does not support this."
-    ENOTDIR "A name that must lead to a directory does not."
-    EISDIR "A directory, where none may be."
-    EINVAL "An argument makes no sense here."
-    ENFILE "Too many open files in the system."
-    EMFILE "Too many open files in the process."
-    EFBIG "The file would grow beyond the largest size."
-    ENOSPC "No space is left."
-    ESPIPE "Not seekable."
-    EROFS "The file system is read-only."
-    EMLINK "The inode has as many names as it can have."
-    EDEADLK "To wait here would be to wait for ever."
-    ENAMETOOLONG "A name or a path is too long."
-    ENOSYS "The call does not exist."
-    ENOTEMPTY "The directory is not empty."
-    ELOOP "Too many symbolic links on the way, or one where none may be."
-    EOVERFLOW "A number does not fit."
-    EOPNOTSUPP "The file system does not offer this."
-    EDQUOT "The quota is used up."
+    EPERM 1 "The operation is not permitted, even to root."
+    ENOENT 2 "No such file or directory."
+    EINTR 4 "A signal interrupted the call."
+    EIO 5 "The device failed."
+    ENXIO 6 "No data (or no hole) at or after this offset."
+    EBADF 9 "Not an open descriptor, or not open for this operation."
+    EAGAIN 11 "Another owner holds a conflicting lock; also named `EWOULDBLOCK`."
+    ENOMEM 12 "Out of memory."
+    EACCES 13 "Permission denied."
+    EFAULT 14 "A bad address."
+    EBUSY 16 "In use by the system, as the root directory is."
+    EEXIST 17 "The name exists already."
+    EXDEV 18 "A link or rename would cross file systems."
+    ENODEV 19 "The kind of file does not support this."
+    ENOTDIR 20 "A name that must lead to a directory does not."
+    EISDIR 21 "A directory, where none is allowed."
+    EINVAL 22 "An argument is invalid."
+    ENFILE 23 "Too many open files in the system."
+    EMFILE 24 "Too many open files in the process."
+    EFBIG 27 "The file would grow beyond the largest size."
+    ENOSPC 28 "No space is left."
+    ESPIPE 29 "Not seekable."
+    EROFS 30 "The file system is read-only."
+    EMLINK 31 "The inode has the most names that it can have."
+    EDEADLK 35 "Waiting would never end."
+    ENAMETOOLONG 36 "A name or a path is too long."
+    ENOSYS 38 "The call does not exist."
+    ENOTEMPTY 39 "The directory is not empty."
+    ELOOP 40 "Too many symbolic links in a path, or one where none is allowed."
+    EOVERFLOW 75 "A number does not fit."
+    EOPNOTSUPP 95 "The file system does not support this."
+    EDQUOT 122 "The quota is used up."
 }
 
 impl Errno {
@@ -83,6 +89,11 @@ impl std::error::Error for Errno {}
 
 impl From<Errno> for io::Error {
     fn from(errno: Errno) -> Self {
-        Self::from_raw_os_error(errno.0)
+        if cfg!(target_os = "linux") {
+            Self::from_raw_os_error(errno.0)
+        } else {
+            // To this host the number means another error.
+            Self::other(errno)
+        }
     }
 }

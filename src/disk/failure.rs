@@ -1,92 +1,97 @@
-//! What a sync that fails does to a file system, as data of its profile.
+//! The effects of a failed sync on a file system, as data of its profile.
 //!
-//! The values are those of [`super::profiles`]; what Linux 6.18 was seen to do is in
-//! `tests/litmus/fsync-failure.jsonl`, what it did in 2020 in Rebello and others, ATC'20, table 1.
+//! The values are those of [`super::profiles`]. The observations of Linux 6.18 are in
+//! `tests/litmus/fsync-failure.jsonl`; those of 2020 are in Rebello and others, ATC'20, table 1.
 
 use super::errno::Errno;
 
-/// What a failed write-back of data does, beside that the pages count as clean.
+/// The effects of a failed write-back of data, besides marking the pages clean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What the page cache shows afterwards.
+pub struct FailedSync {
+    /// The content that the page cache shows afterwards.
     pub shows: Shows,
-    /// Which sync call returns the error.
-    pub tells: Tells,
-    /// What becomes of a size over the blocks whose write failed.
+    /// The sync call that returns the error.
+    pub reported: Reported,
+    /// The outcome of a size over the blocks whose write failed.
     pub sizes: Sizes,
-    /// What the file system does from then on.
-    pub then: Then,
+    /// The state of the file system from then on.
+    pub mount: MountState,
 }
 
-/// What the page cache shows after a failed sync.
+/// The content that the page cache shows after a failed sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {
-    /// What was written, until the pages are evicted.
+    /// The written data, until the pages are evicted.
     New,
-    /// What the medium has, the old size too. Offsets of descriptors stay, so a later write
-    /// through one leaves a hole.
+    /// The medium's data and its old size. Offsets of descriptors stay, so a later write through
+    /// one leaves a hole.
     Old,
 }
 
-/// Which sync call on a file returns the error of a failed write-back.
+/// The sync call on a file that returns the error of a failed write-back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tells {
+pub enum Reported {
     /// The one that failed, and then the next one on each other descriptor that was open.
     Now,
     /// The next one on each descriptor: the one that failed returns success.
     Next,
 }
 
-/// What becomes of a new size if the write of the blocks below it fails.
+/// The outcome of a new size if the write of the blocks below it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// It is logged all the same: the blocks read as zeros.
+    /// It is logged anyway: the blocks read as zeros.
     Logged,
-    /// It waits for the data: it is never logged, but for a later append that succeeds.
+    /// It waits for the data: it is never logged, unless a later append succeeds.
     Lost,
 }
 
-/// What a file system does after a failed write-back.
+/// The state of a file system after a failed write-back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// It goes on.
-    GoesOn,
+pub enum MountState {
+    /// Reads and writes continue.
+    Usable,
     /// It is read-only until it is mounted again: `EROFS`, for the sync that failed too.
     ReadOnly,
     /// Nothing works until it is mounted again: `EIO`.
     ShutDown,
 }
 
-impl Failure {
-    /// What ext4, xfs and btrfs of Linux 6.18 were seen to do, but for a size on xfs.
-    pub const USUAL: Self =
-        Self { shows: Shows::New, tells: Tells::Now, sizes: Sizes::Logged, then: Then::GoesOn };
+impl FailedSync {
+    /// The behaviour observed of ext4, xfs and btrfs on Linux 6.18, except for a size on xfs.
+    pub const USUAL: Self = Self {
+        shows: Shows::New,
+        reported: Reported::Now,
+        sizes: Sizes::Logged,
+        mount: MountState::Usable,
+    };
 }
 
-/// Errors that wait to be told, to each descriptor once: the kernel's `errseq_t`.
+/// Errors that wait to be reported, once on each descriptor: the kernel's `errseq_t`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Errors {
     count: u32,
     seen: bool,
-    /// The last one.
+    /// The last error.
     error: Option<Errno>,
 }
 
 impl Errors {
-    /// One more. It merges with one that nobody has seen yet.
+    /// Adds an error. It merges with one that no descriptor has reported yet.
     pub(super) fn add(&mut self, error: Errno) {
         if self.seen || self.count == 0 {
             *self = Self { count: self.count + 1, seen: false, error: Some(error) };
         }
     }
 
-    /// What a descriptor that is opened now has seen: all, but for an error that nobody has.
+    /// The errors that a newly opened descriptor has seen: all, except one that no descriptor has
+    /// reported.
     pub(super) fn sample(self) -> u32 {
         if self.seen { self.count } else { 0 }
     }
 
-    /// The error that a descriptor has not seen, if there is one; then it has.
-    pub(super) fn tell(&mut self, since: &mut u32) -> Result<(), Errno> {
+    /// Reports the error that a descriptor has not seen, if there is one, and marks it as seen.
+    pub(super) fn report(&mut self, since: &mut u32) -> Result<(), Errno> {
         if *since == self.count {
             return Ok(());
         }

@@ -1,7 +1,7 @@
-//! Families of fates: which of the many to try, and in which order.
+//! Families of fates: which to try, and in which order.
 //!
-//! None of these chooses anything by itself: they are complete lists, or take their draws from
-//! the caller.
+//! None of these makes random choices itself: they are complete lists, or take their draws from the
+//! caller.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Range, RangeInclusive};
@@ -9,8 +9,8 @@ use std::ops::{Range, RangeInclusive};
 use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Group, GroupId, Requirement, What};
-use super::profile::Class;
+use super::piece::{Group, GroupId, PieceChange, Requirement};
+use super::profile::PieceClass;
 
 /// Every prefix of the pending pieces in their global order, from nothing to all.
 pub fn prefixes(pending: &Pending) -> impl Iterator<Item = Fate> {
@@ -31,17 +31,16 @@ pub fn only_one(pending: &Pending) -> impl Iterator<Item = Fate> {
         .flat_map(|(id, group)| (1..=group.len()).map(|cut| Fate::nothing().with(id.clone(), cut)))
 }
 
-/// Each way in which a block that this effect wrote may tear, with `base` kept of all other
-/// groups; what the block was torn out of is its version before, and the durable one. The
-/// effect is the one that the crash interrupts: what was written before it had time to reach
-/// the disk whole.
+/// Each way in which a block that this effect wrote may tear, with `base` kept of all other groups.
+/// The block is torn between the new version and either the one before or the durable one. The
+/// effect is the one that the crash interrupts: earlier writes had time to reach the disk whole.
 pub fn tears(pending: &Pending, effect: u64, base: Keep) -> impl Iterator<Item = Fate> {
     let tearable = tearable(pending, effect..=effect).into_iter();
     let nearest = tearable.filter(|torn| torn.cut == 0 || torn.cut + 1 == torn.piece);
     nearest.flat_map(move |torn| torn.fates(&Fate::of(base)).collect::<Vec<_>>())
 }
 
-/// A cut of each group at random, and perhaps a tear in what the effect in flight wrote.
+/// A random cut of each group, and perhaps a tear of data that the effect in flight wrote.
 /// `draw(n)` must return a number below n.
 pub fn random(
     pending: &Pending,
@@ -62,8 +61,8 @@ pub fn random(
     torn.unwrap_or(fate)
 }
 
-/// How many fates [`exhaustive`] goes through. `None` if they are more than `limit`. Costs no
-/// more than `limit` of them.
+/// The number of fates that [`exhaustive`] goes through, or `None` if it is above `limit`. Costs at
+/// most `limit` of them.
 pub fn count(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
     if !pending.is_constrained() {
         return count_free(pending, in_flight, limit);
@@ -73,8 +72,8 @@ pub fn count(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u6
     (count <= limit).then_some(count)
 }
 
-/// The same where no piece needs another: the cuts of all groups times each other, each with
-/// every tear that it allows.
+/// The same where no piece needs another: the product of the numbers of cuts of all groups, each
+/// with every tear that it allows.
 fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
     let mut cuts = 1u64;
     for (_, group) in pending.groups() {
@@ -88,40 +87,41 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
     Some(all).filter(|all| *all <= limit)
 }
 
-/// Every fate: each combination of cuts that has all that it needs, each with no tear and with
-/// every one that it allows, and once more with stale blocks where there may be some.
+/// Every fate: each combination of cuts whose requirements hold, each with no tear and with every
+/// one that it allows, and again with stale blocks where there may be some.
 pub fn exhaustive(pending: &Pending, in_flight: Option<u64>) -> Exhaustive {
     Exhaustive::new(pending, under_way(pending, in_flight))
 }
 
-/// The same, where any one pending block may be torn, not only what the crash interrupts: write
-/// back may be under way at any time.
+/// The same, where any one pending block may be torn, not only those of the interrupted call:
+/// write-back may be under way at any time.
 pub fn exhaustive_torn(pending: &Pending) -> Exhaustive {
     Exhaustive::new(pending, tearable(pending, 0..=u64::MAX))
 }
 
-/// The iterator of [`exhaustive`]: depth first over the groups, those first that others need.
+/// The iterator of [`exhaustive`]: depth first over the groups, starting with those that others
+/// need.
 pub struct Exhaustive {
-    groups: Vec<Cuts>,
+    groups: Vec<GroupCut>,
     tearable: Vec<Tearable>,
     stale: bool,
-    /// The torn fates with the cuts of the fate that was last, and the stale one.
+    /// The torn fates with the cuts of the last fate, and the stale one.
     torn: VecDeque<Fate>,
     done: bool,
 }
 
 /// The cuts of one group.
-struct Cuts {
+struct GroupCut {
     id: GroupId,
     /// The cut in the next fate.
     cut: usize,
     length: usize,
-    /// What its pieces need of groups before it, and what pieces of groups before it need of it.
+    /// The requirements of its pieces on groups before it, and of pieces of groups before it on it.
     edges: Vec<Edge>,
 }
 
-/// If group `of` keeps more than `above` pieces, then group `on` must keep `least` at least; with
-/// `while_last` only if it keeps one more and no others.
+/// If group `of` keeps more than `above` pieces, then group `on` must keep at least `least`; with
+/// `while_last` only if `of` keeps exactly one more.
 #[derive(Clone, Copy)]
 struct Edge {
     of: usize,
@@ -163,9 +163,14 @@ impl Iterator for Exhaustive {
 
 impl Exhaustive {
     fn new(pending: &Pending, tearable: Vec<Tearable>) -> Self {
-        let mut groups: Vec<Cuts> = pending
+        let mut groups: Vec<GroupCut> = pending
             .groups()
-            .map(|(id, group)| Cuts { id: id.clone(), cut: 0, length: group.len(), edges: vec![] })
+            .map(|(id, group)| GroupCut {
+                id: id.clone(),
+                cut: 0,
+                length: group.len(),
+                edges: vec![],
+            })
             .collect();
         if pending.is_constrained() {
             groups.sort_by_key(|group| rank(&group.id));
@@ -175,9 +180,9 @@ impl Exhaustive {
         Self { groups, tearable, stale, torn: VecDeque::new(), done: false }
     }
 
-    /// Finds the next cuts that have all that they need, where the group at `level` keeps `cut`
-    /// pieces or more, and those before it what they keep now; or goes back to those. False at
-    /// the end.
+    /// Finds the next cuts whose requirements hold, where the group at `level` keeps `cut` pieces
+    /// or more, and the groups before it keep what they keep now; or goes back to those groups.
+    /// False at the end.
     fn seek(&mut self, mut level: usize, mut cut: usize) -> bool {
         loop {
             let length = self.groups[level].length;
@@ -201,7 +206,7 @@ impl Exhaustive {
         }
     }
 
-    /// Whether the groups up to this one have what they need of each other.
+    /// Whether the requirements among the groups up to this one hold.
     fn holds(&self, level: usize) -> bool {
         self.groups[level].edges.iter().all(|edge| {
             let has = self.groups[edge.on].cut;
@@ -214,7 +219,7 @@ impl Exhaustive {
     }
 }
 
-/// Where a group stands: what is needed mostly comes before what needs it.
+/// The rank of a group: a group that is needed mostly comes before those that need it.
 fn rank(id: &GroupId) -> u8 {
     match id {
         GroupId::Log => 0,
@@ -225,8 +230,8 @@ fn rank(id: &GroupId) -> u8 {
     }
 }
 
-/// Notes with the later of two groups what one of them needs of the other.
-fn link(pending: &Pending, groups: &mut [Cuts]) {
+/// Notes the requirements of one group on another with the later of the two.
+fn link(pending: &Pending, groups: &mut [GroupCut]) {
     let index: BTreeMap<GroupId, usize> =
         groups.iter().enumerate().map(|(at, group)| (group.id.clone(), at)).collect();
     for of in 0..groups.len() {
@@ -245,7 +250,7 @@ fn link(pending: &Pending, groups: &mut [Cuts]) {
     }
 }
 
-/// A piece that may tear out of what a cut keeps of its block, and what may survive of it.
+/// A piece that may be torn, the cut of its group, and the ranges that may survive of it.
 struct Tearable {
     group: GroupId,
     cut: usize,
@@ -265,12 +270,12 @@ impl Tearable {
     }
 }
 
-/// Whether a crash may leave blocks that hold what was never written there.
+/// Whether a crash may leave blocks whose content was never written there.
 pub(crate) fn may_be_stale(pending: &Pending) -> bool {
-    pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == Class::Extend)
+    pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == PieceClass::Extend)
 }
 
-/// The tears of what may be on its way to the medium when the machine stops.
+/// The tears of data that may be on its way to the medium when the machine stops.
 fn under_way(pending: &Pending, in_flight: Option<u64>) -> Vec<Tearable> {
     match in_flight {
         _ if pending.profile().tear.any => tearable(pending, 0..=u64::MAX),
@@ -279,7 +284,7 @@ fn under_way(pending: &Pending, in_flight: Option<u64>) -> Vec<Tearable> {
     }
 }
 
-/// All tears of what some effects wrote, in the global order of its pieces.
+/// All tears of data that some effects wrote, in the global order of its pieces.
 fn tearable(pending: &Pending, effects: RangeInclusive<u64>) -> Vec<Tearable> {
     let mut tearable = Vec::new();
     let since = pending.pieces().rev().take_while(|(_, piece)| piece.effect >= *effects.start());
@@ -301,12 +306,12 @@ fn tears_of(pending: &Pending, id: &GroupId, seq: u64) -> Vec<Tearable> {
     let (mut from, mut to) = (PAGE as u16, 0);
     let mut tears = Vec::new();
     for cut in (first..=last).rev() {
-        // A version that the first in its block is missing from cannot be on the medium.
+        // A version without the first one of its block cannot be on the medium.
         if !pending.profile().tear.classes.contains(&pieces[cut].class) {
             break;
         }
-        // What differs is what all pieces behind the cut have written.
-        let What::Data { start, end, .. } = pieces[cut].what else { break };
+        // The difference is everything that the pieces after the cut have written.
+        let PieceChange::Data { start, end, .. } = pieces[cut].change else { break };
         (from, to) = (start.min(from), end.max(to));
         let kept = pending.profile().tear.survivors(from, to);
         if !kept.is_empty() {

@@ -1,14 +1,13 @@
-//! What a sync that failed leaves: pages that are clean though nobody knows what the medium has,
-//! and what the file shows once the cache drops them.
+//! The state after a failed sync, and the eviction of the pages that it left undecided.
 
 use std::sync::Arc;
 
 use super::content::SharedPage;
 use super::effect::{Effect, Ino, Sync};
-use super::failure::{Shows, Sizes, Then};
-use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Group, GroupId, Piece, Requirement, What, seq_digest};
-use super::profile::{Class, Home};
+use super::failure::{MountState, Shows, Sizes};
+use super::pending::Pending;
+use super::piece::{Aspect, Group, GroupId, Piece, PieceChange, aspects, seq_digest};
+use super::profile::{Home, PieceClass};
 use super::settle::{Blocks, blocks_of};
 use super::tree::Node;
 use crate::base::time::Time;
@@ -31,31 +30,9 @@ impl Evicted {
 }
 
 impl Pending {
-    /// Whether some page is clean though its write failed.
-    pub fn has_undecided(&self) -> bool {
-        !self.undecided.is_empty()
-    }
-
-    /// Whether a sync of a file would have data to write.
-    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
-        self.unsynced.contains_key(&(ino, Aspect::Data))
-    }
-
-    /// The files of which that is so.
-    pub(super) fn dirty_files(&self) -> Vec<Ino> {
-        let data = self.unsynced.keys().filter(|(_, aspect)| *aspect == Aspect::Data);
-        data.map(|(ino, _)| *ino).collect()
-    }
-
-    /// Whether a failed sync stopped the file system: it takes no change until it is mounted
-    /// again.
-    pub fn is_frozen(&self) -> bool {
-        self.frozen
-    }
-
-    /// What files show once the cache drops the pages whose write failed, if none of these writes
-    /// reached the medium. `anew`: nobody has the files open any more, so their sizes are read
-    /// again too.
+    /// The pages of files once the cache drops those whose write failed, if none of these writes
+    /// reached the medium. `anew`: no descriptor of the files is open any more, so their sizes are
+    /// read again too.
     pub fn evictable(&self, anew: bool) -> Vec<Evicted> {
         let evicted = |&(ino, block): &(Ino, u64)| {
             let live = self.live.node(ino)?.content()?;
@@ -74,22 +51,12 @@ impl Pending {
         self.undecided.iter().filter_map(evicted).collect()
     }
 
-    /// The disk after the process died, the kernel went on, and the cache dropped the pages whose
-    /// write had failed.
-    pub fn evicted(&self, at: Time) -> Self {
-        let mut after = self.process_crash(at);
-        for evicted in after.evictable(true) {
-            after.apply(&evicted.effect(), at);
-        }
-        after
-    }
-
-    /// Marks the pages clean that a failed sync was about. Nobody knows what of them reached
-    /// the disk, and no later sync writes them, until they are written again. Sizes and names
-    /// are metadata: a later sync makes them durable.
+    /// Marks the pages clean that a failed sync covered. It is unknown which of them reached the
+    /// disk, and no later sync writes them, until they are written again. Sizes and names are
+    /// metadata: a later sync makes them durable.
     pub(super) fn sync_failed(&mut self, sync: Sync) {
-        if self.profile.failure.then != Then::GoesOn {
-            // What was in the log stays there, in its order, and nothing follows it.
+        if self.profile.failure.mount != MountState::Usable {
+            // The contents of the log stay there, in order, and nothing follows them.
             self.frozen = true;
             return self.stamp();
         }
@@ -116,7 +83,7 @@ impl Pending {
     /// Marks one block clean. A hole is metadata, so a block that became one stays unsynced.
     fn give_up_block(&mut self, id: &GroupId, number: u64, ino: Ino, blocks: &Blocks) {
         let last = self.group(id).and_then(|group| group.pieces().last());
-        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != Class::Hole) {
+        if blocks.contains(&number) && last.is_some_and(|piece| piece.class != PieceClass::Hole) {
             self.mark_clean((ino, Aspect::Data), id);
             self.note_undecided(ino, number);
         }
@@ -129,20 +96,7 @@ impl Pending {
         }
     }
 
-    /// Whether a requirement is one of data that a failed sync left undecided.
-    pub(super) fn is_given_up(&self, need: &Requirement) -> bool {
-        !self.undecided.is_empty()
-            && matches!(need.group, GroupId::Block(ino, number)
-                if self.undecided.contains(&(ino, number)))
-    }
-
-    /// Whether a crash keeps what requires this only together with it. A file system that logs
-    /// sizes over blocks whose write failed waits for these no more.
-    pub fn binds(&self, need: &Requirement) -> bool {
-        self.profile.failure.sizes == Sizes::Lost || !self.is_given_up(need)
-    }
-
-    /// Whether a size was to follow data whose write failed.
+    /// Whether the size of a piece was to follow data whose write failed.
     fn is_lost(&self, piece: &Piece) -> bool {
         piece.needs().iter().any(|need| !need.in_turn && !need.or_nothing && self.is_given_up(need))
     }
@@ -161,26 +115,26 @@ impl Pending {
         }
     }
 
-    /// A write that succeeds makes the file grow over blocks whose write failed: the sizes in
-    /// between will not be.
+    /// Drops the sizes that will never be logged: a write that succeeded made the file grow over
+    /// blocks whose write failed.
     pub(super) fn drop_lost_sizes(&mut self, ino: Ino) {
         let lost = self.lost_sizes(ino);
         if !lost.is_empty() {
             self.drop_pieces(&GroupId::Size(ino), |piece| lost.contains(&piece.seq));
-            self.hopeless.remove(&GroupId::Size(ino));
+            self.never_kept.remove(&GroupId::Size(ino));
             self.stamp();
         }
     }
 
-    /// The pieces of sizes that no sync will log.
+    /// The sequence numbers of the sizes that no sync will log.
     fn lost_sizes(&self, ino: Ino) -> Vec<u64> {
         let id = GroupId::Size(ino);
         if self.profile.failure.sizes == Sizes::Logged {
             return Vec::new();
         }
-        let hopeless = self.hopeless.get(&id).copied().unwrap_or(u64::MAX);
+        let never_kept = self.never_kept.get(&id).copied().unwrap_or(u64::MAX);
         let pieces = self.group(&id).map(Group::pieces).unwrap_or_default();
-        let lost = pieces.iter().filter(|piece| piece.seq >= hopeless || self.is_lost(piece));
+        let lost = pieces.iter().filter(|piece| piece.seq >= never_kept || self.is_lost(piece));
         lost.map(|piece| piece.seq).collect()
     }
 
@@ -198,7 +152,7 @@ impl Pending {
         good.max().map_or_else(durable, |(_, size)| size)
     }
 
-    /// Takes pieces out of a group, wherever they stand: they will not be.
+    /// Takes pieces out of a group, wherever they are in it: they will never be durable.
     fn drop_pieces(&mut self, id: &GroupId, dropped: impl Fn(&Piece) -> bool) {
         let Some(group) = self.groups.remove(id) else { return };
         let mut gone = Vec::new();
@@ -227,8 +181,8 @@ impl Pending {
         }
     }
 
-    /// The cache drops a page whose write failed. With it go the versions that the medium turned
-    /// out not to have and, where the file shows another size from now on, those sizes.
+    /// Drops a page whose write failed from the cache, with the versions that the medium turned out
+    /// not to have and, where the file now shows another size, those sizes.
     pub(super) fn evict(
         &mut self,
         (ino, block, size): (Ino, u64, u64),
@@ -239,7 +193,7 @@ impl Pending {
         if shown.is_some_and(|shown| shown != size) {
             self.forget_sizes(ino, size);
         } else if let Some(&lost) = self.lost_sizes(ino).first() {
-            self.hopeless.insert(GroupId::Size(ino), lost);
+            self.never_kept.insert(GroupId::Size(ino), lost);
         }
         let undecided = self.undecided.remove(&(ino, block));
         self.live.apply(effect, at);
@@ -259,7 +213,7 @@ impl Pending {
         self.stamp();
     }
 
-    /// Drops the sizes of a file that are newer than the one that it shows from now on.
+    /// Drops the sizes of a file that are newer than the one that it now shows.
     fn forget_sizes(&mut self, ino: Ino, size: u64) {
         let shown = |id: &GroupId| {
             let group = self.group(id)?;
@@ -271,7 +225,7 @@ impl Pending {
         let newest = groups.iter().filter_map(shown).max();
         for id in &groups {
             self.drop_pieces(id, |piece| {
-                matches!(piece.what, What::Size { ino: of, .. } if of == ino)
+                matches!(piece.change, PieceChange::Size { ino: of, .. } if of == ino)
                     && newest.is_none_or(|newest| piece.seq > newest)
             });
         }
@@ -280,14 +234,14 @@ impl Pending {
         }
     }
 
-    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The
-    /// sizes that were parts of these pieces stay behind as pieces of their own.
+    /// Moves the data of a file out of a shared group, into groups that no sync reaches. The sizes
+    /// that were parts of these pieces stay in the group as separate pieces.
     fn give_up_data(&mut self, id: &GroupId, ino: Ino, blocks: &Blocks) {
         let Some(group) = self.groups.remove(id) else { return };
         let rest = Arc::unwrap_or_clone(group).rebuild(|piece| {
-            let undecided = matches!(piece.what, What::Data { ino: of, block, more, .. }
+            let undecided = matches!(piece.change, PieceChange::Data { ino: of, block, more, .. }
                 if of == ino && *blocks.start() <= block + more && block <= *blocks.end()
-                    && piece.class != Class::Hole);
+                    && piece.class != PieceClass::Hole);
             if !undecided {
                 return Some(piece);
             }
@@ -308,7 +262,7 @@ impl Pending {
         }
     }
 
-    /// The size that is a part of a block's piece, as a piece of its own.
+    /// The size that is a part of a block's piece, as a separate piece.
     fn divide(&mut self, piece: &Piece, id: &GroupId) -> Option<Piece> {
         let (ino, old, new) = piece.sizes()?;
         let seq = piece.seq + 1;
@@ -316,15 +270,15 @@ impl Pending {
         self.sizes.insert((ino, id.home(), seq), new);
         self.order.insert(seq, id.clone());
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
-        let what = What::Size { ino, old, new };
-        Some(Piece { seq, what, class: Class::Grow, ..piece.clone() })
+        let change = PieceChange::Size { ino, old, new };
+        Some(Piece { seq, change, class: PieceClass::Grow, ..piece.clone() })
     }
 
-    /// Gives each block of a piece a group of its own, which no sync reaches.
+    /// Gives each block of a piece its own group, which no sync reaches.
     fn leave_undecided(&mut self, piece: Piece) {
-        let What::Data { ino, block, more, start, end, .. } = piece.what else { return };
+        let PieceChange::Data { ino, block, more, start, end, .. } = piece.change else { return };
         for number in block..=block + more {
-            // The numbers behind that of its size were kept free for this.
+            // The numbers after that of its size were kept free for this.
             let seq = if number == block { piece.seq } else { piece.seq + 1 + (number - block) };
             if seq != piece.seq {
                 self.pending_sum = self.pending_sum.wrapping_add(seq_digest(seq));
@@ -337,9 +291,9 @@ impl Pending {
                 self.constrained.insert(id.clone());
             }
             self.order.insert(seq, id.clone());
-            let what = What::Data { ino, block: number, more: 0, start, end, grows: None };
-            let piece = Piece { seq, what, ..piece.clone() };
-            // The block may have been written once more, to where it was by then.
+            let change = PieceChange::Data { ino, block: number, more: 0, start, end, grows: None };
+            let piece = Piece { seq, change, ..piece.clone() };
+            // The block may have been written again since, as a piece of its new group.
             Arc::make_mut(self.groups.entry(id).or_default()).insert(piece);
             self.note_undecided(ino, number);
         }

@@ -1,7 +1,8 @@
-//! Bytes: reading, writing, seeking, and changing sizes.
+//! The calls that read, write, seek, and change sizes.
 
 use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::open::{Handle, Open};
 use super::path::find;
@@ -53,7 +54,8 @@ impl Disk {
     /// Reads at `offset`, as pread(2), and leaves the handle's offset alone.
     ///
     /// # Errors
-    /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end is beyond the largest
+    /// offset.
     pub fn read_at(&self, h: Handle, buffer: &mut [u8], offset: i64) -> Result<usize, Errno> {
         if offset < 0 {
             return Err(Errno::EINVAL);
@@ -74,9 +76,10 @@ impl Disk {
         content.map_or(0, |content| content.read(offset, &mut buffer[..length]))
     }
 
-    /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset behind
-    /// what was written. With `O_DSYNC` or `O_SYNC` a [`Sync::Written`] follows.
-    /// Writing nothing changes nothing. Less is written than asked for only at [`SIZE_MAX`].
+    /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset past the
+    /// written bytes. With `O_DSYNC` or `O_SYNC` a [`Sync::Written`] follows. Writing nothing
+    /// changes nothing. A write is short only at [`SIZE_MAX`], beyond [`TRANSFER_MAX`] bytes, or on
+    /// a full disk.
     ///
     /// # Errors
     /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on.
@@ -84,8 +87,8 @@ impl Disk {
         self.write_as(h, bytes, 0)
     }
 
-    /// [`Disk::write`], with these flags beside those that it was opened with: `O_DSYNC` or
-    /// `O_SYNC`, as pwritev2(2) can ask for.
+    /// [`Disk::write`], with flags in addition to those of the handle: `O_DSYNC` or `O_SYNC`, as
+    /// pwritev2(2) can ask for.
     ///
     /// # Errors
     /// As [`Disk::write`].
@@ -100,15 +103,16 @@ impl Disk {
     }
 
     /// Writes at `offset`, as pwrite(2), and leaves the handle's offset alone. With `O_APPEND` it
-    /// writes at the end all the same, as Linux does.
+    /// still writes at the end, as Linux does.
     ///
     /// # Errors
-    /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end beyond what it can be.
+    /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end is beyond the largest
+    /// offset.
     pub fn write_at(&mut self, h: Handle, bytes: &[u8], offset: i64) -> Result<usize, Errno> {
         self.write_at_as(h, bytes, offset, 0)
     }
 
-    /// [`Disk::write_at`], with flags as [`Disk::write_as`] has them.
+    /// [`Disk::write_at`], with flags as in [`Disk::write_as`].
     ///
     /// # Errors
     /// As [`Disk::write_at`].
@@ -127,7 +131,7 @@ impl Disk {
         Ok(self.copy_in(h, offset, bytes, flags)?.1)
     }
 
-    /// Returns where the bytes went and how many of them.
+    /// Returns the offset of the written bytes and their number.
     fn copy_in(
         &mut self,
         h: Handle,
@@ -140,48 +144,48 @@ impl Disk {
         if bytes.is_empty() {
             return Ok((at, 0));
         }
-        let offset = if flags & libc::O_APPEND == 0 { at } else { self.size(ino) };
+        let offset = if flags & linux::O_APPEND == 0 { at } else { self.size(ino) };
         if offset >= SIZE_MAX {
             return Err(Errno::EFBIG);
         }
         self.may_change()?;
         let room = usize::try_from(SIZE_MAX - offset).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(TRANSFER_MAX).min(room)];
-        let bytes = &bytes[..self.has_bytes(ino, offset, bytes.len())?];
+        let bytes = &bytes[..self.room_for_bytes(ino, offset, bytes.len())?];
         self.change(&Effect::Write { ino, offset, bytes });
         // O_SYNC includes the bit of O_DSYNC.
-        if flags & libc::O_DSYNC != 0 {
-            let data_only = flags & libc::O_SYNC != libc::O_SYNC;
-            self.told(h)?;
+        if flags & linux::O_DSYNC != 0 {
+            let data_only = flags & linux::O_SYNC != linux::O_SYNC;
+            self.report_error(h)?;
             let length = bytes.len() as u64;
             self.change(&Effect::Sync(Sync::Written { ino, offset, length, data_only }));
         }
         Ok((offset, bytes.len()))
     }
 
-    /// The size of a file's content; 0 for what is no file.
+    /// The size of a file's content; 0 for other inodes.
     pub(super) fn size(&self, ino: Ino) -> u64 {
         let content = self.tree.node(ino).and_then(Node::content);
         content.map_or(0, super::content::Content::size)
     }
 
-    /// Moves the handle's offset, as lseek(2); returns where it is now. A directory's offset is
-    /// kept but means nothing here: [`Disk::list`] always starts at the beginning.
+    /// Moves the handle's offset, as lseek(2), and returns the new one. A directory's offset is
+    /// kept but unused: [`Disk::list`] always starts at the beginning.
     ///
     /// # Errors
     /// `EBADF` for `O_PATH`; `EINVAL` if the offset would be negative or beyond [`SIZE_MAX`];
-    /// `ENXIO` for `SEEK_DATA` and `SEEK_HOLE` outside the file or with no data behind.
+    /// `ENXIO` for `SEEK_DATA` and `SEEK_HOLE` outside the file or with no data after the offset.
     pub fn seek(&mut self, h: Handle, offset: i64, whence: i32) -> Result<u64, Errno> {
         let open = self.opens.get(h)?;
         open.must_be_usable()?;
         let base = match whence {
-            libc::SEEK_SET => 0,
-            libc::SEEK_CUR => open.offset,
-            libc::SEEK_END => self.size(open.ino),
-            libc::SEEK_DATA | libc::SEEK_HOLE => self.seek_content(open, offset, whence)?,
+            linux::SEEK_SET => 0,
+            linux::SEEK_CUR => open.offset,
+            linux::SEEK_END => self.size(open.ino),
+            linux::SEEK_DATA | linux::SEEK_HOLE => self.seek_content(open, offset, whence)?,
             _ => return Err(Errno::EINVAL),
         };
-        let moved = if whence > libc::SEEK_END { 0 } else { offset };
+        let moved = if whence > linux::SEEK_END { 0 } else { offset };
         let target = base.checked_add_signed(moved).ok_or(Errno::EINVAL)?;
         let open = self.opens.get_mut(h)?;
         let most = if open.kind == Kind::File { SIZE_MAX } else { i64::MAX.unsigned_abs() };
@@ -195,7 +199,7 @@ impl Disk {
     fn seek_content(&self, open: &Open, offset: i64, whence: i32) -> Result<u64, Errno> {
         let content = self.node(open.ino)?.content().ok_or(Errno::EINVAL)?;
         let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-        content.seek(offset, whence == libc::SEEK_DATA).ok_or(Errno::ENXIO)
+        content.seek(offset, whence == linux::SEEK_DATA).ok_or(Errno::ENXIO)
     }
 
     /// Sets the size of an open file, as ftruncate(2).
@@ -237,9 +241,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Reserves, zeroes or gives back a range, as fallocate(2) with the modes 0,
-    /// `FALLOC_FL_KEEP_SIZE`, `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE` and
-    /// `FALLOC_FL_ZERO_RANGE` with or without `FALLOC_FL_KEEP_SIZE`.
+    /// Reserves, zeroes or frees a range, as fallocate(2) with the modes 0, `FALLOC_FL_KEEP_SIZE`,
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE` and `FALLOC_FL_ZERO_RANGE` with or without
+    /// `FALLOC_FL_KEEP_SIZE`.
     ///
     /// # Errors
     /// `EINVAL` for a negative offset or a length below 1, `EOPNOTSUPP` for other modes, `EBADF`
@@ -251,8 +255,8 @@ impl Disk {
         offset: i64,
         length: i64,
     ) -> Result<(), Errno> {
-        const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        const ZERO_INSIDE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+        const PUNCH: i32 = linux::FALLOC_FL_PUNCH_HOLE | linux::FALLOC_FL_KEEP_SIZE;
+        const ZERO_INSIDE: i32 = linux::FALLOC_FL_ZERO_RANGE | linux::FALLOC_FL_KEEP_SIZE;
         let open = self.opens.get(h)?;
         let ino = open.ino;
         open.must_be_usable()?;
@@ -261,9 +265,9 @@ impl Disk {
         }
         let what = match mode {
             0 => Allocation::Extend,
-            libc::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
+            linux::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
             PUNCH => Allocation::Punch,
-            libc::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
+            linux::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
             _ => return Err(Errno::EOPNOTSUPP),
         };
         open.must_write()?;
@@ -273,7 +277,7 @@ impl Disk {
         }
         self.may_change()?;
         if what != Allocation::Punch {
-            self.has_range(ino, offset, length)?;
+            self.room_for_range(ino, offset, length)?;
         }
         if mode == ZERO_INSIDE {
             self.zero_inside(ino, offset, length);
@@ -283,7 +287,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Zeroes what lies inside the file, and only reserves what lies behind its end.
+    /// Zeroes the part of a range inside the file, and only reserves the part after its end.
     fn zero_inside(&mut self, ino: Ino, offset: u64, length: u64) {
         let end = offset + length;
         let border = self.size(ino).clamp(offset, end);

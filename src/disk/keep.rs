@@ -1,4 +1,4 @@
-//! From a fate to the disk that is found after the crash.
+//! From a fate to the disk as the next mount finds it.
 
 use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +13,8 @@ use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{Change, GroupId, Piece, Requirement, What, seq_digest};
-use super::profile::Class;
+use super::piece::{EntryChange, GroupId, Piece, PieceChange, Requirement, seq_digest};
+use super::profile::PieceClass;
 use super::tree::{Body, Node, Tree};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
@@ -22,12 +22,12 @@ use crate::base::time::Time;
 /// A disk that may be found after a crash.
 #[derive(Clone)]
 pub struct CrashState {
-    /// What a mount shows.
+    /// The tree that a mount shows.
     pub tree: Tree,
     /// Its [`Tree::digest`]: equal states are one.
     pub digest: Digest,
-    /// Whether some pieces were kept only because others need them: the state belongs to
-    /// another fate too.
+    /// Whether some pieces were kept only because others need them: the state also belongs to
+    /// another fate.
     pub raised: bool,
 }
 
@@ -53,12 +53,12 @@ struct Cuts {
 }
 
 impl Pending {
-    /// The disk that a crash leaves behind which keeps what the fate says. Groups that have no
-    /// pending piece are ignored, cuts beyond the end of a group keep all of it, and a tear of
-    /// anything but data is none.
+    /// The disk after a crash with this fate. Groups that have no pending piece are ignored, cuts
+    /// beyond the end of a group keep all of it, and a tear of anything but data is ignored.
     ///
-    /// Costs the groups that lose something, or those that keep something, whichever are fewer by
-    /// their pieces; of groups with several files or entries, all such pieces; and the inodes.
+    /// Costs as much as the groups that lose something, or those that keep something, whichever
+    /// have fewer pieces; for groups with several files or entries, all such pieces; and the
+    /// inodes.
     pub fn keep(&self, fate: &Fate) -> CrashState {
         let cuts = self.cuts(fate);
         let kept = self.count_kept(&cuts);
@@ -71,9 +71,9 @@ impl Pending {
         CrashState { digest: tree.digest(), tree, raised: cuts.raised }
     }
 
-    /// A digest of which pieces a fate keeps, without building what it leaves: of two fates of
-    /// one run with the same fingerprint, at one crash point or at two, one is enough. Fates
-    /// with different fingerprints may still leave equal disks.
+    /// A digest of the pieces that a fate keeps, without building the disk that it leaves: of two
+    /// fates of one run with the same fingerprint, at one crash point or at two, one is enough.
+    /// Fates with different fingerprints may still leave equal disks.
     pub fn fingerprint(&self, fate: &Fate) -> u64 {
         let cuts = self.cuts(fate);
         let digests = |seqs: btree_map::Range<'_, u64, GroupId>| {
@@ -103,11 +103,11 @@ impl Pending {
         sum.wrapping_add(self.settled_sum)
     }
 
-    /// Fills new blocks whose data is lost with junk, as far as the file's size leads to them.
+    /// Fills new blocks whose data is lost with junk, up to the file's size.
     fn fill_stale(&self, tree: &mut Tree, fate: &Fate) {
         let losses = self.losses(fate).into_iter().map(|loss| loss.piece);
-        for piece in losses.filter(|piece| piece.class == Class::Extend) {
-            let What::Data { ino, block, more, .. } = piece.what else { continue };
+        for piece in losses.filter(|piece| piece.class == PieceClass::Extend) {
+            let PieceChange::Data { ino, block, more, .. } = piece.change else { continue };
             let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { continue };
             for block in block..=block + more {
                 if block * (PAGE as u64) < content.size() && content.page(block).is_none() {
@@ -169,7 +169,7 @@ impl Pending {
         }
     }
 
-    /// Whether the tear of a fate finds data behind the cut that the fate asks for.
+    /// Whether the tear of a fate finds data after the cut that the fate asks for.
     pub(super) fn tears_data(&self, fate: &Fate) -> bool {
         self.torn(&self.asked_for(fate)).is_some()
     }
@@ -180,19 +180,19 @@ impl Pending {
         cuts
     }
 
-    /// The cuts that a fate says, whatever they need.
+    /// The cuts of a fate as it states them, without their requirements.
     fn asked_for(&self, fate: &Fate) -> Cuts {
         let below = match fate.base {
             Keep::Nothing => 0,
             Keep::All => self.len(),
             Keep::Prefix(count) => count.min(self.len()),
         };
-        let behind = self.len() - below;
+        let above = self.len() - below;
         let next = match below {
             0 => Some(0),
-            _ if behind == 0 => None,
-            _ if below < behind => self.order.keys().nth(below).copied(),
-            _ => self.order.keys().nth_back(behind - 1).copied(),
+            _ if above == 0 => None,
+            _ if below < above => self.order.keys().nth(below).copied(),
+            _ => self.order.keys().nth_back(above - 1).copied(),
         };
         let limit = next.unwrap_or(u64::MAX);
         let pending = fate.exceptions.iter().filter_map(|(id, &cut)| {
@@ -200,7 +200,7 @@ impl Pending {
             Some((id.clone(), cut.min(length)))
         });
         let mut exceptions: BTreeMap<GroupId, usize> = pending.collect();
-        for (id, &seq) in &self.hopeless {
+        for (id, &seq) in &self.never_kept {
             let Some(group) = self.group(id) else { continue };
             let cut = exceptions.get(id).copied().unwrap_or_else(|| group.before(limit));
             exceptions.insert(id.clone(), cut.min(group.before(seq)));
@@ -208,7 +208,8 @@ impl Pending {
         Cuts { limit, below, exceptions, raised: false, tear: fate.tear.clone() }
     }
 
-    /// Raises cuts until all that is kept has what it needs. A prefix of the global order does.
+    /// Raises cuts until every kept piece has its requirements. A prefix of the global order has
+    /// them.
     fn close(&self, cuts: &mut Cuts) {
         if cuts.exceptions.is_empty() && cuts.tear.is_none() {
             return;
@@ -229,10 +230,10 @@ impl Pending {
                 if has < needed && !(need.or_nothing && has == 0) {
                     cuts.exceptions.insert(other.clone(), needed);
                     cuts.raised = true;
-                    // What stood behind the cut is kept whole now.
+                    // The piece that was after the cut is now kept whole.
                     cuts.tear.take_if(|tear| tear.group == *other);
                     if has == 0 {
-                        // Those for whom nothing of it was enough ask for more now.
+                        // Pieces that were content with nothing of it now require more.
                         open.extend(self.constrained.iter());
                     } else {
                         open.extend(self.constrained.get(other));
@@ -269,11 +270,11 @@ impl Pending {
         kept
     }
 
-    /// The groups that keep some pieces, or those that lose some, with these pieces.
+    /// The groups that keep some pieces (`kept`) or that lose some, with these pieces.
     fn sides(&self, cuts: &Cuts, kept: bool) -> Vec<(&GroupId, &[Piece])> {
         let range = if kept { 0..cuts.limit } else { cuts.limit..u64::MAX };
         let mut ids: BTreeSet<&GroupId> = cuts.exceptions.keys().collect();
-        // Few pieces name their groups sooner than all groups are asked for theirs.
+        // For a few pieces, looking up their groups is cheaper than going through all groups.
         let mut rest = self.order.range(range).map(|(_, id)| id);
         ids.extend(rest.by_ref().take(self.groups.len()));
         if rest.next().is_some() {
@@ -281,19 +282,19 @@ impl Pending {
         }
         let side = ids.into_iter().filter_map(|id| {
             let (id, group) = self.groups.get_key_value(id)?;
-            let (before, behind) = group.pieces().split_at(self.cut(cuts, id));
-            Some((id, if kept { before } else { behind }))
+            let (before, after) = group.pieces().split_at(self.cut(cuts, id));
+            Some((id, if kept { before } else { after }))
         });
         side.filter(|(_, pieces)| !pieces.is_empty()).collect()
     }
 
-    /// What differs from the durable tree because it is kept, or from the live tree because it
-    /// is lost.
+    /// The differences from the durable tree, because they are kept, or from the live tree, because
+    /// they are lost.
     fn differences(&self, cuts: &Cuts, kept: bool) -> Differences<'_> {
         let mut differences = Differences::default();
         for (id, pieces) in self.sides(cuts, kept) {
             let pieces = match id {
-                // All are versions of one thing: the one next to the cut says what it is.
+                // All are versions of one thing: the one next to the cut decides.
                 GroupId::Block(..) | GroupId::Size(_) if kept => &pieces[pieces.len() - 1..],
                 GroupId::Block(..) | GroupId::Size(_) => &pieces[..1],
                 GroupId::Entry(..) | GroupId::Inode(_) | GroupId::Log => pieces,
@@ -302,7 +303,7 @@ impl Pending {
                 let changes = piece.changes().iter().map(|change| (piece.seq, change));
                 differences.changes.extend(changes);
                 differences.sizes.extend(piece.sizes().map(|(ino, ..)| ino));
-                self.touched(piece, &mut differences.blocks);
+                self.add_blocks_of(piece, &mut differences.blocks);
             }
         }
         // Entries follow each other across groups.
@@ -321,16 +322,17 @@ impl Pending {
             return None;
         }
         let piece = self.group(&tear.group)?.pieces().get(number - 1)?;
-        matches!(piece.what, What::Data { .. }).then_some((tear, piece))
+        matches!(piece.change, PieceChange::Data { .. }).then_some((tear, piece))
     }
 
-    /// The live tree without what is lost.
+    /// The live tree without the lost pieces.
     fn taken_away(&self, cuts: &Cuts) -> Tree {
         let lost = self.differences(cuts, false);
-        let mut state = State { tree: self.live.clone(), pending: self, ragged: BTreeSet::new() };
+        let mut state =
+            StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
         let mut entries = BTreeSet::new();
         for (_, change) in &lost.changes {
-            // The first that is lost says what was before.
+            // The first lost change has the state before it.
             if entries.insert((change.dir, &change.name)) {
                 state.set_entry(change.dir, &change.name, change.old);
             }
@@ -338,11 +340,11 @@ impl Pending {
         state.finish(cuts, lost)
     }
 
-    /// The durable tree with what is kept.
+    /// The durable tree with the kept pieces.
     fn built_up(&self, cuts: &Cuts) -> Tree {
         let kept = self.differences(cuts, true);
-        let ragged = self.ragged.clone();
-        let mut state = State { tree: self.durable.clone(), pending: self, ragged };
+        let untrimmed = self.untrimmed.clone();
+        let mut state = StateBuilder { tree: self.durable.clone(), pending: self, untrimmed };
         for (_, change) in &kept.changes {
             state.set_entry(change.dir, &change.name, change.new);
         }
@@ -376,10 +378,10 @@ impl Pending {
     }
 }
 
-/// Tells the fingerprint of a fate with stale blocks from that without.
+/// Distinguishes the fingerprint of a fate with stale blocks from that without.
 const STALE: u64 = 0x57a1_e000_57a1_e000;
 
-/// A page of what another file may have left: bytes that are neither zeros nor text.
+/// A page that another file may have left: bytes that are neither zeros nor text.
 fn junk(ino: Ino, block: u64) -> Page {
     let mut page = Page::zeroed();
     let mut random = ChaCha8Rng::seed_from_u64(ino.0 ^ block << 32);
@@ -388,11 +390,11 @@ fn junk(ino: Ino, block: u64) -> Page {
     page
 }
 
-/// Where a crash state differs from the tree that it is made of.
+/// The differences of a crash state from the tree that it is built from.
 #[derive(Default)]
 struct Differences<'a> {
     /// Changes of entries with the sequence numbers of their pieces, in order.
-    changes: Vec<(u64, &'a Change)>,
+    changes: Vec<(u64, &'a EntryChange)>,
     /// The files that get another size.
     sizes: BTreeSet<Ino>,
     /// The blocks that get another version.
@@ -400,18 +402,18 @@ struct Differences<'a> {
 }
 
 /// A crash state in the making.
-struct State<'a> {
+struct StateBuilder<'a> {
     tree: Tree,
     pending: &'a Pending,
     /// Files that may have bytes beyond their size.
-    ragged: BTreeSet<Ino>,
+    untrimmed: BTreeSet<Ino>,
 }
 
-impl State<'_> {
+impl StateBuilder<'_> {
     fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>) {
         for ino in ino.into_iter().chain([dir]) {
             if self.tree.node(ino).is_none()
-                && let Some(node) = self.pending.graves.get(&ino)
+                && let Some(node) = self.pending.freed_inodes.get(&ino)
             {
                 self.tree.adopt(ino, node);
             }
@@ -426,7 +428,7 @@ impl State<'_> {
         }
     }
 
-    /// Sets blocks and sizes, tears, and cuts what reaches beyond its size.
+    /// Sets blocks and sizes, applies the tear, and trims files to their sizes.
     fn finish(mut self, cuts: &Cuts, differences: Differences<'_>) -> Tree {
         for (ino, number) in differences.blocks {
             let page = self.pending.kept_page(cuts, ino, number);
@@ -439,7 +441,7 @@ impl State<'_> {
         if let Some((tear, piece)) = self.pending.torn(cuts) {
             self.tear(tear, piece);
         }
-        for ino in std::mem::take(&mut self.ragged) {
+        for ino in std::mem::take(&mut self.untrimmed) {
             if let Some(content) = self.content(ino) {
                 content.trim();
             }
@@ -450,21 +452,22 @@ impl State<'_> {
     fn set_page(&mut self, ino: Ino, number: u64, page: Option<Arc<Page>>) {
         if let Some(content) = self.content(ino) {
             content.set_page(number, page);
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         }
     }
 
     fn set_size(&mut self, ino: Ino, size: u64) {
         if let Some(content) = self.content(ino) {
             content.set_size(size);
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         }
     }
 
-    /// Lays the surviving ranges of a torn piece over what is kept of its block. A block that
-    /// is one piece with the size that it gives its file grows it up to what survives.
+    /// Copies the surviving ranges of a torn piece over the kept version of its block. A block that
+    /// is one piece with the size that it gives its file grows the file up to the end of the last
+    /// range.
     fn tear(&mut self, tear: &Tear, piece: &Piece) {
-        let What::Data { ino, block, grows, .. } = piece.what else { return };
+        let PieceChange::Data { ino, block, grows, .. } = piece.change else { return };
         let Some(versions) = self.pending.blocks.get(&(ino, block)) else { return };
         let new = self.pending.version(ino, block, versions.before(piece.seq + 1));
         let old = self.tree.node(ino).and_then(Node::content).and_then(|c| c.page(block));

@@ -1,8 +1,8 @@
-//! The live half of the disk: what a process sees, and the one place where it changes.
+//! The live half of the disk: the state that processes see, and the one place where it changes.
 
 use super::effect::{Effect, Ino};
 use super::errno::Errno;
-use super::failure::{Errors, Failure, Shows, Then};
+use super::failure::{Errors, FailedSync, MountState, Shows};
 use super::lock::Locks;
 use super::open::Opens;
 use super::pending::Pending;
@@ -12,9 +12,9 @@ use super::tree::{Node, Tree};
 use crate::base::time::Time;
 use std::collections::BTreeMap;
 
-/// Is told of every change of a disk, in the order in which they are made.
+/// Is notified of every change of a disk, in order.
 pub trait Journal {
-    /// Takes note of a change, just before it is made.
+    /// Records a change, just before it is made.
     fn record(&mut self, at: Time, effect: &Effect<'_>);
 }
 
@@ -22,12 +22,14 @@ pub trait Journal {
 /// descriptions and locks, with the semantics of a local Linux file system used by root.
 ///
 /// Paths are bytes. A path that begins with `/` starts at the disk's root, any other at the
-/// directory `base`; `..` in the root is the root. Permission bits are kept and shown, but nobody
-/// is refused by them, save that [`Disk::access`] asks an executable for one execute bit.
+/// directory `base`; `..` in the root is the root. Permission bits are kept and shown, but no call
+/// is refused because of them, except that [`Disk::access`] requires an execute bit of an
+/// executable.
 ///
-/// Every change is an [`Effect`] that the journal sees before it is made, so replaying the effects
-/// on a copy of the initial tree gives the same tree. Reading changes nothing: the disk behaves as
-/// if mounted with `noatime`, and the time of last access moves only by [`Disk::set_times`].
+/// Every change is an [`Effect`] that the journal records before it is made, so replaying the
+/// effects on a copy of the initial tree gives the same tree. Reading changes nothing: the disk
+/// behaves as if mounted with `noatime`, and the time of last access moves only by
+/// [`Disk::set_times`].
 ///
 /// An inode without a name lives on while a [`Handle`](super::open::Handle) refers to it. A bare
 /// `base: Ino` does not hold a directory: once that is removed, paths from it are `ENOENT`.
@@ -35,16 +37,16 @@ pub struct Disk {
     pub(super) tree: Tree,
     pub(super) opens: Opens,
     pub(super) locks: Locks,
-    /// What a failed sync does.
-    failure: Failure,
-    /// What the medium has, as far as a failed sync may make it seen.
+    /// The effects of a failed sync.
+    failure: FailedSync,
+    /// The medium's state, for profiles on which a failed sync may make it visible.
     medium: Option<Box<Pending>>,
-    /// Failed write-backs that not every descriptor has been told of, by file and in all.
+    /// Failed write-backs that not every descriptor has reported, by file and for all files.
     pub(super) errors: BTreeMap<Ino, Errors>,
     pub(super) all_errors: Errors,
-    /// Set by a failed sync: what the file system does until it is mounted again.
-    state: Then,
-    /// How much it holds at most.
+    /// Set by a failed sync, until the file system is mounted again.
+    state: MountState,
+    /// The most that it may hold.
     pub(super) account: Option<Account>,
     now: Time,
     journal: Option<Box<dyn Journal + Send>>,
@@ -58,27 +60,28 @@ impl Disk {
             tree,
             opens,
             locks,
-            failure: Failure::USUAL,
+            failure: FailedSync::USUAL,
             medium: None,
             errors: BTreeMap::new(),
             all_errors: Errors::default(),
-            state: Then::GoesOn,
+            state: MountState::Usable,
             account: None,
             now: Time::START,
             journal: None,
         }
     }
 
-    /// The same as the file system of a profile: its failed syncs do what the profile says, and
-    /// the disk keeps what the medium has of its files, for [`Disk::evict`].
+    /// The same, mounted with a profile: its failed syncs have the effects that the profile says,
+    /// and the disk keeps the medium's state of its files, for [`Disk::evict`].
     #[must_use]
     pub fn mounted(tree: Tree, profile: &Profile) -> Self {
         let medium = Some(Box::new(Pending::new(tree.clone(), profile)));
         Self { failure: profile.failure, medium, ..Self::new(tree) }
     }
 
-    /// The cache drops the pages whose write failed: reads show what the medium has, if none of
-    /// these writes reached it. Nothing happens on a disk that was not [`Disk::mounted`].
+    /// Drops the pages whose write failed from the cache: reads show the medium's version, as if
+    /// none of these writes had reached it. Nothing happens on a disk that was not
+    /// [`Disk::mounted`].
     pub fn evict(&mut self) {
         let evictable = self.medium.as_ref().map(|medium| medium.evictable(false));
         for evicted in evictable.unwrap_or_default() {
@@ -86,51 +89,51 @@ impl Disk {
         }
     }
 
-    /// Whether a file has data in the cache that the medium has not, as far as that is known.
+    /// Whether a file has data in the cache that the medium lacks, if that is known.
     pub(super) fn is_dirty(&self, ino: Ino) -> bool {
         self.medium.as_ref().is_some_and(|medium| medium.is_dirty(ino))
     }
 
-    /// The files of which that is so.
+    /// The files with data in the cache that the medium lacks.
     pub(super) fn dirty_files(&self) -> Vec<Ino> {
         self.medium.as_ref().map(|medium| medium.dirty_files()).unwrap_or_default()
     }
 
-    /// What a failed sync does to the file system.
-    pub(super) fn fail(&mut self) -> Failure {
-        self.state = self.failure.then;
+    /// Puts the file system into its state after a failed sync, and returns the effects of one.
+    pub(super) fn fail(&mut self) -> FailedSync {
+        self.state = self.failure.mount;
         if self.failure.shows == Shows::Old {
             self.evict();
         }
         self.failure
     }
 
-    /// Whether the file system takes changes, and if not, why.
+    /// Checks that the file system accepts changes.
     pub(super) fn may_change(&self) -> Result<(), Errno> {
         match self.state {
-            Then::GoesOn => Ok(()),
-            Then::ReadOnly => Err(Errno::EROFS),
-            Then::ShutDown => Err(Errno::EIO),
+            MountState::Usable => Ok(()),
+            MountState::ReadOnly => Err(Errno::EROFS),
+            MountState::ShutDown => Err(Errno::EIO),
         }
     }
 
-    /// Whether a failed sync stopped the file system: it takes no change until it is mounted
-    /// again, by another disk over what this one left.
+    /// Whether a failed sync stopped the file system: it accepts no change until it is mounted
+    /// again, as another disk with the tree that this one left.
     pub fn is_stopped(&self) -> bool {
-        self.state != Then::GoesOn
+        self.state != MountState::Usable
     }
 
-    /// Whether the file system answers at all.
+    /// Checks that the file system accepts reads.
     pub(super) fn may_read(&self) -> Result<(), Errno> {
-        if self.state == Then::ShutDown { Err(Errno::EIO) } else { Ok(()) }
+        if self.state == MountState::ShutDown { Err(Errno::EIO) } else { Ok(()) }
     }
 
-    /// What the disk holds at this moment, unsynced changes included.
+    /// The current tree, with unsynced changes.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// Gives the tree back. Inodes that only a handle kept are still in it.
+    /// Returns the tree. Inodes that only a handle kept are still in it.
     pub fn into_tree(self) -> Tree {
         self.tree
     }
@@ -140,7 +143,7 @@ impl Disk {
         self.now = at;
     }
 
-    /// From now on, tells `journal` of every change, instead of whom it told before.
+    /// Records every later change in `journal`, which replaces the one before.
     pub fn set_journal(&mut self, journal: Box<dyn Journal + Send>) {
         self.journal = Some(journal);
     }
@@ -168,7 +171,7 @@ impl Disk {
         }
     }
 
-    /// An inode that something refers to.
+    /// The node of an inode.
     pub(super) fn node(&self, ino: Ino) -> Result<&Node, Errno> {
         self.tree.node(ino).ok_or(Errno::ENOENT)
     }

@@ -1,28 +1,28 @@
 //! Names: the calls that make, move and remove entries of directories.
 //!
-//! The order in which errors are found follows `do_renameat2` and its neighbours in the kernel's
-//! fs/namei.c.
+//! Errors are found in the order of `do_renameat2` and its neighbours in the kernel's fs/namei.c.
 
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
+use super::linux::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use super::live::Disk;
 use super::open::Handle;
-use super::path::{Intent, Last, PATH_MAX, Place, find, kind, lookup, walk};
+use super::path::{Intent, LastComponent, PATH_MAX, ResolvedPath, find, kind, lookup, walk};
 use super::tree::{Body, Node};
 
 /// How many names an inode may have: ext4's limit.
 pub const LINK_MAX: u32 = 65_000;
 
 impl Disk {
-    /// Makes a directory. `mode` is used as it is: applying the umask is the caller's business.
+    /// Makes a directory. `mode` is used as it is: the caller applies the umask.
     ///
     /// # Errors
     /// Those of mkdir(2).
     pub fn mkdir(&mut self, base: Ino, path: &[u8], mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.vacancy(base, path, true)?;
         self.may_change()?;
-        self.has_inode(1)?;
-        self.has_entry(dir, &name)?;
+        self.room_for_inode(1)?;
+        self.room_for_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Directory, mode & 0o1777, b"");
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
@@ -41,17 +41,17 @@ impl Disk {
         }
         let (dir, name) = self.vacancy(base, path, false)?;
         self.may_change()?;
-        self.has_inode(0)?;
-        self.has_entry(dir, &name)?;
+        self.room_for_inode(0)?;
+        self.room_for_entry(dir, &name)?;
         let ino = self.new_inode(Kind::Symlink, 0o777, target);
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
     }
 
-    /// Where the symbolic link at a path points.
+    /// The target of the symbolic link at a path.
     ///
     /// # Errors
-    /// Those of readlink(2); `EINVAL` for what is no symbolic link.
+    /// Those of readlink(2); `EINVAL` for anything but a symbolic link.
     pub fn readlink(&self, base: Ino, path: &[u8]) -> Result<Vec<u8>, Errno> {
         match &self.node(find(&self.tree, base, path, false)?)?.body {
             Body::Symlink(target) => Ok(target.to_vec()),
@@ -59,8 +59,8 @@ impl Disk {
         }
     }
 
-    /// Gives an inode one more name. If `old` is a symbolic link, that itself is named, unless
-    /// `follow` (`AT_SYMLINK_FOLLOW`) is true.
+    /// Gives an inode another name. If `old` is a symbolic link, the link itself gets the name,
+    /// unless `follow` (`AT_SYMLINK_FOLLOW`) is true.
     ///
     /// # Errors
     /// Those of linkat(2).
@@ -104,7 +104,7 @@ impl Disk {
             _ => {}
         }
         self.may_change()?;
-        self.has_entry(dir, &name)?;
+        self.room_for_entry(dir, &name)?;
         self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
         Ok(())
     }
@@ -116,8 +116,8 @@ impl Disk {
     pub fn rmdir(&mut self, base: Ino, path: &[u8]) -> Result<(), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(match place.last {
-            Last::Dot => Errno::EINVAL,
-            Last::DotDot => Errno::ENOTEMPTY,
+            LastComponent::Dot => Errno::EINVAL,
+            LastComponent::DotDot => Errno::ENOTEMPTY,
             _ => Errno::EBUSY,
         })?;
         let ino = lookup(&self.tree, place.dir, name)?.ok_or(Errno::ENOENT)?;
@@ -130,11 +130,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a name of a file or symbolic link. Its inode lives on while it has other names or
-    /// is open.
+    /// Removes a name of a file or symbolic link. Its inode remains while it has other names or is
+    /// open.
     ///
     /// # Errors
-    /// Those of unlink(2), as Linux has them: `EISDIR` for a directory.
+    /// Those of unlink(2) on Linux: `EISDIR` for a directory.
     pub fn unlink(&mut self, base: Ino, path: &[u8]) -> Result<(), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(Errno::EISDIR)?;
@@ -155,7 +155,7 @@ impl Disk {
         self.free_if_unused(ino);
     }
 
-    /// Moves a name, replacing what had the new one. `flags` is 0, `RENAME_NOREPLACE` or
+    /// Moves a name, replacing the inode of the new one. `flags` is 0, `RENAME_NOREPLACE` or
     /// `RENAME_EXCHANGE`. Two names of one inode stay as they are.
     ///
     /// # Errors
@@ -168,8 +168,8 @@ impl Disk {
         new: &[u8],
         flags: u32,
     ) -> Result<(), Errno> {
-        let keep = flags == libc::RENAME_NOREPLACE;
-        let exchange = flags == libc::RENAME_EXCHANGE;
+        let keep = flags == RENAME_NOREPLACE;
+        let exchange = flags == RENAME_EXCHANGE;
         if flags != 0 && !keep && !exchange {
             return Err(Errno::EINVAL);
         }
@@ -193,7 +193,7 @@ impl Disk {
             self.check_replace(moved, replaced)?;
         }
         self.may_change()?;
-        self.has_entry(to.dir, new)?;
+        self.room_for_entry(to.dir, new)?;
         self.change(&Effect::Rename { from: from.dir, old, to: to.dir, new, exchange });
         if let Some(replaced) = replaced {
             self.free_if_unused(replaced);
@@ -201,12 +201,12 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether the names may be joined like this: slashes behind files, loops of directories.
+    /// Checks the names of a move: slashes after files, loops of directories.
     fn check_move(
         &self,
-        from: &Place,
+        from: &ResolvedPath,
         moved: Ino,
-        to: &Place,
+        to: &ResolvedPath,
         replaced: Option<Ino>,
         exchange: bool,
     ) -> Result<(), Errno> {
@@ -226,7 +226,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether one inode may take the place of another.
+    /// Checks that one inode may replace another.
     fn check_replace(&self, moved: Ino, replaced: Ino) -> Result<(), Errno> {
         let is_directory = |ino| kind(&self.tree, ino) == Some(Kind::Directory);
         match (is_directory(moved), is_directory(replaced)) {
@@ -237,7 +237,7 @@ impl Disk {
         }
     }
 
-    /// Whether a directory is `outer` or lies somewhere below it.
+    /// Whether a directory is `outer` or somewhere below it.
     fn is_inside(&self, dir: Ino, outer: Ino) -> bool {
         let mut at = dir;
         while at != outer && at != Ino::ROOT {
@@ -254,7 +254,7 @@ impl Disk {
         if directory.entries.is_empty() { Ok(()) } else { Err(Errno::ENOTEMPTY) }
     }
 
-    /// The directory and the name that a new inode gets by a path.
+    /// The directory and the name for a new inode at a path.
     fn vacancy(&self, base: Ino, path: &[u8], directory: bool) -> Result<(Ino, Vec<u8>), Errno> {
         let place = walk(&self.tree, base, path, Intent::Entry)?;
         let name = place.name(Errno::EEXIST)?;

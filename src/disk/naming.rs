@@ -1,23 +1,36 @@
-//! How cases and reports call what is pending: by path and offset.
+//! The names of groups and pieces in cases and reports: paths and offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::PAGE;
 use super::effect::Ino;
 use super::pending::Pending;
-use super::piece::{Change, GroupId, Piece, What};
+use super::piece::{EntryChange, GroupId, Piece, PieceChange};
 use super::tree::Name;
 
-/// The names of all inodes and groups of a disk at one moment; the grammar is in
-/// [`super::fate`].
+/// The names of all inodes and groups of a disk at one time; the grammar is in [`super::fate`].
 pub struct Names<'a> {
     pending: &'a Pending,
     of: BTreeMap<Ino, Vec<u8>>,
     back: BTreeMap<Vec<u8>, Ino>,
 }
 
+/// Why a name is not that of a group with pending pieces.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownGroup {
+    /// It has none of the forms that the names of groups have.
+    #[error("{0} is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data")]
+    NotAName(String),
+    /// Its path leads nowhere.
+    #[error("{0} leads nowhere")]
+    NoSuchPath(String),
+    /// The group has no pending piece.
+    #[error("nothing of {0} is pending")]
+    NothingPending(String),
+}
+
 impl Pending {
-    /// The names of everything at this moment. Costs the number of inodes.
+    /// The names of everything now. Costs as much as there are inodes.
     pub fn names(&self) -> Names<'_> {
         let of = self.live.paths();
         let back = of.iter().map(|(ino, path)| (path.clone(), *ino)).collect();
@@ -61,8 +74,8 @@ impl Names<'_> {
     /// The group with this name.
     ///
     /// # Errors
-    /// Which part of the name means nothing here.
-    pub fn find(&self, name: &[u8]) -> Result<GroupId, String> {
+    /// The name is not one of a group, its path leads nowhere, or its group has no pending piece.
+    pub fn find(&self, name: &[u8]) -> Result<GroupId, UnknownGroup> {
         let shown = || String::from_utf8_lossy(name).into_owned();
         let path = name.strip_prefix(b"./").unwrap_or(name);
         let group = if path == b"namespace" {
@@ -78,18 +91,16 @@ impl Names<'_> {
             };
             GroupId::Entry(self.find_inode(dir)?, entry.into())
         } else {
-            let (path, block) = split_block(path).ok_or_else(|| {
-                format!("{} is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data", shown())
-            })?;
+            let (path, block) = split_block(path).ok_or_else(|| UnknownGroup::NotAName(shown()))?;
             GroupId::Block(self.find_inode(path)?, block)
         };
         match self.pending.group(&group) {
             Some(_) => Ok(group),
-            None => Err(format!("nothing of {} is pending", shown())),
+            None => Err(UnknownGroup::NothingPending(shown())),
         }
     }
 
-    fn find_inode(&self, path: &[u8]) -> Result<Ino, String> {
+    fn find_inode(&self, path: &[u8]) -> Result<Ino, UnknownGroup> {
         if let Some(ino) = self.back.get(path) {
             return Ok(*ino);
         }
@@ -97,24 +108,24 @@ impl Names<'_> {
         let live = self.pending.live();
         let mut names = path.split(|&byte| byte == b'/');
         let found = names.try_fold(Ino::ROOT, |dir, name| live.entry(dir, name));
-        found.ok_or_else(|| format!("{} leads nowhere", String::from_utf8_lossy(path)))
+        found.ok_or_else(|| UnknownGroup::NoSuchPath(String::from_utf8_lossy(path).into_owned()))
     }
 
-    /// A piece in words: the group that it belongs to on `posix`, and what it changes.
+    /// A piece in words: the group that it belongs to on `posix`, and its change.
     pub fn piece(&self, piece: &Piece) -> String {
         let shown = |group: &GroupId| String::from_utf8_lossy(&self.group(group)).into_owned();
-        match &piece.what {
-            What::Data { ino, block, more, start, end, grows } => {
+        match &piece.change {
+            PieceChange::Data { ino, block, more, start, end, grows } => {
                 let block = shown(&GroupId::Block(*ino, *block));
                 let size = grows.map_or(String::new(), |(old, new)| format!(", size {old}->{new}"));
                 let end = more * PAGE as u64 + u64::from(*end);
                 format!("{block} bytes {start}..{end}{size}")
             }
-            What::Size { ino, old, new } => {
+            PieceChange::Size { ino, old, new } => {
                 format!("{} {old}->{new}", shown(&GroupId::Size(*ino)))
             }
-            What::Entries(changes) => {
-                let entry = |change: &Change| {
+            PieceChange::Entries(changes) => {
+                let entry = |change: &EntryChange| {
                     let did = match (change.old, change.new) {
                         (None, _) => "made",
                         (_, None) => "removed",
@@ -141,8 +152,8 @@ impl Names<'_> {
         last
     }
 
-    /// Names an inode that the live tree has no path to. `open` are those that wait for this
-    /// one's name: lost directories may lie in each other.
+    /// Names an inode that the live tree has no path to. The inodes of `open` wait for this one's
+    /// name: lost directories may lie in each other.
     fn name(
         &mut self,
         ino: Ino,

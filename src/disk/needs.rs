@@ -1,61 +1,56 @@
-//! What a piece needs, by the rules of the profile: computed once, when the piece is made.
+//! The requirements of a piece, by the rules of the profile: computed once, when the piece is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::content::{Content, PAGE};
 use super::effect::Ino;
-use super::pending::{Aspect, Pending};
-use super::piece::{GroupId, Requirement};
-use super::profile::{Class, On};
+use super::pending::Pending;
+use super::piece::{Aspect, GroupId, Requirement, Subject};
+use super::profile::{PieceClass, Required};
 use super::tree::Node;
 
-/// What a new piece is about.
-pub(super) struct Cause {
-    /// The inode that it changes; for an entry, the one that it leads to.
-    pub(super) ino: Ino,
-    /// The block, if it is one.
-    pub(super) block: Option<u64>,
-    /// What the same call wrote last before it.
-    pub(super) wrote: Option<(GroupId, u64)>,
-    /// The size before and after, if it is set.
-    pub(super) resized: Option<(u64, u64)>,
-}
-
 impl Pending {
-    /// What a new piece of a class needs.
-    pub(super) fn needs(&self, group: &GroupId, class: Class, cause: &Cause) -> Vec<Requirement> {
+    /// The requirements of a new piece of a class.
+    pub(super) fn needs(
+        &self,
+        group: &GroupId,
+        class: PieceClass,
+        subject: &Subject,
+    ) -> Vec<Requirement> {
         let mut needs = Vec::new();
         for need in self.profile.needs.iter().filter(|need| need.of == class) {
             match need.on {
-                On::Log => needs.extend(require(self.newest(&GroupId::Log))),
-                On::Size => needs.extend(self.newest_of(cause.ino, Aspect::Size)),
-                On::Block => needs.extend(self.wrote(class, cause)),
-                On::BlockAlone if self.has_older_data(cause.ino) => {}
-                On::BlockAlone => needs.extend(self.wrote(class, cause)),
+                Required::Log => needs.extend(require(self.newest(&GroupId::Log))),
+                Required::Size => needs.extend(self.newest_of(subject.ino, Aspect::Size)),
+                Required::Block => needs.extend(self.wrote(class, subject)),
+                Required::BlockAlone if self.has_older_data(subject.ino) => {}
+                Required::BlockAlone => needs.extend(self.wrote(class, subject)),
                 // Reserved blocks count as unwritten until they are converted.
-                On::First if class == Class::Reach && self.is_reserved(cause) => {
-                    needs.extend(in_turn(self.lower_or_unwritten(cause)));
+                Required::First if class == PieceClass::Reach && self.is_reserved(subject) => {
+                    needs.extend(in_turn(self.lower_or_unwritten(subject)));
                 }
-                On::First => needs.extend(require(self.first(cause))),
-                On::Lower => needs.extend(in_turn(self.lower(cause))),
-                On::LowerOfCall => needs.extend(in_turn(self.lower_of_call(cause))),
-                On::LowerOrUnwritten => needs.extend(in_turn(self.lower_or_unwritten(cause))),
-                On::Tail => needs.extend(self.tail(cause)),
-                On::File => needs.extend(self.newest_of(cause.ino, Aspect::Data)),
+                Required::First => needs.extend(require(self.first(subject))),
+                Required::Lower => needs.extend(in_turn(self.lower(subject))),
+                Required::LowerOfCall => needs.extend(in_turn(self.lower_of_call(subject))),
+                Required::LowerOrUnwritten => {
+                    needs.extend(in_turn(self.lower_or_unwritten(subject)))
+                }
+                Required::Tail => needs.extend(self.tail(subject)),
+                Required::File => needs.extend(self.newest_of(subject.ino, Aspect::Data)),
             }
         }
         needs.retain(|need| need.group != *group);
         needs
     }
 
-    /// What the same call wrote. A block that was zeroed behind a new end and is not on the medium
-    /// yet may be missing altogether.
-    fn wrote(&self, class: Class, cause: &Cause) -> Option<Requirement> {
-        let mut need = require(cause.wrote.clone())?;
-        need.while_last = matches!(class, Class::Grow | Class::Reach);
-        if let (Class::Resize, GroupId::Block(ino, block)) = (class, &need.group) {
-            let at = Cause { ino: *ino, block: Some(*block), wrote: None, resized: None };
+    /// The block that the same call wrote. A block that was zeroed after a new end and is not on
+    /// the medium yet may be missing altogether.
+    fn wrote(&self, class: PieceClass, subject: &Subject) -> Option<Requirement> {
+        let mut need = require(subject.wrote.clone())?;
+        need.while_last = matches!(class, PieceClass::Grow | PieceClass::Reach);
+        if let (PieceClass::Resize, GroupId::Block(ino, block)) = (class, &need.group) {
+            let at = Subject { ino: *ino, block: Some(*block), wrote: None, resized: None };
             need.or_nothing = matches!(self.first(&at), Some((GroupId::Block(..), _)));
         }
         Some(need)
@@ -66,24 +61,24 @@ impl Pending {
         newest.map(|(group, &seq)| Requirement::new(group.clone(), seq))
     }
 
-    /// Whether data of a file is pending that other calls wrote.
+    /// Whether pending data of a file was written by other calls.
     fn has_older_data(&self, ino: Ino) -> bool {
         let newest = self.unsynced.get(&(ino, Aspect::Data)).into_iter().flatten();
         let pieces = newest.filter_map(|(id, &seq)| self.group(id)?.piece(seq));
         pieces.into_iter().any(|piece| piece.effect != self.effects())
     }
 
-    /// The piece that put a block on the medium, if that is pending.
-    fn first(&self, cause: &Cause) -> Option<(GroupId, u64)> {
-        let (ino, block) = (cause.ino, cause.block?);
+    /// The piece that puts a block on the medium, if it is pending.
+    fn first(&self, subject: &Subject) -> Option<(GroupId, u64)> {
+        let (ino, block) = (subject.ino, subject.block?);
         let (seq, home) = self.blocks.get(&(ino, block))?.first(self.is_mapped(ino, block))?;
         Some((self.home(home, GroupId::Block(ino, block), ino), seq))
     }
 
     /// Whether a block was reserved before it was written.
-    fn is_reserved(&self, cause: &Cause) -> bool {
-        let reserved = self.reserved.get(&cause.ino).into_iter().flatten();
-        cause.block.is_some_and(|block| reserved.into_iter().any(|range| range.contains(&block)))
+    fn is_reserved(&self, subject: &Subject) -> bool {
+        let reserved = self.reserved.get(&subject.ino).into_iter().flatten();
+        subject.block.is_some_and(|block| reserved.into_iter().any(|range| range.contains(&block)))
     }
 
     /// Whether the medium has a page of this block.
@@ -94,17 +89,17 @@ impl Pending {
 
     /// The newest versions of the blocks of a file before one.
     ///
-    /// A block before it that is new itself has needs of its own, so of those before that one
-    /// only what was written since is asked for: a long run of new blocks stays linear.
-    fn lower(&self, cause: &Cause) -> Vec<Requirement> {
-        let (ino, Some(block)) = (cause.ino, cause.block) else { return Vec::new() };
+    /// A new block before it has its own requirements, so of the blocks before that one only those
+    /// written since are required: a long run of new blocks stays linear.
+    fn lower(&self, subject: &Subject) -> Vec<Requirement> {
+        let (ino, Some(block)) = (subject.ino, subject.block) else { return Vec::new() };
         let Some(newest) = self.unsynced.get(&(ino, Aspect::Data)) else { return Vec::new() };
         let mut needs = Vec::new();
         let before = newest.range(GroupId::Block(ino, 0)..GroupId::Block(ino, block)).rev();
         for (id, &seq) in before {
             let GroupId::Block(_, number) = *id else { continue };
             needs.push(Requirement::new(id.clone(), seq));
-            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
+            let at = Subject { ino, block: Some(number), wrote: None, resized: None };
             if let Some((_, first)) = self.first(&at) {
                 needs.extend(self.written_since(ino, number, first));
                 break;
@@ -113,22 +108,24 @@ impl Pending {
         needs
     }
 
-    /// The block right before one, if it is new and of the same call.
-    fn lower_of_call(&self, cause: &Cause) -> Vec<Requirement> {
-        let before = cause.block.and_then(|block| block.checked_sub(1));
-        let Some(id) = before.map(|block| GroupId::Block(cause.ino, block)) else {
+    /// The block right before one, if it is new and from the same call.
+    fn lower_of_call(&self, subject: &Subject) -> Vec<Requirement> {
+        let before = subject.block.and_then(|block| block.checked_sub(1));
+        let Some(id) = before.map(|block| GroupId::Block(subject.ino, block)) else {
             return Vec::new();
         };
         let newest = self.group(&id).and_then(|group| group.pieces().last());
         let new = newest.filter(|piece| {
-            piece.effect == self.effects() && matches!(piece.class, Class::Fill | Class::Extend)
+            piece.effect == self.effects()
+                && matches!(piece.class, PieceClass::Fill | PieceClass::Extend)
         });
         new.map(|piece| Requirement::new(id.clone(), piece.seq)).into_iter().collect()
     }
 
-    /// Forgets in what order the blocks of a file go out: a part of it is written back.
-    pub(super) fn loosen(&mut self, ino: Ino) {
-        if !self.profile.asks(Class::Extend, On::LowerOfCall) {
+    /// Forgets the order in which the blocks of a file go out, because a part of the file is
+    /// written back.
+    pub(super) fn forget_block_order(&mut self, ino: Ino) {
+        if !self.profile.asks(PieceClass::Extend, Required::LowerOfCall) {
             return;
         }
         let blocks = GroupId::Block(ino, 0)..=GroupId::Block(ino, u64::MAX);
@@ -149,23 +146,25 @@ impl Pending {
         needs.into_iter().map(|(id, seq)| Requirement::new(id.clone(), seq)).collect()
     }
 
-    /// The same for a size: since the size before it, which asks for what came before.
-    fn lower_or_unwritten(&self, cause: &Cause) -> Vec<Requirement> {
-        let (ino, Some(block)) = (cause.ino, cause.block) else { return Vec::new() };
+    /// The same for a size: the blocks written since the size before it, which requires those
+    /// written earlier.
+    fn lower_or_unwritten(&self, subject: &Subject) -> Vec<Requirement> {
+        let (ino, Some(block)) = (subject.ino, subject.block) else { return Vec::new() };
         let before = self.newest(&GroupId::Size(ino)).map_or(0, |(_, seq)| seq);
         let mut needs = self.written_since(ino, block, before);
         for need in &mut needs {
             let GroupId::Block(_, number) = need.group else { continue };
-            let at = Cause { ino, block: Some(number), wrote: None, resized: None };
+            let at = Subject { ino, block: Some(number), wrote: None, resized: None };
             need.or_nothing = self.first(&at).is_some();
         }
         needs
     }
 
-    /// What is written out before a size is set: the blocks from the end of the file on the medium
-    /// to the new end, and the block that was the last if the file grows behind a part of one.
-    fn tail(&self, cause: &Cause) -> Vec<Requirement> {
-        let (ino, Some((old, new))) = (cause.ino, cause.resized) else { return Vec::new() };
+    /// The blocks that are written out before a size is set: those from the end of the file on the
+    /// medium to the new end, and the one that was the last if the file grows after a partial
+    /// block.
+    fn tail(&self, subject: &Subject) -> Vec<Requirement> {
+        let (ino, Some((old, new))) = (subject.ino, subject.resized) else { return Vec::new() };
         let page = PAGE as u64;
         let durable = self.durable.node(ino).and_then(Node::content).map_or(0, Content::size);
         let lags = self.groups.contains_key(&GroupId::Size(ino)) && new > durable;

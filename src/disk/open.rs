@@ -1,34 +1,22 @@
-//! Open file descriptions: what `open` returns and what descriptors share.
+//! Open file descriptions: `open` returns them, and descriptors share them.
 
-use super::effect::{Effect, Ino, Kind};
+use super::effect::{Ino, Kind};
 use super::errno::Errno;
-use super::live::Disk;
-use super::path::{Intent, Place, find, kind, walk};
+use super::linux::O_PATH;
 
-/// An open file description: an inode, an offset and flags. Numbers are used again after the last
-/// reference closed, as those of descriptors are.
+/// The number of an open file description, which has an inode, an offset and flags. Numbers are
+/// reused after the last reference is closed, like those of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(u32);
 
 impl Handle {
-    /// Its number, from 0 on.
+    /// The number, counted from 0.
     pub fn number(self) -> u32 {
         self.0
     }
 }
 
-/// The bit that tells `O_TMPFILE` from `O_DIRECTORY`, which it includes.
-const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
-/// What `open` adds to the flags on 64-bit Linux; the C library's constant of this name is 0.
-const LARGE_FILE: i32 = 0o100_000;
-/// Flags that ask something of `open` itself and are not kept.
-const FORGOTTEN: i32 =
-    libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC;
-/// Flags that fcntl(2) `F_SETFL` may change; it ignores the others.
-const CHANGEABLE: i32 =
-    libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
-
-/// What a handle refers to.
+/// An open file description.
 pub(super) struct Open {
     pub ino: Ino,
     pub kind: Kind,
@@ -38,13 +26,13 @@ pub(super) struct Open {
     pub readable: bool,
     /// May be written to; false with `O_PATH`.
     pub writable: bool,
-    /// How many failed write-backs of the file, and of all files, it has been told of.
+    /// How many failed write-backs of the file, and of all files, it has reported.
     pub seen: u32,
     pub seen_all: u32,
-    /// Made by `O_TMPFILE` and not named yet: a first name may still be given to it.
+    /// Made by `O_TMPFILE` and not named yet: it may still get a first name.
     pub linkable: bool,
-    references: u32,
-    path: Box<[u8]>,
+    pub references: u32,
+    pub path: Box<[u8]>,
 }
 
 /// All open file descriptions.
@@ -63,13 +51,13 @@ impl Opens {
         self.slots.get_mut(h.0 as usize).and_then(Option::as_mut).ok_or(Errno::EBADF)
     }
 
-    /// Whether any handle refers to an inode. A scan: it is asked only when a name or a handle
-    /// goes, and a process has few handles.
+    /// Whether any handle refers to an inode. This is a scan: it happens only when a name or a
+    /// handle goes, and a process has few handles.
     pub(super) fn refer_to(&self, ino: Ino) -> bool {
         self.slots.iter().flatten().any(|open| open.ino == ino)
     }
 
-    fn insert(&mut self, open: Open) -> Handle {
+    pub(super) fn insert(&mut self, open: Open) -> Handle {
         if let Some(number) = self.free.pop() {
             self.slots[number as usize] = Some(open);
             return Handle(number);
@@ -79,7 +67,7 @@ impl Opens {
     }
 
     /// Drops one reference; returns the description if that was the last.
-    fn release(&mut self, h: Handle) -> Result<Option<Open>, Errno> {
+    pub(super) fn release(&mut self, h: Handle) -> Result<Option<Open>, Errno> {
         let open = self.get_mut(h)?;
         open.references -= 1;
         if open.references > 0 {
@@ -89,225 +77,14 @@ impl Opens {
         Ok(self.slots[h.0 as usize].take())
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 }
 
-/// What `build_open_flags` of the kernel's fs/open.c makes of the flags.
-fn checked(flags: i32) -> Result<i32, Errno> {
-    let is = |flag| flags & flag != 0;
-    if is(libc::O_PATH) {
-        return Ok(flags & (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW));
-    }
-    if is(libc::O_CREAT) && is(libc::O_DIRECTORY) {
-        return Err(Errno::EINVAL);
-    }
-    if is(TMPFILE) && (!is(libc::O_DIRECTORY) || !may_write(flags)) {
-        return Err(Errno::EINVAL);
-    }
-    Ok(flags)
-}
-
-/// Whether the access mode includes writing. Mode 3, `O_WRONLY | O_RDWR`, asks for both rights but
-/// the description can do neither: Linux keeps it for ioctl(2).
-fn may_write(flags: i32) -> bool {
-    flags & libc::O_ACCMODE != libc::O_RDONLY
-}
-
-impl Disk {
-    /// Opens a file, as openat(2) with the flags and permission bits of libc. `mode` is used as
-    /// it is: applying the umask is the caller's business.
-    ///
-    /// `O_TRUNC` truncates even with `O_RDONLY`. `O_CLOEXEC`, `O_NOCTTY`, `O_DIRECT`, `O_NOATIME`
-    /// and `O_NONBLOCK` change nothing. A new file is an `Inode` and an `Entry` effect.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub fn open(&mut self, base: Ino, path: &[u8], flags: i32, mode: u32) -> Result<Handle, Errno> {
-        let flags = checked(flags)?;
-        self.may_read()?;
-        if flags & TMPFILE != 0 {
-            return self.open_unnamed(base, path, flags, mode);
-        }
-        let create = flags & libc::O_CREAT != 0;
-        let exclusive = create && flags & libc::O_EXCL != 0;
-        let follow = flags & libc::O_NOFOLLOW == 0 && !exclusive;
-        let intent = match (create, follow) {
-            (true, follow) => Intent::Create { follow },
-            (false, true) => Intent::Follow,
-            (false, false) => Intent::Keep,
-        };
-        let place = walk(&self.tree, base, path, intent)?;
-        let ino = match place.ino {
-            Some(_) if exclusive => return Err(Errno::EEXIST),
-            Some(ino) => self.open_existing(ino, place.slash, flags)?,
-            None if create => self.create(&place, mode)?,
-            None => return Err(Errno::ENOENT),
-        };
-        let path = self.place_path(&place).unwrap_or_default();
-        self.insert(ino, flags, path)
-    }
-
-    /// Checks that an inode may be opened like this, and truncates it if that is asked for.
-    fn open_existing(&mut self, ino: Ino, slash: bool, flags: i32) -> Result<Ino, Errno> {
-        let is = |flag| flags & flag != 0;
-        let kind = kind(&self.tree, ino).ok_or(Errno::ENOENT)?;
-        if is(libc::O_CREAT) && kind == Kind::Directory {
-            return Err(Errno::EISDIR);
-        }
-        if (slash || is(libc::O_DIRECTORY)) && kind != Kind::Directory {
-            return Err(Errno::ENOTDIR);
-        }
-        if is(libc::O_PATH) {
-            return Ok(ino);
-        }
-        match kind {
-            Kind::Symlink => Err(Errno::ELOOP),
-            Kind::Directory if may_write(flags) || is(libc::O_TRUNC) => Err(Errno::EISDIR),
-            Kind::File if may_write(flags) || is(libc::O_TRUNC) => {
-                self.may_change()?;
-                if is(libc::O_TRUNC) {
-                    self.change(&Effect::Size { ino, size: 0 });
-                }
-                Ok(ino)
-            }
-            _ => Ok(ino),
-        }
-    }
-
-    /// Creates a file by name.
-    fn create(&mut self, place: &Place, mode: u32) -> Result<Ino, Errno> {
-        let name = place.name(Errno::EISDIR)?;
-        self.may_change()?;
-        self.has_inode(0)?;
-        self.has_entry(place.dir, name)?;
-        let ino = self.new_inode(Kind::File, mode, b"");
-        self.change(&Effect::Entry { dir: place.dir, name, ino: Some(ino) });
-        Ok(ino)
-    }
-
-    /// `O_TMPFILE`: a file without a name, in the directory that the path leads to.
-    fn open_unnamed(
-        &mut self,
-        base: Ino,
-        path: &[u8],
-        flags: i32,
-        mode: u32,
-    ) -> Result<Handle, Errno> {
-        if flags & libc::O_CREAT != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let dir = find(&self.tree, base, path, flags & libc::O_NOFOLLOW == 0)?;
-        if kind(&self.tree, dir) != Some(Kind::Directory) {
-            return Err(Errno::ENOTDIR);
-        }
-        self.may_change()?;
-        self.has_inode(0)?;
-        let ino = self.new_inode(Kind::File, mode, b"");
-        let dir = self.path_of(dir).unwrap_or_default();
-        let path = [&dir, &b"/#"[..], ino.0.to_string().as_bytes(), b" (deleted)"].concat();
-        let h = self.insert(ino, flags, path)?;
-        self.opens.get_mut(h)?.linkable = flags & libc::O_EXCL == 0;
-        Ok(h)
-    }
-
-    /// Makes an inode that has no name yet.
-    pub(super) fn new_inode(&mut self, kind: Kind, mode: u32, target: &[u8]) -> Ino {
-        let ino = self.tree.next_ino();
-        self.change(&Effect::Inode { ino, kind, mode: mode & 0o7777, target });
-        ino
-    }
-
-    fn insert(&mut self, ino: Ino, flags: i32, path: Vec<u8>) -> Result<Handle, Errno> {
-        let by_path = flags & libc::O_PATH != 0;
-        let access = flags & libc::O_ACCMODE;
-        let open = Open {
-            ino,
-            kind: kind(&self.tree, ino).ok_or(Errno::ENOENT)?,
-            flags: if by_path { flags } else { flags & !FORGOTTEN | LARGE_FILE },
-            offset: 0,
-            readable: !by_path && (access == libc::O_RDONLY || access == libc::O_RDWR),
-            writable: !by_path && (access == libc::O_WRONLY || access == libc::O_RDWR),
-            seen: self.errors.get(&ino).map_or(0, |errors| errors.sample()),
-            seen_all: self.all_errors.sample(),
-            linkable: false,
-            references: 1,
-            path: path.into(),
-        };
-        Ok(self.opens.insert(open))
-    }
-
-    /// One more reference to a handle, as dup(2) and fork(2) make it.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there.
-    pub fn share(&mut self, h: Handle) -> Result<(), Errno> {
-        self.opens.get_mut(h)?.references += 1;
-        Ok(())
-    }
-
-    /// Drops one reference. With the last one, the handle's `flock` and `F_OFD` locks go, and an
-    /// inode without names is freed. POSIX locks go by process and with *any* descriptor of it:
-    /// whoever closes a descriptor calls [`Disk::drop_process_locks`] too.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there.
-    pub fn close(&mut self, h: Handle) -> Result<(), Errno> {
-        if let Some(open) = self.opens.release(h)? {
-            self.locks.drop_handle(open.ino, h);
-            self.free_if_unused(open.ino);
-        }
-        Ok(())
-    }
-
-    /// The inode of a handle.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there.
-    pub fn ino(&self, h: Handle) -> Result<Ino, Errno> {
-        Ok(self.opens.get(h)?.ino)
-    }
-
-    /// The flags that a handle was opened with, as fcntl(2) `F_GETFL` shows them: without those
-    /// that concern only the opening, and with the kernel's `O_LARGEFILE`.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there.
-    pub fn flags(&self, h: Handle) -> Result<i32, Errno> {
-        Ok(self.opens.get(h)?.flags)
-    }
-
-    /// Changes flags, as fcntl(2) `F_SETFL`: `O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME` and
-    /// `O_NONBLOCK`; the others stay as they are.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there, or by `O_PATH`.
-    pub fn set_flags(&mut self, h: Handle, flags: i32) -> Result<(), Errno> {
-        let open = self.opens.get_mut(h)?;
-        open.must_be_usable()?;
-        open.flags = open.flags & !CHANGEABLE | flags & CHANGEABLE;
-        Ok(())
-    }
-
-    /// The absolute path in the disk by which a handle was opened, symbolic links resolved. Later
-    /// renames do not change it. Empty if the inode could not be reached from the root even then.
-    ///
-    /// # Errors
-    /// `EBADF` if nothing is open there.
-    pub fn opened_as(&self, h: Handle) -> Result<&[u8], Errno> {
-        Ok(&self.opens.get(h)?.path)
-    }
-
-    /// How many handles are open: zero when every `open` was closed.
-    pub fn open_count(&self) -> usize {
-        self.opens.len()
-    }
-}
-
 impl Open {
-    /// `EBADF` for what was opened by `O_PATH`: it names an inode and can do nothing else.
+    /// `EBADF` for a handle opened with `O_PATH`, which names an inode and can do nothing else.
     pub(super) fn must_be_usable(&self) -> Result<(), Errno> {
-        if self.flags & libc::O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
+        if self.flags & O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
     }
 }

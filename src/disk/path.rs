@@ -1,13 +1,12 @@
-//! Paths: how names lead to inodes, through `.`, `..` and symbolic links.
+//! Path resolution: from names to inodes, through `.`, `..` and symbolic links.
 //!
-//! The order in which errors are found follows `link_path_walk` and `open_last_lookups` of the
-//! kernel's fs/namei.c, since a path may be wrong in several ways at once.
+//! Errors are found in the order of `link_path_walk` and `open_last_lookups` of the kernel's
+//! fs/namei.c, since a path may be wrong in several ways at once.
 
 use std::borrow::Cow;
 
 use super::effect::{Ino, Kind};
 use super::errno::Errno;
-use super::live::Disk;
 use super::tree::{Body, Node, Tree};
 
 /// The longest name in bytes.
@@ -17,18 +16,18 @@ pub const PATH_MAX: usize = 4095;
 /// How many symbolic links one path may lead through.
 pub const SYMLINKS_MAX: u32 = 40;
 
-/// What a call does with the last name of a path.
+/// The way in which a call uses the last name of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intent {
     /// Changes the entry itself: the name is not even looked up.
     Entry,
-    /// Takes what it leads to, which may be a symbolic link, unless a slash follows it.
+    /// Uses the inode that it leads to, which may be a symbolic link, unless a slash follows it.
     Keep,
-    /// Takes what it leads to, through symbolic links.
+    /// Uses the inode that it leads to, through symbolic links.
     Follow,
-    /// Takes what it leads to, or creates it (`O_CREAT`); a slash may not follow it.
+    /// Uses the inode that it leads to, or creates it (`O_CREAT`); a slash may not follow it.
     Create {
-        /// Goes through symbolic links.
+        /// Whether symbolic links are followed.
         follow: bool,
     },
 }
@@ -46,14 +45,14 @@ impl Intent {
 
 /// The last component of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Last {
+pub(super) enum LastComponent {
     Name(Vec<u8>),
     Dot,
     DotDot,
     Root,
 }
 
-impl Last {
+impl LastComponent {
     fn of(component: &[u8]) -> Self {
         match component {
             b"." => Self::Dot,
@@ -63,30 +62,35 @@ impl Last {
     }
 }
 
-/// Where a path leads.
-pub(super) struct Place {
-    /// The directory in which the last component stands.
+/// The outcome of a path's resolution.
+pub(super) struct ResolvedPath {
+    /// The directory of the last component.
     pub dir: Ino,
     /// The last component.
-    pub last: Last,
-    /// A slash follows it.
+    pub last: LastComponent,
+    /// Whether a slash follows it.
     pub slash: bool,
-    /// What it leads to, if that exists; not looked up for [`Intent::Entry`].
+    /// The inode that it leads to, if it exists; not looked up for [`Intent::Entry`].
     pub ino: Option<Ino>,
 }
 
-impl Place {
+impl ResolvedPath {
     /// The name to change, or `error` for `.`, `..` and `/`, which are no entries.
     pub(super) fn name(&self, error: Errno) -> Result<&[u8], Errno> {
         match &self.last {
-            Last::Name(name) => Ok(name),
+            LastComponent::Name(name) => Ok(name),
             _ => Err(error),
         }
     }
 }
 
 /// Walks a path.
-pub(super) fn walk(tree: &Tree, base: Ino, path: &[u8], intent: Intent) -> Result<Place, Errno> {
+pub(super) fn walk(
+    tree: &Tree,
+    base: Ino,
+    path: &[u8],
+    intent: Intent,
+) -> Result<ResolvedPath, Errno> {
     check(path)?;
     let (mut dir, mut links) = (base, 0);
     let (mut text, mut at) = (Cow::Borrowed(path), 0);
@@ -96,12 +100,17 @@ pub(super) fn walk(tree: &Tree, base: Ino, path: &[u8], intent: Intent) -> Resul
     must_be_directory(tree, dir)?;
     loop {
         let Some((start, end)) = component(&text, at) else {
-            return Ok(Place { dir, last: Last::Root, slash: true, ino: Some(dir) });
+            return Ok(ResolvedPath {
+                dir,
+                last: LastComponent::Root,
+                slash: true,
+                ino: Some(dir),
+            });
         };
         let (name, rest) = (&text[start..end], &text[end..]);
         let is_last = rest.iter().all(|&b| b == b'/');
         let slash = is_last && !rest.is_empty();
-        let place = |ino| Place { dir, last: Last::of(name), slash, ino };
+        let place = |ino| ResolvedPath { dir, last: LastComponent::of(name), slash, ino };
         if is_last && intent == Intent::Entry {
             return Ok(place(None));
         }
@@ -143,10 +152,10 @@ pub(super) fn find(tree: &Tree, base: Ino, path: &[u8], follow: bool) -> Result<
     Ok(ino)
 }
 
-/// What a name leads to in a directory that can still be used.
+/// The inode that a name leads to, in a directory that can still be used.
 pub(super) fn lookup(tree: &Tree, dir: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
     let node = tree.node(dir).ok_or(Errno::ENOENT)?;
-    // A directory that was removed while it is open holds nothing and takes nothing.
+    // A directory that was removed while open has no entries and accepts none.
     if node.links == 0 {
         return Err(Errno::ENOENT);
     }
@@ -157,7 +166,7 @@ pub(super) fn lookup(tree: &Tree, dir: Ino, name: &[u8]) -> Result<Option<Ino>, 
     Ok(directory.entries.get(name).copied())
 }
 
-/// What an inode is, if it exists.
+/// The type of an inode, if it exists.
 pub(super) fn kind(tree: &Tree, ino: Ino) -> Option<Kind> {
     tree.node(ino).map(Node::kind)
 }
@@ -166,13 +175,13 @@ fn check(path: &[u8]) -> Result<(), Errno> {
     match path {
         [] => Err(Errno::ENOENT),
         _ if path.len() > PATH_MAX => Err(Errno::ENAMETOOLONG),
-        // C's paths cannot hold one; a direct caller's can, and no name may.
+        // C's paths cannot hold a NUL. Those of a direct caller can, but no name may.
         _ if path.contains(&0) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }
 
-fn must_be_directory(tree: &Tree, ino: Ino) -> Result<(), Errno> {
+pub(super) fn must_be_directory(tree: &Tree, ino: Ino) -> Result<(), Errno> {
     match kind(tree, ino) {
         Some(Kind::Directory) => Ok(()),
         Some(_) => Err(Errno::ENOTDIR),
@@ -180,7 +189,7 @@ fn must_be_directory(tree: &Tree, ino: Ino) -> Result<(), Errno> {
     }
 }
 
-/// Where the next component of a path begins and ends; `None` if only slashes are left.
+/// The bounds of the next component of a path; `None` if only slashes are left.
 fn component(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let start = at + text[at..].iter().position(|&b| b != b'/')?;
     let length = text[start..].iter().position(|&b| b == b'/');
@@ -199,75 +208,5 @@ fn link_target(tree: &Tree, ino: Ino) -> Option<&[u8]> {
     match &tree.node(ino)?.body {
         Body::Symlink(target) => Some(target),
         _ => None,
-    }
-}
-
-/// The name that leads from a directory to an inode.
-fn entry_of(dir: &Node, ino: Ino) -> Option<&[u8]> {
-    let mut entries = dir.directory()?.entries.iter();
-    entries.find_map(|(name, &entry)| (entry == ino).then_some(&**name))
-}
-
-impl Disk {
-    /// The directory that a path leads to: a base for other paths.
-    ///
-    /// # Errors
-    /// Those of path_resolution(7); `ENOTDIR` if it is not a directory.
-    pub fn directory(&self, base: Ino, path: &[u8]) -> Result<Ino, Errno> {
-        let ino = find(&self.tree, base, path, true)?;
-        must_be_directory(&self.tree, ino)?;
-        Ok(ino)
-    }
-
-    /// The absolute path of what a path leads to, without symbolic links, `.` and `..`.
-    ///
-    /// # Errors
-    /// Those of path_resolution(7); `ENOENT` if no path from the root leads there any more.
-    pub fn real_path(&self, base: Ino, path: &[u8]) -> Result<Vec<u8>, Errno> {
-        let place = walk(&self.tree, base, path, Intent::Follow)?;
-        let ino = place.ino.ok_or(Errno::ENOENT)?;
-        if place.slash {
-            must_be_directory(&self.tree, ino)?;
-        }
-        self.place_path(&place).ok_or(Errno::ENOENT)
-    }
-
-    /// An absolute path that leads to an inode: of several the one whose directory has the lowest
-    /// number. `None` if no name is left, or if the names lead nowhere from the root.
-    pub fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
-        let mut names: Vec<&[u8]> = Vec::new();
-        let mut at = ino;
-        while at != Ino::ROOT {
-            let (dir, name) = self.name_of(at)?;
-            names.push(name);
-            at = dir;
-        }
-        if names.is_empty() {
-            return Some(b"/".to_vec());
-        }
-        Some(names.iter().rev().flat_map(|name| [b"/", *name].concat()).collect())
-    }
-
-    /// A directory that names an inode, and the name.
-    fn name_of(&self, ino: Ino) -> Option<(Ino, &[u8])> {
-        if let Some(directory) = self.tree.node(ino)?.directory() {
-            return Some((directory.parent, entry_of(self.tree.node(directory.parent)?, ino)?));
-        }
-        self.tree.nodes().find_map(|(dir, node)| Some((dir, entry_of(node, ino)?)))
-    }
-
-    /// The absolute path of a place; of the name by which it was reached, if there are several.
-    pub(super) fn place_path(&self, place: &Place) -> Option<Vec<u8>> {
-        match &place.last {
-            Last::Name(name) => {
-                let mut path = self.path_of(place.dir)?;
-                if path.len() > 1 {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(name);
-                Some(path)
-            }
-            _ => self.path_of(place.ino?),
-        }
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::content::PAGE;
 use super::effect::Ino;
-use super::profile::{Class, Home};
+use super::profile::{Home, PieceClass};
 use super::tree::Name;
 use crate::base::digest::hash;
 
-/// The queue that a piece stands in: a crash keeps a prefix of each.
+/// The queue that a piece is in: a crash keeps a prefix of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupId {
     /// The versions of one block of a file; also, on every profile, those of its versions that
@@ -16,16 +16,16 @@ pub enum GroupId {
     Block(Ino, u64),
     /// The sizes of one file.
     Size(Ino),
-    /// What one entry of a directory leads to.
+    /// The inodes that one entry of a directory leads to.
     Entry(Ino, Name),
-    /// All that happened to one file, or to one directory.
+    /// All changes of one file, or of one directory.
     Inode(Ino),
-    /// What the file system orders as a whole.
+    /// The changes that the file system orders as a whole.
     Log,
 }
 
 impl GroupId {
-    /// Which pieces share it.
+    /// Which pieces share the group.
     pub(super) fn home(&self) -> Home {
         match self {
             Self::Block(..) | Self::Size(_) | Self::Entry(..) => Home::Own,
@@ -35,29 +35,29 @@ impl GroupId {
     }
 }
 
-/// What a directory entry led to and leads to.
+/// The inode that a directory entry led to, and the one that it leads to now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct EntryChange {
     /// The directory.
     pub dir: Ino,
     /// The name in it.
     pub name: Name,
-    /// What the name led to before.
+    /// The inode that the name led to before.
     pub old: Option<Ino>,
-    /// What it leads to from now on.
+    /// The inode that it leads to now.
     pub new: Option<Ino>,
 }
 
-/// What a piece changes.
+/// The change that a piece makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum PieceChange {
     /// A block of a file.
     Data {
         /// The file.
         ino: Ino,
         /// The number of the block: its offset divided by [`PAGE`].
         block: u64,
-        /// How many blocks behind it belong to the piece, where the profile makes one of all
+        /// How many blocks after it belong to the piece, where the profile makes one piece of all
         /// that a call wrote.
         more: u64,
         /// The first byte of the block that was written.
@@ -73,26 +73,27 @@ pub enum What {
         ino: Ino,
         /// Its size before, in bytes.
         old: u64,
-        /// Its size from now on, in bytes.
+        /// Its size now, in bytes.
         new: u64,
     },
-    /// Directory entries: one, or the two of a rename that is atomic.
-    Entries(Arc<[Change]>),
+    /// Directory entries: one, or the two of an atomic rename.
+    Entries(Arc<[EntryChange]>),
 }
 
-/// What must be kept with a piece: the pieces of another group up to a sequence number.
+/// A requirement of a piece: the pieces of another group, up to a sequence number, must be kept
+/// with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// The group.
     pub group: GroupId,
     /// The last piece of it that must be kept.
     pub seq: u64,
-    /// Whether it is enough, too, that nothing of the group is kept.
+    /// Whether the requirement is also met if nothing of the group is kept.
     pub or_nothing: bool,
-    /// Whether it is only a matter of the order in which write-back goes through a file.
+    /// Whether it comes only from the order in which write-back goes through a file.
     pub in_turn: bool,
-    /// Whether it is asked for only while the piece is the last that is kept of its group: a
-    /// later size takes the place of the one before.
+    /// Whether it counts only while the piece is the last that is kept of its group: a later size
+    /// replaces the one before.
     pub while_last: bool,
 }
 
@@ -105,33 +106,32 @@ impl Requirement {
 /// The unit of survival: a crash keeps it or loses it, or, if it is data, tears it.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Its place among all pieces of the run so far; later pieces have higher numbers.
+    /// Its position among all pieces of the run so far; later pieces have higher numbers.
     pub seq: u64,
-    /// Which effect made it: the first that a `Pending` is given is number 0.
+    /// The effect that made it: the first that a `Pending` is given is number 0.
     pub effect: u64,
-    /// What it changes.
-    pub what: What,
+    /// Its change.
+    pub change: PieceChange,
     /// Its kind, as profiles see it.
-    pub class: Class,
-    /// What must be kept with it.
+    pub class: PieceClass,
+    /// Its requirements.
     pub(super) needs: Option<Arc<[Requirement]>>,
     /// The sum of the digests of this piece and all before it in its group.
     pub(super) sum: u64,
 }
 
 impl Piece {
-    /// What must be kept with it. Groups that are not pending any more have nothing left to ask
-    /// for.
+    /// Its requirements. Those on groups that are no longer pending have no effect.
     pub fn needs(&self) -> &[Requirement] {
         self.needs.as_deref().unwrap_or_default()
     }
 
-    /// The same, if the piece is the last that is kept of its group or if it is not.
+    /// Its requirements, if it is (`last`) or is not the last piece that is kept of its group.
     pub fn needs_as(&self, last: bool) -> impl Iterator<Item = &Requirement> {
         self.needs().iter().filter(move |need| last || !need.while_last)
     }
 
-    /// The same without what is only a matter of order.
+    /// The piece without the requirements that come only from the order of write-back.
     pub(super) fn in_no_turn(mut self) -> Self {
         if self.needs().iter().any(|need| need.in_turn) {
             self.needs = Some(self.needs().iter().filter(|need| !need.in_turn).cloned().collect());
@@ -141,36 +141,37 @@ impl Piece {
 
     /// The file whose data or size it changes.
     pub fn file(&self) -> Option<Ino> {
-        match self.what {
-            What::Data { ino, .. } | What::Size { ino, .. } => Some(ino),
-            What::Entries(_) => None,
+        match self.change {
+            PieceChange::Data { ino, .. } | PieceChange::Size { ino, .. } => Some(ino),
+            PieceChange::Entries(_) => None,
         }
     }
 
     /// The size before and after, if it changes one.
     pub(super) fn sizes(&self) -> Option<(Ino, u64, u64)> {
-        match self.what {
-            What::Data { ino, grows: Some((old, new)), .. } | What::Size { ino, old, new } => {
-                Some((ino, old, new))
-            }
+        match self.change {
+            PieceChange::Data { ino, grows: Some((old, new)), .. }
+            | PieceChange::Size { ino, old, new } => Some((ino, old, new)),
             _ => None,
         }
     }
 
     /// The entries that it changes.
-    pub(super) fn changes(&self) -> &[Change] {
-        match &self.what {
-            What::Entries(changes) => changes,
+    pub(super) fn changes(&self) -> &[EntryChange] {
+        match &self.change {
+            PieceChange::Entries(changes) => changes,
             _ => &[],
         }
     }
 
-    /// The blocks of its file whose content hangs on it: a truncation that is one piece with
-    /// what it zeroes hides all blocks from its new end on.
+    /// The blocks of its file whose content depends on it: a truncation that is one piece with the
+    /// blocks that it zeroes hides all blocks from its new end on.
     pub(super) fn blocks(&self) -> Option<(Ino, u64, u64)> {
-        match self.what {
-            What::Data { ino, block, more, .. } => Some((ino, block, block + more)),
-            What::Size { ino, old, new } if new < old => Some((ino, new / PAGE as u64, u64::MAX)),
+        match self.change {
+            PieceChange::Data { ino, block, more, .. } => Some((ino, block, block + more)),
+            PieceChange::Size { ino, old, new } if new < old => {
+                Some((ino, new / PAGE as u64, u64::MAX))
+            }
             _ => None,
         }
     }
@@ -225,21 +226,22 @@ impl Group {
         self.pieces.push(piece);
     }
 
-    /// Adds a piece where its sequence number says: others with later ones may be there already.
+    /// Adds a piece at the position of its sequence number: pieces with later ones may exist
+    /// already.
     pub(super) fn insert(&mut self, piece: Piece) {
-        let behind = self.pieces.split_off(self.before(piece.seq));
+        let later = self.pieces.split_off(self.before(piece.seq));
         self.push(piece);
-        behind.into_iter().for_each(|piece| self.push(piece));
+        later.into_iter().for_each(|piece| self.push(piece));
     }
 
-    /// Takes the first `cut` pieces away, or all if there are fewer.
+    /// Removes the first `cut` pieces, or all if there are fewer.
     pub(super) fn take(&mut self, cut: usize) -> Vec<Piece> {
         let taken: Vec<Piece> = self.pieces.drain(..cut.min(self.pieces.len())).collect();
         self.gone = taken.last().map_or(self.gone, |last| last.sum);
         taken
     }
 
-    /// What its first `cut` pieces need.
+    /// The requirements of its first `cut` pieces.
     pub(super) fn needs(&self, cut: usize) -> impl Iterator<Item = &Requirement> {
         let kept = self.pieces[..cut].iter().enumerate();
         kept.flat_map(move |(at, piece)| piece.needs_as(at + 1 == cut))
@@ -253,7 +255,58 @@ impl Group {
     }
 }
 
-/// What one kept piece adds to the fingerprint of a fate.
+/// An aspect of an inode that a piece changes; a sync makes some of these durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aspect {
+    Data,
+    Size,
+    Entries,
+    Names,
+    /// The entry that named it first.
+    Birth,
+}
+
+/// The aspects of inodes that a piece changes.
+pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
+    match &piece.change {
+        PieceChange::Data { ino, grows: None, .. } => vec![(*ino, Aspect::Data)],
+        PieceChange::Data { ino, .. } => vec![(*ino, Aspect::Data), (*ino, Aspect::Size)],
+        PieceChange::Size { ino, .. } => vec![(*ino, Aspect::Size)],
+        PieceChange::Entries(changes) => {
+            let mut aspects = Vec::new();
+            for change in changes.iter() {
+                aspects.push((change.dir, Aspect::Entries));
+                let named = change.old.into_iter().chain(change.new);
+                aspects.extend(named.map(|ino| (ino, Aspect::Names)));
+            }
+            aspects
+        }
+    }
+}
+
+/// The subject of a new piece: the inode and the block that it changes, and the call's earlier
+/// pieces.
+pub(super) struct Subject {
+    /// The inode that the piece changes; for an entry, the one that it leads to.
+    pub(super) ino: Ino,
+    /// The block, if the piece changes one.
+    pub(super) block: Option<u64>,
+    /// The piece that the same call wrote last before it.
+    pub(super) wrote: Option<(GroupId, u64)>,
+    /// The size before and after, if the piece sets it.
+    pub(super) resized: Option<(u64, u64)>,
+}
+
+/// The syncs of a file since a change of its names that is still pending.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SyncedBy {
+    /// By `fsync` of the file.
+    pub(super) whole: bool,
+    /// By `fdatasync` of the file.
+    pub(super) data: bool,
+}
+
+/// The share of one kept piece in the fingerprint of a fate.
 pub(super) fn seq_digest(seq: u64) -> u64 {
     hash(&seq.to_le_bytes())
 }

@@ -1,16 +1,16 @@
-//! The file systems that there are profiles of: values, to take as they are or to build on
-//! (`Profile { tear: TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }`).
+//! The profiles of the file systems: values, to use as they are or to build on (`Profile { tear:
+//! TearRule { sector: 4096, ..EXT4.tear }, ..EXT4 }`).
 //!
-//! Each follows the rules of [`super`]; what real kernels were seen to leave is in
-//! `tests/litmus/`, and where that differs from what papers say, it won.
+//! Each follows the rules of [`super`]. The observations of real kernels are in `tests/litmus/`;
+//! where they differ from papers, observation won.
 
 use std::time::Duration;
 
-use super::failure::{Failure, Shows, Sizes, Tells, Then};
-use super::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+use super::failure::{FailedSync, MountState, Reported, Shows, Sizes};
+use super::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
 use crate::base::text::quote;
 
-/// What a sync call that promises nothing makes durable.
+/// The rule of a sync call that promises nothing.
 const NOTHING: SyncRule = SyncRule {
     data: false,
     size: false,
@@ -26,11 +26,12 @@ const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
 /// The content of a file, its names, and the log up to its last change.
 const LOGGED: SyncRule = SyncRule { names: true, touched: true, ..CONTENT };
 
-/// All data that reaches the disk by being written in place.
-const WRITTEN: &[Class] = &[Class::Overwrite, Class::Fill, Class::Extend, Class::Zero];
+/// The classes of data that are written to the disk as blocks.
+const WRITTEN: &[PieceClass] =
+    &[PieceClass::Overwrite, PieceClass::Fill, PieceClass::Extend, PieceClass::Zero];
 /// Data over blocks that the medium has: a new block is found whole or not at all, since
 /// nothing leads to it before it is written.
-const IN_PLACE: &[Class] = &[Class::Overwrite, Class::Zero];
+const IN_PLACE: &[PieceClass] = &[PieceClass::Overwrite, PieceClass::Zero];
 
 const SECTORS: TearRule = TearRule {
     sector: 512,
@@ -41,24 +42,34 @@ const SECTORS: TearRule = TearRule {
     classes: WRITTEN,
 };
 
-const fn need(of: Class, on: On) -> Need {
+const fn need(of: PieceClass, on: Required) -> Need {
     Need { of, on }
 }
 
-// A new block is found through a mapping that is logged when the block is written back: with all
-// that was logged before the write, and, where the journal waits for data, behind the pages before
-// it.
-const FILL_LOG: Need = need(Class::Fill, On::Log);
-const FILL_LOWER: Need = need(Class::Fill, On::Lower);
-const EXTEND_LOG: Need = need(Class::Extend, On::Log);
-const EXTEND_LOWER: Need = need(Class::Extend, On::Lower);
-// Or only behind those that the same call wrote.
-const FILL_CALL: Need = need(Class::Fill, On::LowerOfCall);
-const EXTEND_CALL: Need = need(Class::Extend, On::LowerOfCall);
+// A new block is found through a mapping that is logged when the block is written back: after
+// everything that was logged before the write, and, where the journal waits for data, after the
+// pages before it.
+const FILL_LOG: Need = need(PieceClass::Fill, Required::Log);
+const FILL_LOWER: Need = need(PieceClass::Fill, Required::Lower);
+const EXTEND_LOG: Need = need(PieceClass::Extend, Required::Log);
+const EXTEND_LOWER: Need = need(PieceClass::Extend, Required::Lower);
+// Or only after those that the same call wrote.
+const FILL_CALL: Need = need(PieceClass::Fill, Required::LowerOfCall);
+const EXTEND_CALL: Need = need(PieceClass::Extend, Required::LowerOfCall);
+
+/// A name that no profile has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no profile `{name}`; there are: {known}")]
+pub struct UnknownProfile {
+    /// The name, quoted as in a case.
+    name: String,
+    /// The names of all profiles.
+    known: String,
+}
 
 impl Profile {
-    /// The worst case: what POSIX leaves open. The default model of ALICE (OSDI'14, table 2)
-    /// with the sync rules of fsync(2).
+    /// The worst case: everything that POSIX leaves open. The default model of ALICE (OSDI'14,
+    /// table 2) with the sync rules of fsync(2).
     pub const POSIX: Self = Self {
         name: "posix",
         promise: "each block, size and directory entry is lost or kept on its own; \
@@ -81,7 +92,7 @@ impl Profile {
         tear: SECTORS,
         stale: false,
         commits: None,
-        failure: Failure::USUAL,
+        failure: FailedSync::USUAL,
         delays: false,
     };
 
@@ -95,7 +106,7 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// `posix` where a size that came before its data shows what the disk had there before
+    /// `posix` where a size that came before its data shows the earlier contents of the disk
     /// (ALICE, OSDI'14, table 2: "zeros or garbage").
     pub const POSIX_STALE: Self = Self {
         name: "posix-stale",
@@ -105,8 +116,8 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// The mildest file system that an engine may reckon with: what is lost of a file is the
-    /// end of what was done to it, and the names of all files change in order.
+    /// The mildest file system that an engine may expect: a file loses only the last of its
+    /// changes, and the names of all files change in order.
     pub const TAIL_PREFIX: Self = Self {
         name: "tail-prefix",
         promise: "a file loses only the last of its unsynced changes, the namespace only the \
@@ -130,9 +141,9 @@ impl Profile {
     /// ext4 as it is mounted by default today (Linux 5.6 and later): `data=ordered`, delayed
     /// allocation, `dioread_nolock`.
     ///
-    /// A size within a block that the medium has is logged by the call that made it; one over
-    /// new blocks when these are written back, but before they count as written, which each of
-    /// them does when the disk has completed it.
+    /// A size within a block that the medium has is logged by the call that made it. One over new
+    /// blocks is logged when these are written back, but before they count as written, which
+    /// happens to each of them when the disk has completed it.
     pub const EXT4: Self = Self {
         name: "ext4",
         promise: "names and sizes change in order, data of new blocks follows later: a new size \
@@ -151,8 +162,8 @@ impl Profile {
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Reach, On::Log),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Resize, Required::Block),
         ],
         fsync_file: LOGGED,
         // A rename or a link leaves only a time of change on the inode (fs/ext4/fsync.c,
@@ -176,9 +187,9 @@ impl Profile {
             FILL_LOWER,
             EXTEND_LOG,
             EXTEND_LOWER,
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::First),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::First),
+            need(PieceClass::Resize, Required::Block),
         ],
         ..Self::EXT4
     };
@@ -186,30 +197,30 @@ impl Profile {
     /// ext4 mounted with `nodelalloc`: blocks are allocated by the call that writes them.
     pub const EXT4_NODELALLOC: Self = Self {
         name: "ext4-nodelalloc",
-        promise: "names, sizes and new blocks change in order; overwrites go at any time",
+        promise: "names, sizes and new blocks change in order; overwrites happen at any time",
         fresh: Home::Log,
         reach: Home::Log,
         needs: &[
-            need(Class::Overwrite, On::First),
-            need(Class::Zero, On::First),
-            need(Class::Resize, On::Block),
+            need(PieceClass::Overwrite, Required::First),
+            need(PieceClass::Zero, Required::First),
+            need(PieceClass::Resize, Required::Block),
         ],
         delays: false,
         ..Self::EXT4
     };
 
-    /// ext4 mounted with `data=writeback`: the journal waits for no data. What is new reads as
-    /// zeros all the same, since `dioread_nolock` still makes blocks unwritten at first.
+    /// ext4 mounted with `data=writeback`: the journal waits for no data. New blocks read as zeros
+    /// anyway, since `dioread_nolock` still makes them unwritten at first.
     pub const EXT4_WRITEBACK: Self = Self {
         name: "ext4-writeback",
-        promise: "as ext4, but the data of new blocks comes in any order, and what a truncation \
-                  cut off inside a block may come back when the file grows again",
-        needs: &[FILL_LOG, EXTEND_LOG, need(Class::Reach, On::Log)],
+        promise: "as ext4, but the data of new blocks comes in any order, and bytes that a \
+                  truncation cut off inside a block may come back when the file grows again",
+        needs: &[FILL_LOG, EXTEND_LOG, need(PieceClass::Reach, Required::Log)],
         ..Self::EXT4
     };
 
-    /// `data=writeback` as it was before `dioread_nolock` became the default: a size that is there
-    /// without its data shows what the blocks held before (the kernel's documentation of ext4:
+    /// `data=writeback` as it was before `dioread_nolock` became the default: a size without its
+    /// data shows the earlier contents of the blocks (the kernel's documentation of ext4:
     /// "incorrect data to appear").
     pub const EXT4_WRITEBACK_STALE: Self = Self {
         name: "ext4-writeback-stale",
@@ -219,11 +230,11 @@ impl Profile {
         ..Self::EXT4_WRITEBACK
     };
 
-    /// `ext4` as far as its journal commits by the clock (`commit=5`, the default), for engines
-    /// that go by it.
+    /// `ext4` whose journal commits by the clock (`commit=5`, the default), for engines that rely
+    /// on it.
     pub const EXT4_COMMITS: Self = Self {
         name: "ext4-commits",
-        promise: "as ext4, and every 5 seconds what is logged so far reaches the medium: names, \
+        promise: "as ext4, and every 5 seconds the log so far reaches the medium: names, \
                   and sizes with the data that they wait for",
         commits: Some(Duration::from_secs(5)),
         ..Self::EXT4
@@ -238,13 +249,13 @@ impl Profile {
         reach: Home::Log,
         needs: &[],
         tear: TearRule { classes: &[], ..SECTORS },
-        failure: Failure { then: Then::ReadOnly, ..Failure::USUAL },
+        failure: FailedSync { mount: MountState::ReadOnly, ..FailedSync::USUAL },
         delays: false,
         ..Self::EXT4
     };
 
     /// xfs: a size that grows is logged when the data that made it grow has been written, whatever
-    /// lies before it.
+    /// data is before it.
     pub const XFS: Self = Self {
         name: "xfs",
         promise: "names and truncations change in order, a size never grows before its data; \
@@ -262,33 +273,33 @@ impl Profile {
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Grow, On::Log),
-            need(Class::Grow, On::Block),
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::Block),
-            // `xfs_setattr_size` writes out what lies between the two sizes first.
-            need(Class::Resize, On::Tail),
+            need(PieceClass::Grow, Required::Log),
+            need(PieceClass::Grow, Required::Block),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::Block),
+            // `xfs_setattr_size` first writes out the data between the two sizes.
+            need(PieceClass::Resize, Required::Tail),
         ],
         fsync_file: LOGGED,
         // Only times are left out (`xfs_fsync_seq`, `XFS_ILOG_TIMESTAMP`).
         fdatasync_file: SyncRule { names: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
-        failure: Failure { sizes: Sizes::Lost, ..Failure::USUAL },
+        failure: FailedSync { sizes: Sizes::Lost, ..FailedSync::USUAL },
         delays: true,
         ..Self::POSIX
     };
 
     /// btrfs: copy-on-write. Data is published extent by extent, each when it has been written. It
-    /// takes the size that the file has by then along (`btrfs_inode_safe_disk_i_size_write`, with
+    /// takes along the size that the file has by then (`btrfs_inode_safe_disk_i_size_write`, with
     /// `no-holes`), over data that is still to be written. A sync makes its file durable alone,
-    /// past everything that was done before it. A rename that replaces a file starts to write its
-    /// data (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
+    /// past all earlier changes. A rename that replaces a file starts to write its data
+    /// (`btrfs_rename`, `filemap_flush`), but no commit waits for that.
     pub const BTRFS: Self = Self {
         name: "btrfs",
         promise: "names change in order, data of any kind follows later, block by block; a size \
                   may come with other data than its own; fsync covers the file and its names, \
-                  and nothing that was done to others before",
+                  and no earlier change of others",
         data: Home::Own,
         fresh: Home::Own,
         hole: Home::Log,
@@ -299,16 +310,16 @@ impl Profile {
         atomic_rename: true,
         zeroes_tail: false,
         needs: &[
-            need(Class::Overwrite, On::Log),
-            need(Class::Zero, On::Log),
+            need(PieceClass::Overwrite, Required::Log),
+            need(PieceClass::Zero, Required::Log),
             FILL_LOG,
             EXTEND_LOG,
             FILL_CALL,
             EXTEND_CALL,
-            need(Class::Grow, On::Log),
-            need(Class::Grow, On::BlockAlone),
-            need(Class::Reach, On::Log),
-            need(Class::Reach, On::BlockAlone),
+            need(PieceClass::Grow, Required::Log),
+            need(PieceClass::Grow, Required::BlockAlone),
+            need(PieceClass::Reach, Required::Log),
+            need(PieceClass::Reach, Required::BlockAlone),
         ],
         fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
         fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
@@ -318,12 +329,12 @@ impl Profile {
         ..Self::POSIX
     };
 
-    /// `data=journal` as Rebello and others saw it (ATC'20): the sync that fails says nothing, the
-    /// next one has the error.
+    /// `data=journal` as Rebello and others saw it (ATC'20): the sync that fails reports nothing,
+    /// and the next one returns the error.
     pub const EXT4_JOURNAL_2020: Self = Self {
         name: "ext4-journal-2020",
         promise: "as ext4-journal, but a failed fsync succeeds and the next one returns the error",
-        failure: Failure { tells: Tells::Next, ..Failure::USUAL },
+        failure: FailedSync { reported: Reported::Next, ..FailedSync::USUAL },
         ..Self::EXT4_JOURNAL
     };
 
@@ -331,16 +342,16 @@ impl Profile {
     pub const XFS_SHUTDOWN: Self = Self {
         name: "xfs-shutdown",
         promise: "as xfs, but after a failed fsync every call fails until the next mount",
-        failure: Failure { then: Then::ShutDown, ..Self::XFS.failure },
+        failure: FailedSync { mount: MountState::ShutDown, ..Self::XFS.failure },
         ..Self::XFS
     };
 
-    /// btrfs as Rebello and others saw it (ATC'20): after a failed sync a file is what it was on
-    /// the disk. Linux 6.18 does not do that any more.
+    /// btrfs as Rebello and others saw it (ATC'20): after a failed sync a file shows the disk's
+    /// version. Linux 6.18 no longer does that.
     pub const BTRFS_2020: Self = Self {
         name: "btrfs-2020",
         promise: "as btrfs, but after a failed fsync the file shows its old data and size",
-        failure: Failure { shows: Shows::Old, sizes: Sizes::Lost, ..Failure::USUAL },
+        failure: FailedSync { shows: Shows::Old, sizes: Sizes::Lost, ..FailedSync::USUAL },
         ..Self::BTRFS
     };
 
@@ -359,15 +370,15 @@ impl Profile {
         ]
     }
 
-    /// The profiles that sims run on unless others are asked for: the worst case, the mildest,
-    /// and the file system that most machines have.
+    /// The profiles that sims run on by default: the worst case, the mildest, and the file system
+    /// that most machines have.
     pub const fn usual() -> &'static [Self] {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
-    /// Other disks and other readings: blocks that tear at any time, stale blocks, commits by the
-    /// clock; and what a failed sync did on older kernels, or does if more than data cannot be
-    /// written. No run uses these unless it is asked to by name.
+    /// Variants: blocks that tear at any time, stale blocks, commits by the clock; and failed syncs
+    /// as on older kernels, or where more than data cannot be written. A run uses these only when
+    /// one is named.
     pub fn variants() -> &'static [Self] {
         &[
             Self::POSIX_TORN,
@@ -385,11 +396,11 @@ impl Profile {
         Self::find(name, &[]).ok()
     }
 
-    /// The profile with this name: one of somebody's own, or any.
+    /// The profile with this name, among `own` or those of the crate.
     ///
     /// # Errors
-    /// Which there are.
-    pub fn find(name: &str, own: &[Self]) -> Result<Self, String> {
+    /// No profile has this name.
+    pub fn find(name: &str, own: &[Self]) -> Result<Self, UnknownProfile> {
         let others = || Self::all().iter().chain(Self::variants());
         if let Some(profile) = own.iter().chain(others()).find(|profile| profile.name == name) {
             return Ok(*profile);
@@ -400,7 +411,6 @@ impl Profile {
                 names.push(profile.name);
             }
         }
-        let (name, names) = (quote(name.as_bytes()), names.join(", "));
-        Err(format!("there is no profile `{name}`; there are: {names}"))
+        Err(UnknownProfile { name: quote(name.as_bytes()), known: names.join(", ") })
     }
 }

@@ -1,5 +1,4 @@
-//! Relaxations: by which surprise a crash state differs from what a disk that writes at once and
-//! in order would have left.
+//! Relaxations: how a crash state differs from one of a disk that writes at once and in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,38 +9,38 @@ use super::effect::Ino;
 use super::fate::Fate;
 use super::keep::Loss;
 use super::pending::Pending;
-use super::piece::{Piece, What};
-use super::profile::Class;
+use super::piece::{Piece, PieceChange};
+use super::profile::PieceClass;
 
-/// One named way in which a disk may surprise.
+/// A named way in which a disk may surprise an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relaxation {
-    /// R1: what no sync covered is gone.
+    /// R1: a change that no sync covered is gone.
     LostUnsyncedData,
-    /// R2: a size is there whose data is not.
+    /// R2: a size is present without its data.
     SizeBeforeData,
     /// R3: whole blocks below the size read as zeros.
     ZeroTail,
-    /// R4: they read as something that was never written there.
+    /// R4: they read as bytes that were never written there.
     GarbageTail,
-    /// R5: data is there and older data of another block is not.
+    /// R5: data is present and older data of another block is not.
     DataReorder,
     /// R6: a block is half old and half new.
     TornBlock,
     /// R7: a name is gone though its file was synced since.
     DirentLostAfterFileFsync,
-    /// R8: a change of a directory is there and an older one is not.
+    /// R8: a change of a directory is present and an older one is not.
     DiropReorder,
-    /// R9: one half of a rename is there.
+    /// R9: one half of a rename is present.
     NonatomicRename,
-    /// R10: data in place is there and an older change of names or sizes is not.
+    /// R10: data written in place is present and an older change of names or sizes is not.
     OverwriteOvertakesMetadata,
     /// R11: a rename is gone though the file was `fdatasync`ed since.
     FdatasyncDropsRename,
-    /// R12: what was durable has changed.
+    /// R12: durable bytes have changed.
     BitRot,
-    /// R13: a change of names or sizes is there and older data is not: delayed allocation.
+    /// R13: a change of names or sizes is present and older data is not: delayed allocation.
     MetadataOvertakesData,
 }
 
@@ -89,17 +88,8 @@ impl fmt::Display for Relaxation {
     }
 }
 
-/// What syncs have promised about names that are still pending.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Synced {
-    /// By `fsync` of the file.
-    pub(super) whole: bool,
-    /// By `fdatasync` of the file.
-    pub(super) data: bool,
-}
-
 impl Pending {
-    /// The relaxations that a fate uses. Costs the pending pieces.
+    /// The relaxations that a fate uses. Costs as much as there are pending pieces.
     pub fn relaxations(&self, fate: &Fate) -> BTreeSet<Relaxation> {
         let losses = self.losses(fate);
         let mut used = BTreeSet::new();
@@ -113,12 +103,12 @@ impl Pending {
             .map(|(_, piece)| piece)
             .filter(|piece| !lost.contains_key(&piece.seq))
             .collect();
-        let moot = Moot::of(&kept);
+        let superseded = Superseded::of(&kept);
         for loss in &losses {
             if !loss.kept.is_empty() {
                 used.insert(Relaxation::TornBlock);
             }
-            if !moot.is(loss.piece) {
+            if !superseded.is(loss.piece) {
                 used.insert(Relaxation::LostUnsyncedData);
                 self.overtaken(loss.piece, &kept, &mut used);
                 self.promised(loss.piece, &lost, &mut used);
@@ -132,44 +122,45 @@ impl Pending {
         used
     }
 
-    /// What is kept though a piece before it is lost.
+    /// Adds the relaxations of pieces that are kept though an older piece is lost.
     fn overtaken(&self, lost: &Piece, kept: &[&Piece], used: &mut BTreeSet<Relaxation>) {
         for piece in kept.iter().filter(|piece| piece.effect > lost.effect) {
             used.extend(match (kind(lost), kind(piece)) {
-                (Kind::Data, Kind::Data) if block(lost) != block(piece) => {
+                (PieceKind::Data, PieceKind::Data) if block(lost) != block(piece) => {
                     block(lost).and(block(piece)).map(|_| Relaxation::DataReorder)
                 }
-                (Kind::Data, Kind::Name) => Some(Relaxation::MetadataOvertakesData),
-                (Kind::Data, Kind::Size) if lost.file() != piece.file() => {
+                (PieceKind::Data, PieceKind::Name) => Some(Relaxation::MetadataOvertakesData),
+                (PieceKind::Data, PieceKind::Size) if lost.file() != piece.file() => {
                     Some(Relaxation::MetadataOvertakesData)
                 }
-                (Kind::Name | Kind::Size, Kind::Data) if in_place(piece) => {
+                (PieceKind::Name | PieceKind::Size, PieceKind::Data) if in_place(piece) => {
                     Some(Relaxation::OverwriteOvertakesMetadata)
                 }
-                (Kind::Name, Kind::Name) => Some(Relaxation::DiropReorder),
+                (PieceKind::Name, PieceKind::Name) => Some(Relaxation::DiropReorder),
                 _ => None,
             });
         }
-        let zeroed = |piece: &&&Piece| piece.effect == lost.effect && piece.class == Class::Zero;
-        if lost.class == Class::Resize && kept.iter().any(|piece| zeroed(&piece)) {
+        let zeroed =
+            |piece: &&&Piece| piece.effect == lost.effect && piece.class == PieceClass::Zero;
+        if lost.class == PieceClass::Resize && kept.iter().any(|piece| zeroed(&piece)) {
             used.insert(Relaxation::OverwriteOvertakesMetadata);
         }
     }
 
-    /// What a lost change of names breaks.
+    /// Adds the relaxations of a lost change of names.
     fn promised(
         &self,
         lost: &Piece,
         all_lost: &BTreeMap<u64, &Loss<'_>>,
         used: &mut BTreeSet<Relaxation>,
     ) {
-        if let Some(other) = self.halves.get(&lost.seq)
+        if let Some(other) = self.rename_partners.get(&lost.seq)
             && !all_lost.contains_key(other)
         {
             used.insert(Relaxation::NonatomicRename);
         }
         if let Some(synced) = self.synced_names.get(&lost.seq) {
-            let rename = lost.changes().len() > 1 || self.halves.contains_key(&lost.seq);
+            let rename = lost.changes().len() > 1 || self.rename_partners.contains_key(&lost.seq);
             if synced.data && rename {
                 used.insert(Relaxation::FdatasyncDropsRename);
             }
@@ -179,108 +170,115 @@ impl Pending {
         }
     }
 
-    /// Sizes that are kept without the data that made them.
+    /// Adds the relaxations of sizes that are kept without their data.
     fn unfilled(
         &self,
         kept: &[&Piece],
         lost: &BTreeMap<u64, &Loss<'_>>,
         used: &mut BTreeSet<Relaxation>,
     ) {
-        let sizes = kept.iter().filter(|piece| matches!(piece.class, Class::Grow | Class::Reach));
+        let sizes =
+            kept.iter().filter(|piece| matches!(piece.class, PieceClass::Grow | PieceClass::Reach));
         for size in sizes {
             let Some(ino) = size.file() else { continue };
             let newer = kept.iter().any(|piece| {
-                piece.seq > size.seq && piece.file() == Some(ino) && piece.class == Class::Resize
+                piece.seq > size.seq
+                    && piece.file() == Some(ino)
+                    && piece.class == PieceClass::Resize
             });
             let data = lost.range(..size.seq).map(|(_, loss)| loss.piece);
             let data = data.rev().find(|piece| {
                 piece.effect == size.effect
                     && piece.file() == Some(ino)
-                    && matches!(piece.what, What::Data { .. })
+                    && matches!(piece.change, PieceChange::Data { .. })
             });
             let Some(data) = data.filter(|_| !newer) else { continue };
             used.insert(Relaxation::SizeBeforeData);
-            if matches!(data.class, Class::Fill | Class::Extend) {
+            if matches!(data.class, PieceClass::Fill | PieceClass::Extend) {
                 used.insert(Relaxation::ZeroTail);
             }
         }
     }
 }
 
-/// Which lost pieces do not matter, because what is kept took their place.
-struct Moot {
+/// The kept pieces that replaced lost ones, so that the loss does not matter.
+struct Superseded {
     /// The newest kept version of each block.
     blocks: BTreeMap<(Ino, u64), u64>,
     /// The newest kept size of each file.
     sizes: BTreeMap<Ino, u64>,
-    /// The newest kept truncation of each file, and the first block that it took away.
+    /// The kept truncations of each file, each with the first block that it removed.
     cut: BTreeMap<Ino, Vec<(u64, u64)>>,
 }
 
-impl Moot {
+impl Superseded {
     fn of(kept: &[&Piece]) -> Self {
-        let mut moot =
+        let mut superseded =
             Self { blocks: BTreeMap::new(), sizes: BTreeMap::new(), cut: BTreeMap::new() };
         for piece in kept {
-            match piece.what {
-                What::Data { ino, block, more, .. } => {
-                    moot.blocks.extend((block..=block + more).map(|b| ((ino, b), piece.seq)));
+            match piece.change {
+                PieceChange::Data { ino, block, more, .. } => {
+                    superseded.blocks.extend((block..=block + more).map(|b| ((ino, b), piece.seq)));
                 }
-                What::Size { ino, old, new } => {
-                    moot.sizes.insert(ino, piece.seq);
+                PieceChange::Size { ino, old, new } => {
+                    superseded.sizes.insert(ino, piece.seq);
                     if new < old {
                         let first = new.div_ceil(super::content::PAGE as u64);
-                        moot.cut.entry(ino).or_default().push((piece.seq, first));
+                        superseded.cut.entry(ino).or_default().push((piece.seq, first));
                     }
                 }
-                What::Entries(_) => {}
+                PieceChange::Entries(_) => {}
             }
-            if let (What::Data { ino, .. }, Some(_)) = (&piece.what, piece.sizes()) {
-                moot.sizes.insert(*ino, piece.seq);
+            if let (PieceChange::Data { ino, .. }, Some(_)) = (&piece.change, piece.sizes()) {
+                superseded.sizes.insert(*ino, piece.seq);
             }
         }
-        moot
+        superseded
     }
 
     fn is(&self, lost: &Piece) -> bool {
-        match lost.what {
-            What::Data { ino, block, more, .. } => (block..=block + more).all(|block| {
+        match lost.change {
+            PieceChange::Data { ino, block, more, .. } => (block..=block + more).all(|block| {
                 let newer = self.blocks.get(&(ino, block)).is_some_and(|seq| *seq > lost.seq);
                 let cuts = self.cut.get(&ino).into_iter().flatten();
                 newer || cuts.into_iter().any(|(seq, first)| *seq > lost.seq && block >= *first)
             }),
-            What::Size { ino, .. } => self.sizes.get(&ino).is_some_and(|seq| *seq > lost.seq),
-            What::Entries(_) => false,
+            PieceChange::Size { ino, .. } => {
+                self.sizes.get(&ino).is_some_and(|seq| *seq > lost.seq)
+            }
+            PieceChange::Entries(_) => false,
         }
     }
 }
 
-/// What kind of thing a piece changes.
+/// The kind of change that a piece makes, as the relaxations distinguish them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PieceKind {
     Data,
     Size,
     Name,
 }
 
-fn kind(piece: &Piece) -> Kind {
-    match piece.what {
-        What::Data { .. } if piece.class == Class::Hole => Kind::Size,
-        What::Data { .. } => Kind::Data,
-        // Without it what was written is not found.
-        What::Size { .. } if matches!(piece.class, Class::Grow | Class::Reach) => Kind::Data,
-        What::Size { .. } => Kind::Size,
-        What::Entries(_) => Kind::Name,
+fn kind(piece: &Piece) -> PieceKind {
+    match piece.change {
+        PieceChange::Data { .. } if piece.class == PieceClass::Hole => PieceKind::Size,
+        PieceChange::Data { .. } => PieceKind::Data,
+        // Without it the written data is not found.
+        PieceChange::Size { .. } if matches!(piece.class, PieceClass::Grow | PieceClass::Reach) => {
+            PieceKind::Data
+        }
+        PieceChange::Size { .. } => PieceKind::Size,
+        PieceChange::Entries(_) => PieceKind::Name,
     }
 }
 
 fn block(piece: &Piece) -> Option<(Ino, u64)> {
-    match piece.what {
-        What::Data { ino, block, .. } => Some((ino, block)),
+    match piece.change {
+        PieceChange::Data { ino, block, .. } => Some((ino, block)),
         _ => None,
     }
 }
 
 fn in_place(piece: &Piece) -> bool {
-    matches!(piece.class, Class::Overwrite | Class::Zero)
+    matches!(piece.class, PieceClass::Overwrite | PieceClass::Zero)
 }

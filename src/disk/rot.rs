@@ -1,8 +1,8 @@
-//! Bit rot: bytes at rest that are not what was written there.
+//! Bit rot: stored bytes that differ from those that were written.
 //!
-//! A case writes it as one word behind the fate of a crash: `rot=FILE@OFFSET:bitN` (bit N of the
+//! A case writes it as one word after the fate of a crash: `rot=FILE@OFFSET:bitN` (bit N of the
 //! byte at the offset is flipped, N from 0 to 7), `:zeros` or `:junk` (the sector of 512 bytes
-//! there reads as zeros, or as what was never written). FILE is a path in the crash state.
+//! there reads as zeros, or as bytes that were never written). FILE is a path in the crash state.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,53 +15,53 @@ use crate::base::text::{TextError, Word};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
-/// How often a draw is tried again that hits what it does not change, or nothing is promised for.
+/// How many draws are made to find bytes that change and that some promise covers.
 const TRIES: u32 = 32;
 
-/// Something that happened to bytes at rest.
+/// Damage to stored bytes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rot {
     /// The path of the file, without a leading slash.
     pub path: Vec<u8>,
-    /// Where in the file, in bytes; of a sector, where it begins.
+    /// The offset in the file, in bytes; for a sector, its first byte.
     pub offset: u64,
-    /// What happened there.
+    /// The damage.
     pub damage: Damage,
 }
 
-/// A place that may rot, and what is there.
+/// A place that may rot, and its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotting<'a> {
-    /// What is to happen.
+    /// The damage to be done.
     pub rot: &'a Rot,
     /// The file's bytes before.
     pub content: &'a [u8],
-    /// Which of them change.
+    /// The bytes that change.
     pub bytes: Range<usize>,
-    /// The paths of all files that are not empty, in their order.
+    /// The paths of all files that are not empty, sorted.
     pub files: &'a [Vec<u8>],
 }
 
 impl Rotting<'_> {
-    /// Whether it happens in the file of this path, without a leading slash.
+    /// Whether the damage is in the file with this path, without a leading slash.
     pub fn is_in(&self, path: &str) -> bool {
         self.rot.path == path.as_bytes()
     }
 
-    /// The bytes behind those that change.
+    /// The bytes after those that change.
     pub fn behind(&self) -> &[u8] {
         &self.content[self.bytes.end..]
     }
 }
 
-/// What happened to a place.
+/// A kind of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Damage {
     /// This bit of a byte is flipped.
     Bit(u8),
     /// A sector reads as zeros.
     Zeros,
-    /// A sector reads as bytes that nobody wrote.
+    /// A sector reads as bytes that were never written.
     Junk,
 }
 
@@ -76,13 +76,13 @@ impl fmt::Display for Damage {
 }
 
 impl Rot {
-    /// Where it happened, in words.
+    /// The place of the damage, as file and offset.
     pub fn place(&self) -> String {
         format!("{}@{}", String::from_utf8_lossy(&self.path), self.offset)
     }
 
-    /// Draws one among the bytes that a tree holds and that `may` rot; `None` if none was hit that
-    /// would change. `draw(n)` must return a number below n.
+    /// Draws damage to bytes of a tree that `may` rot; `None` if no draw would change any.
+    /// `draw(n)` must return a number below n.
     pub fn draw(
         tree: &Tree,
         draw: &mut impl FnMut(u64) -> u64,
@@ -108,7 +108,7 @@ impl Rot {
         None
     }
 
-    /// What `ask` says of it; `None` if the tree has no such place.
+    /// The answer of `ask` about it; `None` if the tree has no such place.
     pub fn asked<T>(&self, tree: &Tree, ask: impl Fn(&Rotting<'_>) -> T) -> Option<T> {
         let names: Vec<Vec<u8>> = files(tree).into_iter().map(|(path, _)| path).collect();
         self.at(tree, &names, &ask)
@@ -130,7 +130,7 @@ impl Rot {
         }
     }
 
-    /// Lets it happen; says whether anything changed.
+    /// Does the damage; returns whether anything changed.
     pub fn apply(&self, tree: &mut Tree) -> bool {
         let Some(ino) = self.find(tree) else { return false };
         let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { return false };
@@ -174,7 +174,7 @@ impl Rot {
     /// Reads the word of a case.
     ///
     /// # Errors
-    /// The column of the word, and what was expected.
+    /// The column of the word, and the expected forms.
     pub fn parse(word: &Word) -> Result<Self, TextError> {
         let wrong = || {
             let message = "expected rot=FILE@OFFSET:bitN, rot=FILE@OFFSET:zeros or \
@@ -232,12 +232,12 @@ mod tests {
     }
 
     fn content(tree: &Tree) -> Vec<u8> {
-        let ino = tree.entry(Ino::ROOT, b"a f").expect("it is there");
+        let ino = tree.entry(Ino::ROOT, b"a f").expect("it exists");
         tree.node(ino).and_then(Node::content).expect("a file").to_vec()
     }
 
     #[test]
-    fn it_reads_back_and_changes_what_it_says() {
+    fn rot_reads_back_and_changes_only_its_bytes() {
         for (text, wanted) in [
             (r#""rot=a f@1:bit0""#, [b'o'; 600]),
             (r#""rot=a f@0:zeros""#, [b'o'; 600]),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_not_drawn() {
+    fn damage_that_changes_nothing_is_not_drawn() {
         let mut draws = [0, 0, 0, 0, 0, 0].into_iter().cycle();
         let mut draw = |_: u64| draws.next().unwrap_or_default();
         assert_eq!(Rot::draw(&tree(&[0; 600]), &mut draw, |_| true), None);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_promised_for_is_not_drawn() {
+    fn damage_that_no_promise_covers_is_not_drawn() {
         let text = b"an entry\nanother\n";
         let mut number = 0;
         let mut draw = |below: u64| {

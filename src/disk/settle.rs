@@ -1,5 +1,4 @@
-//! How pieces stop being pending: a sync makes them durable, a failed sync leaves them
-//! undecided, and some can no longer be found whatever a crash keeps.
+//! How pieces stop being pending: they become durable, or can never be found again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -7,8 +6,8 @@ use std::sync::Arc;
 
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
-use super::pending::{Aspect, Pending, aspects};
-use super::piece::{Change, Group, GroupId, Piece, What, seq_digest};
+use super::pending::Pending;
+use super::piece::{Aspect, EntryChange, Group, GroupId, Piece, PieceChange, aspects, seq_digest};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
 use crate::base::time::Time;
@@ -19,7 +18,7 @@ pub(super) type Blocks = RangeInclusive<u64>;
 const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 
 impl Pending {
-    /// Makes durable what a successful sync promises.
+    /// Makes durable the pieces that a successful sync promises.
     pub(super) fn sync(&mut self, sync: Sync, at: Time) {
         self.settle_synced(sync, at);
         self.note_synced_names(sync);
@@ -54,7 +53,7 @@ impl Pending {
         self.settle(limits, at);
     }
 
-    /// Makes all that is in the log durable, with what it needs.
+    /// Makes the whole log durable, with its requirements.
     pub(super) fn commit(&mut self, at: Time) {
         let Some((_, newest)) = self.newest(&GroupId::Log) else { return };
         let mut limits = BTreeMap::from([(GroupId::Log, newest)]);
@@ -82,7 +81,7 @@ impl Pending {
         }
     }
 
-    /// What the profile says about a sync call. `sync` knows no rule: it is about everything.
+    /// The profile's rule for a sync call. `sync` has none: it makes everything durable.
     fn rule(&self, sync: Sync) -> SyncRule {
         let profile = &self.profile;
         let (ino, of_file) = match sync {
@@ -100,7 +99,7 @@ impl Pending {
         }
     }
 
-    /// What a sync call is about, by the rules of the profile.
+    /// The aspects of inodes that a sync call makes durable, by the rules of the profile.
     fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
         let rule = self.rule(sync);
         let ino = match sync {
@@ -118,8 +117,8 @@ impl Pending {
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
     }
 
-    /// Adds what the pieces up to the limits need. A sync of some pages alone (`ranged`) writes
-    /// them without those before them.
+    /// Adds the requirements of the pieces up to the limits. A sync of some pages alone (`ranged`)
+    /// writes them without those before them.
     fn close_limits(&self, limits: &mut BTreeMap<GroupId, u64>, ranged: bool) {
         let mut open: Vec<GroupId> = limits.keys().cloned().collect();
         while let Some(id) = open.pop() {
@@ -149,9 +148,9 @@ impl Pending {
         self.make_durable(settled, at);
     }
 
-    /// Makes durable what a sync of one inode is about and nothing else of the log: its own
-    /// pieces, wherever they stand there, the older changes of the same entries, and what put
-    /// the directories above where they are; of some renames a part, see [`Self::leave_rest`].
+    /// Makes durable only the part of the log that a sync of one inode needs: its own pieces,
+    /// wherever they are in the log, the older changes of the same entries, and the pieces that put
+    /// the directories above where they are; of some renames only a part, see [`Self::leave_rest`].
     fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
@@ -169,13 +168,13 @@ impl Pending {
         self.make_durable(settled, at);
     }
 
-    /// Leaves a part of a rename in the log, where the rename stood, if a sync is about the other
-    /// part alone:
+    /// Leaves a part of a rename in the log, in its old position, if a sync needs only the other
+    /// part:
     ///
-    /// - The old name of a file that was moved into a directory from another one, if the directory
-    ///   is synced.
-    /// - All but the loss of the name, if a file is synced over one of whose names another was
-    ///   renamed.
+    /// - if the directory of the new name is synced and the old name is in another one, the old
+    ///   name of the file;
+    /// - if a file is synced over one of whose names another was renamed, everything but the loss
+    ///   of that name.
     fn leave_rest(&mut self, ino: Ino, piece: &mut Piece) {
         let [to, from] = piece.changes() else { return };
         let (to, from) = (to.clone(), from.clone());
@@ -184,29 +183,30 @@ impl Pending {
         if moves && !to.new.is_none_or(is_directory) {
             self.split(piece, vec![to], vec![from]);
         } else if replaced(piece, ino) {
-            let gone = Change { new: None, ..to.clone() };
-            self.split(piece, vec![gone], vec![Change { old: None, ..to }, from]);
+            let gone = EntryChange { new: None, ..to.clone() };
+            self.split(piece, vec![gone], vec![EntryChange { old: None, ..to }, from]);
         }
     }
 
-    /// Divides a piece that was taken out of the log in two, and puts one of them back.
-    fn split(&mut self, piece: &mut Piece, taken: Vec<Change>, left: Vec<Change>) {
+    /// Divides a piece that was taken out of the log into two, and puts one of them back.
+    fn split(&mut self, piece: &mut Piece, taken: Vec<EntryChange>, left: Vec<EntryChange>) {
         for ino in left.iter().filter_map(|change| change.new) {
-            *self.leads.entry(ino).or_default() += 1;
+            *self.pending_links.entry(ino).or_default() += 1;
         }
-        let left = Piece { what: What::Entries(left.into()), needs: None, ..piece.clone() };
-        piece.what = What::Entries(taken.into());
+        let left =
+            Piece { change: PieceChange::Entries(left.into()), needs: None, ..piece.clone() };
+        piece.change = PieceChange::Entries(taken.into());
         self.pending_sum = self.pending_sum.wrapping_add(seq_digest(left.seq));
         self.order.insert(left.seq, GroupId::Log);
         let other = self.next_seq();
-        self.halves.insert(left.seq, other);
-        // What is durable is not what the whole piece would have left.
+        self.rename_partners.insert(left.seq, other);
+        // The durable tree is not the one that the whole piece would have left.
         self.stamp();
         Arc::make_mut(self.groups.entry(GroupId::Log).or_default()).insert(left);
         self.renew_log();
     }
 
-    /// Takes pieces out of the log, wherever they stand.
+    /// Takes pieces out of the log, wherever they are in it.
     fn take_from_log(&mut self, wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
         let Some(group) = self.groups.remove(&GroupId::Log) else { return Vec::new() };
         let mut taken = Vec::new();
@@ -231,10 +231,10 @@ impl Pending {
     fn wanted_of_log(&self, ino: Ino, log: &[Piece]) -> BTreeSet<u64> {
         let rule = self.rule(Sync::Inode(ino));
         let mut wanted = BTreeSet::new();
-        // How far the changes of an entry are wanted: what came later hangs on none of them.
+        // The last wanted change of each entry: later ones are not needed for it.
         let mut entries: BTreeMap<(Ino, Name), u64> = BTreeMap::new();
         let mut named = BTreeSet::from([ino]);
-        // Directories that are removed: what was moved out of them would else be nowhere.
+        // Directories that are removed: without them, files moved out of them would be nowhere.
         let mut emptied = BTreeSet::new();
         loop {
             let before = wanted.len();
@@ -268,14 +268,14 @@ impl Pending {
     }
 
     /// Whether a file has another name in the directory in which a rename took one from it. If not,
-    /// the log tree holds nothing that tells of the loss.
+    /// the log tree has no record of the loss.
     fn is_named_beside(&self, rename: &Piece, ino: Ino) -> bool {
         let dir = rename.changes().first().and_then(|to| self.live.node(to.dir));
         let directory = dir.and_then(Node::directory);
         directory.is_some_and(|directory| directory.entries.values().any(|name| *name == ino))
     }
 
-    /// Notes anew which pieces of the log are the newest of each inode.
+    /// Recomputes which pieces of the log are the newest of each inode.
     fn renew_log(&mut self) {
         let Some(log) = self.groups.get(&GroupId::Log).cloned() else { return };
         for piece in log.pieces() {
@@ -285,7 +285,7 @@ impl Pending {
         }
     }
 
-    /// Moves pieces that are pending no more into the durable tree.
+    /// Moves pieces that are no longer pending into the durable tree.
     fn make_durable(&mut self, mut settled: Vec<Piece>, at: Time) {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
@@ -293,7 +293,7 @@ impl Pending {
         let (mut blocks, mut touched) = (BTreeMap::new(), Vec::new());
         for piece in &settled {
             files.extend(piece.file());
-            self.touched(piece, &mut touched);
+            self.add_blocks_of(piece, &mut touched);
             blocks.extend(touched.drain(..).map(|block| (block, piece.seq)));
             if let Some((ino, _, size)) = piece.sizes()
                 && self.sized.get(&ino).is_none_or(|sized| *sized < piece.seq)
@@ -308,13 +308,13 @@ impl Pending {
         }
         blocks.into_iter().for_each(|((ino, number), seq)| self.settle_block(ino, number, seq));
         for ino in files {
-            self.overrule_sizes(ino);
-            self.note_ragged(ino);
+            self.drop_older_sizes(ino);
+            self.note_untrimmed(ino);
         }
-        named.into_iter().for_each(|ino| self.bury(ino));
+        named.into_iter().for_each(|ino| self.forget_if_unnamed(ino));
     }
 
-    /// Takes the first pieces of a group out of all that counts pending pieces.
+    /// Takes the first pieces of a group out of the group and of all counts of pending pieces.
     pub(super) fn take(&mut self, id: &GroupId, cut: usize) -> Vec<Piece> {
         let Some(group) = self.groups.get_mut(id) else { return Vec::new() };
         let taken = Arc::make_mut(group).take(cut);
@@ -326,7 +326,7 @@ impl Pending {
         taken
     }
 
-    /// Takes a piece out of all that counts pending pieces.
+    /// Takes a piece out of all counts of pending pieces.
     pub(super) fn uncount(&mut self, piece: &Piece, id: &GroupId) {
         self.order.remove(&piece.seq);
         let digest = seq_digest(piece.seq);
@@ -336,9 +336,9 @@ impl Pending {
             self.sizes.remove(&(ino, id.home(), piece.seq));
         }
         self.synced_names.remove(&piece.seq);
-        self.halves.remove(&piece.seq);
+        self.rename_partners.remove(&piece.seq);
         for change in piece.changes() {
-            self.count_less(change.new);
+            self.uncount_link(change.new);
             let entry = (change.dir, change.name.clone());
             if self.moved.get(&entry).is_some_and(|(_, seq)| *seq <= piece.seq) {
                 self.moved.remove(&entry);
@@ -368,18 +368,18 @@ impl Pending {
         }
     }
 
-    fn count_less(&mut self, ino: Option<Ino>) {
+    fn uncount_link(&mut self, ino: Option<Ino>) {
         let Some(ino) = ino else { return };
-        if let Some(count) = self.leads.get_mut(&ino) {
+        if let Some(count) = self.pending_links.get_mut(&ino) {
             *count -= 1;
             if *count == 0 {
-                self.leads.remove(&ino);
+                self.pending_links.remove(&ino);
             }
         }
     }
 
-    /// Adds the blocks with a version that a piece made.
-    pub(super) fn touched(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
+    /// Adds the blocks of which a piece made a version.
+    pub(super) fn add_blocks_of(&self, piece: &Piece, blocks: &mut Vec<(Ino, u64)>) {
         match piece.blocks() {
             None => {}
             Some((ino, first, last)) if first == last => blocks.push((ino, first)),
@@ -403,12 +403,12 @@ impl Pending {
                 self.blocks.remove(&(ino, number));
             }
         }
-        self.overrule(ino, number, seq);
+        self.drop_older_versions(ino, number, seq);
     }
 
-    /// Drops the older versions of a block that is durable as a newer one: the log may have made a
-    /// hole of it, or a failed sync left them undecided.
-    fn overrule(&mut self, ino: Ino, number: u64, seq: u64) {
+    /// Drops the versions of a block that are older than its durable one: the log may have made a
+    /// hole of the block, or a failed sync left them undecided.
+    fn drop_older_versions(&mut self, ino: Ino, number: u64, seq: u64) {
         let id = GroupId::Block(ino, number);
         if let Some(cut) =
             self.groups.get(&id).map(|group| group.before(seq)).filter(|cut| *cut > 0)
@@ -418,7 +418,7 @@ impl Pending {
     }
 
     /// Drops the sizes of a file that are older than its durable one.
-    fn overrule_sizes(&mut self, ino: Ino) {
+    fn drop_older_sizes(&mut self, ino: Ino) {
         let (id, sized) = (GroupId::Size(ino), self.sized.get(&ino).copied().unwrap_or(0));
         if let Some(cut) =
             self.groups.get(&id).map(|group| group.before(sized)).filter(|cut| *cut > 0)
@@ -432,8 +432,8 @@ impl Pending {
         let durable = self.durable.node(ino).and_then(Node::content).and_then(|c| c.page(number));
         let Some(versions) = self.blocks.get(&(ino, number)) else { return durable.cloned() };
         if count == versions.len() {
-            // The newest version is in the cache as it is: nothing has to be built.
-            let node = self.live.node(ino).or_else(|| self.graves.get(&ino));
+            // The newest version is in the cache: nothing has to be built.
+            let node = self.live.node(ino).or_else(|| self.freed_inodes.get(&ino));
             return node.and_then(Node::content).and_then(|c| c.page(number)).cloned();
         }
         versions.page(count, durable)
@@ -447,29 +447,32 @@ impl Pending {
 
     /// Notes whether the durable content of a file may reach beyond its durable size: only one
     /// of the two may have been made durable. Once nothing of it is pending, it does not.
-    fn note_ragged(&mut self, ino: Ino) {
+    fn note_untrimmed(&mut self, ino: Ino) {
         let versions = self.blocks.range((ino, 0)..=(ino, u64::MAX)).next();
         if versions.is_some() || self.unsynced.contains_key(&(ino, Aspect::Size)) {
-            self.ragged.insert(ino);
+            self.untrimmed.insert(ino);
         } else {
-            self.ragged.remove(&ino);
+            self.untrimmed.remove(&ino);
         }
     }
 
-    /// The last name and the last descriptor of an inode are gone. What it holds stays as long
-    /// as a crash may bring a name back: an fsynced file whose unlink is lost has its data.
+    /// Frees an inode: its last name and its last descriptor are gone. Its content stays as long as
+    /// a crash may bring a name back: an fsynced file whose unlink is lost has its data.
     pub(super) fn free(&mut self, ino: Ino, at: Time) {
         let Some(node) = self.live.node(ino).cloned() else { return };
         self.live.apply(&Effect::Free { ino }, at);
-        self.graves.insert(ino, node);
-        self.bury(ino);
+        self.freed_inodes.insert(ino, node);
+        self.forget_if_unnamed(ino);
     }
 
-    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The
-    /// removal of a directory needs all that happened in it, so nothing of that is pending.
-    fn bury(&mut self, ino: Ino) {
+    /// Forgets a freed inode if no entry, durable or pending, can lead to it any more. The removal
+    /// of a directory needs all changes in it, so none of those is pending.
+    fn forget_if_unnamed(&mut self, ino: Ino) {
         let named = self.durable.node(ino).is_some_and(|node| node.links > 0);
-        if named || self.leads.contains_key(&ino) || self.graves.remove(&ino).is_none() {
+        if named
+            || self.pending_links.contains_key(&ino)
+            || self.freed_inodes.remove(&ino).is_none()
+        {
             return;
         }
         self.durable.apply(&Effect::Free { ino }, Time::START);
@@ -490,13 +493,13 @@ impl Pending {
             self.blocks.remove(&(ino, number));
         }
         self.undecided.retain(|(of, _)| *of != ino);
-        self.ragged.remove(&ino);
+        self.untrimmed.remove(&ino);
         self.sized.remove(&ino);
         self.touched.remove(&ino);
         self.reserved.remove(&ino);
     }
 
-    /// Takes what the log says about the content of an inode out of it.
+    /// Takes the changes of an inode's content out of the log.
     fn forget_logged(&mut self, ino: Ino) {
         let is_of = |piece: &Piece| piece.file() == Some(ino);
         let logged = self.group(&GroupId::Log);
@@ -506,7 +509,7 @@ impl Pending {
     }
 }
 
-/// The blocks that a sync call is about.
+/// The blocks that a sync call covers.
 pub(super) fn blocks_of(sync: Sync) -> Blocks {
     match sync {
         Sync::Pages { offset, length, .. } | Sync::Written { offset, length, .. } if length > 0 => {

@@ -1,37 +1,35 @@
-//! How much a disk holds: pages and inodes, counted from what is there, so that nothing is counted
-//! twice and what is freed comes back.
+//! The limit of a disk in pages and inodes, and the reservations under it.
 
 use std::collections::BTreeSet;
 
-use super::content::{Content, PAGE};
+use super::content::PAGE;
 use super::effect::{Allocation, Effect, Ino};
 use super::errno::Errno;
-use super::live::Disk;
-use super::tree::{Body, Directory, Node, Tree};
+use super::tree::{Directory, Node, Tree};
 
-/// What a disk holds at most.
+/// The most that a disk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Space {
-    /// Pages of 4096 bytes, those of directories too.
+    /// Pages of 4096 bytes, including those of directories.
     pub pages: u64,
-    /// Inodes, the root too.
+    /// Inodes, including the root.
     pub inodes: u64,
-    /// What a call is told that finds no room: `ENOSPC`, or `EDQUOT` where it is a quota.
+    /// The error of a call that finds no room: `ENOSPC`, or `EDQUOT` for a quota.
     pub error: Errno,
-    /// Pages are looked for when they are written back, not by the call that fills them: it is a
-    /// sync that finds no room, and the pages are lost. Only where the profile delays allocation.
+    /// Whether pages are allocated when they are written back, not by the call that fills them: a
+    /// sync finds no room, and the pages are lost. Only where the profile delays allocation.
     pub delayed: bool,
 }
 
-/// A limit and what was reserved under it.
+/// A limit and the reservations under it.
 pub(super) struct Account {
-    limit: Space,
-    /// Pages that `fallocate` reserved and nothing was written to.
-    reserved: BTreeSet<(Ino, u64)>,
+    pub(super) limit: Space,
+    /// Pages that `fallocate` reserved and that were not written since.
+    pub(super) reserved: BTreeSet<(Ino, u64)>,
 }
 
 impl Account {
-    /// Follows a change that the tree has made.
+    /// Updates the reservations after a change of the tree.
     pub(super) fn follow(&mut self, effect: &Effect<'_>, tree: &Tree) {
         match *effect {
             Effect::Allocate { ino, offset, length, what } => {
@@ -61,90 +59,13 @@ impl Account {
 }
 
 /// The pages that a range touches.
-fn pages(offset: u64, length: u64) -> std::ops::Range<u64> {
+pub(super) fn pages(offset: u64, length: u64) -> std::ops::Range<u64> {
     offset / PAGE as u64..(offset + length).div_ceil(PAGE as u64)
 }
 
 /// How many pages the entries of a directory take, as ext4 packs them.
-fn directory_pages(directory: &Directory, new: Option<&[u8]>) -> u64 {
+pub(super) fn directory_pages(directory: &Directory, new: Option<&[u8]>) -> u64 {
     let names = directory.entries.keys().map(AsRef::as_ref).chain(new);
     let bytes: u64 = names.map(|name: &[u8]| (8 + name.len() as u64).next_multiple_of(4)).sum();
     (24 + bytes).div_ceil(PAGE as u64)
-}
-
-impl Disk {
-    /// From now on the disk holds no more than this. What it holds already may be more.
-    pub fn limit(&mut self, limit: Space) {
-        self.account = Some(Account { limit, reserved: BTreeSet::new() });
-    }
-
-    /// How many pages and inodes are in use, those of files without a name too.
-    pub fn used(&self) -> (u64, u64) {
-        let reserved = self.account.as_ref().map_or(0, |account| account.reserved.len() as u64);
-        let pages = self.tree.nodes().map(|(_, node)| match &node.body {
-            Body::File(content) => content.resident(),
-            Body::Directory(directory) => directory_pages(directory, None),
-            Body::Symlink(_) => 0,
-        });
-        (pages.sum::<u64>() + reserved, self.tree.nodes().count() as u64)
-    }
-
-    /// Whether there is room for an inode that takes so many pages.
-    pub(super) fn has_inode(&self, pages: u64) -> Result<(), Errno> {
-        let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
-        let (used, inodes) = self.used();
-        let full = inodes >= limit.inodes || pages > 0 && used + pages > limit.pages;
-        if full { Err(limit.error) } else { Ok(()) }
-    }
-
-    /// Whether a directory has room for one more name.
-    pub(super) fn has_entry(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
-        let Some(Account { limit, .. }) = &self.account else { return Ok(()) };
-        let directory = self.tree.node(dir).and_then(Node::directory);
-        let grows = directory.is_some_and(|directory| {
-            !directory.entries.contains_key(name)
-                && directory_pages(directory, Some(name)) > directory_pages(directory, None)
-        });
-        if grows && self.used().0 >= limit.pages { Err(limit.error) } else { Ok(()) }
-    }
-
-    /// How many of so many bytes there is room for; at least one.
-    pub(super) fn has_bytes(&self, ino: Ino, offset: u64, length: usize) -> Result<usize, Errno> {
-        let Some(account) = self.account.as_ref().filter(|account| !account.limit.delayed) else {
-            return Ok(length);
-        };
-        let mut room = account.limit.pages.saturating_sub(self.used().0);
-        let content = self.tree.node(ino).and_then(Node::content);
-        for page in pages(offset, length as u64) {
-            let has = |content: &Content| content.page(page).is_some();
-            if content.is_some_and(has) || account.reserved.contains(&(ino, page)) {
-                continue;
-            }
-            if room == 0 {
-                let fits = (page * PAGE as u64).saturating_sub(offset) as usize;
-                return if fits == 0 { Err(account.limit.error) } else { Ok(fits) };
-            }
-            room -= 1;
-        }
-        Ok(length)
-    }
-
-    /// Whether there is room for all pages of a range.
-    pub(super) fn has_range(&self, ino: Ino, offset: u64, length: u64) -> Result<(), Errno> {
-        let Some(account) = &self.account else { return Ok(()) };
-        let content = self.tree.node(ino).and_then(Node::content);
-        let is_new = |page: &u64| {
-            let has = |content: &Content| content.page(*page).is_some();
-            !content.is_some_and(has) && !account.reserved.contains(&(ino, *page))
-        };
-        let room = account.limit.pages.saturating_sub(self.used().0);
-        let new = pages(offset, length).filter(is_new).take(room as usize + 1).count() as u64;
-        if new > room { Err(account.limit.error) } else { Ok(()) }
-    }
-
-    /// The error of a sync that has to find room for what was written and finds none.
-    pub(super) fn overdrawn(&self) -> Option<Errno> {
-        let limit = self.account.as_ref()?.limit;
-        (limit.delayed && self.used().0 > limit.pages).then_some(limit.error)
-    }
 }

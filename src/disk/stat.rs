@@ -1,8 +1,9 @@
-//! What is known of an inode: stat(2), listings, permissions and times.
+//! The calls on the attributes of an inode: stat(2), listings, permissions and times.
 
 use super::content::PAGE;
 use super::effect::{Effect, Ino, Kind};
 use super::errno::Errno;
+use super::linux;
 use super::live::Disk;
 use super::open::Handle;
 use super::path::{find, kind};
@@ -13,24 +14,24 @@ use crate::base::time::Time;
 /// The unit in which [`Stat::blocks`] counts, in bytes.
 const SECTOR: u64 = 512;
 
-/// What stat(2) tells of an inode. The owner and the group are 0 for all.
+/// The attributes that stat(2) returns. The owner and the group are always 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// The number of the inode.
     pub ino: Ino,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// Type bits (`S_IFREG`, ...) and permission bits.
     pub mode: u32,
-    /// How many names lead to it; for a directory, 2 plus its sub-directories, 0 once removed.
+    /// How many names it has; for a directory, 2 plus its sub-directories, 0 once removed.
     pub nlink: u64,
     /// Its size in bytes: of a symbolic link the length of its target, of a directory one block.
     pub size: u64,
-    /// How many units of 512 bytes hold bytes of it; what was only reserved does not count.
+    /// How many units of 512 bytes hold bytes of it; reserved ones do not count.
     pub blocks: u64,
     /// The preferred unit of reading and writing, in bytes.
     pub block_size: u64,
-    /// When it was last read, as far as that was set by hand.
+    /// The time of last access, as last set by a call.
     pub accessed: Time,
     /// When its content last changed.
     pub modified: Time,
@@ -45,22 +46,22 @@ pub struct Stat {
 pub struct Listed {
     /// Its name.
     pub name: Vec<u8>,
-    /// What it leads to.
+    /// The inode that it leads to.
     pub ino: Ino,
-    /// What that is.
+    /// The type of that inode.
     pub kind: Kind,
 }
 
 fn type_bits(kind: Kind) -> u32 {
     match kind {
-        Kind::File => libc::S_IFREG,
-        Kind::Directory => libc::S_IFDIR,
-        Kind::Symlink => libc::S_IFLNK,
+        Kind::File => linux::S_IFREG,
+        Kind::Directory => linux::S_IFDIR,
+        Kind::Symlink => linux::S_IFLNK,
     }
 }
 
 impl Disk {
-    /// What is known of an open file, as fstat(2); `O_PATH` will do.
+    /// The attributes of an open file, as fstat(2); a handle of `O_PATH` is enough.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.
@@ -68,8 +69,8 @@ impl Disk {
         self.stat_ino(self.opens.get(h)?.ino)
     }
 
-    /// What is known of what a path leads to; of the link itself if it leads to a symbolic link
-    /// and `follow` is false (lstat(2)).
+    /// The attributes of the inode that a path leads to; of the link itself if it is a symbolic
+    /// link and `follow` is false (lstat(2)).
     ///
     /// # Errors
     /// Those of path_resolution(7).
@@ -99,7 +100,8 @@ impl Disk {
         })
     }
 
-    /// A directory is named by its parent, by its own `.` and by the `..` of each sub-directory.
+    /// The link count of a directory: the name in its parent, its own `.`, and the `..` of each
+    /// sub-directory.
     fn directory_links(&self, node: &Node, directory: &Directory) -> u64 {
         if node.links == 0 {
             return 0;
@@ -109,8 +111,8 @@ impl Disk {
     }
 
     /// The entries of an open directory: `.` and `..`, then the others in an order that is fixed
-    /// but not that of their names, as on file systems that hash them. An engine that takes the
-    /// order for sorted is found out.
+    /// but not sorted, as on file systems that hash names, so that engines which rely on a sorted
+    /// order fail.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `ENOTDIR` if it is no directory;
@@ -134,19 +136,19 @@ impl Disk {
         Ok(dots.into_iter().chain(entries).filter_map(listed).collect())
     }
 
-    /// Whether root may use a file, as access(2): `mode` is `F_OK` or bits of `R_OK`, `W_OK` and
-    /// `X_OK`.
+    /// Checks that root may use a file, as access(2): `mode` is `F_OK` or bits of `R_OK`, `W_OK`
+    /// and `X_OK`.
     ///
     /// # Errors
     /// Those of path_resolution(7); `EINVAL` for other bits; `EACCES` for `X_OK` of a file with
     /// no execute bit.
     pub fn access(&self, base: Ino, path: &[u8], mode: i32) -> Result<(), Errno> {
-        if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+        if mode & !(linux::R_OK | linux::W_OK | linux::X_OK) != 0 {
             return Err(Errno::EINVAL);
         }
         let node = self.node(find(&self.tree, base, path, true)?)?;
         let runs = node.kind() == Kind::Directory || node.mode & 0o111 != 0;
-        if mode & libc::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
+        if mode & linux::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
     }
 
     /// Sets permission bits, as fchmod(2).
@@ -162,11 +164,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Sets the permission bits of what a path leads to, as fchmodat2(2); `follow` is false with
-    /// `AT_SYMLINK_NOFOLLOW`.
+    /// Sets the permission bits of the inode that a path leads to, as fchmodat2(2); `follow` is
+    /// false with `AT_SYMLINK_NOFOLLOW`.
     ///
     /// # Errors
-    /// Those of path_resolution(7); `EOPNOTSUPP` for a symbolic link, which has none to set.
+    /// Those of path_resolution(7); `EOPNOTSUPP` for a symbolic link, whose bits cannot be set.
     pub fn chmod_path(
         &mut self,
         base: Ino,
@@ -186,8 +188,8 @@ impl Disk {
     /// Sets times, as futimens(2); `None` leaves one as it is (`UTIME_OMIT`).
     ///
     /// # Errors
-    /// `EBADF` if nothing is open there, or by `O_PATH`; but nothing is checked if nothing is to
-    /// be set.
+    /// `EBADF` if nothing is open there, or by `O_PATH`. Nothing is checked if no time is to be
+    /// set.
     pub fn set_times(
         &mut self,
         h: Handle,
@@ -205,11 +207,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Sets the times of what a path leads to, as utimensat(2): those of last access and of last
-    /// modification. `follow` is false with `AT_SYMLINK_NOFOLLOW`.
+    /// Sets the times of the inode that a path leads to, as utimensat(2): those of last access and
+    /// of last modification. `follow` is false with `AT_SYMLINK_NOFOLLOW`.
     ///
     /// # Errors
-    /// Those of path_resolution(7); but nothing is checked if nothing is to be set.
+    /// Those of path_resolution(7). Nothing is checked if no time is to be set.
     pub fn set_times_path(
         &mut self,
         base: Ino,

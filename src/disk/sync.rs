@@ -1,23 +1,26 @@
-//! Sync calls: what is promised to survive, and what a failed promise leaves.
+//! The sync calls, those that succeed and those that fail.
 
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::errno::Errno;
-use super::failure::Tells;
+use super::failure::Reported;
+use super::linux::{
+    SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
+};
 use super::live::Disk;
 use super::open::Handle;
 
 impl Disk {
-    /// `fsync`: of a file opened in any way, or of a directory.
+    /// `fsync`, of a file opened in any way, or of a directory.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `EIO`, once, if an earlier write-back of
-    /// the file failed since it was opened; `EROFS` or `EIO` after a failure that the file system
-    /// does not survive.
+    /// the file failed since it was opened; `EROFS` or `EIO` after a failure that stopped the file
+    /// system.
     pub fn fsync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
-        self.told(h)?;
+        self.report_error(h)?;
         self.find_room(Sync::Inode(ino), &[ino]);
-        self.told(h)?;
+        self.report_error(h)?;
         self.change(&Effect::Sync(Sync::Inode(ino)));
         Ok(())
     }
@@ -28,9 +31,9 @@ impl Disk {
     /// As [`Disk::fsync`].
     pub fn fdatasync(&mut self, h: Handle) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
-        self.told(h)?;
+        self.report_error(h)?;
         self.find_room(Sync::Data(ino), &[ino]);
-        self.told(h)?;
+        self.report_error(h)?;
         self.change(&Effect::Sync(Sync::Data(ino)));
         Ok(())
     }
@@ -40,7 +43,7 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if nothing is open there, or by `O_PATH`; `EINVAL` for unknown flags, or if the
-    /// range is negative or ends beyond what an offset can be.
+    /// range is negative or ends beyond the largest offset.
     pub fn sync_range(
         &mut self,
         h: Handle,
@@ -48,20 +51,20 @@ impl Disk {
         length: i64,
         flags: u32,
     ) -> Result<(), Errno> {
-        const WAITS: u32 = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-        const KNOWN: u32 = WAITS | libc::SYNC_FILE_RANGE_WAIT_BEFORE;
+        const WAITS: u32 = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+        const KNOWN: u32 = WAITS | SYNC_FILE_RANGE_WAIT_BEFORE;
         let ino = self.syncable(h)?;
         if flags & !KNOWN != 0 || offset < 0 || length < 0 || offset.checked_add(length).is_none() {
             return Err(Errno::EINVAL);
         }
-        if flags & !libc::SYNC_FILE_RANGE_WRITE != 0 {
-            self.told(h)?;
+        if flags & !SYNC_FILE_RANGE_WRITE != 0 {
+            self.report_error(h)?;
         }
         if flags & WAITS == WAITS && self.opens.get(h)?.kind == Kind::File {
             let (offset, length) = (offset.unsigned_abs(), length.unsigned_abs());
             let sync = Sync::Pages { ino, offset, length };
             self.find_room(sync, &[ino]);
-            self.told(h)?;
+            self.report_error(h)?;
             self.change(&Effect::Sync(sync));
         }
         Ok(())
@@ -83,29 +86,29 @@ impl Disk {
     pub fn sync_fs(&mut self, h: Handle) -> Result<(), Errno> {
         self.syncable(h)?;
         self.may_change()?;
-        self.told_of_any(h)?;
+        self.report_any_error(h)?;
         self.find_room(Sync::All, &self.dirty_files());
-        self.told_of_any(h)?;
+        self.report_any_error(h)?;
         self.change(&Effect::Sync(Sync::All));
         Ok(())
     }
 
-    /// Tells a descriptor once of each write-back of its file that failed. Such a call has
-    /// written what was dirty, but it promises nothing: `ext4_sync_file` and others return before
-    /// they commit.
-    pub(super) fn told(&mut self, h: Handle) -> Result<(), Errno> {
+    /// Reports each failed write-back of its file once on a descriptor. Such a call has written the
+    /// dirty pages, but it promises nothing: `ext4_sync_file` and others return before they commit.
+    pub(super) fn report_error(&mut self, h: Handle) -> Result<(), Errno> {
         self.may_change()?;
         let open = self.opens.get_mut(h)?;
         let Some(errors) = self.errors.get_mut(&open.ino) else { return Ok(()) };
-        errors.tell(&mut open.seen)
+        errors.report(&mut open.seen)
     }
 
-    /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the
-    /// pages count as clean, though nobody knows what of them was written. What else it does, the
-    /// profile of the disk says.
+    /// An `fsync` (or `fdatasync`, with `data_only`) that the device fails: from now on the pages
+    /// count as clean, though it is unknown which were written. Its other effects depend on the
+    /// profile of the disk.
     ///
     /// # Errors
-    /// `EIO`, or what the profile says; `EBADF` where a sync without fault would have given that.
+    /// `EIO`, or the error of the profile; `EBADF` where a sync without a fault would have returned
+    /// that.
     pub fn fail_sync(&mut self, h: Handle, data_only: bool) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
         let sync = if data_only { Sync::Data(ino) } else { Sync::Inode(ino) };
@@ -114,16 +117,16 @@ impl Disk {
         if self.opens.get(h)?.kind == Kind::File {
             self.failed(&[ino], Errno::EIO);
         }
-        match self.fail().tells {
-            Tells::Next => Ok(()),
-            Tells::Now => {
-                self.told(h)?;
+        match self.fail().reported {
+            Reported::Next => Ok(()),
+            Reported::Now => {
+                self.report_error(h)?;
                 Err(Errno::EIO)
             }
         }
     }
 
-    /// As [`Disk::fail_sync`], for a `syncfs`: the write-back of each file failed that had data to
+    /// As [`Disk::fail_sync`], for a `syncfs`: the write-back failed for each file that had data to
     /// write.
     ///
     /// # Errors
@@ -134,18 +137,18 @@ impl Disk {
         let dirty = self.dirty_files();
         self.change(&Effect::SyncFailed(Sync::All));
         self.failed(&dirty, Errno::EIO);
-        match self.fail().tells {
-            Tells::Next => Ok(()),
-            Tells::Now => {
+        match self.fail().reported {
+            Reported::Next => Ok(()),
+            Reported::Now => {
                 self.may_change()?;
-                self.told_of_any(h)?;
+                self.report_any_error(h)?;
                 Err(Errno::EIO)
             }
         }
     }
 
-    /// Finds room for what some files have in the cache alone. If there is none, those pages are
-    /// lost, and the error waits to be told.
+    /// Finds room for the dirty pages of some files. If there is none, those pages are lost, and
+    /// the error waits to be reported.
     fn find_room(&mut self, sync: Sync, files: &[Ino]) {
         let Some(error) = self.overdrawn() else { return };
         let dirty: Vec<Ino> = files.iter().copied().filter(|&ino| self.is_dirty(ino)).collect();
@@ -157,7 +160,7 @@ impl Disk {
         self.evict();
     }
 
-    /// Some files could not be written back.
+    /// Notes that some files could not be written back.
     fn failed(&mut self, files: &[Ino], error: Errno) {
         for ino in files {
             self.errors.entry(*ino).or_default().add(error);
@@ -165,9 +168,9 @@ impl Disk {
         self.all_errors.add(error);
     }
 
-    /// Tells a descriptor once of each write-back that failed, of whichever file.
-    fn told_of_any(&mut self, h: Handle) -> Result<(), Errno> {
-        self.all_errors.tell(&mut self.opens.get_mut(h)?.seen_all)
+    /// Reports each failed write-back of any file once on a descriptor.
+    fn report_any_error(&mut self, h: Handle) -> Result<(), Errno> {
+        self.all_errors.report(&mut self.opens.get_mut(h)?.seen_all)
     }
 
     fn syncable(&self, h: Handle) -> Result<Ino, Errno> {

@@ -1,4 +1,4 @@
-//! The tree of inodes: what `Effect`s change, in memory and on the medium alike.
+//! The tree of inodes, to which `Effect`s are applied, in memory and on the medium alike.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::effect::{Allocation, Effect, Ino, Kind};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
 
-/// A name in a directory: any bytes but `/` and NUL.
+/// A name in a directory: any bytes except `/` and NUL.
 pub type Name = Arc<[u8]>;
 
 /// The names in a directory.
@@ -16,11 +16,11 @@ pub type Name = Arc<[u8]>;
 pub struct Directory {
     /// The directory that holds this one; the root holds itself.
     pub parent: Ino,
-    /// Name to inode, without `.` and `..`.
+    /// The inodes by name, without `.` and `..`.
     pub entries: BTreeMap<Name, Ino>,
 }
 
-/// What an inode holds.
+/// The content of an inode.
 #[derive(Clone)]
 pub enum Body {
     /// Bytes.
@@ -34,13 +34,13 @@ pub enum Body {
 /// An inode.
 #[derive(Clone)]
 pub struct Node {
-    /// What it holds.
+    /// Its content.
     pub body: Body,
     /// Permission bits.
     pub mode: u32,
     /// How many entries name it (a directory counts once).
     pub links: u32,
-    /// When its content was last read, as far as that was set by hand.
+    /// The time of last access, as last set by a call.
     pub accessed: Time,
     /// When its content last changed.
     pub modified: Time,
@@ -55,7 +55,7 @@ impl Node {
         Self { body, mode, links: 0, accessed: at, modified: at, changed: at, created: at }
     }
 
-    /// What it is.
+    /// Its type.
     pub fn kind(&self) -> Kind {
         match self.body {
             Body::File(_) => Kind::File,
@@ -123,13 +123,13 @@ impl Tree {
         self.nodes.iter().map(|(&ino, node)| (ino, node.as_ref()))
     }
 
-    /// Puts an inode of another tree of the same run here, without its names.
+    /// Adds an inode of another tree of the same run, without its names.
     pub fn adopt(&mut self, ino: Ino, node: &Node) {
         self.nodes.insert(ino, Arc::new(Node { links: 0, ..node.clone() }));
         self.next = self.next.max(ino.0 + 1);
     }
 
-    /// What a name in a directory leads to.
+    /// The inode that a name in a directory leads to.
     pub fn entry(&self, dir: Ino, name: &[u8]) -> Option<Ino> {
         self.node(dir)?.directory()?.entries.get(name).copied()
     }
@@ -157,7 +157,7 @@ impl Tree {
     }
 
     /// Makes one change. Changes of inodes that do not exist are ignored: a crash may have lost
-    /// what they were made to.
+    /// these inodes.
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
         match *effect {
             Effect::Inode { ino, kind, mode, target } => self.create(ino, kind, mode, target, at),
@@ -211,8 +211,8 @@ impl Tree {
         self.next = self.next.max(ino.0 + 1);
     }
 
-    /// Sets or removes an entry and counts links on both sides. Removing the last name leaves
-    /// the inode: descriptors may still hold it, until `Effect::Free`.
+    /// Sets or removes an entry and updates the link counts of both inodes. Removing the last name
+    /// leaves the inode: descriptors may still hold it, until `Effect::Free`.
     pub fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
         let Some(node) = self.node_mut(dir) else { return };
         let Body::Directory(directory) = &mut node.body else { return };
@@ -251,9 +251,8 @@ impl Tree {
         self.nodes.retain(|ino, _| paths.contains_key(ino));
     }
 
-    /// A digest of all that a process can find: names, links, kinds, modes, sizes and bytes.
-    /// Times and inode numbers are left out: a crash state that differs in those alone is not
-    /// another one.
+    /// A digest of everything that a process can find: names, links, types, modes, sizes and bytes.
+    /// Times and inode numbers are left out: crash states that differ only in those are the same.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
         let mut numbers = BTreeMap::new();

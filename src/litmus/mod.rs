@@ -11,93 +11,94 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub use program::{Line, LitmusError, Op, Program};
+pub use program::{LitmusError, Op, Program, ProgramLine};
 
 use crate::base::text::TextError;
 use crate::base::time::Time;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::family;
 use crate::disk::fate::Fate;
+use crate::disk::linux;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
 use crate::disk::tree::{Body, Tree};
 use crate::disk::{Disk, Errno, Handle, Journal};
 
-/// A program that leaves more fates than this at one moment is refused.
+/// A program that leaves more fates than this at one time is refused.
 const MOST_FATES: u64 = 1 << 22;
 
 /// One state that a crash may leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct LitmusState {
     /// Its lines.
     pub state: Vec<String>,
-    /// The fewest relaxations by which it comes about.
+    /// The fewest relaxations that produce it.
     pub relaxations: BTreeSet<Relaxation>,
 }
 
-/// Every state that a crash at any moment of a program may leave, sorted by its lines; with
-/// `tear`, those too in which one pending write is torn.
+/// Every state that a crash at any time in a program may leave, sorted by its lines; with `tear`,
+/// also those in which one pending write is torn.
 ///
 /// # Errors
-/// The line of the op that fails, or that leaves too much pending to go through all of it.
+/// The line of the op that fails, or that leaves too many fates to explore.
 pub fn explore(
     program: &Program,
     profile: &Profile,
     tear: bool,
-) -> Result<Vec<State>, LitmusError> {
-    let watch = Watch {
+) -> Result<Vec<LitmusState>, LitmusError> {
+    let collector = StateCollector {
         pending: Pending::new(Tree::new(), profile),
         tear,
         quiet: true,
         marks: Vec::new(),
-        looked: BTreeSet::new(),
+        seen: BTreeSet::new(),
         states: BTreeMap::new(),
         overflow: false,
     };
-    let watch = Shared(Arc::new(Mutex::new(watch)));
+    let collector = SharedCollector(Arc::new(Mutex::new(collector)));
     let mut disk = Disk::new(Tree::new());
-    disk.set_journal(Box::new(watch.clone()));
+    disk.set_journal(Box::new(collector.clone()));
     for line in &program.setup {
         run(&mut disk, line)?;
     }
     disk.sync_all();
-    watch.with(|watch| {
-        watch.quiet = false;
-        watch.look();
+    collector.with(|collector| {
+        collector.quiet = false;
+        collector.look();
     });
     for line in &program.body {
         match &line.op {
-            Op::Mark(name) => watch.with(|watch| watch.mark(name)),
+            Op::Mark(name) => collector.with(|collector| collector.mark(name)),
             _ => run(&mut disk, line)?,
         }
-        if watch.with(|watch| watch.overflow) {
+        if collector.with(|collector| collector.overflow) {
             let message = format!("more than {MOST_FATES} fates of what is pending here");
             return Err(error(line, message));
         }
     }
-    let states = watch.with(|watch| std::mem::take(&mut watch.states));
+    let states = collector.with(|collector| std::mem::take(&mut collector.states));
     let states = states.into_iter();
-    Ok(states.map(|(state, relaxations)| State { state, relaxations }).collect())
+    Ok(states.map(|(state, relaxations)| LitmusState { state, relaxations }).collect())
 }
 
-fn error(line: &Line, message: String) -> LitmusError {
+fn error(line: &ProgramLine, message: String) -> LitmusError {
     LitmusError { line: line.number, error: TextError::new(line.column, message) }
 }
 
 /// Carries out one op.
-fn run(disk: &mut Disk, line: &Line) -> Result<(), LitmusError> {
+fn run(disk: &mut Disk, line: &ProgramLine) -> Result<(), LitmusError> {
     call(disk, &line.op).map_err(|errno| error(line, format!("the call fails with {errno}")))
 }
 
 fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
     const ROOT: Ino = Ino::ROOT;
-    const CREATE: i32 = libc::O_RDWR | libc::O_CREAT;
+    const CREATE: i32 = linux::O_RDWR | linux::O_CREAT;
     match op {
-        Op::Creat(path) => with(disk, path, CREATE | libc::O_EXCL, |_, _| Ok(())),
-        Op::OpenTrunc(path) => with(disk, path, CREATE | libc::O_TRUNC, |_, _| Ok(())),
-        // A descriptor keeps nothing durable, and closing it flushes nothing.
-        Op::Close(path) => with(disk, path, libc::O_RDONLY, |_, _| Ok(())),
+        Op::Creat(path) => with(disk, path, CREATE | linux::O_EXCL, |_, _| Ok(())),
+        Op::OpenTrunc(path) => with(disk, path, CREATE | linux::O_TRUNC, |_, _| Ok(())),
+        // A descriptor makes nothing durable, and closing it flushes nothing.
+        Op::Close(path) => with(disk, path, linux::O_RDONLY, |_, _| Ok(())),
         Op::Write { path, offset, length, fill } => with(disk, path, CREATE, |disk, h| {
             let bytes = vec![*fill; *length as usize];
             disk.write_at(h, &bytes, offset.cast_signed()).map(drop)
@@ -107,10 +108,10 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
             disk.write_at(h, &vec![*fill; *length as usize], end).map(drop)
         }),
         Op::Truncate { path, size } => {
-            with(disk, path, libc::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
+            with(disk, path, linux::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
         }
         Op::Fallocate { path, offset, length, keep_size } => with(disk, path, CREATE, |disk, h| {
-            let mode = if *keep_size { libc::FALLOC_FL_KEEP_SIZE } else { 0 };
+            let mode = if *keep_size { linux::FALLOC_FL_KEEP_SIZE } else { 0 };
             disk.allocate(h, mode, offset.cast_signed(), length.cast_signed())
         }),
         Op::Mkdir(path) => disk.mkdir(ROOT, path, 0o755),
@@ -119,8 +120,8 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
         Op::Rename(old, new) => disk.rename(ROOT, old, ROOT, new, 0),
         Op::Link(old, new) => disk.link(ROOT, old, ROOT, new, false),
         Op::Symlink { target, path } => disk.symlink(target, ROOT, path),
-        Op::Fsync(path) => with(disk, path, libc::O_RDONLY, Disk::fsync),
-        Op::Fdatasync(path) => with(disk, path, libc::O_RDONLY, Disk::fdatasync),
+        Op::Fsync(path) => with(disk, path, linux::O_RDONLY, Disk::fsync),
+        Op::Fdatasync(path) => with(disk, path, linux::O_RDONLY, Disk::fdatasync),
         Op::Sync => {
             disk.sync_all();
             Ok(())
@@ -129,7 +130,7 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
     }
 }
 
-/// Opens a path, makes a call and closes it again.
+/// Opens a path, makes a call on the handle and closes it.
 fn with(
     disk: &mut Disk,
     path: &[u8],
@@ -142,23 +143,23 @@ fn with(
     done
 }
 
-/// Follows a disk and notes what a crash may leave after each change.
-struct Watch {
+/// Follows a disk and collects the states that a crash may leave after each change.
+struct StateCollector {
     pending: Pending,
     tear: bool,
-    /// Set while what happens is durable before the program begins.
+    /// Set during the setup, which is durable before the body begins.
     quiet: bool,
     marks: Vec<String>,
     /// Fingerprints of the fates since the last mark.
-    looked: BTreeSet<u64>,
+    seen: BTreeSet<u64>,
     states: BTreeMap<Vec<String>, BTreeSet<Relaxation>>,
     overflow: bool,
 }
 
-impl Watch {
+impl StateCollector {
     fn mark(&mut self, name: &str) {
         self.marks.push(format!("mark:{name}"));
-        self.looked.clear();
+        self.seen.clear();
         self.look();
     }
 
@@ -178,7 +179,7 @@ impl Watch {
     }
 
     fn note(&mut self, fate: &Fate) {
-        if !self.looked.insert(self.pending.fingerprint(fate)) {
+        if !self.seen.insert(self.pending.fingerprint(fate)) {
             return;
         }
         let mut state = lines(&self.pending.keep(fate).tree);
@@ -193,28 +194,28 @@ impl Watch {
     }
 }
 
-/// A [`Watch`] that the disk tells of its changes.
+/// A [`StateCollector`] that is the journal of the disk.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Watch>>);
+struct SharedCollector(Arc<Mutex<StateCollector>>);
 
-impl Shared {
-    fn with<T>(&self, look: impl FnOnce(&mut Watch) -> T) -> T {
+impl SharedCollector {
+    fn with<T>(&self, look: impl FnOnce(&mut StateCollector) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Journal for Shared {
+impl Journal for SharedCollector {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
-        self.with(|watch| {
-            watch.pending.apply(effect, at);
-            if !watch.quiet {
-                watch.look();
+        self.with(|collector| {
+            collector.pending.apply(effect, at);
+            if !collector.quiet {
+                collector.look();
             }
         });
     }
 }
 
-/// The lines of a state: what a mount shows.
+/// The lines of a state, from the tree that a mount shows.
 pub fn lines(tree: &Tree) -> Vec<String> {
     let mut lines = Vec::new();
     describe(tree, Ino::ROOT, "", &mut lines);
@@ -242,7 +243,7 @@ fn describe(tree: &Tree, dir: Ino, above: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// A run-length text of bytes.
+/// The run-length text of bytes.
 fn runs(bytes: &[u8]) -> String {
     let letter = |byte: u8| match byte {
         0 => '.',

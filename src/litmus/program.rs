@@ -1,7 +1,7 @@
-//! A litmus program as text: a few calls, one a line.
+//! A litmus program as text: a few calls, one per line.
 //!
 //! ```text
-//! # what it is about
+//! # a comment
 //! setup
 //!   write f 0 4096 o
 //! body
@@ -11,7 +11,7 @@
 //!   mark m
 //! ```
 //!
-//! `#` starts a comment; what `setup` leaves is durable. Paths are relative to the root of the
+//! `#` starts a comment; the state after `setup` is durable. Paths are relative to the root of the
 //! file system, which is `.`; numbers are bytes; FILL is one letter. The ops:
 //!
 //! | op | meaning |
@@ -25,7 +25,7 @@
 //! | `mkdir P`, `rmdir P`, `unlink P`, `rename A B`, `link A B`, `symlink TARGET P` | |
 //! | `fsync P`, `fdatasync P` | of a file or a directory |
 //! | `sync` | `syncfs` |
-//! | `mark NAME` | seen outside: if it is in a state, everything before it had returned |
+//! | `mark NAME` | visible outside: if it is in a state, everything before it had returned |
 
 use crate::base::text::{TextError, Word, words};
 
@@ -37,15 +37,15 @@ const LONGEST: u64 = 1 << 24;
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// What is durable before it begins.
-    pub setup: Vec<Line>,
-    /// What a crash may interrupt.
-    pub body: Vec<Line>,
+    /// The ops whose effects are durable before the body begins.
+    pub setup: Vec<ProgramLine>,
+    /// The ops that a crash may interrupt.
+    pub body: Vec<ProgramLine>,
 }
 
-/// An op and where it stands.
+/// An op and its position in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ProgramLine {
     /// The line, counted from 1.
     pub number: usize,
     /// The column at which it begins, counted from 1.
@@ -77,7 +77,7 @@ pub enum Op {
     Mark(String),
 }
 
-/// Why a text is no program, or why a program cannot run: the line (from 1) and what is wrong.
+/// The reason why a text is no program, or why a program cannot run, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, {error}")]
 pub struct LitmusError {
@@ -91,7 +91,7 @@ impl Program {
     /// Reads a program.
     ///
     /// # Errors
-    /// The line and the column of what is wrong, and what was expected there.
+    /// The line and the column of the error, and what was expected there.
     pub fn parse(text: &str) -> Result<Self, LitmusError> {
         let mut program = Self { setup: Vec::new(), body: Vec::new() };
         let mut section = None;
@@ -111,7 +111,7 @@ impl Program {
                 }
                 _ => {
                     let op = Op::parse(first, rest).map_err(on_line)?;
-                    let line = Line { number: index + 1, column, op };
+                    let line = ProgramLine { number: index + 1, column, op };
                     match section {
                         Some(true) => program.body.push(line),
                         Some(false) => program.setup.push(line),
@@ -174,7 +174,7 @@ impl Op {
     }
 }
 
-/// What is expected behind the name of an op.
+/// The words expected after the name of an op.
 fn usage(op: &str) -> String {
     let words = match op {
         "creat" | "open-trunc" | "close" | "mkdir" | "rmdir" | "unlink" | "fsync" | "fdatasync" => {
@@ -187,7 +187,7 @@ fn usage(op: &str) -> String {
         "rename" | "link" => "OLD NEW",
         "symlink" => "TARGET PATH",
         "mark" => "NAME",
-        "sync" | "setup" | "body" => return format!("expected nothing behind `{op}`"),
+        "sync" | "setup" | "body" => return format!("expected nothing after `{op}`"),
         _ => return format!("there is no op `{op}`"),
     };
     format!("expected `{op} {words}`")
@@ -230,7 +230,7 @@ mod tests {
         let program = Program::parse(text).expect("it parses");
         assert_eq!(program.setup.len(), 1);
         let append = Op::Append { path: b"f".to_vec(), length: 5, fill: b'n' };
-        assert_eq!(program.body[0], Line { number: 5, column: 3, op: append });
+        assert_eq!(program.body[0], ProgramLine { number: 5, column: 3, op: append });
         assert_eq!(program.body[1].op, Op::Mark("m".into()));
     }
 

@@ -1,4 +1,4 @@
-//! What holds of every program: random ones, checked against a slow and simple disk.
+//! Properties of all programs: random ones, checked against a slow and simple disk.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crashpoint::disk::family;
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::keep::Loss;
 use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::{Group, Piece, What};
+use crashpoint::disk::piece::{Group, Piece, PieceChange};
 use crashpoint::disk::profile::{Home, Profile};
 use crashpoint::disk::tree::{Body, Directory, Node, Tree};
 use proptest::collection::vec;
@@ -21,14 +21,14 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::requirements::LOGGED;
 use crate::rig::{Rig, text};
 
-/// The shipped profiles, and two that use what these do not.
+/// The shipped profiles, and two that use features which these do not.
 fn profiles() -> Vec<Profile> {
     let own_names = Profile { fsync_file: Profile::TAIL_PREFIX.fsync_file, ..Profile::POSIX };
     let directories = Profile { name: "directories", entry: Home::Inode, ..own_names };
     [Profile::all(), &[LOGGED, directories]].concat()
 }
 
-/// Four numbers that say what a step does; see [`line`].
+/// Four numbers that determine a step; see [`line`].
 type Step = (u8, u8, u8, u16);
 
 /// A line of a program that makes sense on this disk.
@@ -117,7 +117,7 @@ fn programs(cases: u32, lines: usize, check: fn(&Rig, &mut Memory) -> Result<(),
     }
 }
 
-/// What a check remembers of a program.
+/// The state that a check keeps while a program runs.
 #[derive(Default)]
 struct Memory {
     /// The live tree after each effect.
@@ -126,9 +126,9 @@ struct Memory {
     line: String,
     /// The states by the fingerprints of their fates.
     digests: BTreeMap<u64, Digest>,
-    /// What files held when they were last synced.
+    /// The contents of files when they were last synced.
     synced: BTreeMap<Ino, Vec<u8>>,
-    /// Files with a failed sync: they promise nothing any more.
+    /// Files with a failed sync: they no longer promise anything.
     failed: Vec<Ino>,
 }
 
@@ -180,7 +180,7 @@ fn every_pending_piece_is_found_by_its_number() {
 
 #[test]
 fn a_failed_sync_leaves_the_versions_of_a_block_in_their_order() {
-    // Block 2 is new and in the log, then overwritten where it will be.
+    // Block 2 is new and in the log, then overwritten in place.
     let mut rig = Rig::quiet(&Profile::EXT4_NODELALLOC);
     for line in ["write a 0 5000 x; sync", "write a 7982 211 d", "append a 100 a", "fsync-fails a"]
     {
@@ -189,7 +189,7 @@ fn a_failed_sync_leaves_the_versions_of_a_block_in_their_order() {
     let of_block: Vec<u64> = rig
         .pending
         .pieces()
-        .filter(|(_, piece)| matches!(piece.what, What::Data { block: 2, .. }))
+        .filter(|(_, piece)| matches!(piece.change, PieceChange::Data { block: 2, .. }))
         .map(|(_, piece)| piece.effect)
         .collect();
     assert_eq!(of_block.len(), 2);
@@ -212,18 +212,18 @@ fn a_sync_of_everything_leaves_one_state_if_none_failed() {
 }
 
 #[test]
-fn a_state_is_what_its_kept_pieces_make_of_the_durable_disk() {
+fn a_state_is_the_durable_disk_with_its_kept_pieces_applied() {
     programs(24, 30, |rig, memory| {
         for fate in some_fates(&rig.pending).iter().filter(|fate| fate.tear.is_none()) {
             let found = text(&rig.pending.keep(fate).tree, &[]);
-            prop_assert_eq!(found, by_hand(&rig.pending, &memory.snapshots, fate), "{:?}", fate);
+            prop_assert_eq!(found, rebuilt(&rig.pending, &memory.snapshots, fate), "{:?}", fate);
         }
         Ok(())
     });
 }
 
 #[test]
-fn what_is_kept_has_what_it_needs() {
+fn kept_pieces_have_their_requirements() {
     programs(24, 30, |rig, _| {
         for fate in some_fates(&rig.pending) {
             let losses = rig.pending.losses(&fate);
@@ -275,7 +275,7 @@ fn as_many_fates_are_listed_as_are_counted() {
 }
 
 #[test]
-fn what_was_synced_is_found_wherever_its_file_is_found() {
+fn synced_data_is_found_wherever_its_file_is_found() {
     programs(24, 30, |rig, memory| {
         if rig.pending.is_frozen() {
             return Ok(());
@@ -351,14 +351,14 @@ impl EntryAt for Tree {
 
 /// The state that a fate leaves, from the durable disk and the kept pieces, one by one: a
 /// version of a block is the page that the cache showed after the effect of its piece.
-fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
+fn rebuilt(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
     let losses = pending.losses(fate);
     let is_lost = |seq: u64| losses.iter().any(|loss| loss.piece.seq == seq);
     let mut tree = pending.durable().clone();
     for (_, piece) in pending.pieces().filter(|(_, piece)| !is_lost(piece.seq)) {
         let then = &snapshots[piece.effect as usize];
-        match &piece.what {
-            What::Data { ino, block, more, grows, .. } => {
+        match &piece.change {
+            PieceChange::Data { ino, block, more, grows, .. } => {
                 for block in *block..=block + more {
                     set_page(&mut tree, *ino, block, page(then, *ino, block));
                 }
@@ -366,16 +366,16 @@ fn by_hand(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
                     set_size(&mut tree, *ino, *size);
                 }
             }
-            What::Size { ino, old, new } => {
+            PieceChange::Size { ino, old, new } => {
                 set_size(&mut tree, *ino, *new);
-                // Where size and data are one, the size takes what lies beyond with it.
+                // Where size and data are one piece, the size takes the bytes beyond it along.
                 for block in new.div_ceil(PAGE as u64)..old.div_ceil(PAGE as u64) {
                     if pending.profile().hole != Home::Own {
                         set_page(&mut tree, *ino, block, None);
                     }
                 }
             }
-            What::Entries(changes) => {
+            PieceChange::Entries(changes) => {
                 for change in changes.iter() {
                     tree.set_entry(change.dir, &change.name, change.new, Time::START);
                 }
@@ -402,7 +402,7 @@ fn set_page(tree: &mut Tree, ino: Ino, block: u64, page: Option<SharedPage>) {
     }
 }
 
-/// Sets a size and leaves what lies beyond, which `Content::resize` does not.
+/// Sets a size and leaves the bytes beyond it, unlike `Content::resize`.
 fn set_size(tree: &mut Tree, ino: Ino, size: u64) {
     let Some(Node { body: Body::File(content), .. }) = tree.node_mut(ino) else { return };
     let pages: Vec<(u64, SharedPage)> =
@@ -413,7 +413,7 @@ fn set_size(tree: &mut Tree, ino: Ino, size: u64) {
     }
 }
 
-/// The names in a directory and what they lead to.
+/// The names in a directory and the inodes that they lead to.
 fn entries(directory: &Directory) -> impl Iterator<Item = (String, Ino)> {
     directory.entries.iter().map(|(name, ino)| (String::from_utf8_lossy(name).into_owned(), *ino))
 }

@@ -1,10 +1,10 @@
-//! Pieces that are kept only together with others, on profiles made for the purpose.
+//! Pieces that are kept only together with others, on profiles made for these tests.
 
 use std::iter::once;
 
 use crashpoint::disk::fate::Fate;
 use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule};
+use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule};
 
 use crate::rig::{Rig, reachable, text};
 use crate::{POSIX, ends_in, leaves, lines};
@@ -17,13 +17,16 @@ pub(crate) const LOGGED: Profile = Profile {
     resize: Home::Log,
     entry: Home::Log,
     atomic_rename: true,
-    needs: &[Need { of: Class::Extend, on: On::Log }, Need { of: Class::Fill, on: On::Log }],
+    needs: &[
+        Need { of: PieceClass::Extend, on: Required::Log },
+        Need { of: PieceClass::Fill, on: Required::Log },
+    ],
     ..Profile::POSIX
 };
 
 #[test]
-fn what_a_kept_piece_needs_is_kept_with_it() {
-    // The new block of `f` comes with all that was logged before it, `g` among it; the
+fn the_requirements_of_a_kept_piece_are_kept_with_it() {
+    // The new block of `f` comes with everything that was logged before it, including `g`; the
     // overwrite of a block does not.
     let program = "write f 0 4096 o; body; creat g; append f 4096 n; write f 0 1 m";
     let mut rig = Rig::new(&LOGGED, "write f 0 4096 o");
@@ -41,8 +44,10 @@ fn what_a_kept_piece_needs_is_kept_with_it() {
 #[test]
 fn requirements_are_followed_to_their_end() {
     // A size needs its block, the block needs the log.
-    let needs =
-        &[Need { of: Class::Reach, on: On::Block }, Need { of: Class::Extend, on: On::Log }];
+    let needs = &[
+        Need { of: PieceClass::Reach, on: Required::Block },
+        Need { of: PieceClass::Extend, on: Required::Log },
+    ];
     let profile = Profile { grow: Home::Own, reach: Home::Own, resize: Home::Own, needs, ..LOGGED };
     let mut rig = Rig::new(&profile, "creat f");
     rig.run("creat g; append f 10 n");
@@ -58,15 +63,15 @@ fn requirements_are_followed_to_their_end() {
 /// Sizes in the log and each after its block; an overwrite needs the log as it was then.
 const CHAINED: Profile = Profile {
     needs: &[
-        Need { of: Class::Grow, on: On::Block },
-        Need { of: Class::Reach, on: On::Block },
-        Need { of: Class::Overwrite, on: On::Log },
+        Need { of: PieceClass::Grow, on: Required::Block },
+        Need { of: PieceClass::Reach, on: Required::Block },
+        Need { of: PieceClass::Overwrite, on: Required::Log },
     ],
     ..LOGGED
 };
 
 #[test]
-fn a_group_that_was_raised_asks_for_what_it_needs_itself() {
+fn a_group_that_was_raised_raises_the_groups_that_it_needs() {
     let mut rig = Rig::new(&CHAINED, "write f 0 4096 o");
     rig.run("append f 10 n; write f 0 1 m");
     let over = GroupId::Block(rig.find("f"), 0);
@@ -74,7 +79,7 @@ fn a_group_that_was_raised_asks_for_what_it_needs_itself() {
 }
 
 #[test]
-fn a_tear_of_what_others_need_whole_is_none() {
+fn a_piece_that_others_need_whole_is_not_torn() {
     let mut rig = Rig::new(&CHAINED, "write f 0 4096 o");
     rig.run("append f 1024 n; write f 4096 1024 m");
     let block = GroupId::Block(rig.find("f"), 1);
@@ -86,7 +91,8 @@ fn a_tear_of_what_others_need_whole_is_none() {
 
 #[test]
 fn a_piece_may_need_the_size_of_its_file() {
-    let profile = Profile { needs: &[Need { of: Class::Overwrite, on: On::Size }], ..*POSIX };
+    let profile =
+        Profile { needs: &[Need { of: PieceClass::Overwrite, on: Required::Size }], ..*POSIX };
     let program = "write f 0 4096 o; body; truncate f 8192; write f 0 320 n";
     leaves(&profile, program, "f=o*4096\nf=o*4096 .*4096\nf=n*320 o*3776 .*4096");
 }

@@ -1,6 +1,6 @@
-//! Small programs on a simulated disk, and every state that a crash may leave of them.
+//! Small programs on a simulated disk, and every state that a crash may leave.
 //!
-//! A program is one op a line; what stands before `body` is durable. A state is written as its
+//! A program is one op per line; the ops before `body` are durable. A state is written as its
 //! sorted lines, joined by `; `: `path=CONTENT`, `path/`, `path->target`, `mark:NAME`, where
 //! CONTENT is a run-length text in which `.` is a byte of zero.
 
@@ -20,13 +20,13 @@ use crashpoint::disk::tree::{Body, Tree};
 pub(crate) struct Rig {
     pub(crate) pending: Pending,
     marks: Vec<String>,
-    /// Every state that was possible at some moment so far, without and with a tear.
+    /// Every state that was possible at some time so far, without and with a tear.
     seen: BTreeSet<String>,
     fingerprints: BTreeSet<u64>,
     tears: bool,
-    /// Programs that are checked otherwise are not looked at after each effect.
+    /// Whether to skip collecting states: some programs are checked in another way.
     quiet: bool,
-    /// The disk after each effect of the line that runs, for those who ask.
+    /// Shows the disk after each effect of the line that runs, if set.
     steps: Option<Vec<Pending>>,
 }
 
@@ -164,7 +164,7 @@ impl Rig {
         }
     }
 
-    /// Notes every state that a crash at this moment may leave.
+    /// Adds every state that a crash now may leave.
     fn look(&mut self) {
         let in_flight = self.pending.effects().checked_sub(1).filter(|_| self.tears);
         for fate in family::exhaustive(&self.pending, in_flight) {
@@ -205,7 +205,7 @@ impl Rig {
         }
     }
 
-    /// Frees an inode that has no name any more; nobody holds it open.
+    /// Frees an inode that has no name any more; no descriptor holds it open.
     fn free(&mut self, ino: Ino) {
         if self.pending.live().node(ino).is_some_and(|node| node.links == 0) {
             self.effect(&Effect::Free { ino });
@@ -219,7 +219,7 @@ impl Rig {
         })
     }
 
-    /// The file with this path, made if it is missing.
+    /// The file with this path, created if it is missing.
     fn file(&mut self, path: &str) -> Ino {
         let (dir, name) = self.split(path);
         match self.pending.live().entry(dir, name) {
@@ -240,7 +240,7 @@ impl Rig {
         node.content().expect("it is a file")
     }
 
-    /// What processes see.
+    /// The state that processes see.
     pub(crate) fn live(&self) -> String {
         self.kept(&Fate::all())
     }
@@ -261,7 +261,7 @@ fn number(word: &str) -> u64 {
     word.parse().expect("a number")
 }
 
-/// Every state that a crash at any moment of the body may leave.
+/// Every state that a crash at any time in the body may leave.
 pub(crate) fn reachable(profile: &Profile, program: &str) -> BTreeSet<String> {
     all_states(profile, program, false)
 }

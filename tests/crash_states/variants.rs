@@ -1,4 +1,4 @@
-//! What the knobs of a profile do that no usual profile turns: stale blocks, commits by the clock.
+//! The options of a profile that no usual profile uses: stale blocks, commits by the clock.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crashpoint::disk::tree::Tree;
 use crate::rig::{Rig, text};
 
 #[test]
-fn a_new_block_that_is_lost_is_stale_where_a_size_leads_to_it_and_nowhere_else() {
+fn a_lost_new_block_is_stale_only_below_the_size() {
     let program = "creat f; write f 0 4096 o; sync";
     for (profile, tail, relaxation) in [
         (&Profile::POSIX, ".*5904", Relaxation::ZeroTail),
@@ -39,7 +39,7 @@ fn a_new_block_that_is_lost_is_stale_where_a_size_leads_to_it_and_nowhere_else()
 }
 
 #[test]
-fn what_is_logged_reaches_the_medium_with_the_next_commit_by_the_clock() {
+fn logged_changes_reach_the_medium_with_the_next_commit_by_the_clock() {
     let name = |at, pending: &mut Pending| {
         let ino = Ino(10 + at);
         let at = Time::START + Duration::from_secs(at);

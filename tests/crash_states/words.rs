@@ -41,7 +41,7 @@ fn a_fate_is_written_by_path_and_offset() {
 }
 
 #[test]
-fn files_that_had_one_name_in_turn_are_told_apart() {
+fn files_that_had_the_same_name_in_turn_have_different_names() {
     let mut rig = Rig::new(POSIX, "write log 0 1 o");
     for _ in 0..2 {
         rig.run("write t 0 1 n; rename t log");
@@ -77,7 +77,7 @@ fn the_words_of_a_shared_group_name_its_file_or_the_namespace() {
 }
 
 #[test]
-fn a_wrong_word_says_what_is_wrong() {
+fn a_wrong_word_is_refused_with_its_reason() {
     let mut rig = Rig::new(POSIX, "write f 0 1 o; write g 0 1 o");
     rig.run("write f 0 1 n; truncate f 4096");
     let cases = [
@@ -91,14 +91,17 @@ fn a_wrong_word_says_what_is_wrong() {
             "column 10: f@7 is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data",
         ),
         ("keep=all f@0:1 f@0:1", "column 16: f@0:1 is named twice"),
-        ("keep=all tear=f@0:512", "column 10: behind what is kept of f@0 there is no data to tear"),
+        (
+            "keep=all tear=f@0:512",
+            "column 10: after the kept pieces of f@0 there is no data to tear",
+        ),
         (
             "keep=nothing tear=f@0:5000",
             "column 14: expected END or START..END up to 4096, found 5000",
         ),
         (
             "keep=nothing tear=f.size:5",
-            "column 14: behind what is kept of f.size there is no data to tear",
+            "column 14: after the kept pieces of f.size there is no data to tear",
         ),
     ];
     for (line, message) in cases {

@@ -1,4 +1,4 @@
-//! Reading, writing, seeking, sizes, and what stat shows of them.
+//! Reading, writing, seeking, sizes, and the attributes that stat shows.
 
 use crashpoint::base::time::Time;
 use crashpoint::disk::io::SIZE_MAX;
@@ -11,7 +11,7 @@ const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
 const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE;
 const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
 
-/// A disk with one open file that holds `bytes`; the offset is behind them.
+/// A disk with one open file that holds `bytes`; the offset is after them.
 fn file(bytes: &[u8]) -> (Disk, Handle) {
     let mut disk = disk();
     let h = open(&mut disk, "f", CREATE);
@@ -69,7 +69,7 @@ fn writing_nothing_changes_nothing() {
 }
 
 #[test]
-fn what_lies_between_the_end_and_a_write_beyond_it_is_zeros() {
+fn the_gap_before_a_write_beyond_the_end_is_zeros() {
     let (mut disk, h) = file(b"abc");
     assert_eq!(disk.write_at(h, b"x", 10_000), Ok(1));
     let bytes = contents(&disk, h);
@@ -148,7 +148,7 @@ fn a_hole_of_16_tib_is_crossed_in_one_step() {
 }
 
 #[test]
-fn what_was_cut_off_comes_back_as_zeros() {
+fn truncated_bytes_come_back_as_zeros() {
     let (mut disk, h) = file(&[b'x'; 5000]);
     assert_eq!(disk.truncate(h, 10), Ok(()));
     assert_eq!(disk.truncate(h, 6000), Ok(()));
@@ -175,7 +175,7 @@ fn only_files_have_a_size_to_set() {
 }
 
 #[test]
-fn allocation_grows_a_file_unless_told_to_keep_its_size() {
+fn allocation_grows_a_file_without_the_flag_to_keep_its_size() {
     let (mut disk, h) = file(b"abc");
     assert_eq!(disk.allocate(h, KEEP, 0, 100), Ok(()));
     assert_eq!(size(&disk, h), 3);
@@ -194,7 +194,7 @@ fn a_punched_range_reads_as_zeros_and_the_size_stays() {
 }
 
 #[test]
-fn a_zeroed_range_grows_a_file_unless_told_to_keep_its_size() {
+fn a_zeroed_range_grows_a_file_without_the_flag_to_keep_its_size() {
     let (mut disk, h) = file(b"abc");
     assert_eq!(disk.allocate(h, ZERO | KEEP, 1, 9), Ok(()));
     assert_eq!(contents(&disk, h), b"a\0\0");
@@ -205,7 +205,7 @@ fn a_zeroed_range_grows_a_file_unless_told_to_keep_its_size() {
 }
 
 #[test]
-fn other_allocations_are_not_offered() {
+fn other_allocations_are_not_supported() {
     let (mut disk, h) = file(b"abc");
     for mode in [PUNCH, ZERO | PUNCH | KEEP, libc::FALLOC_FL_COLLAPSE_RANGE, 1 << 20] {
         assert_eq!(disk.allocate(h, mode, 0, 1), Err(Errno::EOPNOTSUPP), "{mode}");
@@ -251,7 +251,7 @@ fn a_stat_shows_type_permissions_and_links() {
     symlink(&mut disk, "nowhere", "l");
     disk.link(ROOT, b"d/f", ROOT, b"g", false).expect("a name");
     disk.chmod_path(ROOT, b"g", 0o17777, true).expect("a file");
-    let stat = |path: &str| disk.stat_path(ROOT, path.as_bytes(), false).expect("it is there");
+    let stat = |path: &str| disk.stat_path(ROOT, path.as_bytes(), false).expect("it exists");
     assert_eq!((stat("d").mode, stat("d").nlink), (libc::S_IFDIR | 0o755, 3));
     assert_eq!((stat("d/f").mode, stat("d/f").nlink), (libc::S_IFREG | 0o7777, 2));
     assert_eq!((stat("l").mode, stat("l").size), (libc::S_IFLNK | 0o777, 7));
@@ -268,7 +268,7 @@ fn permission_bits_of_a_link_cannot_be_set() {
 }
 
 #[test]
-fn root_may_do_all_but_run_what_nobody_may_run() {
+fn root_may_do_everything_except_run_a_file_without_an_execute_bit() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     let access = |disk: &Disk, path: &[u8], mode| disk.access(ROOT, path, mode);

@@ -1,4 +1,4 @@
-//! Random calls, for both disks alike.
+//! Random calls that both the simulated and the real disk can run.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
 use proptest::{prop_oneof, sample};
 
-/// Which of the open descriptors a call uses: counted modulo how many there are.
+/// The index of the open descriptor that a call uses, modulo the number of them.
 pub(crate) type Slot = usize;
 
 /// Where a relative path starts: 0 is the working directory, others are open descriptors.
@@ -85,14 +85,14 @@ pub(crate) enum OnSlot {
     Flock(i32),
 }
 
-/// What a call showed: the same on both disks, or one of them is wrong.
+/// The outcome of a call: the same on both disks, or one of them is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Failed(i32),
     Done,
     Number(u64),
     Bytes(Vec<u8>),
-    /// A directory's size is its file system's own affair.
+    /// A directory's size depends on the file system, so it is not compared.
     Stat {
         kind: Kind,
         mode: u32,
@@ -104,9 +104,9 @@ pub(crate) enum Outcome {
     Skipped,
 }
 
-/// How deep the working directory of both sides must lie, in directories named `n`, so that no
-/// call leads out of the real one: every step up takes a `..` in a path or in a link's target. The
-/// spare levels are for a link that climbs twice because it was moved in between.
+/// How deep the working directory of both sides must be, in directories named `n`, so that no call
+/// leaves the real one: every step up takes a `..` in a path or in a link's target. The spare
+/// levels are for a link that climbs twice because it was moved in between.
 pub(crate) fn depth(calls: &[Call]) -> usize {
     const SPARE: usize = 4;
     let steps = |path: &Path| path.split(|&b| b == b'/').filter(|name| *name == b"..").count();
@@ -190,12 +190,12 @@ fn file_mode() -> impl Strategy<Value = u32> {
     sample::select(vec![0o644, 0o600, 0o755, 0o700])
 }
 
-/// Permission bits that leave a directory usable: whoever runs the tests need not be root.
+/// Permission bits that leave a directory usable, since the tests need not run as root.
 fn mode() -> impl Strategy<Value = u32> {
     sample::select(vec![0o755, 0o700, 0o750])
 }
 
-/// Few places, so that ranges meet, and both sides of the borders of pages.
+/// Few offsets, so that ranges meet, on both sides of page boundaries.
 fn offset() -> BoxedStrategy<i64> {
     prop_oneof![
         4 => 0..64i64,
@@ -220,7 +220,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Calls that move bytes. There is no sync: a real one takes long and shows nothing.
+/// Calls that move bytes. There is no sync: a real one is slow and has no visible outcome.
 fn on_bytes() -> BoxedStrategy<OnBytes> {
     let whence = sample::select(vec![
         libc::SEEK_SET,
@@ -272,7 +272,7 @@ fn on_slot() -> BoxedStrategy<OnSlot> {
     .boxed()
 }
 
-/// Calls that look at paths, or change what they lead to.
+/// Calls that look up paths, or change the inodes that they lead to.
 fn on_path() -> BoxedStrategy<OnPath> {
     prop_oneof![
         10 => (flags(), file_mode()).prop_map(|(flags, mode)| OnPath::Open { flags, mode }),
@@ -316,12 +316,12 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
 pub(crate) struct Slots<T>(pub(crate) Vec<T>);
 
 impl<T> Slots<T> {
-    /// The place of a slot in the list, if anything is open.
+    /// The index of a slot in the list, if anything is open.
     pub(crate) fn index(&self, slot: Slot) -> Option<usize> {
         slot.checked_rem(self.0.len())
     }
 
-    /// The descriptor that a base stands for; `None` for the working directory.
+    /// The descriptor of a base; `None` for the working directory.
     pub(crate) fn base(&self, base: Base) -> Option<&T> {
         self.0.get(self.index(base.checked_sub(1)?)?)
     }

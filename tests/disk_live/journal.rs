@@ -1,4 +1,4 @@
-//! What the journal of a disk is told, and that it is enough to make the disk again.
+//! The effects that the journal of a disk records, which are enough to rebuild the disk.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crashpoint::log::{Payload, Record, encode, records};
 
 use crate::{CREATE, READ, ROOT, WRITE, disk, mkdir, open, put, rename};
 
-/// Keeps what it is told, in the form of the log of a run.
+/// Keeps the effects, in the format of the log of a run.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<u8>>>);
 
@@ -24,7 +24,7 @@ impl Journal for Recorder {
 }
 
 impl Recorder {
-    /// What became of `tree` by all changes that were recorded.
+    /// The tree after all recorded changes of `tree`.
     pub(crate) fn replay(&self, mut tree: Tree) -> Tree {
         self.visit(|at, effect| tree.apply(effect, at));
         tree
@@ -39,7 +39,7 @@ impl Recorder {
         }
     }
 
-    /// What was recorded since the last time, as text.
+    /// The effects recorded since the last call, as text.
     fn take(&self) -> Vec<String> {
         let mut texts = Vec::new();
         self.visit(|_, effect| texts.push(text(effect)));
@@ -48,7 +48,7 @@ impl Recorder {
     }
 }
 
-/// All that `Tree::digest` leaves out: inodes, their links and their times.
+/// The parts that `Tree::digest` leaves out: inodes, their links and their times.
 pub(crate) fn inodes(tree: &Tree) -> Vec<(Ino, u32, [Time; 4])> {
     let times = |node: &crashpoint::disk::tree::Node| {
         [node.accessed, node.modified, node.changed, node.created]
@@ -98,7 +98,7 @@ fn sync_text(sync: Sync) -> String {
     }
 }
 
-/// A disk and what its journal is told.
+/// A disk and the recorder that is its journal.
 fn recorded() -> (Disk, Recorder) {
     let (mut disk, recorder) = (disk(), Recorder::default());
     disk.set_journal(Box::new(recorder.clone()));
@@ -107,122 +107,122 @@ fn recorded() -> (Disk, Recorder) {
 
 #[test]
 fn a_new_file_is_an_inode_and_then_an_entry() {
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     open(&mut disk, "f", CREATE | libc::O_TRUNC);
-    assert_eq!(told.take(), ["file 2", "f1 -> 2"]);
+    assert_eq!(recorder.take(), ["file 2", "f1 -> 2"]);
     mkdir(&mut disk, "d");
-    assert_eq!(told.take(), ["directory 3", "d1 -> 3"]);
+    assert_eq!(recorder.take(), ["directory 3", "d1 -> 3"]);
     disk.symlink(b"f", ROOT, b"d/l").expect("a free name");
-    assert_eq!(told.take(), ["symlink 4", "l3 -> 4"]);
+    assert_eq!(recorder.take(), ["symlink 4", "l3 -> 4"]);
     disk.link(ROOT, b"f", ROOT, b"d/g", false).expect("a free name");
-    assert_eq!(told.take(), ["g3 -> 2"]);
+    assert_eq!(recorder.take(), ["g3 -> 2"]);
 }
 
 #[test]
 fn truncation_at_open_is_a_size_of_zero() {
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     put(&mut disk, "f", b"abc");
-    told.take();
+    recorder.take();
     open(&mut disk, "f", WRITE | libc::O_TRUNC);
-    assert_eq!(told.take(), ["size 2 0"]);
+    assert_eq!(recorder.take(), ["size 2 0"]);
     open(&mut disk, "f", WRITE);
-    assert!(told.take().is_empty());
+    assert!(recorder.take().is_empty());
 }
 
 #[test]
 fn a_file_is_freed_with_its_last_name_or_its_last_handle_whichever_goes_later() {
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     put(&mut disk, "f", b"");
     let h = open(&mut disk, "g", CREATE);
-    told.take();
+    recorder.take();
     disk.unlink(ROOT, b"f").expect("a file");
-    assert_eq!(told.take(), ["f1 gone", "free 2"]);
+    assert_eq!(recorder.take(), ["f1 gone", "free 2"]);
     disk.unlink(ROOT, b"g").expect("a file");
-    assert_eq!(told.take(), ["g1 gone"]);
+    assert_eq!(recorder.take(), ["g1 gone"]);
     disk.close(h).expect("it is open");
-    assert_eq!(told.take(), ["free 3"]);
+    assert_eq!(recorder.take(), ["free 3"]);
 }
 
 #[test]
 fn a_rename_is_one_change_and_frees_what_it_replaced() {
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     put(&mut disk, "a", b"");
     put(&mut disk, "b", b"");
-    told.take();
-    disk.rename(ROOT, b"a", ROOT, b"b", libc::RENAME_EXCHANGE).expect("both are there");
-    assert_eq!(told.take(), ["swap a1 b1"]);
-    rename(&mut disk, "a", "b").expect("both are there");
-    assert_eq!(told.take(), ["rename a1 b1", "free 2"]);
-    rename(&mut disk, "b", "b").expect("it is there");
-    assert!(told.take().is_empty());
+    recorder.take();
+    disk.rename(ROOT, b"a", ROOT, b"b", libc::RENAME_EXCHANGE).expect("both exist");
+    assert_eq!(recorder.take(), ["swap a1 b1"]);
+    rename(&mut disk, "a", "b").expect("both exist");
+    assert_eq!(recorder.take(), ["rename a1 b1", "free 2"]);
+    rename(&mut disk, "b", "b").expect("it exists");
+    assert!(recorder.take().is_empty());
 }
 
 #[test]
 fn a_synchronous_write_is_followed_by_a_sync() {
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     put(&mut disk, "f", b"");
-    told.take();
+    recorder.take();
     let data = open(&mut disk, "f", WRITE | libc::O_DSYNC);
     disk.write(data, b"abc").expect("it is writable");
-    assert_eq!(told.take(), ["write 2 0+3", "sync written 2 0+3 data"]);
+    assert_eq!(recorder.take(), ["write 2 0+3", "sync written 2 0+3 data"]);
     let all = open(&mut disk, "f", WRITE | libc::O_SYNC);
     disk.write_at(all, b"abc", 3).expect("it is writable");
-    assert_eq!(told.take(), ["write 2 3+3", "sync written 2 3+3 all"]);
+    assert_eq!(recorder.take(), ["write 2 3+3", "sync written 2 3+3 all"]);
     assert_eq!(disk.write(all, b""), Ok(0));
-    assert!(told.take().is_empty());
+    assert!(recorder.take().is_empty());
 }
 
 #[test]
-fn each_sync_says_what_it_promises() {
+fn each_sync_records_its_promise() {
     const FULL: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE
         | libc::SYNC_FILE_RANGE_WRITE
         | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    let (mut disk, told) = recorded();
+    let (mut disk, recorder) = recorded();
     let (f, root) = (open(&mut disk, "f", CREATE), open(&mut disk, "/", READ));
-    told.take();
+    recorder.take();
     assert_eq!(disk.fsync(f), Ok(()));
     assert_eq!(disk.fdatasync(f), Ok(()));
     assert_eq!(disk.fsync(root), Ok(()));
     assert_eq!(disk.sync_range(f, 1, 2, FULL), Ok(()));
     disk.sync_all();
     let said = ["sync inode 2", "sync data 2", "sync inode 1", "sync pages 2 1+2", "sync all"];
-    assert_eq!(told.take(), said);
+    assert_eq!(recorder.take(), said);
     assert_eq!(disk.sync_range(f, 0, 0, libc::SYNC_FILE_RANGE_WRITE), Ok(()));
-    assert!(told.take().is_empty(), "a call that does not wait promises nothing");
+    assert!(recorder.take().is_empty(), "a call that does not wait promises nothing");
     assert_eq!(disk.sync_range(f, -1, 0, FULL), Err(Errno::EINVAL));
     assert_eq!(disk.sync_range(f, 1, i64::MAX, FULL), Err(Errno::EINVAL));
     assert_eq!(disk.sync_range(f, 0, 0, 8), Err(Errno::EINVAL));
 }
 
 #[test]
-fn a_failed_sync_is_told_and_is_an_eio() {
-    let (mut disk, told) = recorded();
+fn a_failed_sync_is_recorded_and_returns_eio() {
+    let (mut disk, recorder) = recorded();
     let h = open(&mut disk, "f", CREATE);
-    told.take();
+    recorder.take();
     assert_eq!(disk.fail_sync(h, false), Err(Errno::EIO));
     assert_eq!(disk.fail_sync(h, true), Err(Errno::EIO));
-    assert_eq!(told.take(), ["sync failed inode 2", "sync failed data 2"]);
+    assert_eq!(recorder.take(), ["sync failed inode 2", "sync failed data 2"]);
 }
 
 #[test]
-fn a_range_zeroed_across_the_end_is_only_reserved_behind_it() {
-    let (mut disk, told) = recorded();
+fn a_range_zeroed_across_the_end_is_only_reserved_after_it() {
+    let (mut disk, recorder) = recorded();
     let h = open(&mut disk, "f", CREATE);
     disk.write(h, b"abc").expect("it is writable");
-    told.take();
+    recorder.take();
     let mode = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
     disk.allocate(h, mode, 1, 5).expect("it is writable");
-    assert_eq!(told.take(), ["zero 2 1+2", "keepsize 2 3+3"]);
+    assert_eq!(recorder.take(), ["zero 2 1+2", "keepsize 2 3+3"]);
     disk.allocate(h, mode, 3, 5).expect("it is writable");
-    assert_eq!(told.take(), ["keepsize 2 3+5"]);
+    assert_eq!(recorder.take(), ["keepsize 2 3+5"]);
 }
 
 #[test]
-fn what_fails_or_only_looks_is_not_told() {
-    let (mut disk, told) = recorded();
+fn failed_calls_and_lookups_are_not_recorded() {
+    let (mut disk, recorder) = recorded();
     put(&mut disk, "f", b"abc");
     let h = open(&mut disk, "f", READ);
-    told.take();
+    recorder.take();
     disk.read(h, &mut [0; 3]).expect("it is readable");
     disk.seek(h, 0, libc::SEEK_SET).expect("it is open");
     disk.list(h).expect_err("no directory");
@@ -230,14 +230,14 @@ fn what_fails_or_only_looks_is_not_told() {
     disk.rename(ROOT, b"f", ROOT, b"no/f", 0).expect_err("no directory");
     disk.write(h, b"x").expect_err("open for reading");
     disk.close(h).expect("it is open");
-    assert!(told.take().is_empty());
+    assert!(recorder.take().is_empty());
 }
 
 #[test]
-fn changes_are_told_with_the_time_that_was_set() {
-    let (mut disk, told) = recorded();
+fn changes_are_recorded_with_the_time_that_was_set() {
+    let (mut disk, recorder) = recorded();
     disk.set_time(Time(5));
     put(&mut disk, "f", b"abc");
-    told.visit(|at, _| assert_eq!(at, Time(5)));
+    recorder.visit(|at, _| assert_eq!(at, Time(5)));
     assert_eq!(disk.stat_path(ROOT, b"f", true).map(|stat| stat.created), Ok(Time(5)));
 }

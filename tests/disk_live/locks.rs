@@ -7,7 +7,7 @@ use crashpoint::disk::{Disk, Errno, Handle};
 use proptest::prelude::{Strategy, any};
 use proptest::{option, prop_assert_eq};
 
-use crate::beside::runner;
+use crate::compare::runner;
 use crate::{CREATE, READ, disk, open};
 
 const SHARED: LockKind = LockKind::Shared;
@@ -30,7 +30,7 @@ fn range(first: u64, last: u64) -> ByteRange {
 fn an_exclusive_lock_keeps_other_handles_out() {
     let (mut disk, one, other) = two();
     assert_eq!(disk.flock(one, libc::LOCK_EX), Ok(()));
-    assert_eq!(disk.flock(one, libc::LOCK_EX), Ok(()), "again is no conflict");
+    assert_eq!(disk.flock(one, libc::LOCK_EX), Ok(()), "the same lock again does not conflict");
     for op in [libc::LOCK_SH, libc::LOCK_EX] {
         assert_eq!(disk.flock(other, op | libc::LOCK_NB), Err(Errno::EWOULDBLOCK));
         assert_eq!(disk.flock(other, op), Err(Errno::EDEADLK), "it would have to wait");
@@ -40,7 +40,7 @@ fn an_exclusive_lock_keeps_other_handles_out() {
 }
 
 #[test]
-fn shared_locks_go_together() {
+fn shared_locks_do_not_conflict() {
     let (mut disk, one, other) = two();
     assert_eq!(disk.flock(one, libc::LOCK_SH), Ok(()));
     assert_eq!(disk.flock(other, libc::LOCK_SH), Ok(()));
@@ -60,7 +60,7 @@ fn a_lock_goes_with_the_last_reference_to_its_handle() {
 }
 
 #[test]
-fn flock_knows_three_operations() {
+fn flock_has_three_operations() {
     let (mut disk, one, _) = two();
     for op in [0, libc::LOCK_SH | libc::LOCK_EX, 64] {
         assert_eq!(disk.flock(one, op), Err(Errno::EINVAL));
@@ -68,7 +68,7 @@ fn flock_knows_three_operations() {
 }
 
 #[test]
-fn whole_file_locks_and_range_locks_do_not_meet() {
+fn whole_file_locks_and_range_locks_do_not_conflict() {
     let (mut disk, one, other) = two();
     assert_eq!(disk.flock(one, libc::LOCK_EX), Ok(()));
     assert_eq!(disk.lock_range(other, PROCESS, Some(EXCLUSIVE), ByteRange::ALL), Ok(()));
@@ -96,7 +96,7 @@ fn a_process_and_a_handle_are_different_owners() {
 }
 
 #[test]
-fn a_test_shows_the_first_lock_in_the_way() {
+fn a_test_returns_the_first_conflicting_lock() {
     let (mut disk, h, _) = two();
     assert_eq!(disk.lock_range(h, OTHER, Some(EXCLUSIVE), range(10, 10)), Ok(()));
     assert_eq!(disk.lock_range(h, OTHER, Some(SHARED), range(5, 6)), Ok(()));
@@ -144,7 +144,7 @@ fn a_range_lock_needs_the_right_to_do_what_it_guards() {
 }
 
 #[test]
-fn process_locks_go_when_the_process_says_so_and_handle_locks_with_the_handle() {
+fn process_locks_are_dropped_by_call_and_handle_locks_with_the_handle() {
     let (mut disk, one, other) = two();
     let ino = disk.ino(one).expect("it is open");
     assert_eq!(disk.lock_range(one, PROCESS, Some(EXCLUSIVE), range(0, 0)), Ok(()));
@@ -180,7 +180,7 @@ fn a_range_counts_from_the_start_the_offset_or_the_end_and_may_run_backwards() {
     assert_eq!(ask(9, 0, 0), Err(Errno::EINVAL));
 }
 
-/// What each owner holds of each byte: the plainest form of what range locks mean.
+/// The lock that each owner holds on each byte: a simple model of range locks.
 type Bytes = BTreeMap<(u64, LockOwner), LockKind>;
 
 fn model_conflict(bytes: &Bytes, owner: LockOwner, kind: LockKind, range: ByteRange) -> bool {
@@ -191,7 +191,7 @@ fn model_conflict(bytes: &Bytes, owner: LockOwner, kind: LockKind, range: ByteRa
 }
 
 #[test]
-fn range_locks_hold_what_a_table_of_bytes_holds() {
+fn range_locks_agree_with_a_table_of_bytes() {
     let kind = any::<bool>().prop_map(|shared| if shared { SHARED } else { EXCLUSIVE });
     let step = (0..3i32, option::weighted(0.7, kind), 0..12u64, 0..6u64);
     let outcome = runner().run(&proptest::collection::vec(step, 0..40), |steps| {

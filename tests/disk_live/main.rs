@@ -1,8 +1,8 @@
-//! Facts about the live disk: what a process sees of it, compared with Linux where that matters.
+//! Facts about the live disk as a process sees it, compared with Linux where that matters.
 
-mod beside;
 mod bytes;
 mod calls;
+mod compare;
 mod journal;
 mod locks;
 mod names;
@@ -24,7 +24,7 @@ fn disk() -> Disk {
     Disk::new(Tree::new())
 }
 
-/// Opens, or fails the test.
+/// Opens a file that must open.
 fn open(disk: &mut Disk, path: &str, flags: i32) -> Handle {
     match disk.open(ROOT, path.as_bytes(), flags, 0o644) {
         Ok(h) => h,
@@ -32,7 +32,7 @@ fn open(disk: &mut Disk, path: &str, flags: i32) -> Handle {
     }
 }
 
-/// Opens what may not be opened; says why it was not.
+/// Opens a file that must not open, and returns the error.
 fn refused(disk: &mut Disk, path: &str, flags: i32) -> Errno {
     disk.open(ROOT, path.as_bytes(), flags, 0o644).expect_err("it must not open")
 }

@@ -59,7 +59,7 @@ fn an_absolute_path_ignores_its_base() {
 }
 
 #[test]
-fn a_file_holds_no_names() {
+fn a_file_has_no_entries() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     let f = ino(&disk, "f").expect("a file");
@@ -103,7 +103,7 @@ fn a_relative_link_starts_at_its_own_directory_and_an_absolute_one_at_the_root()
 }
 
 #[test]
-fn a_slash_behind_a_link_follows_it() {
+fn a_slash_after_a_link_follows_it() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     symlink(&mut disk, "d", "l");
@@ -114,7 +114,7 @@ fn a_slash_behind_a_link_follows_it() {
 }
 
 #[test]
-fn readlink_wants_a_link() {
+fn readlink_needs_a_link() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     symlink(&mut disk, "nowhere", "l");
@@ -144,7 +144,7 @@ fn a_new_directory_takes_permissions_and_the_sticky_bit_only() {
 }
 
 #[test]
-fn only_a_directory_may_be_made_with_a_slash_behind_its_name() {
+fn only_a_directory_may_be_made_with_a_slash_after_its_name() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     assert_eq!(disk.symlink(b"f", ROOT, b"new/"), Err(Errno::ENOENT));
@@ -153,7 +153,7 @@ fn only_a_directory_may_be_made_with_a_slash_behind_its_name() {
 }
 
 #[test]
-fn rmdir_takes_only_an_empty_directory() {
+fn rmdir_removes_only_an_empty_directory() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     put(&mut disk, "d/f", b"");
@@ -168,7 +168,7 @@ fn rmdir_takes_only_an_empty_directory() {
 }
 
 #[test]
-fn unlink_takes_no_directory() {
+fn unlink_removes_no_directory() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     put(&mut disk, "f", b"");
@@ -240,7 +240,7 @@ fn two_names_of_one_inode_both_stay_when_one_is_renamed_to_the_other() {
 }
 
 #[test]
-fn noreplace_keeps_what_is_there() {
+fn noreplace_does_not_replace() {
     let mut disk = disk();
     put(&mut disk, "a", b"a");
     put(&mut disk, "b", b"b");
@@ -253,7 +253,7 @@ fn noreplace_keeps_what_is_there() {
 }
 
 #[test]
-fn exchange_swaps_what_two_names_lead_to() {
+fn exchange_swaps_the_inodes_of_two_names() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     put(&mut disk, "d/in", b"in");
@@ -265,7 +265,7 @@ fn exchange_swaps_what_two_names_lead_to() {
 }
 
 #[test]
-fn rename_knows_no_other_flags_and_no_dots() {
+fn rename_accepts_no_other_flags_and_no_dots() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     for flags in [EXCHANGE | libc::RENAME_NOREPLACE, libc::RENAME_WHITEOUT, 8] {
@@ -278,7 +278,7 @@ fn rename_knows_no_other_flags_and_no_dots() {
 }
 
 #[test]
-fn a_slash_behind_a_renamed_file_is_refused_on_either_side() {
+fn a_slash_after_a_renamed_file_is_refused_on_either_side() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     put(&mut disk, "f", b"");
@@ -320,7 +320,7 @@ fn a_directory_has_one_name_only() {
 }
 
 #[test]
-fn a_link_to_a_symbolic_link_names_the_link_itself_unless_told_to_follow() {
+fn a_link_to_a_symbolic_link_names_the_link_itself_without_the_flag_to_follow() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     symlink(&mut disk, "f", "l");
@@ -363,7 +363,7 @@ fn a_nameless_file_opened_exclusively_stays_nameless() {
 }
 
 #[test]
-fn a_removed_directory_that_is_open_is_empty_and_takes_nothing() {
+fn a_removed_directory_that_is_open_is_empty_and_accepts_no_entries() {
     let mut disk = disk();
     mkdir(&mut disk, "d");
     let h = open(&mut disk, "d", READ);
@@ -425,7 +425,7 @@ fn a_real_path_has_no_links_and_no_dots() {
 }
 
 #[test]
-fn an_inode_knows_a_path_to_itself_while_it_has_one() {
+fn the_path_of_an_inode_is_known_while_it_has_one() {
     let mut disk = disk();
     mkdir(&mut disk, "a");
     let h = open(&mut disk, "a/f", CREATE);

@@ -10,7 +10,7 @@ use crate::{
 const EXCLUSIVE: i32 = CREATE | libc::O_EXCL;
 
 #[test]
-fn an_exclusive_create_wants_a_free_name_and_follows_nothing() {
+fn an_exclusive_create_needs_a_free_name_and_follows_no_link() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     symlink(&mut disk, "nowhere", "l");
@@ -43,7 +43,7 @@ fn no_create_makes_a_directory() {
 }
 
 #[test]
-fn a_create_in_a_directory_that_is_not_there_is_enoent() {
+fn a_create_in_a_missing_directory_is_enoent() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     assert_eq!(refused(&mut disk, "no/f", CREATE), Errno::ENOENT);
@@ -101,7 +101,7 @@ fn a_handle_does_what_its_access_mode_allows() {
 }
 
 #[test]
-fn a_handle_by_path_only_names_an_inode() {
+fn a_handle_of_o_path_only_names_an_inode() {
     let mut disk = disk();
     put(&mut disk, "f", b"x");
     symlink(&mut disk, "f", "l");
@@ -135,7 +135,7 @@ fn truncation_needs_no_right_to_write() {
 }
 
 #[test]
-fn a_nameless_file_must_be_writable_and_lies_in_a_directory() {
+fn a_nameless_file_must_be_writable_and_needs_a_directory() {
     let mut disk = disk();
     put(&mut disk, "f", b"");
     assert_eq!(refused(&mut disk, "/", libc::O_TMPFILE), Errno::EINVAL);
@@ -184,7 +184,7 @@ fn the_last_close_closes() {
     assert_eq!(disk.share(h), Err(Errno::EBADF));
     assert_eq!(disk.read(h, &mut [0]), Err(Errno::EBADF));
     assert_eq!(disk.stat(h), Err(Errno::EBADF));
-    assert_eq!(open(&mut disk, "f", READ), h, "numbers are used again");
+    assert_eq!(open(&mut disk, "f", READ), h, "numbers are reused");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn an_unlinked_file_lives_until_its_last_handle_is_closed() {
 }
 
 #[test]
-fn a_name_that_is_taken_again_leads_to_another_inode() {
+fn a_name_that_is_used_again_leads_to_another_inode() {
     let mut disk = disk();
     let old = open(&mut disk, "f", CREATE);
     disk.write(old, b"old").expect("it is writable");

@@ -1,4 +1,4 @@
-//! The real side of the comparison: a temporary directory of the machine that runs the tests.
+//! The real side of the comparison: a temporary directory of the host.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -14,14 +14,14 @@ use tempfile::TempDir;
 
 use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 
-/// A real directory and what is open in it.
+/// A real directory and the files open in it.
 pub(crate) struct Real {
     open: Slots<OwnedFd>,
     here: OwnedFd,
-    /// The path of the directory that stands for the root of the simulated disk.
+    /// The path of the directory that corresponds to the root of the simulated disk.
     root: Vec<u8>,
-    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may show as data what was only
-    /// reserved.
+    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as
+    /// data.
     shows_holes: bool,
     /// Whether directories are listed by the C library: a raw `getdents64` reaches no door.
     pub(crate) by_libc: bool,
@@ -39,13 +39,13 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 impl Real {
-    /// A new directory of the machine, which goes when this does.
+    /// A new directory of the host, which is removed when this is dropped.
     pub(crate) fn new(depth: usize, dir: TempDir) -> Self {
         let real = Self::at(dir.path(), depth);
         Self { _dir: Some(dir), ..real }
     }
 
-    /// A directory that is there.
+    /// An existing directory.
     pub(crate) fn at(path: &std::path::Path, depth: usize) -> Self {
         // The simulated disk leaves the umask to its caller, too.
         rustix::process::umask(Mode::empty());
@@ -60,7 +60,7 @@ impl Real {
         Self { open: Slots(Vec::new()), here, root, shows_holes, by_libc: false, _dir: None }
     }
 
-    /// Carries one call out.
+    /// Makes one call.
     pub(crate) fn call(&mut self, call: &Call) -> Outcome {
         let outcome = match call {
             Call::Path { base, path, what } => self.on_path(*base, path, what),
@@ -95,10 +95,10 @@ impl Real {
         self.open.base(base).unwrap_or(&self.here)
     }
 
-    /// The path of an open file as the simulated disk would call it.
+    /// The path of an open file as it would be on the simulated disk.
     fn shown(&self, fd: &OwnedFd) -> Result<Outcome, Errno> {
         let path = path_of(fd)?;
-        let path = path.strip_prefix(&self.root[..]).expect("nothing leads out of the directory");
+        let path = path.strip_prefix(&self.root[..]).expect("no path leads out of the directory");
         if path.ends_with(b" (deleted)") {
             return Err(Errno::NOENT);
         }
@@ -119,7 +119,7 @@ impl Real {
             OnPath::Stat { follow: f } => return Ok(stat(fs::statat(dir, path, follow(*f))?)),
             OnPath::Readlink => {
                 let target = fs::readlinkat(dir, path, Vec::new())?;
-                // The C library cannot tell an empty path from the directory itself.
+                // The C library cannot distinguish an empty path from the directory itself.
                 return Ok(Outcome::Bytes(target.into_bytes()));
             }
             OnPath::RealPath => {
@@ -173,7 +173,7 @@ impl Real {
             {
                 return Ok(Outcome::Skipped);
             }
-            // What a directory's offset means differs from file system to file system.
+            // The meaning of a directory's offset differs between file systems.
             OnBytes::Seek { .. } if kind(fs::fstat(fd)?.st_mode) == Kind::Directory => {
                 return Ok(Outcome::Skipped);
             }
@@ -237,7 +237,7 @@ fn list(fd: &OwnedFd) -> Result<Outcome, Errno> {
         let entry = entry?;
         entries.insert(entry.file_name().to_bytes().to_vec(), kind_of(entry.file_type()));
     }
-    // The offset at the end differs from file system to file system.
+    // The offset at the end differs between file systems.
     fs::seek(fd, SeekFrom::Start(0))?;
     Ok(Outcome::Listed(entries))
 }

@@ -7,7 +7,7 @@ use crashpoint::disk::{Disk, Errno, Handle, Ino, Stat};
 
 use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 
-/// A simulated disk, what is open on it, and its working directory.
+/// A simulated disk, the files open on it, and its working directory.
 pub(crate) struct Simulated {
     disk: Disk,
     open: Slots<Handle>,
@@ -24,7 +24,7 @@ impl Simulated {
         Self { disk, open: Slots(Vec::new()), here }
     }
 
-    /// Carries one call out.
+    /// Makes one call.
     pub(crate) fn call(&mut self, call: &Call) -> Outcome {
         let outcome = match call {
             Call::Path { base, path, what } => self.on_path(self.base(*base), path, what),
@@ -48,7 +48,7 @@ impl Simulated {
         outcome.unwrap_or_else(|errno| Outcome::Failed(errno.0))
     }
 
-    /// Closes everything; returns what is left.
+    /// Closes everything and returns the tree.
     pub(crate) fn finish(mut self) -> Tree {
         for h in self.open.0.drain(..) {
             self.disk.close(h).expect("it is open");

@@ -1,4 +1,4 @@
-//! How much a disk holds.
+//! The limit of a disk, in pages and inodes.
 
 use crashpoint::disk::open::Handle;
 use crashpoint::disk::profile::Profile;
@@ -12,7 +12,7 @@ const PAGE: usize = 4096;
 const MOST: Space =
     Space { pages: u64::MAX, inodes: u64::MAX, error: Errno::ENOSPC, delayed: false };
 
-/// An empty disk that holds so many pages; its root takes one.
+/// An empty disk that holds `pages` pages; its root takes one.
 fn small(pages: u64) -> Disk {
     let mut disk = disk();
     disk.limit(Space { pages, ..MOST });
@@ -20,25 +20,25 @@ fn small(pages: u64) -> Disk {
 }
 
 #[test]
-fn a_write_takes_what_there_is_room_for_and_the_next_one_fails() {
+fn a_write_is_cut_short_by_a_full_disk_and_the_next_one_fails() {
     let mut disk = small(3);
     let h = open(&mut disk, "f", CREATE);
     assert_eq!(disk.write_at(h, &[b'a'; 3 * PAGE], 100), Ok(2 * PAGE - 100));
     assert_eq!(disk.write_at(h, b"b", 2 * PAGE as i64), Err(Errno::ENOSPC));
-    assert_eq!(disk.write_at(h, &[b'c'; PAGE], 0), Ok(PAGE), "that page is there");
+    assert_eq!(disk.write_at(h, &[b'c'; PAGE], 0), Ok(PAGE), "that page is allocated");
     assert_eq!(disk.used(), (3, 2));
     assert_eq!(disk.stat(h).expect("it is open").size, 2 * PAGE as u64);
 }
 
 #[test]
-fn what_is_freed_comes_back() {
+fn freed_pages_come_back() {
     let mut disk = small(3);
     put(&mut disk, "f", &[b'a'; 2 * PAGE]);
     let g = open(&mut disk, "g", CREATE);
     assert_eq!(disk.write(g, b"b"), Err(Errno::ENOSPC));
     let f = open(&mut disk, "f", WRITE);
-    disk.unlink(ROOT, b"f").expect("it is there");
-    assert_eq!(disk.write(g, b"b"), Err(Errno::ENOSPC), "it is open still");
+    disk.unlink(ROOT, b"f").expect("it exists");
+    assert_eq!(disk.write(g, b"b"), Err(Errno::ENOSPC), "it is still open");
     disk.truncate(f, PAGE as i64).expect("it is writable");
     assert_eq!(disk.write(g, b"b"), Ok(1));
     disk.close(f).expect("it is open");
@@ -68,7 +68,7 @@ fn a_page_that_was_reserved_counts_once_when_it_is_written() {
 }
 
 #[test]
-fn a_disk_without_an_inode_left_takes_no_new_one() {
+fn a_disk_without_a_free_inode_refuses_a_new_one() {
     let mut disk = disk();
     disk.limit(Space { inodes: 3, error: Errno::EDQUOT, ..MOST });
     put(&mut disk, "f", b"");
@@ -83,7 +83,7 @@ fn a_disk_without_an_inode_left_takes_no_new_one() {
     assert_eq!(rename(&mut disk, "f", "d/f"), Ok(()));
     disk.rmdir(ROOT, b"d").expect_err("f is in it");
     for name in ["g", "d/f"] {
-        disk.unlink(ROOT, name.as_bytes()).expect("it is there");
+        disk.unlink(ROOT, name.as_bytes()).expect("it exists");
     }
     assert_eq!(disk.mkdir(ROOT, b"e", 0o755), Ok(()));
 }
@@ -105,7 +105,7 @@ fn a_directory_that_has_to_grow_needs_a_page() {
     assert_eq!(rename(&mut disk, "f", &new), Err(Errno::ENOSPC));
     assert_eq!(disk.link(ROOT, old, ROOT, new.as_bytes(), false), Err(Errno::ENOSPC));
     assert_eq!(disk.mkdir(ROOT, b"e", 0o755), Err(Errno::ENOSPC));
-    assert_eq!(rename(&mut disk, "f", &name(0)), Ok(()), "it takes the place of another");
+    assert_eq!(rename(&mut disk, "f", &name(0)), Ok(()), "it replaces another name");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_sync_finds_no_room_where_allocation_is_delayed_and_the_pages_are_lost() {
 }
 
 #[test]
-fn whichever_call_writes_back_finds_no_room_and_each_descriptor_is_told_of_its_file() {
+fn any_call_that_writes_back_finds_no_room_and_each_descriptor_of_the_file_reports_it() {
     type Syncs = fn(&mut Disk, Handle) -> Result<(), Errno>;
     fn sync(disk: &mut Disk, _: Handle) -> Result<(), Errno> {
         disk.sync_all();

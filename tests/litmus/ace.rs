@@ -1,5 +1,5 @@
-//! CrashMonkey's ACE (OSDI'18): all workloads of one call, and some of two, on two directories
-//! with two files each; after each call something is synced, and what was synced must be found.
+//! CrashMonkey's ACE (OSDI'18): all workloads of one call, and some of two, on two directories with
+//! two files each; after each call something is synced, and must be found after the crash.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn calls() -> Vec<String> {
     calls
 }
 
-/// What may be synced after a call.
+/// The syncs that may follow a call.
 const SYNCS: [&str; 7] = [
     "sync",
     "fsync A",
@@ -61,7 +61,8 @@ fn target(call: &str) -> &str {
     }
 }
 
-/// The workloads of one call: each followed by each sync that makes sense, and of what it names.
+/// The workloads of one call: each followed by each sync that makes sense, also of the paths that
+/// it names.
 fn seq_1() -> Vec<String> {
     let mut all = Vec::new();
     for call in calls() {
@@ -87,9 +88,9 @@ fn seq_2() -> Vec<String> {
     one.iter().flat_map(pair).collect()
 }
 
-/// What a workload breaks: after its last sync, a file that was synced has its content under some
-/// name, a directory its entries, and a sync of everything leaves one state. `None` if a call of it
-/// fails on the live file system.
+/// The states that break a workload's promise: after its last sync, a synced file has its content
+/// under some name, a directory its entries, and a sync of everything leaves one state. `None` if a
+/// call of the workload fails on the live file system.
 fn breaks(body: &str, profile: &Profile) -> Option<Vec<String>> {
     let text = format!("setup; {SETUP}; body; {body}; mark m");
     let program = crashpoint::litmus::Program::parse(&text.replace("; ", "\n")).ok()?;
@@ -102,7 +103,7 @@ fn breaks(body: &str, profile: &Profile) -> Option<Vec<String>> {
     let live = live(body);
     let sync = body.rsplit("; ").next().unwrap_or_default();
     let (how, path) = sync.split_once(' ').unwrap_or((sync, ""));
-    // Which file a name leads to is another matter on posix, and after fdatasync on ext4.
+    // On posix, and after fdatasync on ext4, the name may lead to another file.
     let moved = body.contains("rename") || body.contains("unlink");
     let names =
         profile.name != "posix" && !(how == "fdatasync" && profile.name.starts_with("ext4"));
@@ -119,7 +120,7 @@ fn breaks(body: &str, profile: &Profile) -> Option<Vec<String>> {
     Some(broken)
 }
 
-/// What processes see at the end.
+/// The state that processes see at the end.
 fn live(body: &str) -> Vec<String> {
     let text = format!("setup; {SETUP}; body; {body}; sync; mark end");
     let states = allowed(&inline(&text), &Profile::POSIX, false);
@@ -156,13 +157,13 @@ pub(crate) fn check(profile: &Profile, workloads: &[String]) -> (Vec<String>, us
     (broken, ran)
 }
 
-/// What a profile does not keep to, of the workloads of one call.
+/// The promises that a profile breaks in the workloads of one call.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     check(profile, &seq_1()).0
 }
 
 #[test]
-fn what_was_synced_is_found_after_every_workload_of_one_call() {
+fn synced_files_are_found_after_every_workload_of_one_call() {
     let mut all = Vec::new();
     for profile in Profile::all() {
         let (broken, ran) = check(profile, &seq_1());
@@ -178,9 +179,9 @@ fn asked_for() -> usize {
 }
 
 #[test]
-fn what_was_synced_is_found_after_workloads_of_two_calls() {
+fn synced_files_are_found_after_workloads_of_two_calls() {
     let (all, asked) = (seq_2(), asked_for());
-    // A step that shares no factor with their number goes through them without a pattern.
+    // A step that shares no factor with their number visits them without a pattern.
     let sampled: Vec<String> =
         (0..asked.min(all.len())).map(|n| all[n * 7_919 % all.len()].clone()).collect();
     let mut wrong = Vec::new();

@@ -1,4 +1,4 @@
-//! What a failed fsync was seen to do on real kernels (`fsync-failure.jsonl`), line by line.
+//! The observed effects of a failed fsync on real kernels (`fsync-failure.jsonl`), line by line.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -41,17 +41,17 @@ fn seen() -> Vec<Seen> {
     text.lines().map(|line| serde_json::from_str(line).expect("an observation")).collect()
 }
 
-/// Keeps what is pending beside a disk.
+/// Follows the pending pieces of a disk, as its journal.
 #[derive(Clone)]
-struct Beside(Arc<Mutex<Pending>>);
+struct Follower(Arc<Mutex<Pending>>);
 
-impl Journal for Beside {
+impl Journal for Follower {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
         self.0.lock().expect("one thread").apply(effect, at);
     }
 }
 
-impl Beside {
+impl Follower {
     /// Every content that the file may have after the power was lost.
     fn remounted(&self) -> BTreeSet<String> {
         let pending = self.0.lock().expect("one thread");
@@ -60,7 +60,7 @@ impl Beside {
     }
 }
 
-/// What the file holds, in run lengths.
+/// The content of the file, as a run-length text.
 fn shown(tree: &Tree) -> String {
     let file = tree.entry(ROOT, b"f").and_then(|ino| tree.node(ino)).and_then(Node::content);
     let bytes = file.map(Content::to_vec).unwrap_or_default();
@@ -76,27 +76,27 @@ fn word<T>(result: &Result<T, Errno>) -> String {
     result.as_ref().err().map_or_else(|| "ok".to_owned(), ToString::to_string)
 }
 
-/// A disk with the file of a case on it, which is durable.
-fn disk(case: &str, profile: &Profile) -> (Disk, Beside) {
+/// A disk with the durable file of a case on it.
+fn disk(case: &str, profile: &Profile) -> (Disk, Follower) {
     let mut disk = Disk::new(Tree::new());
     let file = open(&mut disk, libc::O_CREAT | libc::O_RDWR).expect("a new file");
     let length = if case == "overwrite" { 12288 } else { 4096 };
     disk.write(file, &vec![b'o'; length]).expect("there is room");
     let tree = disk.into_tree();
-    let beside = Beside(Arc::new(Mutex::new(Pending::new(tree.clone(), profile))));
+    let follower = Follower(Arc::new(Mutex::new(Pending::new(tree.clone(), profile))));
     let mut disk = Disk::mounted(tree, profile);
-    disk.set_journal(Box::new(beside.clone()));
-    (disk, beside)
+    disk.set_journal(Box::new(follower.clone()));
+    (disk, follower)
 }
 
 fn open(disk: &mut Disk, flags: i32) -> Result<Handle, Errno> {
     disk.open(ROOT, b"f", flags, 0o644)
 }
 
-/// Does what was done to the real file system, and says what this one showed.
+/// Repeats the calls made on the real file system, and returns what this one showed.
 fn again(seen: &Seen, profile: &Profile) -> (Seen, BTreeSet<String>) {
-    let (mut disk, beside) = disk(&seen.case, profile);
-    let [one, other, root] = [0; 3].map(|_| open(&mut disk, libc::O_RDWR).expect("it is there"));
+    let (mut disk, follower) = disk(&seen.case, profile);
+    let [one, other, root] = [0; 3].map(|_| open(&mut disk, libc::O_RDWR).expect("it exists"));
     let (start, fills) = if seen.case == "overwrite" { (0, b"nF") } else { (4096, b"Fn") };
     for (number, fill) in fills.iter().enumerate() {
         let at = start + 4096 * number as i64;
@@ -112,7 +112,7 @@ fn again(seen: &Seen, profile: &Profile) -> (Seen, BTreeSet<String>) {
     };
     let syncfs = word(&disk.sync_fs(root));
     let once = word(&disk.fsync(other)) == fsync_again && word(&disk.sync_fs(root)) == fsync_again;
-    let syncfs = if once { syncfs } else { "told twice".to_owned() };
+    let syncfs = if once { syncfs } else { "reported twice".to_owned() };
     disk.evict();
     let after_evict = shown(disk.tree());
     let later_write = disk.write_at(one, &[b'l'; 10], 0).map_or(-1, |n| n as i64);
@@ -129,7 +129,7 @@ fn again(seen: &Seen, profile: &Profile) -> (Seen, BTreeSet<String>) {
         later_fsync_device_healthy,
         ..seen.clone()
     };
-    (again, beside.remounted())
+    (again, follower.remounted())
 }
 
 /// The profile of a file system that was observed.
@@ -143,7 +143,7 @@ fn profile_of(fs: &str) -> &'static str {
     }
 }
 
-/// Where a profile differs from what was seen of its file system.
+/// The differences between a profile and the observations of its file system.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let mut wrong = Vec::new();
     for seen in seen().iter().filter(|seen| profile_of(&seen.fs) == profile.name) {
@@ -151,8 +151,8 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
         if again != *seen {
             wrong.push(format!("{}: {again:?}\nwas seen as {seen:?}", profile.name));
         }
-        // Whoever evicted the pages saw what the medium has: nothing is open any more, but for
-        // what a journal that was given up may hold.
+        // An eviction of the pages showed the medium's version: nothing is undecided any more,
+        // except for the contents of a journal that was given up.
         let decided = again.later_fsync_device_healthy == "ok";
         if !remounted.contains(&seen.after_remount) || (decided && remounted.len() > 1) {
             let name = profile.name;
@@ -163,18 +163,18 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
 }
 
 #[test]
-fn each_failed_fsync_that_was_seen_is_as_it_was_seen() {
+fn each_observed_failed_fsync_is_reproduced() {
     let wrong: Vec<String> = Profile::all().iter().flat_map(differences).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen().len(), 10);
 }
 
-// What the 2020 study saw, which nothing runs on by default.
+// The observations of the 2020 study, which no run uses by default.
 
 #[test]
 fn btrfs_of_2020_shows_the_old_file_and_a_later_write_leaves_a_hole() {
-    let (mut disk, beside) = disk("append", &Profile::BTRFS_2020);
-    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    let (mut disk, follower) = disk("append", &Profile::BTRFS_2020);
+    let file = open(&mut disk, libc::O_RDWR).expect("it exists");
     disk.seek(file, 0, libc::SEEK_END).expect("it is a file");
     disk.write(file, &[b'n'; 4096]).expect("there is room");
     assert_eq!(disk.fail_sync(file, false), Err(Errno::EIO));
@@ -182,29 +182,29 @@ fn btrfs_of_2020_shows_the_old_file_and_a_later_write_leaves_a_hole() {
     disk.write(file, &[b'm'; 4096]).expect("there is room");
     assert_eq!(shown(disk.tree()), "o*4096 .*4096 m*4096");
     assert_eq!(disk.fsync(file), Ok(()));
-    assert_eq!(beside.remounted(), BTreeSet::from(["o*4096 .*4096 m*4096".to_owned()]));
+    assert_eq!(follower.remounted(), BTreeSet::from(["o*4096 .*4096 m*4096".to_owned()]));
 }
 
 #[test]
-fn a_journal_of_2020_has_the_error_for_the_next_fsync_on_each_descriptor() {
-    let (mut disk, beside) = disk("overwrite", &Profile::EXT4_JOURNAL_2020);
-    let [file, other] = [0; 2].map(|_| open(&mut disk, libc::O_RDWR).expect("it is there"));
+fn a_journal_of_2020_reports_the_error_at_the_next_fsync_on_each_descriptor() {
+    let (mut disk, follower) = disk("overwrite", &Profile::EXT4_JOURNAL_2020);
+    let [file, other] = [0; 2].map(|_| open(&mut disk, libc::O_RDWR).expect("it exists"));
     disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
     assert_eq!(disk.fail_sync(file, false), Ok(()));
-    // Nobody has seen the error, so even who comes later is told.
-    let later = open(&mut disk, libc::O_RDWR).expect("it is there");
+    // No descriptor has reported the error, so even one that is opened later does.
+    let later = open(&mut disk, libc::O_RDWR).expect("it exists");
     for descriptor in [file, other, later] {
         assert_eq!(disk.fsync(descriptor), Err(Errno::EIO));
         assert_eq!(disk.fsync(descriptor), Ok(()));
     }
     let both = ["o*12288", "n*4096 o*8192"].map(str::to_owned);
-    assert_eq!(beside.remounted(), BTreeSet::from(both));
+    assert_eq!(follower.remounted(), BTreeSet::from(both));
 }
 
 #[test]
-fn xfs_that_shut_down_answers_nothing() {
+fn xfs_that_shut_down_fails_every_call() {
     let (mut disk, _) = disk("overwrite", &Profile::XFS_SHUTDOWN);
-    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    let file = open(&mut disk, libc::O_RDWR).expect("it exists");
     disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
     assert_eq!(disk.fail_sync(file, true), Err(Errno::EIO));
     assert_eq!(disk.fsync(file), Err(Errno::EIO));
@@ -217,7 +217,7 @@ fn xfs_that_shut_down_answers_nothing() {
 #[test]
 fn a_file_system_that_became_read_only_can_be_read_and_no_more() {
     let (mut disk, _) = disk("overwrite", &Profile::EXT4_JOURNAL);
-    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
+    let file = open(&mut disk, libc::O_RDWR).expect("it exists");
     disk.write_at(file, &[b'n'; 4096], 0).expect("there is room");
     assert_eq!(disk.fail_sync(file, true), Err(Errno::EROFS));
     let read_only = Err(Errno::EROFS);
@@ -234,14 +234,14 @@ fn a_file_system_that_became_read_only_can_be_read_and_no_more() {
     let reader = open(&mut disk, libc::O_RDONLY).expect("it may be read");
     let mut bytes = [0; 1];
     assert_eq!((disk.read(reader, &mut bytes), bytes), (Ok(1), [b'n']));
-    assert_eq!(disk.mkdir(ROOT, b"f", 0o755), Err(Errno::EEXIST), "that comes first");
+    assert_eq!(disk.mkdir(ROOT, b"f", 0o755), Err(Errno::EEXIST), "the name is checked first");
 }
 
 #[test]
-fn a_synchronous_write_is_told_of_a_write_back_that_failed_before_it() {
+fn a_synchronous_write_reports_a_write_back_that_failed_before_it() {
     let (mut disk, _) = disk("overwrite", &Profile::EXT4);
-    let file = open(&mut disk, libc::O_RDWR).expect("it is there");
-    let other = open(&mut disk, libc::O_RDWR | libc::O_DSYNC).expect("it is there");
+    let file = open(&mut disk, libc::O_RDWR).expect("it exists");
+    let other = open(&mut disk, libc::O_RDWR | libc::O_DSYNC).expect("it exists");
     disk.write(file, b"n").expect("there is room");
     assert_eq!(disk.fail_sync(file, true), Err(Errno::EIO));
     assert_eq!(disk.write(other, b"m"), Err(Errno::EIO));

@@ -1,7 +1,6 @@
-//! What others found out about crash states: Ferrite's golden sets (ASPLOS'16, the repository's
-//! `rosette` tests), and the reachable and unreachable outcomes that GenMC's tests of persistency
-//! assert (PerSeVerE, POPL'21, `tests/cooking/fs` and `tests/wrong/fs`), with blocks of 4096 bytes
-//! in place of 2.
+//! Published crash states: Ferrite's golden sets (ASPLOS'16, the repository's `rosette` tests), and
+//! the reachable and unreachable outcomes that GenMC's tests of persistency assert (PerSeVerE,
+//! POPL'21, `tests/cooking/fs` and `tests/wrong/fs`), with blocks of 4096 bytes in place of 2.
 
 use std::collections::BTreeSet;
 
@@ -46,20 +45,20 @@ const FERRITE: &[(&str, &str, &[&str])] = &[
     ),
     (
         // A seventh state follows from Ferrite's rules, `a=n*2` without b: its data overtakes an
-        // earlier create. GenMC's `pord-crapp-ooo` forbids that, and no kernel was seen to do it.
+        // earlier create. GenMC's `pord-crapp-ooo` forbids that, and it was seen on no kernel.
         "two files, one synced",
         "body; creat a; creat b; write a 0 2 n; write b 0 1 m; fsync b",
         &["", "a=", "a=; b=", "a=n*2; b=", "a=; b=m*1", "a=n*2; b=m*1"],
     ),
     (
-        "overwrite behind a truncation upwards",
+        "overwrite after a truncation upwards",
         "setup; write f 0 4096 o; body; truncate f 8192; write f 0 320 n",
         &["f=o*4096", "f=o*4096 .*4096", "f=n*320 o*3776", "f=n*320 o*3776 .*4096"],
     ),
 ];
 
-/// One assertion of GenMC's tests: name, whether torn, program, and whether a state shows the
-/// outcome that is asked about.
+/// One assertion of GenMC's tests: name, whether torn, program, and whether a state has the outcome
+/// in question.
 type Outcome = (&'static str, bool, &'static str, fn(&str) -> bool);
 
 const ORDERED: &[&str] = &["ext4", "ext4-dioread-lock"];
@@ -188,7 +187,7 @@ const JOURNAL: &[Outcome] = &[
     }),
 ];
 
-/// A new block is whole: nothing leads to it before its data is there.
+/// A new block is whole: no mapping leads to it before its data is written.
 const NEW_BLOCKS: &[Outcome] =
     &[("a torn new block", true, "setup; write f 0 4096 o; body; append f 4096 n", |s| {
         s.contains('n') && !s.contains("n*4096")
@@ -203,7 +202,7 @@ const RESERVED: &[Outcome] = &[(
     |s| s == "f=o*4096 .*4096",
 )];
 
-/// On btrfs, whose log tree holds what was synced and no more.
+/// On btrfs, whose log tree holds only what was synced.
 const LOG_TREE: &[Outcome] = &[(
     "a synced rename, without an earlier create",
     false,
@@ -211,7 +210,7 @@ const LOG_TREE: &[Outcome] = &[(
     |s| s == "g=o*1; mark:m",
 )];
 
-/// What of these lists a profile does not keep to.
+/// The entries of these lists that a profile violates.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let mut differences = Vec::new();
     let mut ask = |list: &[Outcome], reachable: bool| {

@@ -1,21 +1,20 @@
-//! Each rule of the model is noticed when it breaks: one rule of one profile is changed, and some
-//! check of this folder must tell.
+//! Every rule of the model is checked: a profile with one rule changed fails some check here.
 
-use crashpoint::disk::failure::{Failure, Shows, Tells, Then};
-use crashpoint::disk::profile::{Class, Home, Need, On, Profile, SyncRule, TearRule};
+use crashpoint::disk::failure::{FailedSync, MountState, Reported, Shows};
+use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
 
 use crate::{ace, failures, lists, real, seen, xfstests};
 
 /// The profile without one of its needs.
-fn without(profile: &Profile, of: Class, on: On) -> Profile {
+fn without(profile: &Profile, of: PieceClass, on: Required) -> Profile {
     let gone = Need { of, on };
     assert!(profile.needs.contains(&gone), "{} has no {gone:?}", profile.name);
     let rest: Vec<Need> = profile.needs.iter().copied().filter(|need| *need != gone).collect();
     Profile { needs: Box::leak(rest.into_boxed_slice()), ..*profile }
 }
 
-/// The profile with one need more.
-fn with(profile: &Profile, of: Class, on: On) -> Profile {
+/// The profile with one more need.
+fn with(profile: &Profile, of: PieceClass, on: Required) -> Profile {
     let all = [profile.needs, &[Need { of, on }]].concat();
     Profile { needs: Box::leak(all.into_boxed_slice()), ..*profile }
 }
@@ -29,38 +28,47 @@ const XFS: Profile = Profile::XFS;
 const BTRFS: Profile = Profile::BTRFS;
 const POSIX: Profile = Profile::POSIX;
 
-/// What is broken, and the profile with it.
+/// A broken rule, and the profile with it.
 type Mutation = (&'static str, Profile);
 
-/// Of what pieces need on ext4.
+/// Mutations of the requirements of pieces on ext4.
 fn needs_of_ext4() -> Vec<Mutation> {
     vec![
-        ("ext4: a new block is there before what was logged before it", {
-            without(&EXT4, Class::Extend, On::Log)
+        ("ext4: a new block is present before older records of the log", {
+            without(&EXT4, PieceClass::Extend, Required::Log)
         }),
-        ("ext4: data in a hole is there before what was logged", {
-            without(&EXT4, Class::Fill, On::Log)
+        ("ext4: data in a hole is present before older records of the log", {
+            without(&EXT4, PieceClass::Fill, Required::Log)
         }),
         ("ext4: new blocks of one call come in any order", {
-            without(&EXT4, Class::Extend, On::LowerOfCall)
+            without(&EXT4, PieceClass::Extend, Required::LowerOfCall)
         }),
-        ("ext4: new blocks come in order", with(&EXT4, Class::Extend, On::Lower)),
-        ("ext4: blocks in a hole come in order", with(&EXT4, Class::Fill, On::Lower)),
-        ("ext4: a new size is there before what was logged", {
-            without(&EXT4, Class::Reach, On::Log)
+        ("ext4: new blocks come in order", with(&EXT4, PieceClass::Extend, Required::Lower)),
+        ("ext4: blocks in a hole come in order", with(&EXT4, PieceClass::Fill, Required::Lower)),
+        ("ext4: a new size is present before older records of the log", {
+            without(&EXT4, PieceClass::Reach, Required::Log)
         }),
         ("ext4: a new size waits for overwrites below it", {
-            with(&EXT4, Class::Reach, On::LowerOrUnwritten)
+            with(&EXT4, PieceClass::Reach, Required::LowerOrUnwritten)
         }),
-        ("ext4: a truncation is there before its zeros", without(&EXT4, Class::Resize, On::Block)),
-        ("ext4: a new size waits for its data", with(&EXT4, Class::Reach, On::First)),
-        ("ext4: a size in a block waits for its data", with(&EXT4, Class::Grow, On::Block)),
-        ("ext4: an overwrite waits for the log", with(&EXT4, Class::Overwrite, On::Log)),
-        ("ext4: a renamed file waits for its data", with(&EXT4, Class::Replace, On::File)),
+        (
+            "ext4: a truncation is present before its zeros",
+            without(&EXT4, PieceClass::Resize, Required::Block),
+        ),
+        ("ext4: a new size waits for its data", with(&EXT4, PieceClass::Reach, Required::First)),
+        (
+            "ext4: a size in a block waits for its data",
+            with(&EXT4, PieceClass::Grow, Required::Block),
+        ),
+        ("ext4: an overwrite waits for the log", with(&EXT4, PieceClass::Overwrite, Required::Log)),
+        (
+            "ext4: a renamed file waits for its data",
+            with(&EXT4, PieceClass::Replace, Required::File),
+        ),
     ]
 }
 
-/// Of where pieces queue on ext4, of its syncs and tears.
+/// Mutations of the groups of pieces on ext4, of its syncs and tears.
 fn rules_of_ext4() -> Vec<Mutation> {
     let file = EXT4.fsync_file;
     let dir = EXT4.fsync_directory;
@@ -72,7 +80,10 @@ fn rules_of_ext4() -> Vec<Mutation> {
         ("ext4: new blocks are allocated by the call", {
             Profile { fresh: Home::Log, reach: Home::Log, ..EXT4 }
         }),
-        ("ext4: a rename is two", Profile { atomic_rename: false, entry: Home::Own, ..EXT4 }),
+        (
+            "ext4: a rename is two pieces",
+            Profile { atomic_rename: false, entry: Home::Own, ..EXT4 },
+        ),
         (
             "ext4: fsync leaves data",
             Profile { fsync_file: SyncRule { data: false, ..file }, ..EXT4 },
@@ -100,7 +111,7 @@ fn rules_of_ext4() -> Vec<Mutation> {
             let tear = TearRule { classes: POSIX.tear.classes, ..EXT4.tear };
             Profile { tear, ..EXT4 }
         }),
-        ("ext4: blocks tear at their ends alone", {
+        ("ext4: blocks tear only at their ends", {
             Profile { tear: TearRule { suffix: false, ..EXT4.tear }, ..EXT4 }
         }),
         ("ext4: sectors have 4096 bytes", {
@@ -109,31 +120,40 @@ fn rules_of_ext4() -> Vec<Mutation> {
     ]
 }
 
-/// Of the other profiles.
+/// Mutations of the other profiles.
 fn rules_of_others() -> Vec<Mutation> {
     let dir = EXT4.fsync_directory;
     vec![
-        ("dioread-lock: a new size does not wait", without(&LOCK, Class::Reach, On::First)),
+        (
+            "dioread-lock: a new size does not wait",
+            without(&LOCK, PieceClass::Reach, Required::First),
+        ),
         ("nodelalloc: an overwrite needs no block", {
-            without(&NODELALLOC, Class::Overwrite, On::First)
+            without(&NODELALLOC, PieceClass::Overwrite, Required::First)
         }),
         ("nodelalloc: overwrites are logged", Profile { data: Home::Log, ..NODELALLOC }),
         ("writeback: a truncation waits for its zeros", {
-            with(&WRITEBACK, Class::Resize, On::Block)
+            with(&WRITEBACK, PieceClass::Resize, Required::Block)
         }),
-        ("writeback: new blocks come in order", with(&WRITEBACK, Class::Extend, On::Lower)),
+        (
+            "writeback: new blocks come in order",
+            with(&WRITEBACK, PieceClass::Extend, Required::Lower),
+        ),
         ("journal: overwrites are not logged", Profile { data: Home::Own, ..JOURNAL }),
-        ("xfs: new blocks come in order", with(&XFS, Class::Extend, On::Lower)),
-        ("xfs: blocks in a hole come in order", with(&XFS, Class::Fill, On::Lower)),
-        ("xfs: a size in a block waits for what is before it", {
-            with(&XFS, Class::Grow, On::Lower)
+        ("xfs: new blocks come in order", with(&XFS, PieceClass::Extend, Required::Lower)),
+        ("xfs: blocks in a hole come in order", with(&XFS, PieceClass::Fill, Required::Lower)),
+        ("xfs: a size in a block waits for the data before it", {
+            with(&XFS, PieceClass::Grow, Required::Lower)
         }),
-        ("xfs: a hole leaves the last block as it is", Profile { zeroes_tail: false, ..XFS }),
-        ("xfs: a size in a block is there before its data", {
-            without(&XFS, Class::Grow, On::Block)
+        (
+            "xfs: a hole does not zero the rest of the last block",
+            Profile { zeroes_tail: false, ..XFS },
+        ),
+        ("xfs: a size in a block is present before its data", {
+            without(&XFS, PieceClass::Grow, Required::Block)
         }),
-        ("xfs: a size over new blocks is there before them", {
-            without(&XFS, Class::Reach, On::Block)
+        ("xfs: a size over new blocks is present before them", {
+            without(&XFS, PieceClass::Reach, Required::Block)
         }),
         ("xfs: fdatasync leaves renames", {
             Profile { fdatasync_file: EXT4.fdatasync_file, ..XFS }
@@ -148,56 +168,64 @@ fn rules_of_others() -> Vec<Mutation> {
             let (data, reach) = (Home::Inode, Home::Inode);
             Profile { whole_writes: true, data, fresh: data, grow: reach, reach, ..BTRFS }
         }),
-        ("btrfs: a size waits for its data alone", with(&BTRFS, Class::Reach, On::Block)),
+        (
+            "btrfs: a size waits for its data alone",
+            with(&BTRFS, PieceClass::Reach, Required::Block),
+        ),
         ("btrfs: a size in a block comes before all data", {
-            without(&BTRFS, Class::Grow, On::BlockAlone)
+            without(&BTRFS, PieceClass::Grow, Required::BlockAlone)
         }),
         ("btrfs: a size over new blocks comes before all data", {
-            without(&BTRFS, Class::Reach, On::BlockAlone)
+            without(&BTRFS, PieceClass::Reach, Required::BlockAlone)
         }),
         ("btrfs: a replacing rename waits for its data", {
-            with(&BTRFS, Class::Replace, On::Size)
+            with(&BTRFS, PieceClass::Replace, Required::Size)
         }),
-        ("btrfs: an overwrite is there before the log", {
-            without(&BTRFS, Class::Overwrite, On::Log)
+        ("btrfs: an overwrite is present before older records of the log", {
+            without(&BTRFS, PieceClass::Overwrite, Required::Log)
         }),
-        ("btrfs: fsync covers what was done before to others", {
+        ("btrfs: fsync covers earlier changes of other files", {
             Profile { fsync_file: SyncRule { alone: false, ..BTRFS.fsync_file }, ..BTRFS }
         }),
-        ("posix: a rename is one", Profile { atomic_rename: true, ..POSIX }),
+        ("posix: a rename is one piece", Profile { atomic_rename: true, ..POSIX }),
         ("posix: fsync covers names", {
             Profile { fsync_file: SyncRule { names: true, ..POSIX.fsync_file }, ..POSIX }
         }),
-        ("posix: a size waits for its block", with(&POSIX, Class::Reach, On::Block)),
+        ("posix: a size waits for its block", with(&POSIX, PieceClass::Reach, Required::Block)),
     ]
 }
 
-/// Of what a failed sync does.
+/// Mutations of the effects of a failed sync.
 fn rules_of_failures() -> Vec<Mutation> {
     let failing = |profile: Profile, failure| Profile { failure, ..profile };
-    let usual = Failure::USUAL;
+    let usual = FailedSync::USUAL;
     vec![
-        ("ext4: a failed fsync shows what the disk has", {
-            failing(EXT4, Failure { shows: Shows::Old, ..usual })
+        ("ext4: a failed fsync shows the disk's version", {
+            failing(EXT4, FailedSync { shows: Shows::Old, ..usual })
         }),
-        ("ext4: the fsync after the failed one has the error", {
-            failing(EXT4, Failure { tells: Tells::Next, ..usual })
+        ("ext4: the fsync after the failed one reports the error", {
+            failing(EXT4, FailedSync { reported: Reported::Next, ..usual })
         }),
-        ("nodelalloc: a failed fsync shows what the disk has", {
-            failing(NODELALLOC, Failure { shows: Shows::Old, ..usual })
+        ("nodelalloc: a failed fsync shows the disk's version", {
+            failing(NODELALLOC, FailedSync { shows: Shows::Old, ..usual })
         }),
-        ("ext4: a failed fsync makes it read-only", {
-            failing(EXT4, Failure { then: Then::ReadOnly, ..usual })
+        ("ext4: a failed fsync makes the file system read-only", {
+            failing(EXT4, FailedSync { mount: MountState::ReadOnly, ..usual })
         }),
-        ("journal: it goes on after a failed fsync", failing(JOURNAL, usual)),
-        ("journal: it shuts down", { failing(JOURNAL, Failure { then: Then::ShutDown, ..usual }) }),
+        ("journal: changes continue after a failed fsync", failing(JOURNAL, usual)),
+        ("journal: the file system shuts down", {
+            failing(JOURNAL, FailedSync { mount: MountState::ShutDown, ..usual })
+        }),
         ("xfs: a size is logged though its data failed", failing(XFS, usual)),
-        ("xfs: it shuts down", failing(XFS, Failure { then: Then::ShutDown, ..XFS.failure })),
+        (
+            "xfs: the file system shuts down",
+            failing(XFS, FailedSync { mount: MountState::ShutDown, ..XFS.failure }),
+        ),
         ("btrfs: as in 2020", failing(BTRFS, Profile::BTRFS_2020.failure)),
     ]
 }
 
-/// A check: its name, and what it finds wrong with a profile.
+/// A check: its name, and a function that lists the errors of a profile.
 type Check = (&'static str, fn(&Profile) -> Vec<String>);
 
 const CHECKS: [Check; 6] = [
@@ -210,7 +238,7 @@ const CHECKS: [Check; 6] = [
 ];
 
 #[test]
-fn every_rule_that_is_broken_is_noticed() {
+fn every_broken_rule_fails_a_check() {
     for (check, differences) in CHECKS {
         let wrong: Vec<String> = Profile::all().iter().flat_map(differences).collect();
         assert!(wrong.is_empty(), "{check}: {}", wrong.join("\n"));

@@ -1,4 +1,4 @@
-//! Every state that a real kernel left is allowed; every other state that is allowed has a reason.
+//! Every state that a real kernel left is allowed, and every other allowed state has a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +54,8 @@ fn truth() -> Vec<Seen> {
     observations("truth.jsonl")
 }
 
-/// The states that are allowed though nobody saw them, by profile and program; each with the
-/// word for why: see the head of `kept.txt`.
+/// The states that are allowed though they were not observed, by profile and program, each with its
+/// reason: see the head of `kept.txt`.
 fn kept() -> BTreeMap<(String, String), BTreeMap<String, String>> {
     let text = std::fs::read_to_string(folder().join("kept.txt")).expect("the table");
     let reasons: BTreeSet<&str> = text
@@ -76,7 +76,8 @@ fn kept() -> BTreeMap<(String, String), BTreeMap<String, String>> {
     kept
 }
 
-/// What differs between what a profile allows, and what was seen or is kept for a reason.
+/// The differences between the states that a profile allows and those that were seen or are kept
+/// for a reason.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let kept = kept();
     let mut differences = Vec::new();
@@ -105,7 +106,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
 }
 
 #[test]
-fn what_a_profile_allows_was_seen_on_a_real_kernel_or_has_a_reason() {
+fn each_allowed_state_was_seen_on_a_real_kernel_or_has_a_reason() {
     let mut profiles = BTreeSet::new();
     for seen in truth() {
         profiles.insert(seen.profile().to_owned());
@@ -118,7 +119,7 @@ fn what_a_profile_allows_was_seen_on_a_real_kernel_or_has_a_reason() {
 }
 
 #[test]
-fn posix_allows_all_that_any_kernel_left() {
+fn posix_allows_every_state_that_any_kernel_left() {
     for seen in truth().iter().filter(|seen| !seen.torn) {
         let allowed = allowed(&program(&seen.program), &Profile::POSIX, false);
         let missing: Vec<&String> = seen.states.difference(&allowed).collect();

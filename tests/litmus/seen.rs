@@ -1,9 +1,9 @@
-//! More programs, and what a second rig saw real kernels leave of them: all of it is allowed.
+//! More programs, and the states that a second rig saw real kernels leave: all of them are allowed.
 //!
-//! A line of `seen.jsonl` is one of `truth.jsonl` with the program in it. The rig made what blinds
-//! the first one: transactions of btrfs that are committed without their data, as its timer does,
-//! and a disk that holds some writes back while it completes later ones.
-//! It made fewer images of each program, so a state that is allowed and missing here says nothing.
+//! A line of `seen.jsonl` is one of `truth.jsonl` with the program in it. The rig covers what the
+//! first one could not: transactions of btrfs that are committed without their data, as its timer
+//! does, and a disk that delays some writes while it completes later ones. It made fewer images of
+//! each program, so an allowed state that is missing here means nothing.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crashpoint::disk::profile::Profile;
 use crate::real::{Seen, observations};
 use crate::{allowed, inline};
 
-/// Where btrfs leaves neither of two files under a name, since a second name of the one that was
-/// renamed over was synced. A rename over a file is not as weak as that on `posix`: engines could
-/// not replace a file any more.
+/// Programs for which btrfs leaves neither of two files under a name, because a second name of the
+/// replaced file was synced. A rename over a file is not that weak on `posix`: engines could no
+/// longer replace a file.
 const NEITHER: &[&str] =
     &["link-replace", "replaced-link", "replaced-link-fdatasync", "replaced-link-write"];
 
@@ -22,7 +22,7 @@ fn seen() -> Vec<Seen> {
     observations("seen.jsonl")
 }
 
-/// What was seen of some profile's file system and is not allowed by it.
+/// The states that were seen on a profile's file system and that the profile forbids.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let mut differences = Vec::new();
     for seen in seen().iter().filter(|seen| seen.profile() == profile.name) {
@@ -36,7 +36,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
 }
 
 #[test]
-fn what_was_seen_of_more_programs_is_allowed() {
+fn the_states_seen_of_more_programs_are_allowed() {
     let profiles: BTreeSet<String> =
         seen().into_iter().map(|seen| seen.profile().to_owned()).collect();
     assert!(profiles.len() >= 3, "{profiles:?}");
@@ -47,7 +47,7 @@ fn what_was_seen_of_more_programs_is_allowed() {
 }
 
 #[test]
-fn posix_allows_what_was_seen_of_more_programs() {
+fn posix_allows_the_states_seen_of_more_programs() {
     for seen in seen().iter().filter(|seen| !NEITHER.contains(&seen.program.as_str())) {
         let allowed = allowed(&inline(&seen.litmus), &Profile::POSIX, false);
         let missing: Vec<&String> = seen.states.difference(&allowed).collect();

@@ -1,17 +1,17 @@
-//! The generic crash tests of xfstests: what they do, and what must be found after the crash.
+//! The generic crash tests of xfstests: their programs, and the states required after the crash.
 //!
-//! Group A is data and sizes, required of every file system; B is names that a sync of something
-//! else implies, required of ext4, xfs and btrfs and reachable failures on `posix`; C is that what
-//! is found can be worked on (here: every state is a tree, which the properties of `crash_states`
-//! hold for all programs); D is that no state shows what was never written; E is errors of fsync,
-//! which are about the live disk and stand with its tests.
+//! Group A is data and sizes, required of every file system. B is names that a sync of something
+//! else implies, required of ext4, xfs and btrfs, and reachable failures on `posix`. C is that the
+//! file system is usable after the crash (here: every state is a tree, a property that
+//! `crash_states` checks for all programs). D is that no state shows bytes that were never written.
+//! E is errors of fsync, which concern the live disk and are in its tests.
 
 use crashpoint::disk::profile::Profile;
 
 use crate::{allowed, inline};
 
-/// A test: its number, the program (the last line of which is `mark m`), and what every state with
-/// the mark must satisfy.
+/// A test: its number, the program (whose last line is `mark m`), and the condition that every
+/// state with the mark must satisfy.
 type Case = (&'static str, &'static str, fn(&[&str]) -> bool);
 
 /// Data and size: "if the name survived".
@@ -145,11 +145,11 @@ const B: &[Case] = &[
     ),
 ];
 
-/// Of these, those that sync the directory in which the names are.
+/// Those of B that sync the directory of the names.
 const BY_DIRECTORY: [&str; 5] = ["034", "065", "348", "690", "498"];
 
-/// What xfs and btrfs do not promise though ext4 does: contents of a new directory below the one
-/// that is synced.
+/// A promise of ext4 that xfs and btrfs do not make: the contents of a new directory below the
+/// synced one.
 const NESTED: &[Case] = &[
     ("785", "setup; mkdir d; body; mkdir d/e; creat d/e/x; fsync d; mark m", |s| {
         file(s, "d/e/x").is_some()
@@ -161,8 +161,8 @@ const NESTED: &[Case] = &[
     ),
 ];
 
-/// What must hold of every state, marked or not: no size without its data but as zeros, nothing
-/// that was never written.
+/// Conditions of every state, marked or not: a size without its data shows zeros, and every other
+/// byte was written.
 const D: &[Case] = &[
     ("042", "setup; write f 0 100 o; body; truncate f 0; write f 0 4096 n", |s| {
         file(s, "f").is_none_or(|f| !(f.contains('?') || f.contains('o') && f.contains('n')))
@@ -176,7 +176,7 @@ fn file<'a>(state: &[&'a str], path: &str) -> Option<&'a str> {
     state.iter().find_map(|line| line.strip_prefix(path)?.strip_prefix('='))
 }
 
-/// Whether some state, with the mark if the program has one, breaks what a test requires.
+/// Whether some state, with the mark if the program has one, breaks a test's condition.
 fn fails(case: &Case, profile: &Profile) -> bool {
     let (_, text, holds) = case;
     let marked = text.ends_with("mark m");
@@ -186,7 +186,7 @@ fn fails(case: &Case, profile: &Profile) -> bool {
     })
 }
 
-/// What a profile does not keep to.
+/// The tests of which a profile breaks the expectation.
 pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut ask = |group: &str, cases: &[Case], may_fail: Option<bool>| {
@@ -200,7 +200,7 @@ pub(crate) fn differences(profile: &Profile) -> Vec<String> {
     let strict = profile.name.starts_with("ext4");
     let plain = matches!(profile.name, "posix" | "tail-prefix");
     ask("A", A, Some(false));
-    // Those in which the directory itself is synced hold on posix too.
+    // The tests that sync the directory itself hold on posix too.
     let (by_directory, by_file): (Vec<Case>, Vec<Case>) =
         B.iter().partition(|case| BY_DIRECTORY.contains(&case.0));
     ask("B", &by_directory, Some(false));

@@ -1,7 +1,7 @@
-//! Random calls, made on a simulated disk and in a real directory: both must show the same.
+//! Random calls on a simulated disk and in a real directory: both must show the same.
 //!
-//! The seed is fixed; `PROPTEST_CASES` sets how many sequences are run (256 unless told, of up to
-//! 60 calls each).
+//! The seed is fixed; `PROPTEST_CASES` sets how many sequences are run (256 by default, of up to 60
+//! calls each).
 
 use crashpoint::disk::Disk;
 use crashpoint::disk::effect::Kind;
@@ -22,7 +22,7 @@ struct Both {
 }
 
 impl Both {
-    /// Makes a call on both; says what it showed, or how they differ.
+    /// Makes a call on both and returns the outcome, or fails if they differ.
     fn call(&mut self, call: &Call) -> Result<Outcome, TestCaseError> {
         let expected = self.real.call(call);
         // Not every file system can zero a range or hold files without a name.
@@ -43,13 +43,13 @@ impl Both {
         self.call(&Call::Path { base: 0, path: path.to_vec(), what })
     }
 
-    /// Closes everything, and then looks at everything that is left.
+    /// Closes everything, then compares everything that is left.
     fn compare_all(&mut self) -> Result<(), TestCaseError> {
         while self.call(&Call::Slot { slot: 0, what: OnSlot::Close })? != Outcome::Skipped {}
         let mut paths = vec![b"..".to_vec(), b".".to_vec()];
         while let Some(path) = paths.pop() {
             let Outcome::Stat { kind, .. } = self.at(&path, OnPath::Stat { follow: false })? else {
-                return Err(TestCaseError::fail("what is listed is there"));
+                return Err(TestCaseError::fail("a listed name exists"));
             };
             match kind {
                 Kind::Symlink => drop(self.at(&path, OnPath::Readlink)?),
@@ -75,7 +75,7 @@ impl Both {
     }
 }
 
-/// A directory of the machine.
+/// A temporary directory of the host.
 fn real(depth: usize) -> Real {
     Real::new(depth, tempfile::tempdir().expect("a temporary directory"))
 }
@@ -98,14 +98,14 @@ fn compare(calls: &[Call]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Runs a property on cases that are the same every time.
+/// Runs a property on the same cases every time.
 pub(crate) fn runner() -> TestRunner {
     let config = Config { failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
 #[test]
-fn random_calls_show_what_they_show_on_a_real_file_system() {
+fn random_calls_have_the_same_outcome_as_on_a_real_file_system() {
     let outcome = runner().run(&vec(call(), 0..60), |calls| compare(&calls));
     if let Err(failure) = outcome {
         panic!("{failure}");

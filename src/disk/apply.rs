@@ -1,0 +1,262 @@
+//! How each effect of a disk becomes pieces, or makes some durable.
+
+use super::content::PAGE;
+use super::effect::{Allocation, Effect, Ino, Kind};
+use super::parts::{BlockPart, skipped, written, zeroed};
+use super::pending::Pending;
+use super::piece::{Aspect, EntryChange, GroupId, Piece, Requirement};
+use super::profile::{PieceClass, Required};
+use super::tree::Node;
+use crate::base::time::Time;
+
+impl Pending {
+    /// Applies one effect. Changes of inodes that do not exist are ignored, as by
+    /// [`Tree::apply`](super::tree::Tree::apply).
+    pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
+        self.commit_by_time(at);
+        self.touch(effect);
+        match *effect {
+            // An inode alone is no piece: its entries decide whether it is found. So it is on the
+            // medium at once, empty, with its mode and, for a symbolic link, its target.
+            Effect::Inode { .. } => {
+                self.live.apply(effect, at);
+                self.durable.apply(effect, at);
+            }
+            Effect::Mode { .. } => {
+                self.live.apply(effect, at);
+                self.durable.apply(effect, at);
+                self.stamp();
+            }
+            Effect::Times { .. } => self.live.apply(effect, at),
+            Effect::Entry { dir, name, ino } => self.enter(dir, name, ino, at),
+            Effect::Rename { from, old, to, new, exchange } => {
+                self.rename((from, old), (to, new), exchange, at);
+            }
+            Effect::Write { ino, offset, bytes } => self.write(ino, offset, bytes, at),
+            Effect::Size { ino, size } => self.resize(ino, size, at),
+            Effect::Allocate { ino, offset, length, what } => {
+                self.allocate(ino, (offset, length), what, at);
+            }
+            Effect::Free { ino } => self.free(ino, at),
+            Effect::Sync(_) if self.frozen => {}
+            Effect::Sync(sync) => self.sync(sync, at),
+            Effect::SyncFailed(sync) => self.sync_failed(sync),
+            Effect::Evict { ino, block, size, .. } => {
+                self.evict((ino, block, size), effect, at);
+            }
+        }
+        self.effects += 1;
+    }
+
+    /// Makes the log durable, if a commit was due since the last effect. Everything that is pending
+    /// is older than that commit: otherwise the commit would have been made before.
+    fn commit_by_time(&mut self, at: Time) {
+        let Some(every) = self.profile.commits.filter(|_| !self.frozen) else { return };
+        let commit = at.0 / (every.as_nanos() as u64).max(1);
+        if std::mem::replace(&mut self.commits, commit) != commit {
+            self.commit(at);
+        }
+    }
+
+    /// Notes the end of the log when an inode changes: the time of the change is logged there.
+    fn touch(&mut self, effect: &Effect<'_>) {
+        let (Effect::Write { ino, .. }
+        | Effect::Size { ino, .. }
+        | Effect::Allocate { ino, .. }
+        | Effect::Mode { ino, .. }
+        | Effect::Times { ino, .. }) = *effect
+        else {
+            return;
+        };
+        if let Some((_, seq)) =
+            self.newest(&GroupId::Log).filter(|_| self.profile.fsync_file.touched)
+        {
+            self.touched.insert(ino, seq);
+        }
+    }
+
+    /// The disk after the process died and the kernel kept running: all writes stay, and stay
+    /// pending; inodes that only descriptors held are gone.
+    pub fn process_crash(&self, at: Time) -> Self {
+        let mut after = self.clone();
+        let nameless: Vec<Ino> = after
+            .live
+            .nodes()
+            .filter_map(|(ino, node)| (node.links == 0 && ino != Ino::ROOT).then_some(ino))
+            .collect();
+        for ino in nameless {
+            after.apply(&Effect::Free { ino }, at);
+        }
+        after
+    }
+
+    /// The disk after the process died, the kernel kept running, and the cache dropped the pages
+    /// whose write had failed.
+    pub fn evicted(&self, at: Time) -> Self {
+        let mut after = self.process_crash(at);
+        for evicted in after.evictable(true) {
+            after.apply(&evicted.effect(), at);
+        }
+        after
+    }
+
+    /// The disk after the process died inside this write: the kernel copies page by page and can
+    /// only stop between two pages, so the first `pages` of those that the write touches are
+    /// written and the others are not. Other effects are not applied at all.
+    pub fn partial_write(&self, effect: &Effect<'_>, pages: u64, at: Time) -> Self {
+        let mut during = self.clone();
+        if let Effect::Write { ino, offset, bytes } = *effect {
+            let end = (offset / PAGE as u64 + pages) * PAGE as u64;
+            let length = (end.saturating_sub(offset) as usize).min(bytes.len());
+            during.apply(&Effect::Write { ino, offset, bytes: &bytes[..length] }, at);
+        }
+        during.process_crash(at)
+    }
+
+    fn write(&mut self, ino: Ino, offset: u64, bytes: &[u8], at: Time) {
+        let Some(content) = self.content(ino) else { return };
+        let mut size = content.size();
+        let parts = written(content, offset, bytes);
+        let tail = if self.profile.zeroes_tail { skipped(content, offset) } else { Vec::new() };
+        self.live.apply(&Effect::Write { ino, offset, bytes }, at);
+        if self.profile.whole_writes && parts.len() > 1 {
+            let end = offset + bytes.len() as u64;
+            self.push_whole(ino, parts, (end > size).then_some((size, end)));
+            return;
+        }
+        for part in tail.into_iter().chain(parts) {
+            let end = part.block * PAGE as u64 + u64::from(part.end);
+            let takes_along = self.size_waits_elsewhere(ino, part.block);
+            let grows = (end > size || takes_along).then_some((size, end.max(size)));
+            size = size.max(end);
+            self.push_data(ino, part, grows);
+        }
+    }
+
+    /// Whether a pending size waits for another block, so that this block takes it along.
+    fn size_waits_elsewhere(&self, ino: Ino, block: u64) -> bool {
+        let newest = self.group(&GroupId::Size(ino)).and_then(|group| group.pieces().last());
+        let here = GroupId::Block(ino, block);
+        let waits = |piece: &Piece| {
+            let mut needs = piece.needs().iter();
+            self.profile.asks(piece.class, Required::BlockAlone)
+                && needs.any(|need| need.while_last && need.group != here)
+        };
+        newest.is_some_and(waits)
+    }
+
+    fn resize(&mut self, ino: Ino, size: u64, at: Time) {
+        self.forget_block_order(ino);
+        let Some(content) = self.content(ino) else { return };
+        let old = content.size();
+        if old == size {
+            return self.live.apply(&Effect::Size { ino, size }, at);
+        }
+        let parts = if size < old { zeroed(content, size, u64::MAX) } else { Vec::new() };
+        self.live.apply(&Effect::Size { ino, size }, at);
+        let joins = self.profile.joins(PieceClass::Hole, PieceClass::Resize);
+        // A size that waits for the zeros after the new end comes after them.
+        let (first, rest): (Vec<BlockPart>, Vec<BlockPart>) = parts.into_iter().partition(|part| {
+            part.class == PieceClass::Zero && self.profile.asks(PieceClass::Resize, Required::Block)
+        });
+        let zeroed = first.into_iter().map(|part| self.push_data(ino, part, None)).last();
+        let seq = self.push_size(ino, (old, size), PieceClass::Resize, zeroed);
+        for part in rest {
+            if joins && part.class == PieceClass::Hole {
+                self.push_version(ino, part.block, (seq, self.profile.hole), None);
+            } else {
+                self.push_data(ino, part, None);
+            }
+        }
+    }
+
+    fn allocate(&mut self, ino: Ino, (offset, length): (u64, u64), what: Allocation, at: Time) {
+        self.forget_block_order(ino);
+        let Some(content) = self.content(ino) else { return };
+        let (old, end) = (content.size(), offset.saturating_add(length));
+        if what != Allocation::Punch && self.profile.asks(PieceClass::Reach, Required::First) {
+            let blocks = offset / PAGE as u64..end.div_ceil(PAGE as u64);
+            self.reserved.entry(ino).or_default().push(blocks);
+        }
+        let Some(content) = self.content(ino) else { return };
+        let zeroes = matches!(what, Allocation::Punch | Allocation::Zero);
+        let grows = matches!(what, Allocation::Extend | Allocation::Zero);
+        let parts = if zeroes { zeroed(content, offset, end) } else { Vec::new() };
+        self.live.apply(&Effect::Allocate { ino, offset, length, what }, at);
+        for part in parts {
+            self.push_data(ino, part, None);
+        }
+        if grows && end > old {
+            self.push_size(ino, (old, end), PieceClass::Resize, None);
+        }
+    }
+
+    fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
+        if let Some(change) = self.change(dir, name, ino) {
+            let born = ino.filter(|ino| self.is_nameless(*ino));
+            self.live.set_entry(dir, name, ino, at);
+            let seq = self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
+            if let Some(born) = born {
+                let group = self.order[&seq].clone();
+                self.unsynced.entry((born, Aspect::Birth)).or_default().insert(group, seq);
+            }
+        }
+    }
+
+    /// Whether no entry leads to an inode, or ever did since the disk was mounted.
+    fn is_nameless(&self, ino: Ino) -> bool {
+        !self.pending_links.contains_key(&ino)
+            && self.durable.node(ino).is_some_and(|node| node.links == 0)
+    }
+
+    fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), exchange: bool, at: Time) {
+        let Some(moved) = self.live.entry(from.0, from.1) else { return };
+        let replaced = self.live.entry(to.0, to.1);
+        let back = if exchange { replaced } else { None };
+        // The new name comes first, so that a prefix of all pieces never lacks both.
+        let changes = [self.change(to.0, to.1, Some(moved)), self.change(from.0, from.1, back)];
+        if from == to || changes.iter().any(Option::is_none) {
+            return;
+        }
+        let is_directory = |ino: Ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
+        let one =
+            self.profile.atomic_rename || is_directory(moved) || back.is_some_and(is_directory);
+        self.live.set_entry(from.0, from.1, back, at);
+        self.live.set_entry(to.0, to.1, Some(moved), at);
+        let changes: Vec<EntryChange> = changes.into_iter().flatten().collect();
+        if one {
+            let replaces = replaced.is_some() && !exchange;
+            let class = if replaces { PieceClass::Replace } else { PieceClass::Entry };
+            let needs = self.pieces_placing(to.0);
+            self.push_entries(changes, needs, class);
+        } else {
+            let push = |change| self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
+            if let [one, other] = changes.into_iter().map(push).collect::<Vec<u64>>()[..] {
+                self.rename_partners.extend([(one, other), (other, one)]);
+            }
+        }
+    }
+
+    /// The pieces that put a directory, and those above it, where they are. A directory that moves
+    /// there needs them: without them, its old name gone, it would be lost or be inside itself.
+    fn pieces_placing(&self, dir: Ino) -> Vec<Requirement> {
+        let mut needs = Vec::new();
+        let mut at = dir;
+        while let Some(directory) = self.live.node(at).and_then(Node::directory) {
+            let names = self.unsynced.get(&(at, Aspect::Names)).into_iter().flatten();
+            needs.extend(names.map(|(id, &seq)| Requirement::new(id.clone(), seq)));
+            if directory.parent == at {
+                break;
+            }
+            at = directory.parent;
+        }
+        needs
+    }
+
+    /// The change that makes a name lead to `new`, or `None` if it does already.
+    fn change(&self, dir: Ino, name: &[u8], new: Option<Ino>) -> Option<EntryChange> {
+        let directory = self.live.node(dir)?.directory()?;
+        let old = directory.entries.get(name).copied();
+        (old != new).then(|| EntryChange { dir, name: name.into(), old, new })
+    }
+}
