@@ -11,12 +11,12 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::campaign::entry::{Entry as SimEntry, sim};
-use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::oracle::{AfterFault, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{AfterFault, Promises, Source};
+use crashpoint::{Damage, Rotting};
+use crashpoint::{Entry as SimEntry, sim};
+use crashpoint::{Sim, Step};
 use proptest::prelude::*;
 
 pub use model::AofModel;

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::base::text::{TextError, Word, quote};
-use crashpoint::base::time::Time;
-use crashpoint::campaign::entry::{Entry as SimEntry, sim};
-use crashpoint::oracle::{Model, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Ack, Engine, Error, Level, Operation};
+use crashpoint::{Entry as SimEntry, sim};
+use crashpoint::{Model, Promises, Source};
+use crashpoint::{Sim, Step};
+use crashpoint::{TextError, Word, quote};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -388,7 +388,7 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
+    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {

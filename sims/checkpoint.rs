@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crashpoint::campaign::entry::{Entry as SimEntry, sim};
-use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{AfterFault, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::Rotting;
+use crashpoint::State;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{AfterFault, Promises, Source};
+use crashpoint::{Entry as SimEntry, sim};
+use crashpoint::{Sim, Step};
 use proptest::strategy::BoxedStrategy;
 use serde_bytes::{ByteBuf, Bytes};
 
@@ -291,7 +291,7 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
+    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {

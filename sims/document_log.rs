@@ -9,12 +9,12 @@ mod workload;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use crashpoint::Rotting;
+use crashpoint::State;
 use crashpoint::as_client;
-use crashpoint::disk::rot::Rotting;
-use crashpoint::oracle::{AfterFault, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level, Refused};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::{Ack, Engine, Error, Level, Refused};
+use crashpoint::{AfterFault, Promises, Source};
+use crashpoint::{Sim, Step};
 use proptest::prelude::*;
 
 use crate::engines::document_log::{
@@ -302,7 +302,7 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
+    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {

@@ -8,13 +8,13 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::base::digest::Digester;
-use crashpoint::base::time::Time;
-use crashpoint::campaign::entry::{Entry as SimEntry, sim};
-use crashpoint::oracle::{AfterFault, FaultKind, History, Model, Order, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::Digester;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{AfterFault, FaultKind, History, Model, Order, Promises, Source};
+use crashpoint::{Entry as SimEntry, sim};
+use crashpoint::{Sim, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -391,7 +391,7 @@ pub fn planted() -> Vec<SimEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
+    use crashpoint::Seed;
 
     fn on_a_real_disk<M: Mode>(workloads: u64, least: u64) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a temporary directory");

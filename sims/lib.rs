@@ -11,9 +11,9 @@ pub mod toy_threads;
 
 use std::path::PathBuf;
 
-use crashpoint::campaign::registry::Registry;
-use crashpoint::oracle::{AfterFault, FaultKind};
+use crashpoint::Registry;
 use crashpoint::sim;
+use crashpoint::{AfterFault, FaultKind};
 
 /// The bug that every run must find.
 const CANARY: &str = "no-dir-sync-after-rename";

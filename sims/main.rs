@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    crashpoint::command::main(&sims::registry())
+    crashpoint::main(&sims::registry())
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
-use crashpoint::base::text::{TextError, Word, quote};
-use crashpoint::base::time::Time;
-use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::oracle::{Model, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level, Operation, Refused};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Ack, Engine, Error, Level, Operation, Refused};
+use crashpoint::{Entry, sim};
+use crashpoint::{Model, Promises, Source};
+use crashpoint::{Sim, Step};
+use crashpoint::{TextError, Word, quote};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -291,8 +291,8 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
-    use crashpoint::base::text::words;
+    use crashpoint::Seed;
+    use crashpoint::words;
 
     #[test]
     fn survives_every_crash_point() {

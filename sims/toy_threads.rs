@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::oracle::{Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{Entry, sim};
+use crashpoint::{Promises, Source};
+use crashpoint::{Sim, Step};
 use proptest::prelude::*;
 
 use crate::engines::toy_threads::{ThreadBug, ToyThreads};
@@ -120,7 +120,7 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::seed::Seed;
+    use crashpoint::Seed;
 
     #[test]
     fn a_real_directory_shows_the_same() {

@@ -6,14 +6,15 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use crashpoint::base::digest::hash;
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::sim;
-use crashpoint::oracle::{AfterFault, FaultKind, Promises};
-use crashpoint::sim::engine::Error;
-use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
-use crashpoint::sim::{Sim, Step};
+use crashpoint::Error;
+use crashpoint::KeyValue;
+use crashpoint::Seed;
+use crashpoint::inner::base::digest::hash;
+use crashpoint::inner::sim::store::{KeyModel, KeyOp, StoreEngine};
+use crashpoint::sim;
+use crashpoint::{AfterFault, FaultKind, Promises};
 use crashpoint::{Found, Store, check_case, find};
+use crashpoint::{Sim, Step};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 /// Data of a failed sync is not trusted.

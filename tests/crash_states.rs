@@ -1,5 +1,7 @@
 //! Facts about the states that a crash may leave on a simulated disk, on each profile.
 
+#[path = "crash_states/families.rs"]
+mod families;
 #[path = "crash_states/property.rs"]
 mod property;
 #[path = "crash_states/requirements.rs"]
@@ -13,13 +15,13 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::effect::{Effect, Ino, Kind};
-use crashpoint::disk::failure::MountState;
-use crashpoint::disk::family;
-use crashpoint::disk::fate::{Fate, Keep};
-use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::{Profile, TearRule};
+use crashpoint::Time;
+use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
+use crashpoint::inner::disk::failure::MountState;
+use crashpoint::inner::disk::family;
+use crashpoint::inner::disk::fate::{Fate, Keep};
+use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::{Profile, TearRule};
 use requirements::LOGGED;
 use rig::{Rig, reachable, reachable_torn, text};
 

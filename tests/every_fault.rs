@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
-use crashpoint::host::fork_server::Reply;
-use crashpoint::oracle::{AfterFault, FaultKind, Promises};
-use crashpoint::sim::engine::{Error, Level};
-use crashpoint::sim::store::{Bytes, KeyValue};
-use crashpoint::sim::{OpOf, Sim, Step};
+use crashpoint::Entry;
+use crashpoint::Seed;
+use crashpoint::inner::host::fork_server::Reply;
+use crashpoint::{AfterFault, FaultKind, Promises};
+use crashpoint::{Bytes, KeyValue};
+use crashpoint::{Error, Level};
+use crashpoint::{OpOf, Sim, Step};
 use crashpoint::{Store, check_case, fail_every_call, sim};
 use proptest::strategy::BoxedStrategy;
 

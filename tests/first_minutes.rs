@@ -4,11 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
-use crashpoint::oracle::Class;
-use crashpoint::sim::engine::Error;
-use crashpoint::sim::store::KeyValue;
+use crashpoint::Class;
+use crashpoint::Entry;
+use crashpoint::Error;
+use crashpoint::KeyValue;
+use crashpoint::Seed;
 use crashpoint::{Store, check_case, find, sim};
 
 /// Appends lines to a log; `SYNC` says whether `sync` does what it promises.

@@ -20,8 +20,8 @@ mod xfstests;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crashpoint::disk::profile::Profile;
-use crashpoint::litmus::{Program, explore};
+use crashpoint::Profile;
+use crashpoint::inner::litmus::{Program, explore};
 
 /// The folder of programs and observations.
 fn folder() -> PathBuf {

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crashpoint::KeyValue;
+use crashpoint::Promises;
+use crashpoint::State;
 use crashpoint::Store;
-use crashpoint::oracle::Promises;
-use crashpoint::sim::engine::{Ack, Engine, Error};
-use crashpoint::sim::state::State;
-use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue};
-use crashpoint::sim::{Sim, Step};
+use crashpoint::inner::sim::store::{KeyModel, KeyOp};
+use crashpoint::{Ack, Engine, Error};
+use crashpoint::{Sim, Step};
 use expect_test::{Expect, expect};
 
 /// One way to misbehave.

@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crashpoint::base::time::Time;
-use crashpoint::host::child::{Limits, run};
-use crashpoint::host::ending::{Abort, Ending, syscall_name};
-use crashpoint::host::fork_server::{CallError, Entry, ForkServer, Reply};
-use crashpoint::host::region::Region;
-use crashpoint::host::{PanicNote, last_panic, last_words};
-use crashpoint::log::{Mark, Payload, Record, records};
+use crashpoint::Time;
+use crashpoint::inner::host::child::{Limits, run};
+use crashpoint::inner::host::ending::{Abort, Ending, syscall_name};
+use crashpoint::inner::host::fork_server::{CallError, Entry, ForkServer, Reply};
+use crashpoint::inner::host::region::Region;
+use crashpoint::inner::host::{PanicNote, last_panic, last_words};
+use crashpoint::inner::log::{Mark, Payload, Record, records};
 
 fn fork_server() -> ForkServer {
     ForkServer::start().expect("the template starts")
@@ -191,7 +191,7 @@ mod endings {
             reply_ending(reply, &Limits::default(), || {
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
-                        let _stack = crashpoint::host::AltStack::new();
+                        let _stack = crashpoint::inner::host::AltStack::new();
                         std::hint::black_box(recurse(0));
                     });
                 });

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crashpoint::Store;
-use crashpoint::sim::engine::{Error, Refused};
+use crashpoint::{Error, Refused};
 
 /// Refuses values longer than a few bytes; if it is not `HONEST`, it stores them anyway. `SYNC`
 /// says whether `sync` does what it promises. A sync replaces its one file.

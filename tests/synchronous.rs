@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crashpoint::sim::engine::Error;
+use crashpoint::Error;
 
 const BLOCK: usize = 4096;
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crashpoint::case::Case;
+use crashpoint::inner::case::Case;
 
 /// The most lines of a source file.
 const LINES: usize = 800;
@@ -115,7 +115,7 @@ fn commands(page: &str) -> Vec<&str> {
 fn the_readme_names_commands_and_flags_that_exist() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
     let readme = readme.expect("the README");
-    let known = crashpoint::command::usage();
+    let known = crashpoint::inner::command::usage();
     let mut wrong = Vec::new();
     let commands = commands(&readme);
     assert!(!commands.is_empty(), "the commands are found");

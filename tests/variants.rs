@@ -7,14 +7,15 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::base::digest::hash;
-use crashpoint::base::seed::Seed;
-use crashpoint::disk::profile::{Profile, TearRule};
-use crashpoint::oracle::{Class, Promises};
-use crashpoint::sim::engine::Error;
-use crashpoint::sim::store::{KeyModel, KeyOp, KeyValue, StoreEngine};
-use crashpoint::sim::{Sim, Step};
+use crashpoint::Error;
+use crashpoint::KeyValue;
+use crashpoint::Seed;
+use crashpoint::inner::base::digest::hash;
+use crashpoint::inner::sim::store::{KeyModel, KeyOp, StoreEngine};
+use crashpoint::{Class, Promises};
 use crashpoint::{Found, Store, check_case, find, sim};
+use crashpoint::{Profile, TearRule};
+use crashpoint::{Sim, Step};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 type Items = BTreeMap<Vec<u8>, Vec<u8>>;

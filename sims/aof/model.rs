@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crashpoint::base::text::quote;
-use crashpoint::base::time::Time;
-use crashpoint::oracle::Model;
-use crashpoint::sim::state::State;
+use crashpoint::Model;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::quote;
 
 use super::op::{AofOp, Side};
 use crate::engines::aof::Bytes;

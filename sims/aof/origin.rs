@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::disk::rot::{Damage, Rotting};
-use crashpoint::oracle::{AfterFault, FaultKind, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{AfterFault, FaultKind, Promises, Source};
+use crashpoint::{Damage, Rotting};
+use crashpoint::{Entry, sim};
+use crashpoint::{Sim, Step};
 use kevy_persist::{Aof, Argv, load_snapshot, replay_aof, save_snapshot};
 use kevy_store::{Store, StoreError, Value};
 use proptest::strategy::BoxedStrategy;

@@ -1,7 +1,7 @@
 //! What clients do: commands that are not idempotent beside those that are, on a few keys of each
 //! type, with times to live, waits, and the store's own calls among them.
 
-use crashpoint::sim::Step;
+use crashpoint::Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::sim::engine::Error;
+use crashpoint::Error;
 
 use super::op::{Part, StoreOp};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::Model;
-use crashpoint::sim::state::State;
+use crashpoint::Model;
+use crashpoint::State;
+use crashpoint::Time;
 
 use super::op::{Event, StoreOp};
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crashpoint::base::text::{TextError, Word, quote};
-use crashpoint::sim::engine::Operation;
+use crashpoint::Operation;
+use crashpoint::{TextError, Word, quote};
 
 /// An event: its id, its entity, its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

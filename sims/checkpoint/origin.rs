@@ -14,11 +14,11 @@ use batpak::event::EventKind;
 use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
-use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::oracle::{AfterFault, FaultKind, Promises, Source};
-use crashpoint::sim::engine::{Ack, Engine, Error, Level};
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::State;
+use crashpoint::{Ack, Engine, Error, Level};
+use crashpoint::{AfterFault, FaultKind, Promises, Source};
+use crashpoint::{Entry, sim};
+use crashpoint::{Sim, Step};
 use proptest::strategy::BoxedStrategy;
 
 use super::harm::harm;

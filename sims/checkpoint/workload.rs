@@ -1,6 +1,6 @@
 //! What a service does with its store: it appends, and sometimes all else.
 
-use crashpoint::sim::Step;
+use crashpoint::Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

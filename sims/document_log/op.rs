@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crashpoint::base::text::{TextError, Word, quote};
-use crashpoint::base::time::Time;
-use crashpoint::oracle::Model;
-use crashpoint::sim::engine::Operation;
-use crashpoint::sim::state::State;
+use crashpoint::Model;
+use crashpoint::Operation;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{TextError, Word, quote};
 use serde_json::{Value, json};
 
 use crate::engines::document_log::Item;
@@ -275,7 +275,7 @@ impl Model for DocModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::text::words;
+    use crashpoint::words;
 
     fn document(collection: &str, key: &str, version: u64, text: &str) -> Document {
         let [collection, key, text] = [collection, key, text].map(str::to_owned);

@@ -1,7 +1,7 @@
 //! The document log with each bug of its origin, and with some that it never had, on the sim that
 //! can meet it.
 
-use crashpoint::campaign::entry::{Entry, sim};
+use crashpoint::{Entry, sim};
 
 use super::{AsyncMode, Clients, DocumentLog, Planted, SyncMode};
 use crate::engines::document_log::Bugs;

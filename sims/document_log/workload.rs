@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crashpoint::sim::Step;
+use crashpoint::Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

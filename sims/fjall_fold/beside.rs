@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use crashpoint::sim::engine::Error;
+use crashpoint::Error;
 
 use crate::engines::append_log::{Entry, Update};
 use crate::engines::fjall_fold::{FjallFold, FoldReader};

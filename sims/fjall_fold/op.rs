@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crashpoint::base::text::{TextError, Word, quote};
-use crashpoint::sim::engine::Operation;
+use crashpoint::Operation;
+use crashpoint::{TextError, Word, quote};
 
 /// A batch and the position in the stream behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ fn read(words: &[Word], behind: usize) -> Result<(Change, &[Word]), TextError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::base::text::words;
+    use crashpoint::words;
 
     #[test]
     fn an_op_reads_back() {

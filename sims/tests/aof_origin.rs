@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crashpoint::base::seed::Seed;
-use crashpoint::case::Step;
+use crashpoint::Seed;
+use crashpoint::inner::case::Step;
 use kevy_persist::{Argv, Fsync as Policy};
 use kevy_store::Store;
 use sims::aof::origin::{self, Origin};

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crashpoint::base::seed::Seed;
-use crashpoint::case::Step;
+use crashpoint::Seed;
+use crashpoint::inner::case::Step;
 use sims::aof::{Aof, No};
 use sims::engines::aof::{
     Bytes, Database, Entry, Fsync, Keyspace, LOG, Value, export_plain_log, replay_aof,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
+use crashpoint::Entry;
+use crashpoint::Seed;
 use crashpoint::{Found, find, record, sim};
 use sims::append_log::AppendLog;
 

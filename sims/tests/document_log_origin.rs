@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::{Entry, sim};
-use crashpoint::oracle::Class;
-use crashpoint::sim::state::State;
-use crashpoint::sim::{Sim, Step};
+use crashpoint::Class;
+use crashpoint::Seed;
+use crashpoint::State;
+use crashpoint::{Entry, sim};
+use crashpoint::{Sim, Step};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{Crash, CrashKind, Found, NoViolation, Observed, Oracle, ReadBack};
-use crashpoint::sim::Sim;
-use crashpoint::sim::engine::Engine;
-use crashpoint::sim::state::State;
+use crashpoint::CrashKind;
+use crashpoint::Engine;
+use crashpoint::Sim;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::inner::oracle::{Crash, Found, NoViolation, Observed, Oracle, ReadBack};
 use serde_json::{Value, json};
 use sims::document_log::{Clients, DocOp, Document, DocumentLog, SyncMode, item};
 use sims::engines::document_log::{AsyncStorage, Bugs, Documents, LogEntry, Storage, SyncStorage};
@@ -272,7 +273,7 @@ fn what_several_clients_leave_on_a_real_disk_is_allowed_by_the_oracles_rule_for_
                     };
                     do_on(documents, &op);
                     let mut told = oracle.lock().expect("is whole");
-                    told.0.returned(step, Ok(crashpoint::sim::engine::Ack::DURABLE), Time::START);
+                    told.0.returned(step, Ok(crashpoint::Ack::DURABLE), Time::START);
                     if round % 5 == client {
                         // Nobody can begin or return while this is held; others are in flight.
                         assert_eq!(judge(&told.0, left(path)), Ok(NoViolation::Checked));

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::base::seed::Seed;
-use crashpoint::oracle::Class;
-use crashpoint::sim::engine::{Error, Level};
-use crashpoint::sim::store::{Bytes, KeyValue};
+use crashpoint::Class;
+use crashpoint::Seed;
+use crashpoint::{Bytes, KeyValue};
+use crashpoint::{Error, Level};
 use crashpoint::{Found, Store};
 
 /// The store's path in a directory. One that is not there yet is created aside first: redb and

@@ -2,8 +2,8 @@
 //! sims promise.
 #![expect(clippy::print_stdout, reason = "the table, for who asks for it")]
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
+use crashpoint::Entry;
+use crashpoint::Seed;
 use crashpoint::{check_case, fail_every_call, sim};
 
 /// How many faults are tried on a sim; `EVERY_FAULT=2000` tries more, on three workloads each.

@@ -1,8 +1,8 @@
 //! Every planted bug is found by one generator within one budget; without bugs nothing is.
 #![expect(clippy::print_stdout, reason = "the tables, for who asks for more seeds")]
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
+use crashpoint::Entry;
+use crashpoint::Seed;
 use crashpoint::{Found, check_case, find};
 use sims::toy::{self, ToySim};
 use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};

@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "a filter on system calls is installed by system calls")]
 #![expect(clippy::print_stderr, reason = "who reads the log should know what was skipped")]
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
-use crashpoint::host::fork_server::ForkServer;
+use crashpoint::Entry;
+use crashpoint::Seed;
+use crashpoint::inner::host::fork_server::ForkServer;
 use crashpoint::{find, sim};
 use libc::{sock_filter, sock_fprog};
 use sims::append_log::AppendLog;

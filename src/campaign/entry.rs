@@ -112,6 +112,7 @@ fn knows<S: Sim>(epoch: &Epoch) -> Result<(), (usize, TextError)> {
 }
 
 /// Checks that the ops of a sim do not begin with a word of the case grammar.
+#[cfg(feature = "inner")]
 pub fn reserved<Op: Operation>(op: &Op) -> Option<&'static str> {
     let text = op.to_string();
     let first = text.split(' ').next().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Replays cases, and compares what comes out with what they expect.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::client::{Client, JobResult};
@@ -47,29 +48,35 @@ pub(crate) fn replay(
 }
 
 /// How a replay came out other than its case expects.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {}, found {}", named(expected), found.as_ref().map_or_else(|| "no violation".to_owned(), |(kind, message)| shown(expected, kind, message)))]
-pub struct Surprise {
-    /// What the case expects.
-    pub expected: Expect,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surprise(Box<Difference>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Difference {
+    expected: Expect,
     /// The violation that was found, and its message.
-    pub found: Option<(Kind, String)>,
+    found: Option<(Kind, String)>,
 }
 
-/// An expectation, by its class alone where nothing else was found.
-fn named(expected: &Expect) -> String {
-    match expected {
-        Expect::Pass => "no violation".to_owned(),
-        Expect::Violation(..) => expected.to_string(),
+impl fmt::Display for Surprise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { expected, found } = &*self.0;
+        match (expected, found) {
+            (Expect::Pass, Some((kind, message))) => {
+                write!(f, "expected no violation, found {}: {message}", kind.class)
+            }
+            (Expect::Violation(..), Some((kind, _))) => {
+                write!(f, "expected {expected}, found {} ({})", kind.class, kind.signature)
+            }
+            (Expect::Violation(class, _), None) => {
+                write!(f, "expected {class}, found no violation")
+            }
+            (Expect::Pass, None) => f.write_str("no violation, as expected"),
+        }
     }
 }
 
-fn shown(expected: &Expect, kind: &Kind, message: &str) -> String {
-    match expected {
-        Expect::Pass => format!("{}: {message}", kind.class),
-        Expect::Violation(..) => format!("{} ({})", kind.class, kind.signature),
-    }
-}
+impl std::error::Error for Surprise {}
 
 /// Compares what came of a replay with what its case expects.
 ///
@@ -90,7 +97,7 @@ pub(crate) fn as_expected(case: &Case, result: &JobResult) -> Result<(), Surpris
         return Ok(());
     }
     let found = found.map(|finding| (finding.kind(), finding.violation.message.clone()));
-    Err(Surprise { expected: case.expect.clone(), found })
+    Err(Surprise(Box::new(Difference { expected: case.expect.clone(), found })))
 }
 
 /// Replays a finding with the stacks of its calls, to name the source line that wrote each of its

@@ -58,7 +58,11 @@ use crate::oracle::CrashKind;
 use crate::oracle::{Class, Signature};
 use crate::process::world::schedule::Turn;
 
-pub use parse::{CaseError, CaseLines, EpochLines};
+#[cfg(feature = "inner")]
+pub use parse::CaseError;
+pub use parse::CaseLines;
+#[cfg(test)]
+use parse::EpochLines;
 pub use position::Position;
 
 /// The format that is written. Formats 0 to this one are read.

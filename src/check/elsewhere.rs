@@ -1,6 +1,8 @@
 //! What the crate offers where there is nothing to simulate on: the same calls, which say so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "command")]
+use std::process::ExitCode;
 
 use crate::sim::Sim;
 use crate::sim::engine::{Ack, Error};
@@ -8,6 +10,45 @@ use crate::sim::store::Store;
 
 /// Why nothing was tested.
 const NEEDS: &str = "crashpoint needs Linux on x86-64 with glibc; nothing was tested";
+
+/// A sim of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    name: &'static str,
+}
+
+impl Entry {
+    /// [`Sim::NAME`].
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// The entry of a sim.
+pub const fn sim<S: Sim>() -> Entry {
+    Entry { name: S::NAME }
+}
+
+/// The sims that a command knows.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// The sims, in the order of the table.
+    pub sims: Vec<Entry>,
+    /// A sim with a bug that each run must find.
+    pub canary: Option<Entry>,
+    /// The folder of saved cases, with one folder for each sim.
+    pub corpus: PathBuf,
+}
+
+/// The command: it says that it needs Linux, and exits with 2.
+#[cfg(feature = "command")]
+pub fn main(_registry: &Registry) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "the command\'s only message on this platform")]
+    {
+        eprintln!("error: {NEEDS}");
+    }
+    ExitCode::from(2)
+}
 
 /// Notes what the first of two functions acknowledged.
 #[derive(Debug)]

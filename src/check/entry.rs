@@ -81,7 +81,7 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
     let mut client = Client::start()?;
-    let mut passed = String::new();
+    let mut passed: String = client.notices().iter().map(|text| note(text)).collect();
     for profile in entry.profiles {
         let part = Part {
             entry: *entry,
@@ -148,7 +148,11 @@ fn way_out(class: Class) -> &'static str {
 
 /// What the user should know in addition to the verdict.
 fn notes(result: &PartResult) -> String {
-    result.notices.iter().map(|notice| format!("  note     {notice}\n")).collect()
+    result.notices.iter().map(|notice| note(notice)).collect()
+}
+
+fn note(text: &str) -> String {
+    format!("  note     {text}\n")
 }
 
 /// What a passing test leaves behind.
@@ -323,7 +327,7 @@ pub fn check_faults<S: Sim>() {
 ///
 /// # Panics
 /// If the machine does not allow it, or a promise was broken.
-#[doc(hidden)]
+#[cfg(feature = "inner")]
 #[track_caller]
 pub fn measure(entry: &Entry, profile: &str, seed: Seed, steps: usize, budget: Budget) -> Tally {
     let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };

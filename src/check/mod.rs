@@ -1,18 +1,34 @@
-//! What a `cargo test` calls.
+//! What a user's own code calls: the entries of `cargo test`, and the sims of a command.
 
 #[cfg(not(simulated))]
-pub(crate) mod elsewhere;
+mod elsewhere;
 #[cfg(simulated)]
 mod entry;
 #[cfg(simulated)]
-pub(crate) mod real;
+mod real;
 
+#[cfg(all(not(simulated), feature = "command"))]
+pub use elsewhere::main;
 #[cfg(not(simulated))]
-pub use elsewhere::{Acks, as_client, check, check_corpus, check_faults, check_pair, check_store};
+pub use elsewhere::{
+    Acks, Entry, Registry, as_client, check, check_corpus, check_faults, check_pair, check_store,
+    sim,
+};
+#[cfg(all(simulated, feature = "inner"))]
+pub use entry::measure;
 #[cfg(simulated)]
 pub use entry::{
     CaseFailed, FailedCalls, Found, check, check_case, check_corpus, check_faults, check_pair,
-    check_store, fail_every_call, find, measure, record,
+    check_store, fail_every_call, find, record,
 };
 #[cfg(simulated)]
 pub use real::check_on_real_disk;
+
+#[cfg(simulated)]
+pub use crate::campaign::entry::{Entry, sim};
+#[cfg(simulated)]
+pub use crate::campaign::registry::Registry;
+#[cfg(simulated)]
+pub use crate::host::clients::as_client;
+#[cfg(simulated)]
+pub use crate::host::pair::Acks;

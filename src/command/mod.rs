@@ -13,7 +13,9 @@ mod terminal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+#[cfg(feature = "inner")]
+use clap::CommandFactory;
+use clap::Parser;
 
 use crate::base::text::quote;
 use crate::campaign::entry::Entry;
@@ -76,6 +78,7 @@ pub fn main(registry: &Registry) -> ExitCode {
 }
 
 /// The help of the command and of each verb: for tests of what is written about them elsewhere.
+#[cfg(feature = "inner")]
 pub fn usage() -> String {
     let mut command = Cli::command();
     command.build();

@@ -12,25 +12,6 @@ use super::pending::Pending;
 use super::piece::{Group, GroupId, PieceChange, Requirement};
 use super::profile::PieceClass;
 
-/// Every prefix of the pending pieces in their global order, from nothing to all.
-pub fn prefixes(pending: &Pending) -> impl Iterator<Item = Fate> {
-    (0..=pending.len()).map(Fate::prefix)
-}
-
-/// All pieces but the last of one group, all but its last two, and so on; group by group.
-pub fn all_but_one(pending: &Pending) -> impl Iterator<Item = Fate> {
-    pending
-        .groups()
-        .flat_map(|(id, group)| (0..group.len()).rev().map(|cut| Fate::all().with(id.clone(), cut)))
-}
-
-/// Only the first piece of one group, only its first two, and so on; group by group.
-pub fn only_one(pending: &Pending) -> impl Iterator<Item = Fate> {
-    pending
-        .groups()
-        .flat_map(|(id, group)| (1..=group.len()).map(|cut| Fate::nothing().with(id.clone(), cut)))
-}
-
 /// Each way in which a block that this effect wrote may tear, with `base` kept of all other groups.
 /// The block is torn between the new version and either the one before or the durable one. The
 /// effect is the one that the crash interrupts: earlier writes had time to reach the disk whole.

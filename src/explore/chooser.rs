@@ -29,6 +29,7 @@ pub enum Choice {
 
 impl Choice {
     /// All of them.
+    #[cfg(test)]
     pub const ALL: [Self; 5] = [Self::Workload, Self::Fault, Self::Point, Self::Fate, Self::Rot];
 
     /// The key of the stream. A seed's numbers follow from these words: a new word for an old

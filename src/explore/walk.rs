@@ -458,7 +458,8 @@ impl<M: Model> Walk<'_, M> {
         let rotten = matches!(crashed.left, Left::Rotten(..));
         let nests = outcome.effects > 0 && outcome.finished() && !rotten && !sparse;
         let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
-        if !injected && !(nests && self.nests(explorer, outcome.digest, telling)) {
+        let is_walked = injected || nests && self.nests(explorer, outcome.digest, telling);
+        if !is_walked {
             return Ok(());
         }
         let conditions = &self.lineage.conditions;

@@ -16,7 +16,7 @@ use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
 use crate::sim::promise::{AfterFault, CrashKind, Order, Promises};
 
-/// The most candidates that are followed: see [`Oracle::lost_track`].
+/// The most candidates that are followed: see `lost_track`.
 pub const MOST_CANDIDATES: usize = 256;
 
 /// A history that the next op may extend.
@@ -274,16 +274,11 @@ impl<M: Model> Oracle<M> {
 
     /// Whether it is no longer known what the store may show, because there were more candidates
     /// than [`MOST_CANDIDATES`] or the run continued from a state that was not checked. From then
-    /// on no state is compared, checks return
-    /// [`Unchecked`](super::observed::NoViolation::Unchecked), and the run should inject no more
-    /// faults.
+    /// on no state is compared, and checks return
+    /// [`Unchecked`](super::observed::NoViolation::Unchecked).
+    #[cfg(any(test, feature = "inner"))]
     pub fn lost_track(&self) -> bool {
         self.lost_track
-    }
-
-    /// The promises of the sim.
-    pub fn promises(&self) -> &Promises<M> {
-        &self.promises
     }
 
     pub(super) fn overflow(&mut self) -> bool {

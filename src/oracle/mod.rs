@@ -53,10 +53,11 @@ mod settle;
 mod violation;
 
 pub use crate::sim::fault_kind::FaultKind;
-pub use crate::sim::history::History;
-pub use crate::sim::model::{self, Model};
-pub use crate::sim::promise::{AfterFault, CrashKind, Order, Promises, Source};
-pub use candidates::{Bound, MOST_CANDIDATES, Oracle};
+pub use crate::sim::model::Model;
+pub use crate::sim::promise::{AfterFault, CrashKind, Promises, Source};
+#[cfg(feature = "inner")]
+pub use candidates::MOST_CANDIDATES;
+pub use candidates::{Bound, Oracle};
 pub(crate) use diff::items_set_by;
 pub use observed::{Crash, Found, NoViolation, Observed, ReadBack};
 pub use violation::{Class, ItemDiff, Signature, SignatureError, Violation};

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::base::digest::Digest;
-use crashpoint::base::text::words;
-use crashpoint::base::time::Time;
-use crashpoint::disk::content::{PAGE, SharedPage};
-use crashpoint::disk::effect::{Effect, Ino};
-use crashpoint::disk::family;
-use crashpoint::disk::fate::Fate;
-use crashpoint::disk::keep::Loss;
-use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::{Group, Piece, PieceChange};
-use crashpoint::disk::profile::{Home, Profile};
-use crashpoint::disk::tree::{Body, Directory, Node, Tree};
+use crashpoint::Digest;
+use crashpoint::Profile;
+use crashpoint::Time;
+use crashpoint::inner::disk::content::{PAGE, SharedPage};
+use crashpoint::inner::disk::effect::{Effect, Ino};
+use crashpoint::inner::disk::family;
+use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::keep::Loss;
+use crashpoint::inner::disk::pending::Pending;
+use crashpoint::inner::disk::piece::{Group, Piece, PieceChange};
+use crashpoint::inner::disk::profile::Home;
+use crashpoint::inner::disk::tree::{Body, Directory, Node, Tree};
+use crashpoint::words;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -144,8 +145,8 @@ fn some_fates(pending: &Pending) -> Vec<Fate> {
         (state >> 33) as usize % n
     };
     let mut fates = vec![Fate::nothing(), Fate::all(), Fate::prefix(draw(pending.len() + 1))];
-    fates.extend(family::all_but_one(pending).take(5));
-    fates.extend(family::only_one(pending).take(5));
+    fates.extend(crate::families::all_but_one(pending).take(5));
+    fates.extend(crate::families::only_one(pending).take(5));
     fates.extend((0..10).map(|_| family::random(pending, in_flight, &mut draw)));
     fates
 }

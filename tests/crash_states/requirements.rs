@@ -2,9 +2,10 @@
 
 use std::iter::once;
 
-use crashpoint::disk::fate::Fate;
-use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule};
+use crashpoint::Profile;
+use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::inner::disk::profile::{Home, Need, PieceClass, Required, SyncRule};
 
 use crate::rig::{Rig, reachable, text};
 use crate::{POSIX, ends_in, leaves, lines};

@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::content::Content;
-use crashpoint::disk::effect::{Allocation, Effect, Ino, Kind, Sync};
-use crashpoint::disk::family;
-use crashpoint::disk::fate::Fate;
-use crashpoint::disk::pending::Pending;
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::tree::{Body, Tree};
+use crashpoint::Profile;
+use crashpoint::Time;
+use crashpoint::inner::disk::content::Content;
+use crashpoint::inner::disk::effect::{Allocation, Effect, Ino, Kind, Sync};
+use crashpoint::inner::disk::family;
+use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::pending::Pending;
+use crashpoint::inner::disk::tree::{Body, Tree};
 
 /// A disk and the marks that were passed.
 #[derive(Clone)]

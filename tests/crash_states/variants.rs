@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::effect::{Effect, Ino, Kind};
-use crashpoint::disk::fate::Fate;
-use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::relax::Relaxation;
-use crashpoint::disk::tree::Tree;
+use crashpoint::Profile;
+use crashpoint::Time;
+use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
+use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::pending::Pending;
+use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::inner::disk::relax::Relaxation;
+use crashpoint::inner::disk::tree::Tree;
 
 use crate::rig::{Rig, text};
 

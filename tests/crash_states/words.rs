@@ -2,12 +2,11 @@
 
 use std::iter::once;
 
-use crashpoint::base::text::words;
-use crashpoint::disk::effect::Ino;
-use crashpoint::disk::family;
-use crashpoint::disk::fate::Fate;
-use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
+use crashpoint::inner::disk::effect::Ino;
+use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::words;
 
 use crate::rig::Rig;
 use crate::{POSIX, TAIL};
@@ -46,7 +45,7 @@ fn files_that_had_the_same_name_in_turn_have_different_names() {
     for _ in 0..2 {
         rig.run("write t 0 1 n; rename t log");
     }
-    let fates = family::only_one(&rig.pending).map(|fate| fate.text(&rig.pending));
+    let fates = crate::families::only_one(&rig.pending).map(|fate| fate.text(&rig.pending));
     let lines: Vec<String> = fates.filter(|line| line.contains("@0")).collect();
     assert_eq!(lines, ["keep=nothing log//1@0:1", "keep=nothing log@0:1"]);
 }
@@ -58,7 +57,7 @@ fn odd_names_are_quoted_and_read_back() {
         for profile in Profile::all() {
             let mut rig = Rig::new(profile, "");
             rig.run(&format!("write {name} 0 5000 n"));
-            for fate in family::only_one(&rig.pending) {
+            for fate in crate::families::only_one(&rig.pending) {
                 let line = fate.text(&rig.pending);
                 let words = words(&line).expect("words");
                 assert_eq!(Fate::parse(&words, &rig.pending), Ok(fate), "{line}");

@@ -1,8 +1,8 @@
 //! Reading, writing, seeking, sizes, and the attributes that stat shows.
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::io::SIZE_MAX;
-use crashpoint::disk::{Disk, Errno, Handle};
+use crashpoint::Time;
+use crashpoint::inner::disk::io::SIZE_MAX;
+use crashpoint::inner::disk::{Disk, Errno, Handle};
 
 use crate::{CREATE, READ, ROOT, contents, disk, get, mkdir, open, put, symlink};
 

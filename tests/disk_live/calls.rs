@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::disk::effect::Kind;
+use crashpoint::inner::disk::effect::Kind;
 use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
 use proptest::{prop_oneof, sample};

@@ -3,9 +3,9 @@
 //! The seed is fixed; `PROPTEST_CASES` sets how many sequences are run (256 by default, of up to 60
 //! calls each).
 
-use crashpoint::disk::Disk;
-use crashpoint::disk::effect::Kind;
-use crashpoint::disk::tree::Tree;
+use crashpoint::inner::disk::Disk;
+use crashpoint::inner::disk::effect::Kind;
+use crashpoint::inner::disk::tree::Tree;
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::effect::{Effect, Sync};
-use crashpoint::disk::tree::Tree;
-use crashpoint::disk::{Disk, Errno, Ino, Journal};
-use crashpoint::log::{Payload, Record, encode, records};
+use crashpoint::Time;
+use crashpoint::inner::disk::effect::{Effect, Sync};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::disk::{Disk, Errno, Ino, Journal};
+use crashpoint::inner::log::{Payload, Record, encode, records};
 
 use crate::{CREATE, READ, ROOT, WRITE, disk, mkdir, open, put, rename};
 
@@ -50,7 +50,7 @@ impl Recorder {
 
 /// The parts that `Tree::digest` leaves out: inodes, their links and their times.
 pub(crate) fn inodes(tree: &Tree) -> Vec<(Ino, u32, [Time; 4])> {
-    let times = |node: &crashpoint::disk::tree::Node| {
+    let times = |node: &crashpoint::inner::disk::tree::Node| {
         [node.accessed, node.modified, node.changed, node.created]
     };
     tree.nodes().map(|(ino, node)| (ino, node.links, times(node))).collect()

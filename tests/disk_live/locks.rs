@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::disk::lock::{ByteRange, LockKind, LockOwner, RangeLock};
-use crashpoint::disk::{Disk, Errno, Handle};
+use crashpoint::inner::disk::lock::{ByteRange, LockKind, LockOwner, RangeLock};
+use crashpoint::inner::disk::{Disk, Errno, Handle};
 use proptest::prelude::{Strategy, any};
 use proptest::{option, prop_assert_eq};
 

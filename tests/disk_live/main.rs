@@ -11,8 +11,8 @@ mod real;
 mod simulated;
 mod space;
 
-use crashpoint::disk::tree::Tree;
-use crashpoint::disk::{Disk, Errno, Handle, Ino};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::disk::{Disk, Errno, Handle, Ino};
 
 const ROOT: Ino = Ino::ROOT;
 const READ: i32 = libc::O_RDONLY;

@@ -1,9 +1,9 @@
 //! Paths, and the calls that make, move and remove names.
 
-use crashpoint::disk::effect::Kind;
-use crashpoint::disk::names::LINK_MAX;
-use crashpoint::disk::path::{NAME_MAX, PATH_MAX, SYMLINKS_MAX};
-use crashpoint::disk::{Disk, Errno};
+use crashpoint::inner::disk::effect::Kind;
+use crashpoint::inner::disk::names::LINK_MAX;
+use crashpoint::inner::disk::path::{NAME_MAX, PATH_MAX, SYMLINKS_MAX};
+use crashpoint::inner::disk::{Disk, Errno};
 
 use crate::{CREATE, READ, ROOT, contents, disk, get, ino, mkdir, open, put, rename, symlink};
 

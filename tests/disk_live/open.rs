@@ -1,7 +1,7 @@
 //! Opening, sharing and closing.
 
-use crashpoint::disk::Errno;
-use crashpoint::disk::effect::Kind;
+use crashpoint::inner::disk::Errno;
+use crashpoint::inner::disk::effect::Kind;
 
 use crate::{
     CREATE, READ, ROOT, WRITE, contents, disk, get, ino, mkdir, open, put, refused, symlink,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use crashpoint::disk::effect::Kind;
+use crashpoint::inner::disk::effect::Kind;
 use rustix::fs::{
     self, Access, AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawDir,
     RenameFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT,

@@ -1,9 +1,9 @@
 //! The simulated side of the comparison.
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::effect::Kind;
-use crashpoint::disk::tree::Tree;
-use crashpoint::disk::{Disk, Errno, Handle, Ino, Stat};
+use crashpoint::Time;
+use crashpoint::inner::disk::effect::Kind;
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::disk::{Disk, Errno, Handle, Ino, Stat};
 
 use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
 

@@ -1,10 +1,10 @@
 //! The limit of a disk, in pages and inodes.
 
-use crashpoint::disk::open::Handle;
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::space::Space;
-use crashpoint::disk::tree::Tree;
-use crashpoint::disk::{Disk, Errno};
+use crashpoint::Profile;
+use crashpoint::inner::disk::open::Handle;
+use crashpoint::inner::disk::space::Space;
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::disk::{Disk, Errno};
 
 use crate::{CREATE, ROOT, WRITE, disk, get, mkdir, open, put, rename};
 

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use crashpoint::disk::effect::{Allocation, Effect, Sync};
+use crashpoint::inner::disk::effect::{Allocation, Effect, Sync};
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -180,7 +180,7 @@ fn each_sync_is_logged_as_an_effect() {
         .into_iter()
         .filter_map(|effect| if let Effect::Sync(sync) = effect { Some(sync) } else { None })
         .collect();
-    let root = crashpoint::disk::Ino::ROOT;
+    let root = crashpoint::inner::disk::Ino::ROOT;
     let written = |offset, length, data_only| Sync::Written { ino, offset, length, data_only };
     let expected = [
         Sync::Inode(ino),

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::Ino;
-use crashpoint::disk::effect::Effect;
-use crashpoint::disk::tree::Tree;
-use crashpoint::log::{self, Call, Payload, Record};
-use crashpoint::process::seam;
-use crashpoint::process::world::{self, MOUNT, Note, Setup, Sink, World};
+use crashpoint::Time;
+use crashpoint::inner::disk::Ino;
+use crashpoint::inner::disk::effect::Effect;
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::log::{self, Call, Payload, Record};
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{self, MOUNT, Note, Setup, Sink, World};
 
 /// A log in memory.
 #[derive(Default)]

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 use std::thread;
 
-use crashpoint::base::time::Time;
-use crashpoint::process::seam;
-use crashpoint::process::world::{MOUNT, Note, now};
+use crashpoint::Time;
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{MOUNT, Note, now};
 
 use crate::harness::{at, errno, run, run_in, with_world};
 

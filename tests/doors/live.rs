@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crashpoint::disk::tree::Tree;
-use crashpoint::log::Record;
-use crashpoint::process::seam;
-use crashpoint::process::world::{MOUNT, Setup, Sink, World};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::log::Record;
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{MOUNT, Setup, Sink, World};
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crashpoint::disk::effect::Effect;
+use crashpoint::inner::disk::effect::Effect;
 use rustix::fs::{AtFlags, CWD, RenameFlags};
 
 use crate::harness::{at, errno, names, run};

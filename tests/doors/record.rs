@@ -8,17 +8,17 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crashpoint::case::fault::{Fault, FaultClass, FaultError};
-use crashpoint::disk::Errno;
-use crashpoint::disk::effect::{Effect, Sync};
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::space::Space;
-use crashpoint::disk::tree::Tree;
-use crashpoint::host::probe::{in_child, past_the_doors};
-use crashpoint::log::{self, Mark, Payload};
-use crashpoint::process::doors::traps::{self, EXIT_LEAKED};
-use crashpoint::process::seam;
-use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
+use crashpoint::Profile;
+use crashpoint::inner::case::fault::{Fault, FaultClass, FaultError};
+use crashpoint::inner::disk::Errno;
+use crashpoint::inner::disk::effect::{Effect, Sync};
+use crashpoint::inner::disk::space::Space;
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::host::probe::{in_child, past_the_doors};
+use crashpoint::inner::log::{self, Mark, Payload};
+use crashpoint::inner::process::doors::traps::{self, EXIT_LEAKED};
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
 
 use crate::harness::{self, Ran, at, errno, run, run_in};
 

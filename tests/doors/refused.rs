@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::process::Command;
 
-use crashpoint::log::{Mark, Payload};
-use crashpoint::process::world::Note;
+use crashpoint::inner::log::{Mark, Payload};
+use crashpoint::inner::process::world::Note;
 
 use crate::calls;
 use crate::harness::{Ran, at, errno, run};

@@ -9,7 +9,7 @@ use std::num::NonZero;
 use std::time::{Duration, SystemTime};
 use std::{process, thread};
 
-use crashpoint::base::time::Time;
+use crashpoint::Time;
 use rustix::time::ClockId;
 
 use crate::harness::{Ran, at, run, run_in};
@@ -77,7 +77,7 @@ fn drawn(seed: u64) -> Ran<Vec<u64>> {
             let mut asked = [0; 8];
             rustix::rand::getrandom(&mut asked, rustix::rand::GetRandomFlags::empty())?;
             let name = tempfile::NamedTempFile::new_in(at(""))?.path().to_owned();
-            let name = crashpoint::base::digest::hash(name.as_os_str().as_encoded_bytes());
+            let name = crashpoint::inner::base::digest::hash(name.as_os_str().as_encoded_bytes());
             Ok(vec![hashed, u64::from_le_bytes(device), u64::from_le_bytes(asked), name])
         },
     )

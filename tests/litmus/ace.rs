@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
 
 use crate::{allowed, inline};
 
@@ -93,8 +93,8 @@ fn seq_2() -> Vec<String> {
 /// call of the workload fails on the live file system.
 fn breaks(body: &str, profile: &Profile) -> Option<Vec<String>> {
     let text = format!("setup; {SETUP}; body; {body}; mark m");
-    let program = crashpoint::litmus::Program::parse(&text.replace("; ", "\n")).ok()?;
-    let states = crashpoint::litmus::explore(&program, profile, false).ok()?;
+    let program = crashpoint::inner::litmus::Program::parse(&text.replace("; ", "\n")).ok()?;
+    let states = crashpoint::inner::litmus::explore(&program, profile, false).ok()?;
     let marked: BTreeSet<Vec<String>> = states
         .into_iter()
         .map(|state| state.state)

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::content::Content;
-use crashpoint::disk::effect::{Effect, Ino};
-use crashpoint::disk::family;
-use crashpoint::disk::pending::Pending;
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::tree::{Node, Tree};
-use crashpoint::disk::{Disk, Errno, Handle, Journal};
+use crashpoint::Profile;
+use crashpoint::Time;
+use crashpoint::inner::disk::content::Content;
+use crashpoint::inner::disk::effect::{Effect, Ino};
+use crashpoint::inner::disk::family;
+use crashpoint::inner::disk::pending::Pending;
+use crashpoint::inner::disk::tree::{Node, Tree};
+use crashpoint::inner::disk::{Disk, Errno, Handle, Journal};
 use serde::Deserialize;
 
 const ROOT: Ino = Ino::ROOT;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
 
 use crate::{allowed, inline};
 

@@ -1,7 +1,8 @@
 //! Every rule of the model is checked: a profile with one rule changed fails some check here.
 
-use crashpoint::disk::failure::{FailedSync, MountState, Reported, Shows};
-use crashpoint::disk::profile::{Home, Need, PieceClass, Profile, Required, SyncRule, TearRule};
+use crashpoint::inner::disk::failure::{FailedSync, MountState, Reported, Shows};
+use crashpoint::inner::disk::profile::{Home, Need, PieceClass, Required, SyncRule};
+use crashpoint::{Profile, TearRule};
 
 use crate::{ace, failures, lists, real, seen, xfstests};
 

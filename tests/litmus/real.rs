@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
 
 use crate::{allowed, folder, program};
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
 
 use crate::real::{Seen, observations};
 use crate::{allowed, inline};

@@ -6,7 +6,7 @@
 //! `crash_states` checks for all programs). D is that no state shows bytes that were never written.
 //! E is errors of fsync, which concern the live disk and are in its tests.
 
-use crashpoint::disk::profile::Profile;
+use crashpoint::Profile;
 
 use crate::{allowed, inline};
 

@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{Class, CrashKind, Model};
-use crashpoint::sim::state::State;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Class, CrashKind, Model};
 
 use crate::models::{Kv, Op};
 use crate::run::{BUFFERED, DURABLE, PASSES, Run};

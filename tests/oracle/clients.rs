@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{Class, CrashKind, Model};
-use crashpoint::sim::engine::Ack;
-use crashpoint::sim::state::State;
+use crashpoint::Ack;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Class, CrashKind, Model};
 use proptest::prelude::*;
 
 use crate::laws::cases;

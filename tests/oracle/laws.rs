@@ -1,9 +1,9 @@
 //! Laws that hold for every history.
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{Class, CrashKind, Model, Order, Promises};
-use crashpoint::sim::engine::Ack;
-use crashpoint::sim::state::State;
+use crashpoint::Ack;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{Class, CrashKind, Model, Order, Promises};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crashpoint::base::text::{TextError, Word};
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{History, Model};
-use crashpoint::sim::engine::Operation;
-use crashpoint::sim::state::State;
+use crashpoint::Operation;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::{History, Model};
+use crashpoint::{TextError, Word};
 
 /// `put K V`, `put K V MILLIS` (with a time to live), `del K`, `incr K`, `sync`,
 /// `batch K=V K= ...` (atomic; an empty value deletes), `loose K=V ...` (each part may happen

@@ -1,6 +1,7 @@
 //! Orders other than one prefix of the whole history.
 
-use crashpoint::oracle::{Class, CrashKind, NoViolation, Order, Promises};
+use crashpoint::inner::oracle::NoViolation;
+use crashpoint::{Class, CrashKind, Order, Promises};
 
 use crate::models::{Kv, Plain};
 use crate::run::{BUFFERED, DURABLE, FLUSHED, PASSES, Run};

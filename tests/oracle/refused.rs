@@ -1,7 +1,7 @@
 //! Ops that were refused: they had no effect, and cost no candidates.
 
-use crashpoint::oracle::{Class, CrashKind};
-use crashpoint::sim::engine::Level;
+use crashpoint::Level;
+use crashpoint::{Class, CrashKind};
 
 use crate::models::{Kv, Plain};
 use crate::run::{DURABLE, FLUSHED, PASSES, Run, within};

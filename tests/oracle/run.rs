@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crashpoint::base::time::Time;
-use crashpoint::oracle::{
-    Class, Crash, CrashKind, Found, Model, NoViolation, Observed, Oracle, Promises, ReadBack,
-    Violation,
-};
-use crashpoint::sim::engine::{Ack, Level};
-use crashpoint::sim::state::State;
+use crashpoint::State;
+use crashpoint::Time;
+use crashpoint::inner::oracle::{Crash, Found, NoViolation, Observed, Oracle, ReadBack, Violation};
+use crashpoint::{Ack, Level};
+use crashpoint::{Class, CrashKind, Model, Promises};
 
 use crate::models::{Op, op, state};
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crashpoint::oracle::{
-    AfterFault, Class, CrashKind, FaultKind, Found, NoViolation, Observed, Order, Promises,
-    ReadBack,
-};
-use crashpoint::sim::engine::{Ack, Level};
+use crashpoint::inner::oracle::{Found, NoViolation, Observed, ReadBack};
+use crashpoint::{Ack, Level};
+use crashpoint::{AfterFault, Class, CrashKind, FaultKind, Order, Promises};
 
 use crate::models::{Kv, Ttl, cursor_is_not_ahead, state};
 use crate::run::{BUFFERED, CheckResult, DURABLE, FLUSHED, PASSES, Run, ms, within};

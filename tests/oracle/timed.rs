@@ -1,6 +1,6 @@
 //! Times to live.
 
-use crashpoint::oracle::{Class, CrashKind};
+use crashpoint::{Class, CrashKind};
 
 use crate::models::Ttl;
 use crate::run::{BUFFERED, DURABLE, PASSES, Run};

@@ -1,10 +1,10 @@
 //! Verdicts: which states pass, which do not, and how a violation is named.
 
-use crashpoint::oracle::{
-    AfterFault, Class, Crash, CrashKind, FaultKind, Found, MOST_CANDIDATES, Model, NoViolation,
-    Observed, Promises, ReadBack, Violation,
+use crashpoint::Level;
+use crashpoint::inner::oracle::{
+    Crash, Found, MOST_CANDIDATES, NoViolation, Observed, ReadBack, Violation,
 };
-use crashpoint::sim::engine::Level;
+use crashpoint::{AfterFault, Class, CrashKind, FaultKind, Model, Promises};
 use expect_test::expect;
 
 use crate::models::{Kv, Liar, Op, Plain, Ttl, state};

@@ -5,13 +5,13 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
-use crashpoint::disk::tree::Tree;
-use crashpoint::host::child::{self, Limits};
-use crashpoint::host::fork_server::{ForkServer, Reply};
-use crashpoint::host::region::Region;
-use crashpoint::log::{Mark, Payload, records};
-use crashpoint::process::seam;
-use crashpoint::process::world::{self, Setup, World};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::host::child::{self, Limits};
+use crashpoint::inner::host::fork_server::{ForkServer, Reply};
+use crashpoint::inner::host::region::Region;
+use crashpoint::inner::log::{Mark, Payload, records};
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{self, Setup, World};
 
 use crate::rig::at;
 

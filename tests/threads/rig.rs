@@ -5,16 +5,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crashpoint::disk::tree::Tree;
-use crashpoint::host::child::{self, Limits};
-use crashpoint::host::ending::Ending;
-use crashpoint::host::fork_server::{ForkServer, Reply};
-use crashpoint::host::region::Region;
-use crashpoint::log::{Mark, Payload, Record, records};
-use crashpoint::process::doors::traps;
-use crashpoint::process::seam;
-use crashpoint::process::world::schedule::{Plan, Turn};
-use crashpoint::process::world::{self, MOUNT, Setup, World};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::host::child::{self, Limits};
+use crashpoint::inner::host::ending::Ending;
+use crashpoint::inner::host::fork_server::{ForkServer, Reply};
+use crashpoint::inner::host::region::Region;
+use crashpoint::inner::log::{Mark, Payload, Record, records};
+use crashpoint::inner::process::doors::traps;
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::schedule::{Plan, Turn};
+use crashpoint::inner::process::world::{self, MOUNT, Setup, World};
 use serde::{Deserialize, Serialize};
 
 /// The outcome of a scene.
@@ -93,7 +93,7 @@ fn explore<S: IsScene>(request: &[u8], reply: &mut Reply<'_>) {
         // Engine code allocates on both sides of the seam; so does this allocator.
         NOISY.store(true, Ordering::Relaxed);
         let said = seam::engine(S::play);
-        let threads = crashpoint::process::settle(world::now() + Duration::from_secs(1));
+        let threads = crashpoint::inner::process::settle(world::now() + Duration::from_secs(1));
         NOISY.store(false, Ordering::Relaxed);
         world::mark(Mark::Leaked(u32::try_from(threads).unwrap_or(u32::MAX)));
         world::mark(Mark::Observed(said.as_bytes()));

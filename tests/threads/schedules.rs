@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::rig::{By, at, in_fork_server, scenes};
-use crashpoint::host::fork_server::ForkServer;
+use crashpoint::inner::host::fork_server::ForkServer;
 
 scenes! {
     Order {

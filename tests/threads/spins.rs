@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crashpoint::host::ending::Ending;
+use crashpoint::inner::host::ending::Ending;
 
 use crate::rig::{By, at, left, same_in_every_process, scenes};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, Once, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crashpoint::host::ending::Ending;
+use crashpoint::inner::host::ending::Ending;
 
 use crate::rig::{at, same_in_every_process, scenes};
 

@@ -233,5 +233,5 @@ pub(crate) fn lock_twice_checked() -> c_int {
 /// Makes a system call without the C library.
 pub(crate) fn raw(number: i64, arguments: [usize; 6]) -> i64 {
     // SAFETY: the tests make calls that read or write only what they name.
-    unsafe { crashpoint::host::probe::raw_call(number, arguments) }
+    unsafe { crashpoint::inner::host::probe::raw_call(number, arguments) }
 }

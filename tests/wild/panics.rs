@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::{self, Builder};
 
-use crashpoint::sim::engine::Error;
+use crashpoint::Error;
 use expect_test::expect;
 
 use super::{Act, Snapshot, check_act, says};

@@ -5,10 +5,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crashpoint::disk::tree::Tree;
-use crashpoint::host::region::Region;
-use crashpoint::process::seam;
-use crashpoint::process::world::{MOUNT, Setup, World};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::inner::host::region::Region;
+use crashpoint::inner::process::seam;
+use crashpoint::inner::process::world::{MOUNT, Setup, World};
 
 use crate::{median, time, tmpfs};
 

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use crashpoint::base::time::Time;
-use crashpoint::disk::effect::{Effect, Ino, Kind, Sync};
-use crashpoint::disk::fate::{Fate, Keep};
-use crashpoint::disk::keep::CrashState;
-use crashpoint::disk::pending::Pending;
-use crashpoint::disk::piece::GroupId;
-use crashpoint::disk::profile::Profile;
-use crashpoint::disk::tree::Tree;
+use crashpoint::Profile;
+use crashpoint::Time;
+use crashpoint::inner::disk::effect::{Effect, Ino, Kind, Sync};
+use crashpoint::inner::disk::fate::{Fate, Keep};
+use crashpoint::inner::disk::keep::CrashState;
+use crashpoint::inner::disk::pending::Pending;
+use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::inner::disk::tree::Tree;
 
 /// Bytes of the store.
 const STORE: u64 = 64 << 20;

@@ -1,12 +1,13 @@
 //! The harness's own time for a crash point, as runs grow: it must stay the same.
 
-use crashpoint::base::seed::Seed;
-use crashpoint::campaign::entry::Entry;
-use crashpoint::explore::job::Budget;
-use crashpoint::explore::tally::Tally;
-use crashpoint::oracle::Promises;
-use crashpoint::sim::{OpOf, Sim, Step};
-use crashpoint::{measure, sim};
+use crashpoint::Entry;
+use crashpoint::Promises;
+use crashpoint::Seed;
+use crashpoint::inner::check::measure;
+use crashpoint::inner::explore::job::Budget;
+use crashpoint::inner::explore::tally::Tally;
+use crashpoint::sim;
+use crashpoint::{OpOf, Sim, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sims::append_log::{AppendLog, LogEngine, LogModel, LogOp, Shipped};
