@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 use crate::case::fault::FaultKind;
+use crate::case::turn::Turn;
 use crate::disk::effect::Effect;
-use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
 
 /// One record of the log.

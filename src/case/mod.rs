@@ -33,6 +33,7 @@
 //! [`crate::process::world::schedule`]); `turns none` is the rule alone.
 
 pub mod fault;
+pub mod turn;
 
 use std::fmt;
 use std::time::Duration;
@@ -40,11 +41,11 @@ use std::time::Duration;
 use crate::base::seed::Seed;
 use crate::base::text::{TextError, Word, quote, words};
 use crate::case::fault::Fault;
+use crate::case::turn::Turn;
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::oracle::CrashKind;
 use crate::oracle::{Class, Signature};
-use crate::process::world::schedule::Turn;
 
 /// One run, as text holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use std::fmt;
 use libc::clockid_t;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
+pub use crate::case::turn::Turn;
 
 /// A thread: 1 is the first of its process; a number is never used again.
 pub(crate) type Id = u32;
@@ -38,15 +38,6 @@ pub enum Plan {
     },
     /// Only these departures from the rule.
     Listed(Vec<Turn>),
-}
-
-/// A departure from the rule: at which decision, counted from 0, and who runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    /// The decision: one at which more than one thread could run.
-    pub decision: u64,
-    /// The thread that it gave the turn to.
-    pub thread: Id,
 }
 
 /// What a thread waits for.
