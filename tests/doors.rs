@@ -26,7 +26,7 @@ mod refused;
 #[path = "doors/time.rs"]
 mod time;
 
-use crashpoint::process::doors::traps::self_test;
+use crashpoint::host::probe::self_test;
 
 #[test]
 fn every_call_of_the_self_test_arrives() {

@@ -98,7 +98,7 @@ fn explore<M: Model>(
 
 /// Makes sure that no call can slip past the doors unseen.
 fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
-    if let Some(probe::Failure { called, reached }) = traps::self_test().into_iter().next() {
+    if let Some(probe::Failure { called, reached }) = probe::self_test().into_iter().next() {
         return Err(Stop::Refused(format!("`{called}` leads to {reached}, not to crashpoint")));
     }
     if let Err(refused) = traps::install() {
@@ -106,7 +106,7 @@ fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
         send(reply, &Frame::Notice(text));
     }
     let region = Region::with_capacity(0).map_err(|error| Stop::Refused(error.to_string()))?;
-    if !traps::raw_calls_arrive(&region) {
+    if !probe::raw_calls_arrive(&region) {
         let text = "raw system calls pass the doors: an engine that makes them is not followed";
         send(reply, &Frame::Notice(text.to_owned()));
     }

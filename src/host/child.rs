@@ -6,43 +6,22 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use super::ending::{Ending, judge};
 use super::note::{End, Note};
 use super::region::Region;
-use super::signals::{self, AltStack, NOTED, leave, leave_now, say_panicked};
+use super::role;
+use super::signals::{self, NOTED, leave, leave_now, say_panicked};
 use super::{shelf, stderr, watch};
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::kernel::next;
 use crate::process::seam::{dispatch, heap};
+use crate::process::threads::holder;
+
+pub use super::limits::Limits;
 
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
-
-/// What a leaf may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of private memory, on top of what it inherits and of its first thread's stack
-    /// (`RLIMIT_DATA`).
-    pub memory: u64,
-    /// CPU time of all of its threads.
-    pub cpu: Duration,
-    /// Bytes of its first thread's stack.
-    pub stack: usize,
-    /// How long all of its threads may be asleep in the kernel, in real time.
-    pub asleep: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 2 << 30,
-            cpu: Duration::from_secs(10),
-            stack: 8 << 20,
-            asleep: Duration::from_secs(2),
-        }
-    }
-}
 
 /// Runs `body` in a leaf and says how that ended. The body sees the caller's memory as it is now,
 /// by copy on write, and changes nothing of it; what it wants to be known it writes to `region`.
@@ -54,7 +33,7 @@ impl Default for Limits {
 /// If the caller is not an explorer of a [`ForkServer`](super::template::ForkServer) on its only
 /// thread, or if the system refuses another process.
 pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
-    assert!(super::start::is_fork_server(), "a leaf is forked by an explorer of a template only");
+    assert!(role::is_fork_server(), "a leaf is forked by an explorer of a template only");
     region.admit();
     let limit = memory_in_use() + limits.stack as u64 + limits.memory;
     match fork() {
@@ -82,7 +61,7 @@ pub fn here(region: &Region, body: impl FnOnce(&'static Region) + Send) -> Endin
     match ended {
         Ok(()) => Ending::Finished,
         Err(_) => {
-            let note = crate::host::last_panic().unwrap_or_default();
+            let note = signals::last_panic().unwrap_or_default();
             Ending::Panicked { message: note.message, location: note.location }
         }
     }
@@ -109,7 +88,7 @@ fn be(
     let seconds = limits.cpu.as_secs().saturating_add(10);
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
-        watch::hold();
+        holder::set_own();
         dispatch::arm();
         live(note, || body(region))
     };

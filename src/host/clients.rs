@@ -4,7 +4,7 @@
 //! the adapter starts a thread for each and carries every op out by [`as_client`]. So the log
 //! tells when each op was issued and how it returned, and the oracle which of them overlapped.
 
-use crate::host::script::chain;
+use super::script::chain;
 use crate::log::Mark;
 use crate::process::world;
 use crate::sim::engine::{Ack, Error, Refused};

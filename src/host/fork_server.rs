@@ -7,18 +7,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use super::channel::{Buffer, CHUNK, Channel, Tag};
 use super::cpu::{self, Lease};
 use super::ending::Ending;
+use super::entry::offset_of;
 use super::place::Place;
-use super::signals::{NOTED, leave_now};
-use super::start;
+use super::role;
 
-/// What an explorer runs: it is given the bytes of the request, and sends frames.
-pub type Entry = fn(&[u8], &mut Reply<'_>);
+pub use super::entry::{Entry, Reply};
 
 /// A running template. It ends, with all that it forked, when this is dropped or when the client
 /// ends in whatever way.
 ///
 /// ```
-/// use crashpoint::process::template::{Reply, ForkServer};
+/// use crashpoint::host::fork_server::{ForkServer, Reply};
 ///
 /// fn shout(request: &[u8], reply: &mut Reply<'_>) {
 ///     reply.send(&request.to_ascii_uppercase());
@@ -82,27 +81,15 @@ impl ForkServer {
     /// # Errors
     /// If this binary cannot be a template, or the system refuses the process.
     pub fn start() -> Result<Self, StartError> {
-        Self::start_with(Stdio::null)
-    }
-
-    /// Starts a template that shares this process's standard output and error, for debugging.
-    ///
-    /// # Errors
-    /// As [`ForkServer::start`].
-    pub fn start_loud() -> Result<Self, StartError> {
-        Self::start_with(Stdio::inherit)
-    }
-
-    fn start_with(output: fn() -> Stdio) -> Result<Self, StartError> {
-        if !start::is_linked() {
+        if !role::is_linked() {
             return Err(StartError::NotLinked);
         }
-        if start::is_fork_server() {
+        if role::is_fork_server() {
             return Err(StartError::Inside);
         }
         let (ours, theirs) = Channel::pair().map_err(StartError::Exec)?;
         let lease = Lease::take();
-        let mut command = command(theirs, output, lease.as_ref());
+        let mut command = command(theirs, lease.as_ref());
         let mut process = command.spawn().map_err(StartError::Exec)?;
         // It holds the template's end of the channel, which must close when the template ends.
         drop(command);
@@ -174,21 +161,21 @@ impl Drop for ForkServer {
 }
 
 /// The command that starts this binary as a template at the other end of `channel`.
-fn command(channel: Channel, output: fn() -> Stdio, lease: Option<&Lease>) -> Command {
+fn command(channel: Channel, lease: Option<&Lease>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("crashpoint-template")
         .env_clear()
-        .env(start::VARIABLE, "0")
+        .env(role::VARIABLE, "0")
         .env("PATH", "/usr/bin:/bin")
         .env("RUST_BACKTRACE", "0")
-        .env(start::BIND, "1")
+        .env(role::BIND, "1")
         .stdin(channel.into_fd())
-        .stdout(output())
-        .stderr(output());
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     // Coverage is written where the client's is. The dynamic loader needs its path to start the
     // binary at all; the template drops it before engine code can see it.
-    for name in ["LLVM_PROFILE_FILE", start::LIBRARIES] {
+    for name in ["LLVM_PROFILE_FILE", role::LIBRARIES] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
@@ -265,45 +252,6 @@ fn converse(
             }
             (Tag::End, bytes) => return postcard::from_bytes(bytes).map_err(io::Error::other),
             _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
-/// Where a function is, relative to one that is in the same binary: the same in every process
-/// that runs it, wherever the binary is mapped.
-fn offset_of(entry: Entry) -> isize {
-    (entry as usize as isize).wrapping_sub(base())
-}
-
-fn base() -> isize {
-    read_hello as fn(&Channel) -> io::Result<Place> as usize as isize
-}
-
-/// The function at an offset.
-///
-/// # Safety
-/// [`offset_of`] gave the offset, in a process that runs this binary.
-pub(crate) unsafe fn entry_at(offset: isize) -> Entry {
-    let address = base().wrapping_add(offset) as *const ();
-    // SAFETY: the caller vouches for the address being that of such a function.
-    unsafe { std::mem::transmute::<*const (), Entry>(address) }
-}
-
-/// An explorer's way back to the client.
-pub struct Reply<'a> {
-    channel: &'a Channel,
-}
-
-impl<'a> Reply<'a> {
-    pub(crate) fn new(channel: &'a Channel) -> Self {
-        Self { channel }
-    }
-
-    /// Sends a frame of any length; waits while the client is behind. If the client is gone, so
-    /// is the explorer.
-    pub fn send(&mut self, frame: &[u8]) {
-        if self.channel.send_all(Tag::Part, Tag::Last, frame).is_err() {
-            leave_now(NOTED);
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::*;
 
+use super::item::item;
 use crate::base::text::{TextError, Word};
 use crate::base::time::Time;
-use crate::host::item;
 use crate::log::Mark;
 use crate::oracle::{Model, Promises};
 use crate::process::world;

@@ -10,7 +10,8 @@ use std::ptr::{null, null_mut};
 use crate::disk::tree::Tree;
 use crate::log::Record;
 
-use super::child::{self, Limits};
+use super::child;
+use super::limits::Limits;
 use super::region::Region;
 use crate::process::doors;
 use crate::process::seam;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_bytes::Bytes;
 
-use crate::host::pair;
+use super::pair;
 use crate::log::{Mark, Phase, Said};
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
-use crate::process::{self, Unseen};
+use crate::process::{self, UnseenPanic};
 use crate::sim::Step;
 use crate::sim::engine::{Ack, Engine, Error, Refused};
 use crate::sim::state::State;
@@ -196,7 +196,7 @@ fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
 
 /// Panics that ended threads of the engine which nobody has joined until now.
 fn mark_panics() {
-    for Unseen { thread, name, place, message } in &process::take_unseen_panics() {
+    for UnseenPanic { thread, name, place, message } in &process::take_unseen_panics() {
         world::mark(Mark::Panicked { thread: *thread, name, place, message });
     }
 }

@@ -11,14 +11,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
-use super::child::{Fork, Limits, die_with, fork, wait};
+use super::child::{Fork, die_with, fork, wait};
 use super::ending::judge;
-use super::fork_server::{Entry, Reply, entry_at};
+use super::entry::{Entry, Reply, entry_at};
+use super::limits::Limits;
 use super::note::End;
 use super::place::Place;
 use super::region::Region;
-use super::signals::{self, AltStack, NOTED, leave, say_panicked};
-use super::{shelf, start, stderr};
+use super::role;
+use super::signals::{self, NOTED, leave, say_panicked};
+use super::{shelf, stderr};
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::heap;
 
 /// The descriptor of the socket, once the others are out of the way.
@@ -194,7 +197,7 @@ fn become_pristine() {
     /// One heap for all threads: which of several a thread gets depends on whether others have
     /// really ended by then.
     const ARENAS: c_int = 1;
-    for name in [start::BIND, start::LIBRARIES] {
+    for name in [role::BIND, role::LIBRARIES] {
         // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
         unsafe { std::env::remove_var(name) };
     }

@@ -4,10 +4,8 @@
 //! note that it writes into.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fmt;
-use std::io;
 use std::mem;
 use std::panic::PanicHookInfo;
 use std::ptr;
@@ -25,9 +23,6 @@ pub(crate) const NOTED: c_int = 70;
 const FATAL: [c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
 
-/// Bytes of a thread's alternate stack: enough to walk a backtrace on.
-const ALTERNATE: usize = 64 << 10;
-
 /// The note of this process; null in one that is neither an explorer nor a leaf.
 static NOTE: AtomicPtr<Note> = AtomicPtr::new(ptr::null_mut());
 
@@ -42,7 +37,7 @@ pub(crate) fn install() {
     for signal in FATAL {
         handle(signal, fatal);
     }
-    handle(spin::signal(), spin::asked);
+    handle(spin::signal(), asked);
     std::panic::set_hook(Box::new(panicked));
     // SAFETY: sets a disposition to ignore. The start-up code of Rust, which a template skips,
     // does the same.
@@ -112,8 +107,17 @@ extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
     leave_now(NOTED)
 }
 
+/// Handles the watch's signal to a thread that may spin.
+extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    if spin::is_asked_where() {
+        say_where_it_spins();
+    }
+    // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
+    spin::answer(unsafe { &*context.cast() });
+}
+
 /// Ends the process from a thread that spins.
-pub(crate) fn say_where_it_spins() -> ! {
+fn say_where_it_spins() -> ! {
     if let Some(note) = note()
         && note.say(End::Spin, 0)
     {
@@ -208,74 +212,5 @@ pub fn last_words(bytes: &[u8]) {
     match note() {
         Some(note) => note.add_words(bytes),
         None => stderr::write(bytes),
-    }
-    if stderr::is_shown() {
-        stderr::write(bytes);
-    }
-}
-
-/// An alternate stack for the calling thread: without one, nothing can be noted once its own is
-/// full. Every thread that runs engine code keeps one until it ends.
-pub struct AltStack {
-    base: *mut c_void,
-}
-
-impl AltStack {
-    /// Gives the calling thread an alternate stack.
-    ///
-    /// # Errors
-    /// What `mmap` or `sigaltstack` say, if memory is refused.
-    pub fn new() -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address that the kernel picks touches nothing that exists.
-        let base = unsafe { libc::mmap(ptr::null_mut(), ALTERNATE, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let stack = Self { base };
-        let set = libc::stack_t { ss_sp: base, ss_flags: 0, ss_size: ALTERNATE };
-        // SAFETY: the mapping stays until `drop`, which takes it away from the thread first.
-        if unsafe { libc::sigaltstack(&set, ptr::null_mut()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(stack)
-    }
-}
-
-impl AltStack {
-    /// Leaves the stack to the calling thread, which [`AltStack::drop_kept`] takes it from.
-    pub(crate) fn keep(self) {
-        KEPT.set(self.base);
-        mem::forget(self);
-    }
-
-    /// Takes a kept stack from the calling thread.
-    pub(crate) fn drop_kept() {
-        let base = KEPT.replace(ptr::null_mut());
-        if !base.is_null() {
-            drop(Self { base });
-        }
-    }
-}
-
-thread_local! {
-    /// The stack that was left to this thread.
-    static KEPT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
-}
-
-impl Drop for AltStack {
-    fn drop(&mut self) {
-        let none = libc::stack_t {
-            ss_sp: ptr::null_mut(),
-            ss_flags: libc::SS_DISABLE,
-            ss_size: ALTERNATE,
-        };
-        // SAFETY: a raw pointer makes the guard stay on its thread, so this is the thread that
-        // `new` gave the stack to; once it is disabled nothing refers to the mapping.
-        unsafe {
-            libc::sigaltstack(&none, ptr::null_mut());
-            libc::munmap(self.base, ALTERNATE);
-        }
     }
 }

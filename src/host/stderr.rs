@@ -4,35 +4,21 @@
 
 use std::ffi::c_int;
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::note::Note;
 
 /// The watch empties the file beyond this length: a chatty engine must not eat the memory.
 const LONGEST: i64 = 1 << 20;
 
-const NOWHERE: u8 = 0;
-const KEPT: u8 = 1;
-const SHOWN: u8 = 2;
-static STDERR: AtomicU8 = AtomicU8::new(NOWHERE);
+/// Whether standard error is kept in memory.
+static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// Keeps standard error in memory, if the client sent it nowhere. Returns whether last words can
-/// be had.
+/// Keeps standard error in memory from now on. Returns whether that was possible.
 pub(crate) fn capture() -> bool {
-    let state = if !is_null_device(2) {
-        SHOWN
-    } else if keep_in_memory() {
-        KEPT
-    } else {
-        NOWHERE
-    };
-    STDERR.store(state, Ordering::Relaxed);
-    state != NOWHERE
-}
-
-/// Whether the client lets standard error through.
-pub(crate) fn is_shown() -> bool {
-    STDERR.load(Ordering::Relaxed) == SHOWN
+    let kept = keep_in_memory();
+    KEPT.store(kept, Ordering::Relaxed);
+    kept
 }
 
 fn status(fd: c_int) -> Option<libc::stat64> {
@@ -41,12 +27,6 @@ fn status(fd: c_int) -> Option<libc::stat64> {
     // SAFETY: the kernel writes into a structure of the type that it expects.
     let known = unsafe { libc::fstat64(fd, &mut status) } == 0;
     known.then_some(status)
-}
-
-fn is_null_device(fd: c_int) -> bool {
-    status(fd).is_some_and(|s| {
-        s.st_mode & libc::S_IFMT == libc::S_IFCHR && s.st_rdev == libc::makedev(1, 3)
-    })
 }
 
 fn keep_in_memory() -> bool {
@@ -72,7 +52,7 @@ pub(crate) fn write(bytes: &[u8]) {
 
 /// Moves what a child left in the file into its note.
 pub(crate) fn drain(note: &Note) {
-    if STDERR.load(Ordering::Relaxed) != KEPT {
+    if !KEPT.load(Ordering::Relaxed) {
         return;
     }
     let Some(size) = status(2).map(|s| s.st_size).filter(|&size| size > 0) else { return };
@@ -87,7 +67,7 @@ pub(crate) fn drain(note: &Note) {
 
 /// Empties the file if it has become too long.
 pub(crate) fn bound() {
-    if STDERR.load(Ordering::Relaxed) == KEPT && status(2).is_some_and(|s| s.st_size > LONGEST) {
+    if KEPT.load(Ordering::Relaxed) && status(2).is_some_and(|s| s.st_size > LONGEST) {
         empty();
     }
 }

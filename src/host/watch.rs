@@ -8,13 +8,13 @@
 use std::ffi::{CStr, c_int, c_long};
 use std::io::Write;
 use std::mem;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use super::child::Limits;
+use super::limits::Limits;
 use super::note::{End, Note};
 use super::signals::{NOTED, leave_now};
 use super::stderr;
+use crate::process::threads::holder;
 use crate::process::threads::spin::{self, Ask, Quiet};
 
 /// How often the watch looks whether a thread spins.
@@ -28,20 +28,6 @@ const MOMENT: Duration = Duration::from_micros(100);
 
 /// How long a thread has to answer where it spins, in blinks.
 const ANSWER: u32 = 200;
-
-/// The thread that is to be asked and named first: the one that holds the baton.
-static HOLDER: AtomicI32 = AtomicI32::new(0);
-
-/// Says that the thread with this id (as of `gettid`) is the one that runs from now on. If the
-/// leaf is found asleep, it is the call of this thread that is named.
-pub fn holder(thread: i32) {
-    HOLDER.store(thread, Ordering::Relaxed);
-}
-
-/// Says that the calling thread runs from now on.
-pub(crate) fn hold() {
-    holder(own_id());
-}
 
 fn own_id() -> c_int {
     // SAFETY: asks for a number.
@@ -66,7 +52,7 @@ pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
                 end_spin(own, note);
             }
             if quiet.lasts(cpu) {
-                let holder = HOLDER.load(Ordering::Relaxed);
+                let holder = holder::get();
                 quiet.end(holder, || clock(cpu_clock(holder)), || nap(MOMENT));
             }
             nap(BLINK);
@@ -78,7 +64,7 @@ pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
             before = Some(threads);
             since = now;
         } else if now.saturating_sub(since) >= limits.asleep {
-            note.say(End::Asleep, syscall_of(HOLDER.load(Ordering::Relaxed)));
+            note.say(End::Asleep, syscall_of(holder::get()));
             leave_now(NOTED);
         }
     }
@@ -86,7 +72,7 @@ pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
 
 /// Asks a thread that runs where it is; if it does not answer, the leaf ends without.
 fn end_spin(own: c_int, note: &Note) -> ! {
-    let thread = Threads::look(own).awake.unwrap_or(HOLDER.load(Ordering::Relaxed));
+    let thread = Threads::look(own).awake.unwrap_or(holder::get());
     spin::ask(thread, Ask::Where);
     for _ in 0..ANSWER {
         nap(BLINK);
@@ -131,7 +117,7 @@ impl Threads {
         let mut threads = Self { awake: None, count: 0, cpu: Duration::ZERO };
         let Some(directory) = File::open(c"/proc/self/task") else {
             // Without the list nobody can be said to be asleep.
-            return Self { awake: Some(HOLDER.load(Ordering::Relaxed)), ..threads };
+            return Self { awake: Some(holder::get()), ..threads };
         };
         directory.each_number(|thread| {
             if thread != own {
@@ -232,7 +218,7 @@ impl Drop for File {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicI32};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
     use std::thread;
 
     use super::*;

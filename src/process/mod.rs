@@ -11,4 +11,5 @@ pub mod world;
 
 pub use doors::traps;
 pub use threads::baton::settle;
-pub(crate) use threads::panics::{Unseen, take as take_unseen_panics};
+pub(crate) use threads::panics::take_unseen as take_unseen_panics;
+pub(crate) use world::panics::UnseenPanic;

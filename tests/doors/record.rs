@@ -16,9 +16,11 @@ use crashpoint::disk::space::Space;
 use crashpoint::disk::tree::Tree;
 use crashpoint::host::probe::{in_child, past_the_doors};
 use crashpoint::log::{self, Mark, Payload};
-use crashpoint::process::doors::traps::{self, EXIT_LEAKED};
+use crashpoint::process::doors::traps;
 use crashpoint::process::seam;
-use crashpoint::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
+use crashpoint::process::world::{
+    self, Budget, EXIT_HUNG, EXIT_LEAKED, Setup, Sink, Stacks, World,
+};
 
 use crate::harness::{self, Ran, at, errno, run, run_in};
 

@@ -9,9 +9,8 @@ use crate::disk::{Errno, Handle};
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
 use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, Outcome, World};
+use crate::process::world::{self, Called, IDENTITY, Outcome, World};
 
-use super::entropy::IDENTITY;
 use super::open::duplicate_from;
 use super::{answer, bits, doors, on_descriptor};
 
@@ -60,7 +59,7 @@ pub(super) unsafe fn control(
             let sets = matches!(command, libc::F_SETFD | libc::F_SETFL);
             let number = if sets { number } else { 0 };
             let called = Called::on(door, fd, [bits(command), bits(number)]);
-            let outcome = world::serve(|world| {
+            let outcome = baton::serve(|world| {
                 world.call(&called, |world| world.flags(fd, command, number))
             })?;
             Some(answer(outcome))

@@ -6,6 +6,7 @@ use libc::{iovec, off_t};
 
 use crate::base::digest::hash;
 use crate::disk::{Errno, Handle};
+use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::{self, Called, Outcome, What, World, length};
@@ -94,7 +95,7 @@ unsafe fn read_into(
     at: Option<off_t>,
 ) -> Option<isize> {
     let arguments = numbers(at, length);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: as the caller says.
             let to = unsafe { room(to, length) }?;
@@ -182,7 +183,7 @@ unsafe fn scatter(
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             let mut whole = vec![0; length.min(1 << 30)];
             let read = world.read(fd, &mut whole, at)?;
@@ -321,7 +322,7 @@ unsafe fn write_gathered(
     if !is_simulated(fd) {
         return None;
     }
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         // SAFETY: as the caller says.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);

@@ -9,9 +9,11 @@ use std::ptr;
 use libc::{DIR, dirent64};
 
 use crate::disk::effect::Kind;
-use crate::disk::{Errno, Ino, Listed};
+use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::set_errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
+use crate::process::world::streams::is_ours;
 use crate::process::world::{self, Called, What, World};
 
 use super::{answer, doors};
@@ -30,52 +32,6 @@ doors! {
     fn seekdir(stream: *mut DIR, position: c_long) -> () = set_position;
     fn closedir(stream: *mut DIR) -> c_int = close;
     fn dirfd(stream: *mut DIR) -> c_int = descriptor;
-}
-
-/// The lowest address that an allocation can have.
-const PAGE: usize = 4096;
-
-/// The open directory streams of a process.
-#[derive(Default)]
-pub(crate) struct Streams(Vec<Option<Stream>>);
-
-/// A directory that is being listed.
-struct Stream {
-    fd: c_int,
-    /// What was there when the listing began, if it did.
-    listed: Option<Vec<Listed>>,
-    position: usize,
-    /// The entry that was handed out last.
-    entry: Box<dirent64>,
-}
-
-impl Streams {
-    fn add(&mut self, fd: c_int) -> Option<*mut DIR> {
-        // SAFETY: all zeros are a valid entry.
-        let entry = Box::new(unsafe { std::mem::zeroed::<dirent64>() });
-        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        // The number 0 is the null pointer.
-        if free + 1 >= PAGE {
-            return None;
-        }
-        if free == self.0.len() {
-            self.0.push(None);
-        }
-        self.0[free] = Some(Stream { fd, listed: None, position: 0, entry });
-        Some(ptr::without_provenance_mut(free + 1))
-    }
-
-    fn get(&mut self, stream: *mut DIR) -> Option<&mut Stream> {
-        self.0.get_mut(stream.addr().checked_sub(1)?)?.as_mut()
-    }
-
-    fn remove(&mut self, stream: *mut DIR) -> Option<Stream> {
-        self.0.get_mut(stream.addr().checked_sub(1)?)?.take()
-    }
-}
-
-fn is_ours(stream: *mut DIR) -> bool {
-    (1..PAGE).contains(&stream.addr())
 }
 
 /// The pointer that stands for a failure.
@@ -107,7 +63,7 @@ fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
         return None;
     }
     let mut opened = None;
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let file = world.file(fd)?;
             if world.disk.stat(file)?.kind != Kind::Directory {

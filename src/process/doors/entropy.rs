@@ -7,7 +7,7 @@ use libc::pid_t;
 use crate::base::digest::hash;
 use crate::disk::Errno;
 use crate::process::threads::baton;
-use crate::process::world::{self, Called, Outcome, length};
+use crate::process::world::{self, Called, IDENTITY, Outcome, length};
 
 use super::{answer, bits, doors, room};
 
@@ -20,9 +20,6 @@ doors! {
     fn getpid() -> pid_t = identity;
     fn gettid() -> pid_t = thread_identity;
 }
-
-/// The number of the engine's process and of its first thread, in every run.
-pub(crate) const IDENTITY: pid_t = 1000;
 
 /// Fills a buffer in the world.
 ///

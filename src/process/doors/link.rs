@@ -249,7 +249,7 @@ unsafe fn link_descriptor(
 ) -> Option<c_int> {
     // SAFETY: as the caller says.
     let new = unsafe { bytes(new) }?;
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         let (base, path) = match world.place(to, new) {
             Some(place) => place?,
             None => return Err(Errno::EXDEV),

@@ -7,6 +7,7 @@
 
 mod control;
 mod data;
+mod descriptor_calls;
 mod directory;
 mod entropy;
 mod futex;
@@ -32,11 +33,8 @@ use crate::disk::{Errno, Handle, Ino};
 
 use super::world::{self, Called, Outcome, World};
 use crate::process::seam::kernel::set_errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
-
-pub(crate) use directory::Streams;
-pub(crate) use map::Map;
-pub(super) use syscall::raw;
 
 /// Defines the symbols of a file and the handler that serves each.
 macro_rules! doors {
@@ -149,7 +147,7 @@ fn on_descriptor(
     if !is_simulated(fd) {
         return None;
     }
-    world::serve(|world| {
+    baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             let file = world.file(fd)?;
             act(world, file)
@@ -172,7 +170,7 @@ unsafe fn on_path(
     let path = unsafe { bytes(path) }?;
     // Calls on the host are no scheduling points: how many there are may depend on the machine.
     world::enter(|world| world.place(dirfd, path).is_some()).filter(|&is| is)?;
-    world::serve(|world| match world.place(dirfd, path)? {
+    baton::serve(|world| match world.place(dirfd, path)? {
         Ok((base, path)) => {
             let name = world.name(base, path);
             let called = Called::at(door, &name, arguments);

@@ -7,11 +7,10 @@ use libc::mode_t;
 
 use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
-use crate::process::world::schedule::On;
 use crate::process::world::{self, Called, Outcome, What, World};
 
-use super::entropy::IDENTITY;
 use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
 
@@ -146,7 +145,7 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
         super::wait::stir();
         return None;
     }
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         let path = world.opened_as(fd).to_vec();
         let called = Called::on(door, fd, [0; 2]).closing(&path);
         world.call(&called, |world| {
@@ -159,20 +158,6 @@ pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
         })
     })?;
     Some(answer(outcome))
-}
-
-impl World {
-    /// Ends what a descriptor was. The process's range locks on a file go with any descriptor of
-    /// it (fcntl(2)).
-    pub(in crate::process) fn close(&mut self, what: What) {
-        if let What::File(file) = what
-            && let Ok(ino) = self.disk.ino(file)
-        {
-            self.disk.drop_process_locks(ino, IDENTITY);
-        }
-        self.let_go(what);
-        self.schedule.wake_all(On::FileLock);
-    }
 }
 
 /// One more descriptor for what `fd` refers to.
@@ -198,7 +183,7 @@ pub(super) fn duplicate_from(
         return None;
     }
     let called = Called::on(door, fd, [bits(least), 0]);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             let copy = share(world, fd, close_on_exec)?;
             world.give(least, copy.what, close_on_exec)
@@ -224,7 +209,7 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
         }
     }
     let called = Called::on(door, fd, [bits(to), bits(flags)]);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             if fd == to || flags & !libc::O_CLOEXEC != 0 {
                 return Err(Errno::EINVAL);

@@ -120,7 +120,7 @@ fn pipe_to_shell(door: &'static str, _: *const c_char, _: *const c_char) -> Opti
 /// Passes a signal on, to this process if the engine means itself: the number that it knows
 /// itself by may be anybody's on the host.
 fn signal(_: &'static str, pid: pid_t, signal: c_int) -> Option<c_int> {
-    if pid != super::entropy::IDENTITY {
+    if pid != world::IDENTITY {
         return None;
     }
     let _harness = seam::harness();

@@ -5,9 +5,10 @@ use std::ffi::{c_char, c_int, c_uint};
 use libc::off_t;
 
 use crate::process::seam;
+use crate::process::threads::baton;
+use crate::process::world::Called;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::inject::Syncs;
-use crate::process::world::{self, Called};
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};
 
@@ -125,7 +126,7 @@ fn sync_disk(door: &'static str, fd: c_int) -> Option<c_int> {
 
 /// Syncs the simulated disk; the host's disks have nothing that a run depends on.
 fn sync_all(door: &'static str) -> Option<()> {
-    world::serve(|world| {
+    baton::serve(|world| {
         let _ = world.call(&Called::on(door, -1, [0; 2]), |world| {
             world.disk.sync_all();
             Ok(0)

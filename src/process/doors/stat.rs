@@ -10,9 +10,10 @@ use crate::disk::effect::Kind;
 use crate::disk::io::SIZE_MAX;
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
+use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::{self, Called, Outcome, What, World};
+use crate::process::world::{Called, Outcome, What, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
@@ -174,7 +175,7 @@ fn look_at(
     if !is_simulated(fd) {
         return None;
     }
-    world::serve(|world| {
+    baton::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let found = world.found(fd)?;
             tell(world, &found)

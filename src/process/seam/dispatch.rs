@@ -79,15 +79,18 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c
     c_int::from(segment.is_some())
 }
 
-/// Serves a system call that was handed over: registers are as the call left them.
+/// A system call as it was made: its number and its six arguments.
+pub(crate) type RawCall = [i64; 7];
+
+/// Serves a system call that was handed over: `serve` gets the call from the registers, and its
+/// answer becomes the call's result.
 ///
 /// # Safety
 /// `context` is the `ucontext_t` of a handler of this dispatch's signal.
-pub(crate) unsafe fn serve(context: *mut c_void) {
-    // SAFETY: as the caller says.
+pub(crate) unsafe fn answer(context: *mut c_void, serve: unsafe fn(RawCall) -> i64) {
+    // SAFETY: the caller passes the context that the kernel gave its handler.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    let register = |name: c_int| registers[name as usize];
-    let arguments = [
+    let call = [
         libc::REG_RAX,
         libc::REG_RDI,
         libc::REG_RSI,
@@ -96,8 +99,7 @@ pub(crate) unsafe fn serve(context: *mut c_void) {
         libc::REG_R8,
         libc::REG_R9,
     ]
-    .map(register);
-    // SAFETY: the engine made this very call.
-    let result = unsafe { crate::process::doors::raw(arguments) };
-    registers[libc::REG_RAX as usize] = result;
+    .map(|name| registers[name as usize]);
+    // SAFETY: the engine made this very call, and so keeps its contract.
+    registers[libc::REG_RAX as usize] = unsafe { serve(call) };
 }

@@ -4,6 +4,7 @@
 //! thread pointer: a door may be entered before `main`, inside `malloc` and in the destructors of
 //! thread-locals.
 
+pub(crate) mod altstack;
 pub(crate) mod dispatch;
 pub(crate) mod heap;
 pub(crate) mod kernel;

@@ -15,13 +15,13 @@ use libc::pthread_t;
 use crate::base::time::Time;
 use crate::log::Mark;
 
-use crate::host::signals::AltStack;
-use crate::host::watch;
+use super::holder;
 use crate::process::seam;
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::dispatch;
 use crate::process::seam::kernel::{errno, next, set_errno};
-use crate::process::world::schedule::{FIRST, Id, Next, On, Woken};
-use crate::process::world::{self, World};
+use crate::process::world::schedule::{FIRST, Next, On, ThreadId, Woken};
+use crate::process::world::{self, Setup, World};
 
 /// How many threads a process may start in its life.
 const MOST: usize = 4096;
@@ -53,15 +53,15 @@ static LAST_KEY: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// The calling thread; 0 if it belongs to no world.
-    static OWN: Cell<Id> = const { Cell::new(0) };
+    static OWN: Cell<ThreadId> = const { Cell::new(0) };
 }
 
-fn slot(id: Id) -> &'static Slot {
+fn slot(id: ThreadId) -> &'static Slot {
     &SLOTS[id as usize % MOST]
 }
 
 /// The number of the calling thread; 0 if it belongs to no world.
-pub(crate) fn own() -> Id {
+pub(crate) fn own() -> ThreadId {
     OWN.get()
 }
 
@@ -71,8 +71,17 @@ pub(crate) fn several() -> bool {
     ALIVE.load(Ordering::Relaxed) > 1
 }
 
+impl World {
+    /// Installs the world of this process in place of the one before. The engine's descriptors
+    /// from before are gone. The calling thread is the first of the new world.
+    pub fn install(setup: Setup) {
+        world::replace(Some(Self::new(setup)));
+        hold_as_first();
+    }
+}
+
 /// The calling thread is the first of a new world, and holds the baton.
-pub(crate) fn found() {
+fn hold_as_first() {
     OWN.set(FIRST);
     // SAFETY: asks for two numbers.
     let (tid, handle) = unsafe { (libc::gettid(), libc::pthread_self()) };
@@ -95,6 +104,16 @@ pub(crate) fn give_way() {
     if several() {
         switch(true);
     }
+}
+
+/// As [`world::enter`], for a call that other threads may see: another one may run before it and
+/// after it.
+#[inline]
+pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    point();
+    let served = world::enter(serve);
+    point();
+    served
 }
 
 /// Waits until it is woken or until a time has come.
@@ -139,7 +158,7 @@ fn switch(yields: bool) {
 
 impl World {
     /// Who runs next. If nobody can before a time, it is that time.
-    fn next_thread(&mut self, yields: bool) -> Id {
+    fn next_thread(&mut self, yields: bool) -> ThreadId {
         loop {
             let next = self.schedule.next(self.clock.now(), yields);
             match next {
@@ -163,7 +182,7 @@ impl World {
 }
 
 /// Gives the baton to a thread.
-fn give(to: Id) {
+fn give(to: ThreadId) {
     let slot = slot(to);
     slot.turn.store(1, Ordering::Release);
     let syscall = next!(syscall(i64, *const u32, c_int, c_int) -> i64);
@@ -173,7 +192,7 @@ fn give(to: Id) {
 }
 
 /// Sleeps until the calling thread is given the baton.
-fn take(own: Id) {
+fn take(own: ThreadId) {
     let slot = slot(own);
     let syscall = next!(syscall(i64, *const u32, c_int, u32, *const c_void) -> i64);
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
@@ -181,7 +200,7 @@ fn take(own: Id) {
         // SAFETY: sleeps while a word that is there for ever is 0; there is no time limit.
         unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wait, 0, ptr::null()) };
     }
-    watch::holder(slot.tid.load(Ordering::Relaxed));
+    holder::set(slot.tid.load(Ordering::Relaxed));
     bury();
 }
 
@@ -219,7 +238,7 @@ pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// What a new thread is told.
 struct Birth {
-    id: Id,
+    id: ThreadId,
     start: Start,
     argument: *mut c_void,
 }
@@ -363,11 +382,11 @@ unsafe extern "C" fn last_destructor(round: *mut c_void) {
 }
 
 /// The thread that the engine knows by this handle, if it is one of the world's.
-fn known(handle: pthread_t) -> Option<Id> {
+fn known(handle: pthread_t) -> Option<ThreadId> {
     let started = world::enter(|world| world.schedule.count_started())?;
     // The newest: a handle may have been another thread's before.
     (1..=started).rev().find_map(|id| {
-        let id = Id::try_from(id).ok()?;
+        let id = ThreadId::try_from(id).ok()?;
         (slot(id).handle.load(Ordering::Relaxed) == handle).then_some(id)
     })
 }
@@ -388,7 +407,7 @@ pub(crate) fn join_thread(
             return Some(libc::ETIMEDOUT);
         }
     }
-    world::enter(|world| world.forget_panics(id));
+    world::enter(|world| world.panics.forget(id));
     Some(join(handle, result))
 }
 

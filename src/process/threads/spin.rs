@@ -7,7 +7,7 @@
 //! registers and the same top of its stack, several times. A thread that computes counts something
 //! in them, and goes on.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::base::digest::Digester;
 
 use super::baton;
-use crate::host::signals::say_where_it_spins;
 use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::{self, Side};
 use crate::process::world;
@@ -127,18 +126,26 @@ fn come_back() -> bool {
     })
 }
 
-/// The handler of the signal.
-pub(crate) extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
-    let is = |ask: Ask| ASKED.load(Ordering::Acquire) == ask as u8;
-    if is(Ask::Where) {
-        say_where_it_spins();
-    }
+fn is_asked(ask: Ask) -> bool {
+    ASKED.load(Ordering::Acquire) == ask as u8
+}
+
+/// Whether the signal asks the thread to say where it is.
+pub(crate) fn is_asked_where() -> bool {
+    is_asked(Ask::Where)
+}
+
+/// Does what the signal asks the calling thread for, in the handler of that signal. The context is
+/// the interrupted thread's. [`Ask::Where`] is left to the caller.
+///
+/// The handler may switch threads: it interrupts engine code, which holds nothing of the harness.
+pub(crate) fn answer(context: &libc::ucontext_t) {
     // On the harness's side it may hold what others need, and is not waiting for the engine.
     let quiet = world::entered() == ENTERED.load(Ordering::Relaxed);
     if !quiet || seam::side() != Side::Engine {
         return;
     }
-    if is(Ask::GiveWay) {
+    if is_asked(Ask::GiveWay) {
         baton::spins();
         return;
     }
@@ -147,8 +154,7 @@ pub(crate) extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut 
     let before = errno();
     let at = NOTED.load(Ordering::Relaxed);
     if let Some(state) = STATES.get(at) {
-        // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
-        state.store(unsafe { state_of(&*context.cast()) }, Ordering::Relaxed);
+        state.store(state_of(context), Ordering::Relaxed);
         NOTED.store(at + 1, Ordering::Release);
     }
     set_errno(before);

@@ -1,16 +1,20 @@
 //! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
 //! all that the engine does with them.
 //!
-//! There is one world per process. Doors reach it through `enter`, or, if the call is one that
-//! others may see, through `serve`, which is a scheduling point on both sides. The harness installs
-//! it before the engine runs.
+//! There is one world per process. Doors reach it through `enter`, or, for a call that other
+//! threads may see, through the baton's `serve`, which adds a scheduling point before and after it.
+//! The harness installs it before the engine runs.
 
 pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod entropy;
 pub(crate) mod faults;
 pub(crate) mod inject;
+pub(crate) mod maps;
+pub(crate) mod panics;
 pub mod schedule;
+pub mod setup;
+pub(crate) mod streams;
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -18,159 +22,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError, FaultKind};
+use crate::case::fault::{FaultClass, FaultError, FaultKind};
 use crate::disk::effect::{Effect, Ino};
-use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::log::{Call, Mark, Payload, Record};
-
-use super::doors::{Map, Streams};
-use super::seam;
-use crate::process::doors::traps::EXIT_LEAKED;
+use crate::process::seam;
 use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::lock::Lock;
-use crate::process::threads::baton;
-use crate::process::threads::panics::Unseen;
-use crate::process::world::clock::{CALL, Clock};
-use crate::process::world::descriptors::{Descriptor, Descriptors};
-use crate::process::world::entropy::Entropy;
-use crate::process::world::faults::Faults;
-use crate::process::world::schedule::{Plan, Schedule};
+
+use self::clock::{CALL, Clock};
+use self::descriptors::{Descriptor, Descriptors};
+use self::entropy::Entropy;
+use self::faults::Faults;
+use self::maps::Maps;
+use self::panics::Panics;
+use self::schedule::{On, Schedule};
+use self::streams::Streams;
+
+pub(crate) use self::setup::exit;
+pub use self::setup::{Budget, EXIT_HUNG, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 
 /// Where the simulated disk is mounted: a path that not even root can create on the host, so that
 /// a call which slips past the doors fails.
 pub const MOUNT: &str = "/proc/crashpoint";
 
-/// The status that a process ends with when the default hook finds its engine hung.
-pub const EXIT_HUNG: c_int = 113;
+/// The number of the engine's process and of its first thread, in every run.
+pub(crate) const IDENTITY: libc::pid_t = 1000;
 
 /// How many return addresses of a call are kept.
 const FRAMES: usize = 32;
-
-/// Takes the records of a run.
-pub trait Sink: Sync {
-    /// Adds a record; says whether there was room for it.
-    fn append(&self, record: &Record<'_>) -> bool;
-}
-
-/// How long an engine may run before it counts as hung. Both replay exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Simulated calls.
-    pub calls: u64,
-    /// Virtual time since the process began.
-    pub time: Duration,
-}
-
-impl Default for Budget {
-    /// A million calls, one virtual day. That many calls take some seconds, well below the CPU time
-    /// that a leaf may use, so an endless loop of calls ends at the same call each time.
-    fn default() -> Self {
-        Self { calls: 1_000_000, time: Duration::from_secs(24 * 60 * 60) }
-    }
-}
-
-/// What a process does when something happens that ends it or should outlive it.
-#[derive(Clone, Copy)]
-pub struct Hooks {
-    /// The engine used up its budget, in words. Must not return.
-    pub hung: fn(&str) -> !,
-    /// A system call of this name went past the doors. Must not return.
-    pub leaked: fn(&str) -> !,
-    /// The engine wrote these bytes to the standard error output.
-    pub words: fn(&[u8]),
-}
-
-impl Default for Hooks {
-    /// Ends the process with [`EXIT_HUNG`] or [`EXIT_LEAKED`]; keeps no words.
-    fn default() -> Self {
-        Self { hung: |_| exit(EXIT_HUNG), leaked: |_| exit(EXIT_LEAKED), words: |_| {} }
-    }
-}
-
-/// What a world begins with.
-pub struct Setup {
-    /// What is on the disk.
-    pub tree: Tree,
-    /// The run's time at which this process begins.
-    pub start: Time,
-    /// What the monotonic clock shows then.
-    pub uptime: Duration,
-    /// What the real-time clock showed at [`Time::START`], since 1970.
-    pub wall_clock: Duration,
-    /// What entropy comes from.
-    pub seed: u64,
-    /// What decides whose turn it is.
-    pub schedule: Plan,
-    /// Which calls fail.
-    pub faults: Vec<Fault>,
-    /// What the file system does when a sync fails.
-    pub profile: Profile,
-    /// How much the disk holds, if that is little.
-    pub space: Option<Space>,
-    /// Whether the cache drops pages whose write failed, as soon as it did.
-    pub evicts: bool,
-    /// Which calls are logged with their return addresses.
-    pub stacks: Stacks,
-    /// How many processors the engine sees.
-    pub cpus: u32,
-    /// When the engine counts as hung.
-    pub budget: Budget,
-    /// What happens at an end, and to last words.
-    pub hooks: Hooks,
-    /// Where the log goes.
-    pub sink: &'static dyn Sink,
-}
-
-/// Which calls are logged with their return addresses: to unwind at each costs a third of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stacks {
-    /// None.
-    #[default]
-    None,
-    /// Those that make changes durable.
-    OfSyncs,
-    /// All.
-    All,
-}
-
-impl Stacks {
-    fn has(self, synced: bool) -> bool {
-        match self {
-            Self::None => false,
-            Self::OfSyncs => synced,
-            Self::All => true,
-        }
-    }
-}
-
-impl Setup {
-    /// A world at the beginning of a run, without faults, seed 0, one processor.
-    pub fn new(tree: Tree, sink: &'static dyn Sink) -> Self {
-        Self {
-            tree,
-            start: Time::START,
-            uptime: Duration::from_secs(100_000),
-            wall_clock: Duration::from_secs(1_700_000_000),
-            seed: 0,
-            schedule: Plan::Listed(Vec::new()),
-            faults: Vec::new(),
-            profile: Profile::POSIX,
-            space: None,
-            evicts: false,
-            stacks: Stacks::None,
-            cpus: 1,
-            budget: Budget::default(),
-            hooks: Hooks::default(),
-            sink,
-        }
-    }
-}
 
 /// Something about a run that its verdict must mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,12 +112,12 @@ pub struct World {
     pub(crate) disk: Disk,
     pub(crate) descriptors: Descriptors<What>,
     pub(crate) streams: Streams,
-    pub(crate) maps: Vec<Map>,
+    pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) schedule: Schedule,
-    /// Panics on threads that nobody has dealt with.
-    pub(crate) panics: Vec<Unseen>,
+    /// Panics on threads of the engine that nothing has dealt with yet.
+    pub(crate) panics: Panics,
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
@@ -288,20 +171,18 @@ pub(super) fn entered() -> u64 {
     ENTERED.load(Ordering::Relaxed)
 }
 
-/// As [`enter`], for a call that other threads may see: another one may run before it and behind
-/// it.
-#[inline]
-pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
-    baton::point();
-    let served = enter(serve);
-    baton::point();
-    served
-}
-
 /// As [`enter`], for a signal handler: `None` also if the world is in use.
 pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     WORLD.try_take()?.as_deref_mut().map(serve)
+}
+
+/// Puts a world, or none, in the place of the present one.
+pub(super) fn replace(world: Option<World>) {
+    let mut world = world.map(Box::new);
+    std::mem::swap(&mut *WORLD.take(), &mut world);
+    // The lock is free again: dropping the old world may enter it.
+    drop(world);
 }
 
 /// Begins a step of the workload, within which faults are counted.
@@ -345,22 +226,13 @@ pub fn tree() -> Option<Tree> {
 }
 
 impl World {
-    /// Installs the world of this process in place of the one before. The engine's descriptors
-    /// from before are gone.
-    pub fn install(setup: Setup) {
-        let world = Box::new(Self::new(setup));
-        let before = WORLD.take().replace(world);
-        drop(before);
-        baton::found();
-    }
-
     /// Removes the world: from here on the doors lead to the kernel.
     pub fn remove() {
-        let before = WORLD.take().take();
-        drop(before);
+        replace(None);
     }
 
-    fn new(setup: Setup) -> Self {
+    /// A world that no call was made in.
+    pub(super) fn new(setup: Setup) -> Self {
         let mut disk = match setup.faults.is_empty() && setup.space.is_none() {
             true => Disk::new(setup.tree),
             false => Disk::mounted(setup.tree, &setup.profile),
@@ -380,11 +252,11 @@ impl World {
             disk,
             descriptors: Descriptors::new(),
             streams: Streams::default(),
-            maps: Vec::new(),
+            maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             schedule: Schedule::new(setup.schedule),
-            panics: Vec::new(),
+            panics: Panics::default(),
             directory: None,
             umask: 0o022,
             cpus: setup.cpus,
@@ -438,7 +310,7 @@ impl World {
         }
         self.record(called, outcome);
         if !self.maps.is_empty() {
-            self.refresh_maps();
+            self.maps.refresh(&self.disk);
         }
         outcome
     }
@@ -492,6 +364,14 @@ impl World {
         self.check_time();
     }
 
+    /// A call of a thread that panicked: if it has unwound, the panic was caught.
+    #[cold]
+    fn outlived_panics(&mut self) {
+        if !std::thread::panicking() {
+            self.panics.forget(self.schedule.current());
+        }
+    }
+
     #[inline]
     pub(super) fn check_time(&mut self) {
         if self.clock.running() > self.budget.time {
@@ -502,8 +382,8 @@ impl World {
     #[cold]
     pub(super) fn hang(&mut self, what: &str) -> ! {
         let mut what = what.to_owned();
-        for unseen in self.unseen_panics() {
-            what.push_str(&format!("; before that, {unseen}"));
+        for panic in self.panics.unseen(&self.schedule) {
+            what.push_str(&format!("; before that, {panic}"));
         }
         self.mark(Mark::Hung(&what));
         (self.hooks.hung)(&what)
@@ -594,6 +474,18 @@ impl World {
                 Err(Errno::EMFILE)
             }
         }
+    }
+
+    /// Closes what a removed descriptor referred to. The process's range locks on a file go with
+    /// any descriptor of it (fcntl(2)).
+    pub(super) fn close(&mut self, what: What) {
+        if let What::File(file) = what
+            && let Ok(ino) = self.disk.ino(file)
+        {
+            self.disk.drop_process_locks(ino, IDENTITY);
+        }
+        self.let_go(what);
+        self.schedule.wake_all(On::FileLock);
     }
 
     /// One descriptor less refers to something.
@@ -689,10 +581,4 @@ fn no_room(door: &str) -> FaultKind {
 fn owner() -> (u32, u32) {
     // SAFETY: neither call has a precondition.
     unsafe { (libc::geteuid(), libc::getegid()) }
-}
-
-/// Ends the process without running anything of it.
-pub(crate) fn exit(status: c_int) -> ! {
-    // SAFETY: `_exit` has no precondition.
-    unsafe { libc::_exit(status) }
 }

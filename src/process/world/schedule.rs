@@ -19,10 +19,10 @@ use crate::base::time::Time;
 pub use crate::case::turn::Turn;
 
 /// A thread: 1 is the first of its process; a number is never used again.
-pub(crate) type Id = u32;
+pub(crate) type ThreadId = u32;
 
 /// The first thread of a world.
-pub(crate) const FIRST: Id = 1;
+pub(crate) const FIRST: ThreadId = 1;
 
 /// What the schedule of a process comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) enum On {
     /// The others at a barrier.
     Barrier(usize),
     /// The end of a thread.
-    End(Id),
+    End(ThreadId),
     /// A lock on a file.
     FileLock,
     /// A descriptor of the host, in this call.
@@ -133,7 +133,7 @@ enum Policy {
 /// The threads of one process.
 pub(crate) struct Schedule {
     threads: Vec<Thread>,
-    current: Id,
+    current: ThreadId,
     policy: Policy,
     stream: ChaCha8Rng,
     decisions: u64,
@@ -147,14 +147,14 @@ pub(crate) struct Schedule {
     pub(crate) clocks: BTreeMap<usize, clockid_t>,
     pub(crate) barriers: BTreeMap<usize, u32>,
     /// Which `pthread_once_t` is being run, and by whom.
-    pub(crate) once: BTreeMap<usize, Id>,
+    pub(crate) once: BTreeMap<usize, ThreadId>,
 }
 
 /// Who runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// This thread.
-    Thread(Id),
+    Thread(ThreadId),
     /// Nobody before this time.
     At(Time),
     /// Nobody, ever.
@@ -200,7 +200,7 @@ impl Schedule {
     }
 
     /// Adds a thread, which is ready to run.
-    pub(crate) fn start(&mut self) -> Id {
+    pub(crate) fn start(&mut self) -> ThreadId {
         self.count += 1;
         // Above all that were ever lowered.
         let priority = u64::MAX / 2 + self.stream.next_u64() / 2;
@@ -213,11 +213,11 @@ impl Schedule {
             spins: 0,
         };
         self.threads.push(thread);
-        Id::try_from(self.threads.len()).unwrap_or(Id::MAX)
+        ThreadId::try_from(self.threads.len()).unwrap_or(ThreadId::MAX)
     }
 
     /// The thread that runs.
-    pub(crate) fn current(&self) -> Id {
+    pub(crate) fn current(&self) -> ThreadId {
         self.current
     }
 
@@ -232,7 +232,7 @@ impl Schedule {
     }
 
     /// The thread that was added last could not be started.
-    pub(crate) fn forget(&mut self, id: Id) {
+    pub(crate) fn forget(&mut self, id: ThreadId) {
         debug_assert_eq!(id as usize, self.threads.len());
         self.threads.pop();
     }
@@ -246,7 +246,7 @@ impl Schedule {
         self.threads.iter().filter(waits).count()
     }
 
-    fn thread(&mut self, id: Id) -> Option<&mut Thread> {
+    fn thread(&mut self, id: ThreadId) -> Option<&mut Thread> {
         self.threads.get_mut(id as usize - 1)
     }
 
@@ -263,7 +263,7 @@ impl Schedule {
     /// The running thread spins: it waits until the others have to wait too, or have gone on for
     /// long. Says whether it does: not if no other thread can run before something happens to this
     /// one, or if it is another one that runs, or it waits already.
-    pub(crate) fn spin(&mut self, id: Id) -> bool {
+    pub(crate) fn spin(&mut self, id: ThreadId) -> bool {
         // Two that spin for each other are left to the watch, which names one of them.
         let again = self.thread(id).is_some_and(|thread| thread.spins > 2);
         let can_run = |thread: &Thread| match thread.state {
@@ -344,12 +344,12 @@ impl Schedule {
     }
 
     /// Whether a thread has ended.
-    pub(crate) fn has_ended(&self, id: Id) -> bool {
+    pub(crate) fn has_ended(&self, id: ThreadId) -> bool {
         self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == State::Ended)
     }
 
     /// Nobody will join this thread; says whether it has ended.
-    pub(crate) fn detach(&mut self, id: Id) -> bool {
+    pub(crate) fn detach(&mut self, id: ThreadId) -> bool {
         if let Some(thread) = self.thread(id) {
             thread.detached = true;
         }
@@ -357,7 +357,7 @@ impl Schedule {
     }
 
     /// Whether nobody will join this thread.
-    pub(crate) fn is_detached(&self, id: Id) -> bool {
+    pub(crate) fn is_detached(&self, id: ThreadId) -> bool {
         self.threads.get(id as usize - 1).is_some_and(|thread| thread.detached)
     }
 
@@ -448,13 +448,13 @@ impl Schedule {
         }
     }
 
-    fn most_urgent(&self, ready: &[Id]) -> Option<Id> {
+    fn most_urgent(&self, ready: &[ThreadId]) -> Option<ThreadId> {
         ready.iter().copied().max_by_key(|id| self.threads[*id as usize - 1].priority)
     }
 
-    fn ready(&self) -> Vec<Id> {
+    fn ready(&self) -> Vec<ThreadId> {
         let ready = |(index, thread): (usize, &Thread)| {
-            (thread.state == State::Ready).then_some(index as Id + 1)
+            (thread.state == State::Ready).then_some(index as ThreadId + 1)
         };
         self.threads.iter().enumerate().filter_map(ready).collect()
     }
@@ -509,7 +509,7 @@ impl Schedule {
     }
 
     /// Decides between several that are ready.
-    fn decide(&mut self, ready: &[Id], yields: bool) -> Id {
+    fn decide(&mut self, ready: &[ThreadId], yields: bool) -> ThreadId {
         let decision = self.decisions;
         self.decisions += 1;
         let rule = self.rule(ready, yields);
@@ -519,16 +519,16 @@ impl Schedule {
     }
 
     /// Who runs unless a plan departs from it.
-    fn rule(&self, ready: &[Id], yields: bool) -> Id {
+    fn rule(&self, ready: &[ThreadId], yields: bool) -> ThreadId {
         if !yields && ready.contains(&self.current) {
             return self.current;
         }
-        let last = |id: &Id| self.threads[*id as usize - 1].last;
+        let last = |id: &ThreadId| self.threads[*id as usize - 1].last;
         ready.iter().copied().min_by_key(last).unwrap_or(self.current)
     }
 
     /// Whom the plan gives the turn, if it departs from the rule here.
-    fn drawn(&mut self, decision: u64, ready: &[Id], yields: bool) -> Option<Id> {
+    fn drawn(&mut self, decision: u64, ready: &[ThreadId], yields: bool) -> Option<ThreadId> {
         match &mut self.policy {
             Policy::Walk { one_in } => {
                 if below(&mut self.stream, *one_in) != 0 {
@@ -537,7 +537,7 @@ impl Schedule {
                 // Who yields is not given the turn again.
                 let current = self.current;
                 let others = ready.iter().copied().filter(|&id| !yields || id != current);
-                let others: Vec<Id> = others.collect();
+                let others: Vec<ThreadId> = others.collect();
                 let any = below(&mut self.stream, others.len() as u64);
                 others.get(usize::try_from(any).unwrap_or(0)).copied()
             }
@@ -645,7 +645,7 @@ mod tests {
     }
 
     /// Runs three threads that always stay ready, and returns who had the turns.
-    fn turns(plan: Plan) -> (Vec<Id>, Vec<Turn>) {
+    fn turns(plan: Plan) -> (Vec<ThreadId>, Vec<Turn>) {
         let mut schedule = Schedule::new(plan);
         schedule.start();
         schedule.start();
