@@ -247,37 +247,6 @@ impl FaultClass {
         }
     }
 
-    /// The class of the calls that a door serves, if faults strike there. An open that makes a
-    /// file is `Open` here: its door does not tell.
-    pub fn of(door: &str) -> Option<Self> {
-        let door = door.trim_start_matches('_');
-        Some(match door {
-            "open" | "open64" | "openat" | "openat64" | "creat" | "creat64" | "open_2"
-            | "open64_2" | "openat_2" | "openat64_2" | "opendir" | "mkstemp" | "mkstemp64"
-            | "mkostemp" | "mkostemp64" | "mkstemps" | "mkstemps64" | "mkostemps"
-            | "mkostemps64" => Self::Open,
-            "link" | "linkat" | "symlink" | "symlinkat" => Self::Link,
-            "read" | "pread" | "pread64" | "readv" | "preadv" | "preadv64" | "preadv2"
-            | "preadv64v2" | "read_chk" | "pread_chk" | "pread64_chk" | "readdir" | "readdir64"
-            | "readdir_r" | "readdir64_r" => Self::Read,
-            "write" | "pwrite" | "pwrite64" | "writev" | "pwritev" | "pwritev64" | "pwritev2"
-            | "pwritev64v2" | "copy_file_range" | "sendfile" | "sendfile64" => Self::Write,
-            "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Self::Sync,
-            "rename" | "renameat" | "renameat2" => Self::Rename,
-            "unlink" | "unlinkat" | "rmdir" | "remove" => Self::Unlink,
-            "mkdir" | "mkdirat" | "mkdtemp" => Self::Mkdir,
-            "truncate" | "truncate64" | "ftruncate" | "ftruncate64" => Self::Truncate,
-            "fallocate" | "fallocate64" | "posix_fallocate" | "posix_fallocate64" => Self::Allocate,
-            // closedir(3) fails for a stream that is none, and in no other way.
-            "close" => Self::Close,
-            "stat" | "stat64" | "lstat" | "lstat64" | "fstat" | "fstat64" | "fstatat"
-            | "fstatat64" | "statx" | "xstat" | "xstat64" | "lxstat" | "lxstat64" | "fxstat"
-            | "fxstat64" | "fxstatat" | "fxstatat64" | "access" | "faccessat" | "euidaccess"
-            | "eaccess" | "readlink" | "readlinkat" => Self::Stat,
-            _ => return None,
-        })
-    }
-
     /// Whether a fault of this class counts a call of that one.
     pub fn counts(self, call: Self) -> bool {
         self == call || self == Self::Call || (self, call) == (Self::Open, Self::Create)

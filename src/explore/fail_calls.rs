@@ -24,6 +24,7 @@ use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::log::{Call, Payload, records};
 use crate::oracle::{Answer, CrashKind, Promises};
+use crate::process::doors::fault_class;
 use crate::process::world::{RANDOM, Stacks};
 use crate::sim::model::Model;
 
@@ -198,7 +199,7 @@ fn plan<M: Model>(promises: &Promises<M>, quiet: &Recovered, epoch: u32) -> Vec<
     let mut nth = 0;
     for record in records(&quiet.log) {
         let Payload::Call(call) = record.payload else { continue };
-        let Some(class) = FaultClass::of(call.door).filter(|_| call.path != RANDOM) else {
+        let Some(class) = fault_class(call.door).filter(|_| call.path != RANDOM) else {
             continue;
         };
         nth += 1;

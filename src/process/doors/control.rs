@@ -8,6 +8,7 @@ use crate::disk::lock::{ByteRange, LockKind, LockOwner};
 use crate::disk::{Errno, Handle};
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
+use crate::process::world::door::Door;
 use crate::process::world::schedule::On;
 use crate::process::world::{self, Called, IDENTITY, Outcome, World};
 
@@ -25,7 +26,7 @@ doors! {
 }
 
 pub(super) unsafe fn control(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     command: c_int,
     argument: usize,
@@ -161,7 +162,7 @@ fn until_free(
     }
 }
 
-fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> {
+fn lock_whole(door: &'static Door, fd: c_int, operation: c_int) -> Option<c_int> {
     let outcome = until_free(Some(Errno::EDEADLK), || {
         on_descriptor(door, fd, [bits(operation), 0], |world, file| {
             world.disk.flock(file, operation).map(|()| 0)
@@ -172,7 +173,7 @@ fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> 
 
 /// lockf(3) is `fcntl` on a range that starts at the descriptor's offset.
 unsafe fn lock_from_here(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     command: c_int,
     length: off_t,
@@ -202,7 +203,7 @@ unsafe fn lock_from_here(
 
 /// No request is known for the disk's files. Cloning one is refused as by ext4, so that callers
 /// copy instead.
-fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Option<c_int> {
+fn device_control(door: &'static Door, fd: c_int, request: u64, _: usize) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [request, 0], |_, _| {
         let clones = matches!(request, libc::FICLONE | libc::FICLONERANGE);
         Err(if clones { Errno::EOPNOTSUPP } else { Errno(libc::ENOTTY) })
@@ -210,7 +211,7 @@ fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Opti
     Some(answer(outcome))
 }
 
-fn is_terminal(door: &'static str, fd: c_int) -> Option<c_int> {
+fn is_terminal(door: &'static Door, fd: c_int) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |_, _| Err(Errno(libc::ENOTTY)))?;
     Some(answer::<c_int>(outcome).max(0))
 }

@@ -9,47 +9,58 @@ use crate::disk::{Errno, Handle};
 use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 use crate::process::world::{self, Called, Outcome, What, World, length};
 
 use super::{answer, bits, doors, given, on_descriptor, room};
 
 doors! {
-    fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read;
-    fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize = read_checked;
+    fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read, faults Inside(Read);
+    fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize
+        = read_checked, faults Inside(Read);
     fn __pread_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
-        = read_checked_at;
+        = read_checked_at, faults Inside(Read);
     fn __pread64_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
-        = read_checked_at;
-    fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
-    fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
-    fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize = read_parts;
-    fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize = read_parts_at;
+        = read_checked_at, faults Inside(Read);
+    fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
+        = read_at, faults Inside(Read);
+    fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
+        = read_at, faults Inside(Read);
+    fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize
+        = read_parts, faults Inside(Read);
+    fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
+        = read_parts_at, faults Inside(Read);
     fn preadv64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = read_parts_at;
+        = read_parts_at, faults Inside(Read);
     fn preadv2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
-        = read_parts_with;
+        = read_parts_with, faults Inside(Read);
     fn preadv64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
-        -> isize = read_parts_with;
-    fn write(fd: c_int, from: *const c_void, length: usize) -> isize = write;
-    fn pwrite(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
-    fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
-    fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize = write_parts;
+        -> isize = read_parts_with, faults Inside(Read);
+    fn write(fd: c_int, from: *const c_void, length: usize) -> isize = write, faults Inside(Write);
+    fn pwrite(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
+        = write_at, faults Inside(Write);
+    fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
+        = write_at, faults Inside(Write);
+    fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize
+        = write_parts, faults Inside(Write);
     fn pwritev(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = write_parts_at;
+        = write_parts_at, faults Inside(Write);
     fn pwritev64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = write_parts_at;
+        = write_parts_at, faults Inside(Write);
     fn pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
-        = write_parts_with;
+        = write_parts_with, faults Inside(Write);
     fn pwritev64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
-        -> isize = write_parts_with;
+        -> isize = write_parts_with, faults Inside(Write);
     fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn lseek64(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn copy_file_range(
         from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
         flags: c_uint
-    ) -> isize = copy;
-    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
-    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
+    ) -> isize = copy, faults Inside(Write);
+    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
+        = send, faults Inside(Write);
+    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
+        = send, faults Inside(Write);
     fn splice(
         from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
         flags: c_uint
@@ -89,7 +100,7 @@ impl World {
 /// # Safety
 /// `to` has room for `length` bytes.
 unsafe fn read_into(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (to, length): (*mut c_void, usize),
     at: Option<off_t>,
@@ -105,7 +116,7 @@ unsafe fn read_into(
     Some(answer(outcome))
 }
 
-unsafe fn read(door: &'static str, fd: c_int, to: *mut c_void, length: usize) -> Option<isize> {
+unsafe fn read(door: &'static Door, fd: c_int, to: *mut c_void, length: usize) -> Option<isize> {
     if !is_simulated(fd) {
         return refuse_to_wait(door, fd);
     }
@@ -114,7 +125,7 @@ unsafe fn read(door: &'static str, fd: c_int, to: *mut c_void, length: usize) ->
 }
 
 unsafe fn read_checked(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -125,7 +136,7 @@ unsafe fn read_checked(
 }
 
 unsafe fn read_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -139,7 +150,7 @@ unsafe fn read_at(
 }
 
 unsafe fn read_checked_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -174,7 +185,7 @@ fn total(parts: &[iovec]) -> usize {
 /// # Safety
 /// `list` points to `count` buffers, each with the room that it states.
 unsafe fn scatter(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
@@ -201,7 +212,7 @@ unsafe fn scatter(
 }
 
 unsafe fn read_parts(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -214,7 +225,7 @@ unsafe fn read_parts(
 }
 
 unsafe fn read_parts_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -228,7 +239,7 @@ unsafe fn read_parts_at(
 }
 
 unsafe fn read_parts_with(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -249,7 +260,7 @@ unsafe fn read_parts_with(
 
 /// Waits where a read would put the thread to sleep in the kernel; refuses one that would sleep
 /// for ever.
-fn refuse_to_wait(door: &'static str, fd: c_int) -> Option<isize> {
+fn refuse_to_wait(door: &'static Door, fd: c_int) -> Option<isize> {
     super::wait::until_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
 }
 
@@ -263,7 +274,7 @@ fn listen(fd: c_int, bytes: &[u8]) {
 }
 
 unsafe fn write(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     from: *const c_void,
     length: usize,
@@ -281,7 +292,7 @@ unsafe fn write(
 }
 
 unsafe fn write_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     from: *const c_void,
     length: usize,
@@ -313,7 +324,7 @@ unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
 /// # Safety
 /// `list` points to `count` buffers.
 unsafe fn write_gathered(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
@@ -336,7 +347,7 @@ unsafe fn write_gathered(
 }
 
 unsafe fn write_parts(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -353,7 +364,7 @@ unsafe fn write_parts(
 }
 
 unsafe fn write_parts_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -364,7 +375,7 @@ unsafe fn write_parts_at(
 }
 
 unsafe fn write_parts_with(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -385,7 +396,7 @@ unsafe fn write_parts_with(
     unsafe { write_gathered(door, fd, (parts, count), at, sync) }
 }
 
-fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
+fn seek(door: &'static Door, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
     if !is_simulated(fd) {
         return None;
     }
@@ -393,7 +404,7 @@ fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<o
         let outcome = world.file(fd).and_then(|file| world.seek(file, offset, whence));
         let result = outcome.unwrap_or_else(|errno| -i64::from(errno.0));
         let what = bits(fd) << 32 | bits(whence);
-        world.call_unrecorded(door, CALL, [what, bits(offset), bits(result)]);
+        world.call_unrecorded(door.name, CALL, [what, bits(offset), bits(result)]);
         outcome
     })?;
     Some(answer(outcome))
@@ -404,7 +415,7 @@ fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<o
 /// # Safety
 /// The offsets are null or point to one.
 unsafe fn copy_piece(
-    door: &'static str,
+    door: &'static Door,
     (from, from_at): (c_int, *mut off_t),
     (to, to_at): (c_int, *mut off_t),
     length: usize,
@@ -436,7 +447,7 @@ unsafe fn copy_piece(
 }
 
 unsafe fn copy(
-    door: &'static str,
+    door: &'static Door,
     from: c_int,
     from_at: *mut off_t,
     to: c_int,
@@ -457,7 +468,7 @@ unsafe fn copy(
 }
 
 unsafe fn send(
-    door: &'static str,
+    door: &'static Door,
     to: c_int,
     from: c_int,
     offset: *mut off_t,
@@ -475,7 +486,7 @@ unsafe fn send(
 }
 
 fn splice(
-    _: &'static str,
+    _: &'static Door,
     from: c_int,
     _: *mut off_t,
     to: c_int,

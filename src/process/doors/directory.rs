@@ -13,20 +13,21 @@ use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::set_errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
+use crate::process::world::door::Door;
 use crate::process::world::streams::is_ours;
 use crate::process::world::{self, Called, What, World};
 
 use super::{answer, doors};
 
 doors! {
-    fn opendir(path: *const c_char) -> *mut DIR = open;
+    fn opendir(path: *const c_char) -> *mut DIR = open, faults Before(Open);
     fn fdopendir(fd: c_int) -> *mut DIR = open_on;
-    fn readdir(stream: *mut DIR) -> *mut dirent64 = read;
-    fn readdir64(stream: *mut DIR) -> *mut dirent64 = read;
+    fn readdir(stream: *mut DIR) -> *mut dirent64 = read, faults Before(Read);
+    fn readdir64(stream: *mut DIR) -> *mut dirent64 = read, faults Before(Read);
     fn readdir_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
-        = read_into;
+        = read_into, faults Before(Read);
     fn readdir64_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
-        = read_into;
+        = read_into, faults Before(Read);
     fn rewinddir(stream: *mut DIR) -> () = rewind;
     fn telldir(stream: *mut DIR) -> c_long = position;
     fn seekdir(stream: *mut DIR, position: c_long) -> () = set_position;
@@ -40,7 +41,7 @@ fn failed<T>(errno: Errno) -> *mut T {
     ptr::null_mut()
 }
 
-unsafe fn open(door: &'static str, path: *const c_char) -> Option<*mut DIR> {
+unsafe fn open(door: &'static Door, path: *const c_char) -> Option<*mut DIR> {
     let mut opened = None;
     // SAFETY: opendir(3) takes a C string.
     let outcome = unsafe {
@@ -58,7 +59,7 @@ unsafe fn open(door: &'static str, path: *const c_char) -> Option<*mut DIR> {
     })
 }
 
-fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
+fn open_on(door: &'static Door, fd: c_int) -> Option<*mut DIR> {
     if !is_simulated(fd) {
         return None;
     }
@@ -113,7 +114,7 @@ impl World {
     /// Reads one entry; the record has the digest of its name.
     fn read_entry(
         &mut self,
-        door: &'static str,
+        door: &'static Door,
         stream: *mut DIR,
     ) -> Result<Option<*mut dirent64>, Errno> {
         let fd = self.streams.get(stream).map_or(-1, |stream| stream.fd);
@@ -130,7 +131,7 @@ impl World {
     }
 }
 
-fn read(door: &'static str, stream: *mut DIR) -> Option<*mut dirent64> {
+fn read(door: &'static Door, stream: *mut DIR) -> Option<*mut dirent64> {
     if !is_ours(stream) {
         return None;
     }
@@ -141,7 +142,7 @@ fn read(door: &'static str, stream: *mut DIR) -> Option<*mut dirent64> {
 }
 
 unsafe fn read_into(
-    door: &'static str,
+    door: &'static Door,
     stream: *mut DIR,
     space: *mut dirent64,
     result: *mut *mut dirent64,
@@ -162,14 +163,14 @@ unsafe fn read_into(
     Some(read.map_or_else(|errno| errno.0, |_| 0))
 }
 
-fn rewind(door: &'static str, stream: *mut DIR) -> Option<()> {
+fn rewind(door: &'static Door, stream: *mut DIR) -> Option<()> {
     if !is_ours(stream) {
         return None;
     }
     move_to(door, stream, 0, true)
 }
 
-fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Option<()> {
+fn set_position(door: &'static Door, stream: *mut DIR, position: c_long) -> Option<()> {
     if !is_ours(stream) {
         return None;
     }
@@ -177,7 +178,7 @@ fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Optio
 }
 
 /// Moves a stream; `afresh` lists the directory once more.
-fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
+fn move_to(door: &'static Door, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
     world::enter(|world| {
         let fd = world.streams.get(stream).map_or(-1, |stream| stream.fd);
         let _ = world.call(&Called::on(door, fd, [position as u64, 0]), |world| {
@@ -191,7 +192,7 @@ fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) 
     })
 }
 
-fn position(_: &'static str, stream: *mut DIR) -> Option<c_long> {
+fn position(_: &'static Door, stream: *mut DIR) -> Option<c_long> {
     if !is_ours(stream) {
         return None;
     }
@@ -202,7 +203,7 @@ fn position(_: &'static str, stream: *mut DIR) -> Option<c_long> {
     Some(answer(outcome))
 }
 
-fn close(door: &'static str, stream: *mut DIR) -> Option<c_int> {
+fn close(door: &'static Door, stream: *mut DIR) -> Option<c_int> {
     if !is_ours(stream) {
         return None;
     }
@@ -213,7 +214,7 @@ fn close(door: &'static str, stream: *mut DIR) -> Option<c_int> {
     }
 }
 
-fn descriptor(_: &'static str, stream: *mut DIR) -> Option<c_int> {
+fn descriptor(_: &'static Door, stream: *mut DIR) -> Option<c_int> {
     if !is_ours(stream) {
         return None;
     }

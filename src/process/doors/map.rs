@@ -13,6 +13,7 @@ use libc::off_t;
 use crate::disk::Errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 use crate::process::world::maps::Map;
 use crate::process::world::{self, Called};
 
@@ -37,7 +38,7 @@ const PLACEMENT: c_int =
     libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_NORESERVE | libc::MAP_32BIT;
 
 unsafe fn map(
-    door: &'static str,
+    door: &'static Door,
     at: *mut c_void,
     length: usize,
     protection: c_int,
@@ -99,7 +100,7 @@ fn range(at: *mut c_void, length: usize) -> Range<usize> {
     at.addr()..at.addr().saturating_add(length.next_multiple_of(PAGE))
 }
 
-fn unmap(_: &'static str, at: *mut c_void, length: usize) -> Option<c_int> {
+fn unmap(_: &'static Door, at: *mut c_void, length: usize) -> Option<c_int> {
     world::enter(|world| {
         if !world.maps.is_empty() {
             world.maps.forget(&range(at, length), &mut world.disk);
@@ -108,7 +109,7 @@ fn unmap(_: &'static str, at: *mut c_void, length: usize) -> Option<c_int> {
     None
 }
 
-fn protect(_: &'static str, at: *mut c_void, length: usize, protection: c_int) -> Option<c_int> {
+fn protect(_: &'static Door, at: *mut c_void, length: usize, protection: c_int) -> Option<c_int> {
     let memory = range(at, length);
     let writes = protection & libc::PROT_WRITE != 0;
     let ours = world::enter(|world| {
@@ -122,11 +123,11 @@ fn protect(_: &'static str, at: *mut c_void, length: usize, protection: c_int) -
 }
 
 /// Advice to drop pages would lose what a map shows; of other advice nothing can be seen.
-fn advise(_: &'static str, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
+fn advise(_: &'static Door, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
     world::enter(|world| world.maps.overlaps(&range(at, length)))?.then_some(0)
 }
 
 /// What is only read has nothing to sync.
-fn sync(_: &'static str, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
+fn sync(_: &'static Door, at: *mut c_void, length: usize, _: c_int) -> Option<c_int> {
     world::enter(|world| world.maps.overlaps(&range(at, length)))?.then_some(0)
 }

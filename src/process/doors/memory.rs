@@ -9,6 +9,7 @@ use std::ptr;
 use crate::process::seam::heap;
 use crate::process::seam::kernel::{next, set_errno};
 use crate::process::seam::{self, Side};
+use crate::process::world::door::{Door, FaultSites};
 
 // The C library's own, by the names that it has for those who replace `malloc`: to look a symbol
 // up may allocate.
@@ -34,8 +35,9 @@ macro_rules! weak {
             );
         )*
 
-        /// The symbols that this file defines.
-        pub(super) const SYMBOLS: &[&str] = &[$(stringify!($symbol)),*];
+        /// The doors that this file defines.
+        pub(super) const DOORS: &[Door] =
+            &[$(Door { name: stringify!($symbol), faults: FaultSites::None }),*];
     };
 }
 

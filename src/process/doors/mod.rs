@@ -29,26 +29,50 @@ mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
 
+use crate::case::fault::FaultClass;
 use crate::disk::{Errno, Handle, Ino};
 
 use super::world::{self, Called, Outcome, World};
 use crate::process::seam::kernel::set_errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 
-/// Defines the symbols of a file and the handler that serves each.
+/// Defines the symbols of a file, the handler that serves each, and where faults hit its calls.
 macro_rules! doors {
-    ($(fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $serve:ident;)*) => {
+    (@door $symbol:ident) => {
+        $crate::process::world::door::Door {
+            name: stringify!($symbol),
+            faults: $crate::process::world::door::FaultSites::None,
+        }
+    };
+    (@door $symbol:ident $sites:ident($class:ident)) => {
+        $crate::process::world::door::Door {
+            name: stringify!($symbol),
+            faults: $crate::process::world::door::FaultSites::$sites(
+                $crate::case::fault::FaultClass::$class,
+            ),
+        }
+    };
+    ($(
+        fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
+            = $serve:ident $(, faults $sites:ident($class:ident))?;
+    )*) => {
         $(
             // In a block of its own, so that a handler may have the name of its symbol.
             const _: () = {
                 #[unsafe(no_mangle)]
                 unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
                     if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
-                        let serve: unsafe fn(&'static str, $($ty),*) -> Option<$ret> = self::$serve;
+                        const DOOR: &$crate::process::world::door::Door =
+                            &doors!(@door $symbol $($sites($class))?);
+                        let serve: unsafe fn(
+                            &'static $crate::process::world::door::Door,
+                            $($ty),*
+                        ) -> Option<$ret> = self::$serve;
                         // SAFETY: the caller keeps the contract that the C library states for
                         // this function, and a handler asks for no more.
-                        if let Some(answer) = unsafe { serve(stringify!($symbol), $($arg),*) } {
+                        if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
                             return answer;
                         }
                     }
@@ -59,35 +83,46 @@ macro_rules! doors {
             };
         )*
 
-        /// The symbols that this file defines.
-        pub(super) const SYMBOLS: &[&str] = &[$(stringify!($symbol)),*];
+        /// The doors that this file defines.
+        pub(super) const DOORS: &[$crate::process::world::door::Door] =
+            &[$(doors!(@door $symbol $($sites($class))?)),*];
     };
 }
 use doors;
 
+/// All doors.
+fn all() -> impl Iterator<Item = &'static Door> {
+    let files = [
+        control::DOORS,
+        data::DOORS,
+        directory::DOORS,
+        entropy::DOORS,
+        link::DOORS,
+        locks::DOORS,
+        machine::DOORS,
+        map::DOORS,
+        memory::DOORS,
+        open::DOORS,
+        path::DOORS,
+        refuse::DOORS,
+        size::DOORS,
+        stat::DOORS,
+        syscall::DOORS,
+        threads::DOORS,
+        time::DOORS,
+        wait::DOORS,
+    ];
+    files.into_iter().flatten()
+}
+
 /// The symbols of all doors.
 pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
-    let files = [
-        control::SYMBOLS,
-        data::SYMBOLS,
-        directory::SYMBOLS,
-        entropy::SYMBOLS,
-        link::SYMBOLS,
-        locks::SYMBOLS,
-        machine::SYMBOLS,
-        map::SYMBOLS,
-        memory::SYMBOLS,
-        open::SYMBOLS,
-        path::SYMBOLS,
-        refuse::SYMBOLS,
-        size::SYMBOLS,
-        stat::SYMBOLS,
-        syscall::SYMBOLS,
-        threads::SYMBOLS,
-        time::SYMBOLS,
-        wait::SYMBOLS,
-    ];
-    files.into_iter().flatten().copied()
+    all().map(|door| door.name)
+}
+
+/// The class that faults count the calls of a door by, for a door as the log names it.
+pub(crate) fn fault_class(name: &str) -> Option<FaultClass> {
+    all().find(|door| door.name == name)?.faults.class()
 }
 
 /// What a C function returns.
@@ -139,7 +174,7 @@ fn error_number(outcome: Outcome) -> c_int {
 /// Serves a call on a descriptor if it is a simulated one.
 #[inline]
 fn on_descriptor(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     arguments: [u64; 2],
     act: impl FnOnce(&mut World, Handle) -> Outcome,
@@ -160,7 +195,7 @@ fn on_descriptor(
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn on_path(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
@@ -186,7 +221,7 @@ unsafe fn on_path(
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn change_path(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
@@ -260,5 +295,21 @@ unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a m
         (true, _) => Err(Errno::EFAULT),
         // SAFETY: as the caller says.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_calls_has_a_door_but_those_that_only_a_call_shows() {
+        for class in FaultClass::ALL {
+            let served = all().any(|door| door.faults.class() == Some(class));
+            let shown_by_a_call = matches!(class, FaultClass::Call | FaultClass::Create);
+            assert_ne!(served, shown_by_a_call, "{class:?}");
+        }
+        assert_eq!(fault_class("readdir"), Some(FaultClass::Read));
+        assert_eq!(fault_class("getpid"), None);
     }
 }

@@ -9,40 +9,51 @@ use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
+use crate::process::world::door::Door;
 use crate::process::world::{self, Called, Outcome, What, World};
 
 use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
 
 doors! {
-    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
-    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
-    fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
-    fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
-    fn creat(path: *const c_char, mode: mode_t) -> c_int = create;
-    fn creat64(path: *const c_char, mode: mode_t) -> c_int = create;
-    fn __open_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
-    fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
-    fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
-    fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
-    fn mkstemp(fork_server: *mut c_char) -> c_int = make_temporary;
-    fn mkstemp64(fork_server: *mut c_char) -> c_int = make_temporary;
-    fn mkostemp(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkostemp64(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkstemps(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkstemps64(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkostemps(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int = make_temporary_any;
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
+    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
+    fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open_at, faults Before(Open);
+    fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open_at, faults Before(Open);
+    fn creat(path: *const c_char, mode: mode_t) -> c_int = create, faults Before(Open);
+    fn creat64(path: *const c_char, mode: mode_t) -> c_int = create, faults Before(Open);
+    fn __open_2(path: *const c_char, flags: c_int) -> c_int = open_checked, faults Before(Open);
+    fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked, faults Before(Open);
+    fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
+        = open_at_checked, faults Before(Open);
+    fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
+        = open_at_checked, faults Before(Open);
+    fn mkstemp(fork_server: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkstemp64(fork_server: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkostemp(fork_server: *mut c_char, flags: c_int) -> c_int
+        = make_temporary_with, faults Before(Open);
+    fn mkostemp64(fork_server: *mut c_char, flags: c_int) -> c_int
+        = make_temporary_with, faults Before(Open);
+    fn mkstemps(fork_server: *mut c_char, suffix: c_int) -> c_int
+        = make_temporary_before, faults Before(Open);
+    fn mkstemps64(fork_server: *mut c_char, suffix: c_int) -> c_int
+        = make_temporary_before, faults Before(Open);
+    fn mkostemps(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+        = make_temporary_any, faults Before(Open);
     fn mkostemps64(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
-        = make_temporary_any;
-    fn mkdtemp(fork_server: *mut c_char) -> *mut c_char = make_temporary_directory;
-    fn close(fd: c_int) -> c_int = close;
+        = make_temporary_any, faults Before(Open);
+    fn mkdtemp(fork_server: *mut c_char) -> *mut c_char
+        = make_temporary_directory, faults Before(Mkdir);
+    fn close(fd: c_int) -> c_int = close, faults Inside(Close);
     fn dup(fd: c_int) -> c_int = duplicate;
     fn dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
     fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int = duplicate_with;
 }
 
 unsafe fn open(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     flags: c_int,
     mode: mode_t,
@@ -51,19 +62,19 @@ unsafe fn open(
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
 }
 
-unsafe fn create(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+unsafe fn create(door: &'static Door, path: *const c_char, mode: mode_t) -> Option<c_int> {
     let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
     // SAFETY: creat(2) takes a C string.
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
 }
 
-unsafe fn open_checked(door: &'static str, path: *const c_char, flags: c_int) -> Option<c_int> {
+unsafe fn open_checked(door: &'static Door, path: *const c_char, flags: c_int) -> Option<c_int> {
     // SAFETY: open(2) takes a C string.
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, 0) }
 }
 
 unsafe fn open_at_checked(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -80,7 +91,7 @@ const PROCESSOR_LIMITS: [&[u8]; 2] = [b"/proc/self/cgroup", b"/sys/fs/cgroup"];
 const HARMLESS: [&[u8]; 4] = [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty"];
 
 unsafe fn open_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -123,7 +134,7 @@ fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode
     world.give(FIRST, What::File(handle), flags & libc::O_CLOEXEC != 0)
 }
 
-fn open_random(door: &'static str, name: &[u8], flags: c_int) -> Option<c_int> {
+fn open_random(door: &'static Door, name: &[u8], flags: c_int) -> Option<c_int> {
     let called = Called::at(door, name, [bits(flags), 0]);
     let outcome = world::enter(|world| {
         world.call(&called, |world| world.give(FIRST, What::Random, flags & libc::O_CLOEXEC != 0))
@@ -132,7 +143,7 @@ fn open_random(door: &'static str, name: &[u8], flags: c_int) -> Option<c_int> {
 }
 
 /// Opens what a descriptor refers to anew, as `/proc/self/fd/N` does.
-fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
+fn reopen(door: &'static Door, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(flags), mode.into()], |world, file| {
         let path = world.disk.path_of(world.disk.ino(file)?).ok_or(Errno::ENOENT)?;
         open_file(world, Ino::ROOT, &path, flags, mode)
@@ -140,7 +151,7 @@ fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c
     Some(answer(outcome))
 }
 
-pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
+pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
     if !is_simulated(fd) {
         super::wait::stir();
         return None;
@@ -169,12 +180,12 @@ fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor
     Ok(Descriptor { close_on_exec, ..descriptor })
 }
 
-fn duplicate(door: &'static str, fd: c_int) -> Option<c_int> {
+fn duplicate(door: &'static Door, fd: c_int) -> Option<c_int> {
     duplicate_from(door, fd, FIRST, false)
 }
 
 pub(super) fn duplicate_from(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     least: c_int,
     close_on_exec: bool,
@@ -192,14 +203,14 @@ pub(super) fn duplicate_from(
     Some(answer(outcome))
 }
 
-fn duplicate_to(door: &'static str, fd: c_int, to: c_int) -> Option<c_int> {
+fn duplicate_to(door: &'static Door, fd: c_int, to: c_int) -> Option<c_int> {
     if fd == to && is_simulated(fd) {
         return Some(answer(on_descriptor(door, fd, [bits(to), 0], |_, _| Ok(to.into()))?));
     }
     duplicate_with(door, fd, to, 0)
 }
 
-fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Option<c_int> {
+fn duplicate_with(door: &'static Door, fd: c_int, to: c_int, flags: c_int) -> Option<c_int> {
     match (is_simulated(fd), is_simulated(to)) {
         (false, false) => return None,
         (true, true) => {}
@@ -265,13 +276,13 @@ unsafe fn try_names(
     }
 }
 
-unsafe fn make_temporary(door: &'static str, fork_server: *mut c_char) -> Option<c_int> {
+unsafe fn make_temporary(door: &'static Door, fork_server: *mut c_char) -> Option<c_int> {
     // SAFETY: mkstemp(3) takes a string to change.
     unsafe { make_temporary_any(door, fork_server, 0, 0) }
 }
 
 unsafe fn make_temporary_with(
-    door: &'static str,
+    door: &'static Door,
     fork_server: *mut c_char,
     flags: c_int,
 ) -> Option<c_int> {
@@ -280,7 +291,7 @@ unsafe fn make_temporary_with(
 }
 
 unsafe fn make_temporary_before(
-    door: &'static str,
+    door: &'static Door,
     fork_server: *mut c_char,
     suffix: c_int,
 ) -> Option<c_int> {
@@ -289,7 +300,7 @@ unsafe fn make_temporary_before(
 }
 
 unsafe fn make_temporary_any(
-    door: &'static str,
+    door: &'static Door,
     fork_server: *mut c_char,
     suffix: c_int,
     flags: c_int,
@@ -306,7 +317,7 @@ unsafe fn make_temporary_any(
 }
 
 unsafe fn make_temporary_directory(
-    door: &'static str,
+    door: &'static Door,
     fork_server: *mut c_char,
 ) -> Option<*mut c_char> {
     // SAFETY: mkdtemp(3) takes a string to change.

@@ -11,6 +11,7 @@ use crate::process::seam::kernel::{errno, next, set_errno};
 use crate::process::seam::{self, Side};
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 
 use super::descriptor_calls::descriptor_call;
 use super::futex::{Arguments, futex};
@@ -29,7 +30,7 @@ type Six = [usize; 6];
 
 #[expect(clippy::too_many_arguments, reason = "a system call has six")]
 unsafe fn by_number(
-    _: &'static str,
+    _: &'static Door,
     number: c_long,
     a: usize,
     b: usize,

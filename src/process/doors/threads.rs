@@ -10,6 +10,7 @@ use crate::disk::Errno;
 use crate::process::threads::baton::{self, Start};
 use crate::process::world;
 use crate::process::world::clock::{self, READING};
+use crate::process::world::door::Door;
 
 use super::doors;
 use super::refuse::refused;
@@ -35,7 +36,7 @@ doors! {
 }
 
 unsafe fn create(
-    _: &'static str,
+    _: &'static Door,
     thread: *mut pthread_t,
     attributes: *const pthread_attr_t,
     start: Option<Start>,
@@ -58,18 +59,18 @@ pub(super) fn event(clock: clockid_t, until: *const timespec) -> Option<Time> {
     world::enter(|world| world.clock.when(clock, until))?
 }
 
-fn join(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+fn join(_: &'static Door, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
     baton::point();
     baton::join_thread(thread, result, None)
 }
 
-fn join_now(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+fn join_now(_: &'static Door, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
     let joined = baton::join_thread(thread, result, Some(Time::START))?;
     Some(if joined == libc::ETIMEDOUT { libc::EBUSY } else { joined })
 }
 
 fn join_until(
-    door: &'static str,
+    door: &'static Door,
     thread: pthread_t,
     result: *mut *mut c_void,
     until: *const timespec,
@@ -78,7 +79,7 @@ fn join_until(
 }
 
 fn join_on(
-    _: &'static str,
+    _: &'static Door,
     thread: pthread_t,
     result: *mut *mut c_void,
     clock: clockid_t,
@@ -94,15 +95,15 @@ fn join_on(
     baton::join_thread(thread, result, Some(until))
 }
 
-fn detach(_: &'static str, thread: pthread_t) -> Option<c_int> {
+fn detach(_: &'static Door, thread: pthread_t) -> Option<c_int> {
     baton::detach_thread(thread)
 }
 
-fn signal(door: &'static str, _: pthread_t) -> Option<c_int> {
-    refused::<c_int>(door, libc::ENOSYS).map(|_| libc::ENOSYS)
+fn signal(door: &'static Door, _: pthread_t) -> Option<c_int> {
+    refused::<c_int>(door.name, libc::ENOSYS).map(|_| libc::ENOSYS)
 }
 
-fn signal_with(door: &'static str, thread: pthread_t, number: c_int) -> Option<c_int> {
+fn signal_with(door: &'static Door, thread: pthread_t, number: c_int) -> Option<c_int> {
     if number == 0 {
         return None;
     }
@@ -110,19 +111,19 @@ fn signal_with(door: &'static str, thread: pthread_t, number: c_int) -> Option<c
 }
 
 fn create_plain(
-    door: &'static str,
+    door: &'static Door,
     _: *mut pthread_t,
     _: *const c_void,
     _: *mut c_void,
 ) -> Option<c_int> {
     /// `thrd_error`.
     const ERROR: c_int = 2;
-    refused::<c_int>(door, Errno::EAGAIN.0).map(|_| ERROR)
+    refused::<c_int>(door.name, Errno::EAGAIN.0).map(|_| ERROR)
 }
 
 /// Costs time, so that a loop which yields until a deadline ends.
-fn let_others_run(door: &'static str) -> Option<c_int> {
-    world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
+fn let_others_run(door: &'static Door) -> Option<c_int> {
+    world::enter(|world| world.call_unrecorded(door.name, READING, [0; 3]))?;
     baton::give_way();
     Some(0)
 }

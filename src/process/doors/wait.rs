@@ -16,6 +16,7 @@ use crate::process::threads::baton;
 use crate::process::world;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 use crate::process::world::schedule::{On, Woken};
 
 use super::refuse::refused;
@@ -48,7 +49,11 @@ pub(super) fn stir() {
 
 /// Looks until something is ready or the time is up; the look says how much is. `None` if nobody
 /// can make it ready.
-fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int) -> Option<c_int> {
+fn look(
+    door: &'static Door,
+    until: Option<Time>,
+    mut look: impl FnMut() -> c_int,
+) -> Option<c_int> {
     loop {
         let ready = look();
         if ready != 0 {
@@ -57,7 +62,7 @@ fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int
         if until.is_none() && !baton::several() {
             return None;
         }
-        if baton::wait(On::Host(door), until) == Woken::TimedOut {
+        if baton::wait(On::Host(door.name), until) == Woken::TimedOut {
             return Some(0);
         }
     }
@@ -72,7 +77,7 @@ fn deadline(timeout: Option<Duration>) -> Option<Option<Time>> {
 
 /// Waits until a call on a descriptor of the host would not wait in the kernel, where no schedule
 /// could wake the thread. An error if nobody can make it ready.
-pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Option<Errno> {
+pub(super) fn until_ready(door: &'static Door, fd: c_int, events: c_short) -> Option<Errno> {
     world::enter(|_| ())?;
     let mut one = pollfd { fd, events, revents: 0 };
     let ready = || {
@@ -97,7 +102,7 @@ pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Opt
 /// # Safety
 /// `list` points to `count` entries.
 unsafe fn wait(
-    door: &'static str,
+    door: &'static Door,
     (list, count): (*mut pollfd, nfds_t),
     timeout: Option<Duration>,
 ) -> Option<c_int> {
@@ -124,7 +129,7 @@ unsafe fn wait(
 }
 
 fn wait_for_host(
-    door: &'static str,
+    door: &'static Door,
     list: &mut [pollfd],
     timeout: Option<Duration>,
 ) -> Option<c_int> {
@@ -138,11 +143,11 @@ fn wait_for_host(
         // SAFETY: the list has that many entries; on the harness's side this is the kernel's.
         unsafe { libc::poll(list.as_mut_ptr(), list.len() as nfds_t, 0) }
     };
-    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::EINTR))
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door.name, libc::EINTR))
 }
 
 unsafe fn poll(
-    door: &'static str,
+    door: &'static Door,
     list: *mut pollfd,
     count: nfds_t,
     timeout: c_int,
@@ -153,7 +158,7 @@ unsafe fn poll(
 }
 
 unsafe fn poll_until(
-    door: &'static str,
+    door: &'static Door,
     list: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
@@ -167,7 +172,7 @@ unsafe fn poll_until(
 
 /// A set of descriptors holds 1024 of the host's. Without any this is a sleep.
 unsafe fn select(
-    door: &'static str,
+    door: &'static Door,
     count: c_int,
     _: *mut libc::fd_set,
     _: *mut libc::fd_set,
@@ -175,7 +180,7 @@ unsafe fn select(
     timeout: *mut timeval,
 ) -> Option<c_int> {
     if count > 0 {
-        return refused(door, libc::ENOSYS);
+        return refused(door.name, libc::ENOSYS);
     }
     // SAFETY: select(2) takes a time or null.
     let timeout = unsafe { timeout.as_ref() }.copied()?;
@@ -186,7 +191,7 @@ unsafe fn select(
 
 /// Regular files cannot be watched (epoll_ctl(2)); the kernel says the same of its own.
 fn watch_descriptor(
-    _: &'static str,
+    _: &'static Door,
     _: c_int,
     _: c_int,
     fd: c_int,
@@ -196,7 +201,7 @@ fn watch_descriptor(
 }
 
 fn await_events(
-    door: &'static str,
+    door: &'static Door,
     epoll: c_int,
     events: *mut libc::epoll_event,
     most: c_int,
@@ -206,11 +211,11 @@ fn await_events(
     let wait = next!(epoll_wait(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int);
     // SAFETY: epoll_wait(2) takes room for as many events.
     let ready = || unsafe { wait(epoll, events, most, 0) };
-    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::ENOSYS))
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door.name, libc::ENOSYS))
 }
 
 fn await_events_masked(
-    door: &'static str,
+    door: &'static Door,
     epoll: c_int,
     events: *mut libc::epoll_event,
     most: c_int,

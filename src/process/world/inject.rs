@@ -9,6 +9,7 @@ use crate::disk::effect::Ino;
 use crate::disk::{Disk, Errno, Handle};
 use crate::log::Mark;
 
+use super::door::{Door, FaultSites};
 use super::faults::{At, Injection};
 use crate::process::world::{Called, Outcome, RANDOM, World, length};
 
@@ -38,13 +39,7 @@ impl World {
         if self.faults.none() || called.path == RANDOM {
             return None;
         }
-        let class = FaultClass::of(called.door)?;
-        let lists = called.door.contains("dir");
-        match class {
-            FaultClass::Write | FaultClass::Sync | FaultClass::Close => return None,
-            FaultClass::Read if !lists => return None,
-            _ => {}
-        }
+        let FaultSites::Before(class) = called.door.faults else { return None };
         match self.inject(self.at(called, class))? {
             Injection::Fails(error) => Some(error),
             Injection::Short(_) | Injection::Slow(_) | Injection::Corrupt(_) => None,
@@ -73,8 +68,8 @@ impl World {
     }
 
     /// What a close shows, once the descriptor is gone.
-    pub(crate) fn inject_close(&mut self, door: &str) -> Result<(), Errno> {
-        if FaultClass::of(door) != Some(FaultClass::Close) {
+    pub(crate) fn inject_close(&mut self, door: &Door) -> Result<(), Errno> {
+        if door.faults.class() != Some(FaultClass::Close) {
             return Ok(());
         }
         match self.inject(At::any(FaultClass::Close)) {

@@ -7,6 +7,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod descriptors;
+pub(crate) mod door;
 pub(crate) mod entropy;
 pub(crate) mod faults;
 pub(crate) mod inject;
@@ -35,6 +36,7 @@ use crate::process::seam::lock::Lock;
 
 use self::clock::{CALL, Clock};
 use self::descriptors::{Descriptor, Descriptors};
+use self::door::Door;
 use self::entropy::Entropy;
 use self::faults::Faults;
 use self::maps::Maps;
@@ -75,7 +77,7 @@ pub(crate) enum What {
 
 /// A call as a door got it.
 pub(crate) struct Called<'a> {
-    pub(super) door: &'static str,
+    pub(super) door: &'static Door,
     pub(super) fd: c_int,
     pub(super) path: &'a [u8],
     pub(super) other: &'a [u8],
@@ -84,12 +86,12 @@ pub(crate) struct Called<'a> {
 
 impl<'a> Called<'a> {
     /// A call on a descriptor.
-    pub(crate) fn on(door: &'static str, fd: c_int, arguments: [u64; 2]) -> Self {
+    pub(crate) fn on(door: &'static Door, fd: c_int, arguments: [u64; 2]) -> Self {
         Self { door, fd, path: b"", other: b"", arguments }
     }
 
     /// A call on a path.
-    pub(crate) fn at(door: &'static str, path: &'a [u8], arguments: [u64; 2]) -> Self {
+    pub(crate) fn at(door: &'static Door, path: &'a [u8], arguments: [u64; 2]) -> Self {
         Self { door, fd: -1, path, other: b"", arguments }
     }
 
@@ -285,7 +287,7 @@ impl World {
         called: &Called<'_>,
         act: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
-        self.begin(called.door);
+        self.begin(called.door.name);
         let outcome = match self.refusal(called) {
             Some(error) => Err(Errno(error.errno())),
             None => act(self),
@@ -399,7 +401,7 @@ impl World {
         };
         let unrecorded = std::mem::take(&mut self.unrecorded);
         let call = Call {
-            door: called.door,
+            door: called.door.name,
             fd: called.fd,
             path: if called.path.is_empty() { self.opened_as(called.fd) } else { called.path },
             other: called.other,
@@ -568,8 +570,8 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
 }
 
 /// What it is, in the terms of a sim's promises, that a call found no room.
-fn no_room(door: &str) -> FaultKind {
-    let class = match FaultClass::of(door) {
+fn no_room(door: &Door) -> FaultKind {
+    let class = match door.faults.class() {
         // An open needs room for a file that it makes.
         Some(FaultClass::Open) => FaultClass::Create,
         class => class.unwrap_or(FaultClass::Write),
