@@ -75,7 +75,7 @@ pub enum Mark<'a> {
     /// A phase begins: opening, closing, reading back.
     Begin(Phase),
     /// The phase ended, or the engine said why not.
-    End(Phase, #[serde(borrow)] Result<(), Said<'a>>),
+    End(Phase, #[serde(borrow)] Result<(), EngineError<'a>>),
     /// Step `.0` of the workload was issued.
     Issued(u32),
     /// Step `.0` of the workload returned; an error has its text.
@@ -134,7 +134,7 @@ pub enum Mark<'a> {
 
 /// What an engine's error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said<'a> {
+pub struct EngineError<'a> {
     /// What makes two errors the same, see `kind` of `script`.
     pub kind: &'a str,
     /// The error with its sources.
@@ -179,7 +179,7 @@ impl<'a> Iterator for Records<'a> {
 /// not fit.
 pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     let (length, rest) = space.split_first_chunk_mut::<4>()?;
-    let space = Space { rest, used: 0 };
+    let space = RecordBuffer { rest, used: 0 };
     let written = match &record.payload {
         Payload::Call(call) => space.write_call(record.at, call).ok()?,
         _ => serialize_with_flavor(record, space).ok()?,
@@ -200,12 +200,12 @@ pub(crate) fn encoded<'a>(record: &Record<'_>, scratch: &'a mut Vec<u8>) -> &'a 
 
 /// Where a record is written to. Most of its fields are a few bytes long, for which a loop is
 /// cheaper than the call of `memcpy` that `postcard`'s own flavor makes.
-struct Space<'a> {
+struct RecordBuffer<'a> {
     rest: &'a mut [u8],
     used: usize,
 }
 
-impl Space<'_> {
+impl RecordBuffer<'_> {
     /// Writes the record of a call, field by field, as `postcard` would: there is one for each
     /// call of an engine, and this takes half the time.
     fn write_call(mut self, at: Time, call: &Call<'_>) -> postcard::Result<usize> {
@@ -254,7 +254,7 @@ impl Space<'_> {
     }
 }
 
-impl Flavor for Space<'_> {
+impl Flavor for RecordBuffer<'_> {
     type Output = usize;
 
     #[inline(always)]

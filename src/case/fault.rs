@@ -36,6 +36,7 @@
 //! it does anything.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,9 +75,9 @@ pub enum FaultClass {
     Close,
 }
 
-/// The error that an injected fault shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum FaultError {
+/// An error that an injected fault returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InjectedError {
     /// `EIO`. After a failed sync the pages count as clean, whatever reached the disk.
     Io,
     /// `ENOSPC`.
@@ -85,16 +86,60 @@ pub enum FaultError {
     Quota,
     /// `EMFILE`.
     Files,
-    /// `EINTR`: nothing was done, but for a close.
+    /// `EINTR`: nothing was done, except by a close.
     Interrupted,
     /// `EROFS`: from that call on, nothing that changes the disk works.
     ReadOnly,
-    /// No error: a read or a write moves [`Fault::after`] bytes at most.
+}
+
+/// What an injected fault does to its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Injection {
+    /// The call fails.
+    Error {
+        /// With this error.
+        error: InjectedError,
+        /// A write first takes this many bytes (a short write), and the next write fails. 0: the
+        /// call itself fails.
+        after_bytes: u64,
+    },
+    /// A read or a write moves fewer bytes than it was asked to.
+    Short {
+        /// This many at most.
+        bytes: u64,
+    },
+    /// The call takes long.
+    Slow {
+        /// This much virtual time.
+        delay: Duration,
+    },
+    /// One bit that a read returns is wrong. The bytes at rest are right: the next read heals it.
+    Corrupt {
+        /// The byte of that bit, modulo the number of bytes that the read returns.
+        byte: u64,
+    },
+}
+
+/// The kind of an [`Injection`]: the same without its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InjectionKind {
+    /// [`InjectedError::Io`].
+    Io,
+    /// [`InjectedError::NoSpace`].
+    NoSpace,
+    /// [`InjectedError::Quota`].
+    Quota,
+    /// [`InjectedError::Files`].
+    Files,
+    /// [`InjectedError::Interrupted`].
+    Interrupted,
+    /// [`InjectedError::ReadOnly`].
+    ReadOnly,
+    /// [`Injection::Short`].
     Short,
-    /// No error: the call takes [`Fault::after`] milliseconds.
+    /// [`Injection::Slow`].
     Slow,
-    /// No error: one bit that a read returns is wrong, in its byte [`Fault::after`], counted
-    /// around where it returns fewer. The bytes at rest are right: the next read heals it.
+    /// [`Injection::Corrupt`].
     Corrupt,
 }
 
@@ -198,13 +243,9 @@ pub struct Fault {
     pub class: FaultClass,
     /// Which of them fails, counted from 1.
     pub nth: u32,
-    /// How it fails.
-    pub error: FaultError,
-    /// A write first takes this many bytes (a short write); the next write then fails. 0: the
-    /// call itself fails. See [`FaultError::Short`], [`FaultError::Slow`] and
-    /// [`FaultError::Corrupt`].
-    pub after: u64,
-    /// All calls of the class behind it fail in the same way, to the end of the life.
+    /// What happens to it.
+    pub injection: Injection,
+    /// All later calls of the class fail in the same way, to the end of the epoch.
     pub always: bool,
 }
 
@@ -258,7 +299,62 @@ impl FaultClass {
     }
 }
 
-impl FaultError {
+impl InjectedError {
+    /// The error's number.
+    pub fn errno(self) -> i32 {
+        match self {
+            Self::Io => libc::EIO,
+            Self::NoSpace => libc::ENOSPC,
+            Self::Quota => libc::EDQUOT,
+            Self::Files => libc::EMFILE,
+            Self::Interrupted => libc::EINTR,
+            Self::ReadOnly => libc::EROFS,
+        }
+    }
+
+    /// The kind of an injection of this error.
+    pub fn kind(self) -> InjectionKind {
+        match self {
+            Self::Io => InjectionKind::Io,
+            Self::NoSpace => InjectionKind::NoSpace,
+            Self::Quota => InjectionKind::Quota,
+            Self::Files => InjectionKind::Files,
+            Self::Interrupted => InjectionKind::Interrupted,
+            Self::ReadOnly => InjectionKind::ReadOnly,
+        }
+    }
+}
+
+impl Injection {
+    /// Its kind.
+    pub fn kind(self) -> InjectionKind {
+        match self {
+            Self::Error { error, .. } => error.kind(),
+            Self::Short { .. } => InjectionKind::Short,
+            Self::Slow { .. } => InjectionKind::Slow,
+            Self::Corrupt { .. } => InjectionKind::Corrupt,
+        }
+    }
+
+    /// Its parameter, as [`InjectionKind::with`] takes it.
+    fn parameter(self) -> u128 {
+        match self {
+            Self::Error { after_bytes, .. } => after_bytes.into(),
+            Self::Short { bytes } => bytes.into(),
+            Self::Slow { delay } => delay.as_millis(),
+            Self::Corrupt { byte } => byte.into(),
+        }
+    }
+}
+
+impl From<InjectionKind> for Injection {
+    /// The parameter is 0.
+    fn from(kind: InjectionKind) -> Self {
+        kind.with(0)
+    }
+}
+
+impl InjectionKind {
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Io,
@@ -287,20 +383,40 @@ impl FaultError {
         }
     }
 
-    /// The number that the kernel would return; 0 for what is no error.
-    pub fn errno(self) -> i32 {
+    /// The injection of this kind with its parameter: the bytes of an error or of a short call, the
+    /// milliseconds of a slow one, the byte of a corrupt one.
+    pub fn with(self, parameter: u64) -> Injection {
+        let error = |error| Injection::Error { error, after_bytes: parameter };
         match self {
-            Self::Io => libc::EIO,
-            Self::NoSpace => libc::ENOSPC,
-            Self::Quota => libc::EDQUOT,
-            Self::Files => libc::EMFILE,
-            Self::Interrupted => libc::EINTR,
-            Self::ReadOnly => libc::EROFS,
-            Self::Short | Self::Slow | Self::Corrupt => 0,
+            Self::Io => error(InjectedError::Io),
+            Self::NoSpace => error(InjectedError::NoSpace),
+            Self::Quota => error(InjectedError::Quota),
+            Self::Files => error(InjectedError::Files),
+            Self::Interrupted => error(InjectedError::Interrupted),
+            Self::ReadOnly => error(InjectedError::ReadOnly),
+            Self::Short => Injection::Short { bytes: parameter },
+            Self::Slow => Injection::Slow { delay: Duration::from_millis(parameter) },
+            Self::Corrupt => Injection::Corrupt { byte: parameter },
         }
     }
 
-    /// What it is in the terms of a sim's promises, where it strikes a call of this class.
+    /// The word of the case grammar for the parameter of this kind.
+    fn parameter(self) -> &'static str {
+        match self {
+            Self::Slow => "ms",
+            Self::Corrupt => "byte",
+            Self::Io
+            | Self::NoSpace
+            | Self::Quota
+            | Self::Files
+            | Self::Interrupted
+            | Self::ReadOnly
+            | Self::Short => "after",
+        }
+    }
+
+    /// The fault kind, in the terms of a sim's promises, where it is injected into a call of this
+    /// class.
     pub fn fault_kind(self, call: FaultClass) -> FaultKind {
         match self {
             Self::Interrupted | Self::Short => FaultKind::Interrupted,
@@ -361,16 +477,15 @@ impl FaultError {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fault {}", self.error.name())?;
+        let kind = self.injection.kind();
+        write!(f, "fault {}", kind.name())?;
         if self.epoch > 1 {
             write!(f, " life={}", self.epoch)?;
         }
         write!(f, " step={} {}={}", self.step, self.class.name(), self.nth)?;
-        match (self.error, self.after) {
-            (_, 0) => {}
-            (FaultError::Slow, ms) => write!(f, " ms={ms}")?,
-            (FaultError::Corrupt, byte) => write!(f, " byte={byte}")?,
-            (_, after) => write!(f, " after={after}")?,
+        match self.injection.parameter() {
+            0 => {}
+            parameter => write!(f, " {}={parameter}", kind.parameter())?,
         }
         f.write_str(if self.always { " always" } else { "" })
     }
@@ -378,13 +493,13 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// The `nth` call of a class in the first life, its opening included, fails once.
-    pub fn new(error: FaultError, class: FaultClass, nth: u32) -> Self {
-        Self { epoch: 1, step: 0, class, nth, error, after: 0, always: false }
+    pub fn new(injection: impl Into<Injection>, class: FaultClass, nth: u32) -> Self {
+        Self { epoch: 1, step: 0, class, nth, injection: injection.into(), always: false }
     }
 
     /// Whether what it does lasts to the end of the life.
     pub fn lasts(&self) -> bool {
-        self.always || self.error == FaultError::ReadOnly
+        self.always || self.injection.kind() == InjectionKind::ReadOnly
     }
 
     /// Reads the words behind `fault`.
@@ -392,19 +507,19 @@ impl Fault {
     /// # Errors
     /// The column of the word that is wrong, and what was expected.
     pub fn parse(words: &[Word]) -> Result<Self, TextError> {
-        let errors = FaultError::ALL.map(FaultError::name).join(", ");
+        let errors = InjectionKind::ALL.map(InjectionKind::name).join(", ");
         let [error, rest @ ..] = words else {
             return Err(TextError::new(1, format!("expected one of {errors}")));
         };
         let named =
-            FaultError::ALL.into_iter().find(|known| error.bytes == known.name().as_bytes());
+            InjectionKind::ALL.into_iter().find(|known| error.bytes == known.name().as_bytes());
         let Some(named) = named else {
             return Err(TextError::new(error.column, format!("expected one of {errors}")));
         };
         let mut fault = Self::new(named, FaultClass::Call, 0);
         let mut step = None;
         for word in rest {
-            fault.read(word, &mut step)?;
+            fault.read(named, word, &mut step)?;
         }
         let wrong = |what: String| Err(TextError::new(error.column, what));
         match (step, fault.nth) {
@@ -420,17 +535,18 @@ impl Fault {
         }
     }
 
-    fn read(&mut self, word: &Word, step: &mut Option<u32>) -> Result<(), TextError> {
+    fn read(
+        &mut self,
+        kind: InjectionKind,
+        word: &Word,
+        step: &mut Option<u32>,
+    ) -> Result<(), TextError> {
         let text = word.text();
-        let more = match self.error {
-            FaultError::Slow => "ms=N",
-            FaultError::Corrupt => "byte=N",
-            _ => "after=N",
-        };
         let wrong = || {
             let classes = FaultClass::ALL.map(|class| format!("{}=N", class.name())).join(", ");
+            let parameter = kind.parameter();
             let message =
-                format!("expected life=N, step=N, {classes}, {more} or always, N a number");
+                format!("expected life=N, step=N, {classes}, {parameter}=N or always, N a number");
             TextError::new(word.column, message)
         };
         if text == "always" {
@@ -445,9 +561,7 @@ impl Fault {
                 self.epoch = small.and_then(|epoch| epoch.checked_sub(1).ok_or_else(wrong))? + 1
             }
             "step" => *step = Some(small?),
-            "after" | "ms" | "byte" if more.strip_suffix("=N") == Some(name) => {
-                self.after = number;
-            }
+            _ if name == kind.parameter() => self.injection = kind.with(number),
             _ => {
                 let class = FaultClass::ALL.into_iter().find(|class| class.name() == name);
                 let class = class.ok_or_else(wrong)?;
@@ -489,12 +603,12 @@ mod tests {
     #[test]
     fn every_class_and_every_error_has_a_word_of_its_own() {
         for class in FaultClass::ALL {
-            let fault = Fault::new(FaultError::Io, class, 2);
+            let fault = Fault::new(InjectionKind::Io, class, 2);
             let words = words(&fault.to_string()).expect("words");
             assert_eq!(Fault::parse(&words[1..]), Ok(fault));
         }
-        for error in FaultError::ALL {
-            let fault = Fault { after: 9, ..Fault::new(error, FaultClass::Call, 1) };
+        for error in InjectionKind::ALL {
+            let fault = Fault::new(error.with(9), FaultClass::Call, 1);
             let words = words(&fault.to_string()).expect("words");
             assert_eq!(Fault::parse(&words[1..]), Ok(fault));
         }

@@ -98,7 +98,7 @@ fn explore<M: Model>(
 
 /// Makes sure that no call can slip past the doors unseen.
 fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
-    if let Some(probe::Failure { called, reached }) = probe::self_test().into_iter().next() {
+    if let Some(probe::StrayCall { called, reached }) = probe::self_test().into_iter().next() {
         return Err(Stop::Refused(format!("`{called}` leads to {reached}, not to crashpoint")));
     }
     if let Err(refused) = traps::install() {

@@ -7,7 +7,7 @@
 //! of another kind.
 
 use crate::base::seed::Seed;
-use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
+use crate::case::fault::{Fault, FaultClass as C, InjectionKind as E};
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, Chooser, Random};
@@ -104,7 +104,7 @@ fn common<M: crate::oracle::Model>(
         1 => Fault { step, ..Fault::new(E::Io, C::Write, nth) },
         _ => {
             let after = draw(40);
-            Fault { step, after, ..Fault::new(E::NoSpace, C::Write, nth) }
+            Fault { step, ..Fault::new(E::NoSpace.with(after), C::Write, nth) }
         }
     })
 }
@@ -130,13 +130,13 @@ fn rare<M: crate::oracle::Model>(
     let step = if epoch == 1 { draw(steps as u64 + 1) as u32 } else { 0 };
     let most = if class == C::Call || epoch == 2 { 24 } else { 3 };
     let nth = 1 + draw(most) as u32;
-    let after = match error {
+    let injection = error.with(match error {
         E::Slow => 200 << draw(6),
         E::Short => 1 + draw(40),
         E::Corrupt => draw(200),
         _ => 0,
-    };
-    Some(Fault { epoch, step, after, always, ..Fault::new(error, class, nth) })
+    });
+    Some(Fault { epoch, step, always, ..Fault::new(injection, class, nth) })
 }
 
 #[cfg(test)]
@@ -187,7 +187,7 @@ mod tests {
             assert_eq!(faults::<KeyValue<Promising<false>>>(seed, 9), []);
             let faults = faults::<KeyValue<Promising<true>>>(seed, 9);
             for fault in faults {
-                let kind = (fault.error, fault.class, fault.always);
+                let kind = (fault.injection.kind(), fault.class, fault.always);
                 rare += u64::from(KINDS.contains(&kind));
                 seen.insert(kind);
             }

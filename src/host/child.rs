@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
 use super::ending::{Ending, judge};
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 use super::region::Region;
 use super::role;
 use super::signals::{self, NOTED, leave, leave_now, say_panicked};
@@ -105,7 +105,7 @@ fn be(
 
 /// The life of its first thread. The thread ends the process itself, because waking another one
 /// to do it would cost as much as all the rest.
-fn live(note: &Note, body: impl FnOnce()) {
+fn live(note: &EndNote, body: impl FnOnce()) {
     // Without it a full stack is a plain SIGSEGV.
     let _stack = AltStack::new();
     match catch_unwind(AssertUnwindSafe(body)) {

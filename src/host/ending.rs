@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 
 /// How a child process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub enum Abort {
 const REFUSED: &str = "memory allocation of ";
 
 /// Tells from a child's wait status and its note how it ended.
-pub(crate) fn judge(status: c_int, note: &Note) -> Ending {
+pub(crate) fn judge(status: c_int, note: &EndNote) -> Ending {
     match note.end() {
         End::Finished => Ending::Finished,
         End::Panicked => {
@@ -84,7 +84,7 @@ pub(crate) fn judge(status: c_int, note: &Note) -> Ending {
 }
 
 /// It noted nothing: the kernel alone knows.
-fn unsaid(status: c_int, note: &Note) -> Ending {
+fn unsaid(status: c_int, note: &EndNote) -> Ending {
     if !libc::WIFSIGNALED(status) {
         return aborted(Abort::Exit(libc::WEXITSTATUS(status)), note);
     }
@@ -98,7 +98,7 @@ fn unsaid(status: c_int, note: &Note) -> Ending {
     }
 }
 
-fn aborted(by: Abort, note: &Note) -> Ending {
+fn aborted(by: Abort, note: &EndNote) -> Ending {
     let last_words = note.words();
     if by == Abort::Signal(libc::SIGABRT) && last_words.contains(REFUSED) {
         return Ending::OutOfMemory { last_words };
@@ -146,10 +146,10 @@ impl fmt::Display for Ending {
                 write!(f, "panicked: {message}")
             }
             Self::Panicked { message, location } => write!(f, "panicked at {location}: {message}"),
-            Self::Aborted { by, last_words, .. } => write!(f, "{by}{}", Said(last_words)),
+            Self::Aborted { by, last_words, .. } => write!(f, "{by}{}", LastWords(last_words)),
             Self::StackOverflow { .. } => f.write_str("overflowed its stack"),
             Self::OutOfMemory { last_words } => {
-                write!(f, "ran out of memory{}", Said(last_words))
+                write!(f, "ran out of memory{}", LastWords(last_words))
             }
             Self::HungSpin { .. } => f.write_str("used up its CPU time without an end"),
             Self::Asleep { syscall } => match syscall_name(*syscall) {
@@ -174,9 +174,9 @@ impl fmt::Display for Abort {
     }
 }
 
-struct Said<'a>(&'a str);
+struct LastWords<'a>(&'a str);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for LastWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An engine has no use for std's advice on how to run it.
         let advice = "note: run with `RUST_BACKTRACE=1` environment variable";

@@ -8,7 +8,7 @@ use super::channel::{Buffer, CHUNK, Channel, Tag};
 use super::cpu::{self, Lease};
 use super::ending::Ending;
 use super::entry::offset_of;
-use super::place::Place;
+use super::environment::Environment;
 use super::role;
 
 pub use super::entry::{Entry, Reply};
@@ -33,7 +33,7 @@ pub struct ForkServer {
     process: Child,
     /// `None` once it is closed, which is how the template learns that it is over.
     channel: Option<Channel>,
-    place: Place,
+    environment: Environment,
     calling: bool,
     _lease: Option<Lease>,
 }
@@ -94,9 +94,13 @@ impl ForkServer {
         // It holds the template's end of the channel, which must close when the template ends.
         drop(command);
         match read_hello(&ours) {
-            Ok(place) => {
-                Ok(Self { process, channel: Some(ours), place, calling: false, _lease: lease })
-            }
+            Ok(environment) => Ok(Self {
+                process,
+                channel: Some(ours),
+                environment,
+                calling: false,
+                _lease: lease,
+            }),
             Err(source) => {
                 drop(ours);
                 let status = process.wait().map_err(StartError::Exec)?;
@@ -106,18 +110,18 @@ impl ForkServer {
     }
 
     /// What the environment allows the template.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// Whether addresses differ from run to run, because the system refused to switch that off.
     pub fn aslr(&self) -> bool {
-        self.place.aslr
+        self.environment.aslr
     }
 
     /// What the environment refuses, one line each.
     pub fn notices(&self) -> Vec<String> {
-        self.place.notices()
+        self.environment.notices()
     }
 
     /// The process id.
@@ -219,7 +223,7 @@ fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
     }
 }
 
-fn read_hello(channel: &Channel) -> io::Result<Place> {
+fn read_hello(channel: &Channel) -> io::Result<Environment> {
     let mut buffer: Buffer = [0; CHUNK + 1];
     match channel.receive(&mut buffer)? {
         (Tag::Hello, bytes) => postcard::from_bytes(bytes).map_err(io::Error::other),

@@ -35,7 +35,7 @@ pub(crate) enum End {
 
 /// The note. The first fields are what an ordinary end touches: one page.
 #[repr(C)]
-pub(crate) struct Note {
+pub(crate) struct EndNote {
     end: AtomicU32,
     panicked: AtomicU32,
     number: AtomicI64,
@@ -46,7 +46,7 @@ pub(crate) struct Note {
     words: Ring<MESSAGE>,
 }
 
-impl Note {
+impl EndNote {
     /// Wipes everything, at the cost of a few stores.
     pub(crate) fn clear(&self) {
         self.end.store(End::Unsaid as u32, Relaxed);
@@ -199,9 +199,9 @@ impl<const N: usize> Ring<N> {
 mod tests {
     use super::*;
 
-    fn blank() -> Box<Note> {
+    fn blank() -> Box<EndNote> {
         // SAFETY: a note is made of atomic integers, for which zero is a value.
-        unsafe { Box::<Note>::new_zeroed().assume_init() }
+        unsafe { Box::<EndNote>::new_zeroed().assume_init() }
     }
 
     #[test]

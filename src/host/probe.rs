@@ -19,7 +19,7 @@ use crate::process::world::{self, MOUNT, Setup, Sink, World};
 
 /// A call that did not reach its door.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct StrayCall {
     /// The symbol, or the function of a library, that was called.
     pub called: &'static str,
     /// Where it went instead.
@@ -28,7 +28,7 @@ pub struct Failure {
 
 /// Calls the doors in a small world, and says which calls did not arrive. A world that was
 /// installed before is gone afterwards.
-pub fn self_test() -> Vec<Failure> {
+pub fn self_test() -> Vec<StrayCall> {
     let mut failures = foreign_symbols();
     World::install(Setup::new(Tree::new(), &Nowhere));
     seam::engine(|| {
@@ -52,11 +52,11 @@ impl Sink for Nowhere {
 
 /// The symbols that lead elsewhere than to this binary: another library may have taken them, or
 /// the linker may not have exported them, so that shared libraries do not see them.
-fn foreign_symbols() -> Vec<Failure> {
+fn foreign_symbols() -> Vec<StrayCall> {
     let own = object_of(self_test as *const ()).unwrap_or_default();
     let foreign = |called: &'static str| {
         let reached = object_of(address_of(called)).unwrap_or_else(|| "nowhere".to_owned());
-        (reached != own).then_some(Failure { called, reached })
+        (reached != own).then_some(StrayCall { called, reached })
     };
     doors::symbols().filter_map(foreign).collect()
 }
@@ -83,7 +83,7 @@ fn object_of(address: *const ()) -> Option<String> {
 
 /// Checks that `call` is served by one of `doors`.
 fn arrives<R>(
-    failures: &mut Vec<Failure>,
+    failures: &mut Vec<StrayCall>,
     called: &'static str,
     doors: &[&str],
     call: impl FnOnce() -> R,
@@ -93,7 +93,7 @@ fn arrives<R>(
     let (after, last) = world::calls();
     if after == before || !doors.contains(&last) {
         let reached = if after == before { "the kernel" } else { last };
-        failures.push(Failure { called, reached: reached.to_owned() });
+        failures.push(StrayCall { called, reached: reached.to_owned() });
     }
     result
 }
@@ -116,7 +116,7 @@ const FOLDER: &CStr = c"/proc/crashpoint/folder";
 const LINK: &CStr = c"/proc/crashpoint/link";
 const HERE: c_int = libc::AT_FDCWD;
 
-fn call_names(failures: &mut Vec<Failure>) {
+fn call_names(failures: &mut Vec<StrayCall>) {
     let (file, other, folder) = (FILE.as_ptr(), OTHER.as_ptr(), FOLDER.as_ptr());
     let link = LINK.as_ptr();
     let mut path = [0; 4096];
@@ -168,7 +168,7 @@ fn call_names(failures: &mut Vec<Failure>) {
     );
 }
 
-fn call_descriptors(failures: &mut Vec<Failure>) {
+fn call_descriptors(failures: &mut Vec<StrayCall>) {
     let mut bytes = *b"0123456789abcdef";
     let part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let (part, length) = (&raw const part, bytes.len());
@@ -239,7 +239,7 @@ fn call_descriptors(failures: &mut Vec<Failure>) {
     }
 }
 
-fn call_clocks(failures: &mut Vec<Failure>) {
+fn call_clocks(failures: &mut Vec<StrayCall>) {
     let mut number = [0_u8; 8];
     let bytes = number.as_mut_ptr().cast();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 1 };
@@ -274,7 +274,7 @@ fn call_clocks(failures: &mut Vec<Failure>) {
 
 /// What engines really call: the standard library, and rustix, which without its feature
 /// `use-libc` asks the kernel by itself.
-fn call_libraries(failures: &mut Vec<Failure>) {
+fn call_libraries(failures: &mut Vec<StrayCall>) {
     let at = |name: &str| Path::new(MOUNT).join(name);
     let _ = arrives(failures, "std::fs::File::create", &["open64"], || fs::File::create(at("std")));
     let _ =

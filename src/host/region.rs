@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::note::Note;
+use super::note::EndNote;
 use crate::log::{Record, encode};
 
 /// Bytes of address space that [`Region::new`] takes for a log. Memory is used as it is written.
@@ -23,7 +23,7 @@ struct Head {
     used: AtomicUsize,
     /// One thread at a time appends; under a schedule, nobody ever waits for it.
     busy: AtomicBool,
-    note: Note,
+    note: EndNote,
 }
 
 /// Where the log begins.
@@ -81,7 +81,7 @@ impl Region {
     }
 
     /// The note about the end of the child.
-    pub(crate) fn note(&self) -> &Note {
+    pub(crate) fn note(&self) -> &EndNote {
         &self.head().note
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_bytes::Bytes;
 
 use super::pair;
-use crate::log::{Mark, Phase, Said};
+use crate::log::{EngineError, Mark, Phase};
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
 use crate::process::{self, UnseenPanic};
@@ -54,9 +54,9 @@ pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
 }
 
 /// An engine that is dropped on its own side of the seam, whatever happens.
-struct Held<E>(Option<E>);
+struct HeldEngine<E>(Option<E>);
 
-impl<E> Held<E> {
+impl<E> HeldEngine<E> {
     fn get(&mut self) -> &mut E {
         match &mut self.0 {
             Some(engine) => engine,
@@ -65,7 +65,7 @@ impl<E> Held<E> {
     }
 }
 
-impl<E> Drop for Held<E> {
+impl<E> Drop for HeldEngine<E> {
     fn drop(&mut self) {
         let engine = self.0.take();
         seam::engine(|| drop(engine));
@@ -82,7 +82,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         engine = reopen(engine, script)?;
         engine = look(engine, script)?;
     }
-    let mut errors = Errors::default();
+    let mut errors = StepErrors::default();
     for (index, step) in script.steps.iter().enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         world::step(number);
@@ -115,14 +115,14 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
 
 /// The errors since the store was last opened.
 #[derive(Default)]
-struct Errors {
+struct StepErrors {
     /// How many there were that leave it open whether the op happened.
     open_ended: u32,
     /// Whether the last step failed.
     last: bool,
 }
 
-impl Errors {
+impl StepErrors {
     /// With each op that may have happened or not, twice as many histories are possible, until a
     /// reopening shows which it is.
     const MOST: u32 = 3;
@@ -142,7 +142,7 @@ impl Errors {
     }
 }
 
-fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+fn reopen<E: Engine>(engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
     close(engine, script.threads_may_stay);
     open::<E>(script.retries)
 }
@@ -162,13 +162,13 @@ fn create<E: Engine>(threads_may_stay: bool) {
     }
 }
 
-fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
+fn open<E: Engine>(retries: u32) -> Option<HeldEngine<E>> {
     for _ in 0..=retries {
         world::mark(Mark::Begin(Phase::Open));
         let result = seam::engine(|| E::open(Path::new(MOUNT)));
         mark_end(Phase::Open, &result);
         if let Ok(engine) = result {
-            return Some(Held(Some(engine)));
+            return Some(HeldEngine(Some(engine)));
         }
     }
     None
@@ -178,7 +178,7 @@ fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Closes the store. An error is noted; whatever it means for what was written is the judge's.
-fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
+fn close<E: Engine>(mut engine: HeldEngine<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
     if let Some(engine) = engine.0.take() {
         let result = seam::engine(|| engine.close());
@@ -203,7 +203,7 @@ fn mark_panics() {
 
 /// Reads back. A store that refuses that after an injected error is opened again, as one that
 /// refuses to go on.
-fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+fn look<E: Engine>(mut engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
     if read_back(&mut engine, script).is_none() {
         if script.retries == 0 {
             return None;
@@ -215,11 +215,11 @@ fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<He
 }
 
 /// A scan, a lookup of each item, and the count: they must agree.
-fn read_back<E: Engine>(engine: &mut Held<E>, script: &Script<'_, E::Op>) -> Option<()> {
+fn read_back<E: Engine>(engine: &mut HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<()> {
     (0..=script.retries).find_map(|_| read_once(engine, script.items))
 }
 
-fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+fn read_once<E: Engine>(engine: &mut HeldEngine<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
     world::mark(Mark::Begin(Phase::ReadBack));
     let engine = engine.get();
     let result = seam::engine(|| engine.scan());
@@ -312,7 +312,7 @@ fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
     match result {
         Ok(_) => world::mark(Mark::End(phase, Ok(()))),
         Err(error) => {
-            let said = Said { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
+            let said = EngineError { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
             world::mark(Mark::End(phase, Err(said)));
         }
     }

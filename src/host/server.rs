@@ -14,9 +14,9 @@ use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
 use super::child::{Fork, die_with, fork, wait};
 use super::ending::judge;
 use super::entry::{Entry, Reply, entry_at};
+use super::environment::Environment;
 use super::limits::Limits;
 use super::note::End;
-use super::place::Place;
 use super::region::Region;
 use super::role;
 use super::signals::{self, NOTED, leave, say_panicked};
@@ -52,8 +52,8 @@ impl Server {
         start_a_first_thread()?;
         shelf::take();
         let last_words = stderr::capture();
-        let place = Place::observe(last_words);
-        let hello = postcard::to_allocvec(&place).map_err(io::Error::other)?;
+        let environment = Environment::observe(last_words);
+        let hello = postcard::to_allocvec(&environment).map_err(io::Error::other)?;
         let region = Region::with_capacity(0)?;
         channel.send(Tag::Hello, &hello)?;
         Ok(Self { channel, region })
@@ -231,16 +231,16 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// What was seen of a descriptor.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Polled {
     /// The other end is closed.
     closed: bool,
 }
 
 /// Waits until one of the descriptors has what is asked for, or is closed at its other end.
-fn wait_for<const N: usize>(descriptors: &[(c_int, i16); N]) -> io::Result<[Seen; N]> {
+fn wait_for<const N: usize>(descriptors: &[(c_int, i16); N]) -> io::Result<[Polled; N]> {
     let mut polled = descriptors.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
     // SAFETY: the kernel writes into an array of the length that it is told.
     retry(|| unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, -1) } as isize)?;
     let closed = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
-    Ok(polled.map(|polled| Seen { closed: polled.revents & closed != 0 }))
+    Ok(polled.map(|polled| Polled { closed: polled.revents & closed != 0 }))
 }

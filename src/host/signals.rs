@@ -11,7 +11,7 @@ use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 use super::stderr;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
@@ -24,7 +24,7 @@ const FATAL: [c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
 
 /// The note of this process; null in one that is neither an explorer nor a leaf.
-static NOTE: AtomicPtr<Note> = AtomicPtr::new(ptr::null_mut());
+static NOTE: AtomicPtr<EndNote> = AtomicPtr::new(ptr::null_mut());
 
 /// The process must end through `exit`, so that coverage counters are written.
 static COVERAGE: AtomicBool = AtomicBool::new(false);
@@ -60,11 +60,11 @@ fn handle(signal: c_int, handler: Handler) {
 }
 
 /// From now on this process writes into `note`, which it never unmaps.
-pub(crate) fn write_into(note: &Note) {
+pub(crate) fn write_into(note: &EndNote) {
     NOTE.store(ptr::from_ref(note).cast_mut(), Ordering::Release);
 }
 
-fn note() -> Option<&'static Note> {
+fn note() -> Option<&'static EndNote> {
     // SAFETY: `write_into` was given a note in shared memory that outlives the process: explorers
     // and leaves end without dropping what they inherited.
     unsafe { NOTE.load(Ordering::Acquire).as_ref() }
@@ -147,7 +147,7 @@ unsafe fn is_overflow(info: &libc::siginfo_t, context: *mut c_void) -> bool {
     (pointer.saturating_sub(BELOW)..pointer.saturating_add(ABOVE)).contains(&address)
 }
 
-fn add_backtrace(note: &Note) {
+fn add_backtrace(note: &EndNote) {
     // SAFETY: only this thread of the process still matters: it ends with this handler.
     unsafe { backtrace::trace_unsynchronized(|frame| note.add_frame(frame.ip() as usize)) };
 }
@@ -183,7 +183,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 
 /// Notes that a panic came out of all that the process was to do. Its text is what the hook
 /// noted, or what it carries if the engine has put another hook in place.
-pub(crate) fn say_panicked(note: &Note, payload: &(dyn Any + Send)) {
+pub(crate) fn say_panicked(note: &EndNote, payload: &(dyn Any + Send)) {
     if note.panic().is_none() {
         note.set_panic(format_args!("{}", text_of(payload)), format_args!(""));
     }

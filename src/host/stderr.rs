@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::note::Note;
+use super::note::EndNote;
 
 /// The watch empties the file beyond this length: a chatty engine must not eat the memory.
 const LONGEST: i64 = 1 << 20;
@@ -51,7 +51,7 @@ pub(crate) fn write(bytes: &[u8]) {
 }
 
 /// Moves what a child left in the file into its note.
-pub(crate) fn drain(note: &Note) {
+pub(crate) fn drain(note: &EndNote) {
     if !KEPT.load(Ordering::Relaxed) {
         return;
     }

@@ -11,7 +11,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::limits::Limits;
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 use super::signals::{NOTED, leave_now};
 use super::stderr;
 use crate::process::threads::holder;
@@ -35,7 +35,7 @@ fn own_id() -> c_int {
 }
 
 /// Watches over the other threads of this process until it ends.
-pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
+pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
     let own = own_id();
     let mut before = None;
     let mut since = Duration::ZERO;
@@ -71,7 +71,7 @@ pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
 }
 
 /// Asks a thread that runs where it is; if it does not answer, the leaf ends without.
-fn end_spin(own: c_int, note: &Note) -> ! {
+fn end_spin(own: c_int, note: &EndNote) -> ! {
     let thread = Threads::look(own).awake.unwrap_or(holder::get());
     spin::ask(thread, Ask::Where);
     for _ in 0..ANSWER {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crashpoint::case::fault::{Fault, FaultClass, FaultError};
+use crashpoint::case::fault::{Fault, FaultClass, InjectionKind};
 use crashpoint::disk::Errno;
 use crashpoint::disk::effect::{Effect, Sync};
 use crashpoint::disk::profile::Profile;
@@ -145,8 +145,8 @@ fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send)
 
 #[test]
 fn a_short_write_is_followed_by_one_that_fails() {
-    let error = FaultError::NoSpace;
-    let fault = Fault { step: 1, after: 2, ..Fault::new(error, FaultClass::Write, 2) };
+    let error = InjectionKind::NoSpace;
+    let fault = Fault { step: 1, ..Fault::new(error.with(2), FaultClass::Write, 2) };
     let ran = with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         file.write_all(b"step 0, ")?;
@@ -165,7 +165,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
 
 #[test]
 fn a_failed_sync_is_an_effect_and_the_next_one_works() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     let ran = with_fault(fault, || {
         let file = File::create(at("a"))?;
@@ -179,7 +179,7 @@ fn a_failed_sync_is_an_effect_and_the_next_one_works() {
 
 #[test]
 fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     with_fault(fault, || {
         let mut file = File::create(at("a"))?;
@@ -203,7 +203,7 @@ fn a_failed_sync_is_told_once_to_each_descriptor_that_was_open() {
 
 #[test]
 fn a_failed_syncfs_is_told_to_the_descriptors_of_each_file_that_had_data_to_write() {
-    let fault = Fault::new(FaultError::Io, FaultClass::Sync, 2);
+    let fault = Fault::new(InjectionKind::Io, FaultClass::Sync, 2);
     with_fault(fault, || {
         let (mut dirty, mut clean) = (File::create(at("a"))?, File::create(at("b"))?);
         clean.write_all(b"bytes")?;
@@ -240,7 +240,7 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
 
 #[test]
 fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault { step: 1, ..Fault::new(error, FaultClass::Sync, 1) };
     let set = |setup: &mut Setup| (setup.faults, setup.evicts) = (vec![fault], true);
     let ran = run_in(set, || {
@@ -261,7 +261,7 @@ fn an_evicted_cache_shows_what_the_disk_had_and_keeps_the_size() {
 
 #[test]
 fn a_file_system_that_turned_read_only_refuses_every_change() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     let set = |setup: &mut Setup| {
         (setup.faults, setup.profile) = (vec![fault], Profile::EXT4_JOURNAL);

@@ -9,8 +9,8 @@ use crate::disk::{Errno, Handle};
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
 use crate::process::world::door::Door;
-use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, IDENTITY, Outcome, World};
+use crate::process::world::schedule::WaitFor;
+use crate::process::world::{self, CallResult, Called, IDENTITY, World};
 
 use super::open::duplicate_from;
 use super::{answer, bits, doors, on_descriptor};
@@ -69,7 +69,7 @@ pub(super) unsafe fn control(
 }
 
 impl World {
-    fn flags(&mut self, fd: c_int, command: c_int, number: c_int) -> Outcome {
+    fn flags(&mut self, fd: c_int, command: c_int, number: c_int) -> CallResult {
         let descriptor = self.descriptors.get_mut(fd).ok_or(Errno::EBADF)?;
         match command {
             libc::F_GETFD => {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    fn lock_range(&mut self, file: Handle, command: c_int, lock: &mut libc::flock) -> Outcome {
+    fn lock_range(&mut self, file: Handle, command: c_int, lock: &mut libc::flock) -> CallResult {
         let range = self.disk.byte_range(file, lock.l_whence.into(), lock.l_start, lock.l_len)?;
         let kind = match c_int::from(lock.l_type) {
             libc::F_RDLCK => Some(LockKind::Shared),
@@ -121,7 +121,7 @@ impl World {
         kind: LockKind,
         range: ByteRange,
         lock: &mut libc::flock,
-    ) -> Outcome {
+    ) -> CallResult {
         let Some(held) = self.disk.test_range(file, owner, kind, range)? else {
             lock.l_type = libc::F_UNLCK as c_short;
             return Ok(0);
@@ -148,14 +148,14 @@ impl World {
 /// not wait gives none. A lock that was changed may be free for others.
 fn until_free(
     conflict: Option<Errno>,
-    mut attempt: impl FnMut() -> Option<Outcome>,
-) -> Option<Outcome> {
+    mut attempt: impl FnMut() -> Option<CallResult>,
+) -> Option<CallResult> {
     loop {
         let outcome = attempt()?;
         match outcome {
-            Err(errno) if Some(errno) == conflict => drop(baton::wait(On::FileLock, None)),
+            Err(errno) if Some(errno) == conflict => drop(baton::wait(WaitFor::FileLock, None)),
             _ => {
-                world::enter(|world| world.schedule.wake_all(On::FileLock));
+                world::enter(|world| world.schedule.wake_all(WaitFor::FileLock));
                 return Some(outcome);
             }
         }

@@ -10,7 +10,7 @@ use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::{self, Called, Outcome, What, World, length};
+use crate::process::world::{self, CallResult, Called, Referent, World, length};
 
 use super::{answer, bits, doors, given, on_descriptor, room};
 
@@ -77,8 +77,9 @@ fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
 
 impl World {
     /// Reads from what a descriptor refers to.
-    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
-        let random = self.descriptors.get(fd).is_some_and(|d| matches!(d.what, What::Random));
+    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> CallResult {
+        let random =
+            self.descriptors.get(fd).is_some_and(|d| matches!(d.referent, Referent::Random));
         let read = if random {
             self.entropy.fill(to);
             to.len()
@@ -90,7 +91,7 @@ impl World {
         Ok(length(read))
     }
 
-    fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> Outcome {
+    fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> CallResult {
         self.disk.seek(file, offset, whence).map(u64::cast_signed)
     }
 }

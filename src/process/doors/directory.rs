@@ -15,7 +15,7 @@ use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
 use crate::process::world::door::Door;
 use crate::process::world::streams::is_ours;
-use crate::process::world::{self, Called, What, World};
+use crate::process::world::{self, Called, Referent, World};
 
 use super::{answer, doors};
 
@@ -47,7 +47,7 @@ unsafe fn open(door: &'static Door, path: *const c_char) -> Option<*mut DIR> {
     let outcome = unsafe {
         super::on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base: Ino, path| {
             let handle = world.disk.open(base, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-            let fd = world.give(FIRST, What::File(handle), true)?;
+            let fd = world.give(FIRST, Referent::File(handle), true)?;
             opened = world.streams.add(answer(Ok(fd)));
             Ok(fd)
         })

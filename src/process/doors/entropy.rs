@@ -8,7 +8,7 @@ use crate::base::digest::hash;
 use crate::disk::Errno;
 use crate::process::threads::baton;
 use crate::process::world::door::Door;
-use crate::process::world::{self, Called, IDENTITY, Outcome, length};
+use crate::process::world::{self, CallResult, Called, IDENTITY, length};
 
 use super::{answer, bits, doors, room};
 
@@ -30,7 +30,7 @@ unsafe fn fill(
     door: &'static Door,
     (to, count): (*mut c_void, usize),
     flags: u64,
-) -> Option<Outcome> {
+) -> Option<CallResult> {
     let called = Called::on(door, -1, [count as u64, flags]);
     world::enter(|world| {
         world.call(&called, |world| {

@@ -10,9 +10,9 @@ use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::{self, Called, MOUNT, Outcome, RANDOM, World};
+use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, World};
 
-use super::path::{Place, descriptor_named, inside, mounted};
+use super::path::{DiskPath, descriptor_named, inside, mounted};
 use super::{answer, bits, bytes, change_path, doors, note_outside, on_descriptor, on_path, room};
 
 doors! {
@@ -141,8 +141,8 @@ unsafe fn on_paths(
     (from, old): (c_int, *const c_char),
     (to, new): (c_int, *const c_char),
     flags: u64,
-    act: impl FnOnce(&mut World, Place<'_>, Place<'_>) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, DiskPath<'_>, DiskPath<'_>) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: as the caller says.
     let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
     // As in `on_path`.

@@ -20,7 +20,7 @@ use crate::process::seam::kernel::{errno, next};
 use crate::process::threads::baton;
 use crate::process::world;
 use crate::process::world::door::Door;
-use crate::process::world::schedule::{On, Woken};
+use crate::process::world::schedule::{WaitFor, Woken};
 
 use super::threads::event;
 use super::{answer, doors};
@@ -107,7 +107,9 @@ fn acquire<T>(
         }
         match until {
             Err(errno) => return Some(errno.0),
-            Ok(until) if baton::wait(On::Object(object.addr(), name), until) == Woken::TimedOut => {
+            Ok(until)
+                if baton::wait(WaitFor::Object(object.addr(), name), until) == Woken::TimedOut =>
+            {
                 return Some(libc::ETIMEDOUT);
             }
             Ok(_) => {}
@@ -125,7 +127,7 @@ fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -
         give_up()
     };
     if result == 0 {
-        world::enter(|world| world.schedule.wake_all(On::Object(object.addr(), name)));
+        world::enter(|world| world.schedule.wake_all(WaitFor::Object(object.addr(), name)));
         baton::point();
     }
     Some(result)
@@ -222,8 +224,8 @@ fn on_condition(
             return Some(result);
         }
     }
-    world::enter(|world| world.schedule.wake_all(On::Object(mutex.addr(), MUTEX)));
-    let woken = baton::wait(On::Condition(cond.addr()), until);
+    world::enter(|world| world.schedule.wake_all(WaitFor::Object(mutex.addr(), MUTEX)));
+    let woken = baton::wait(WaitFor::Condition(cond.addr()), until);
     let locked = acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))?;
     Some(match (locked, woken) {
         (0, Woken::TimedOut) => libc::ETIMEDOUT,
@@ -265,7 +267,7 @@ fn notify(cond: *mut pthread_cond_t, most: usize) -> Option<c_int> {
     }
     baton::point();
     world::enter(|world| {
-        world.schedule.wake(most, |on| *on == On::Condition(cond.addr()));
+        world.schedule.wake(most, |on| *on == WaitFor::Condition(cond.addr()));
     });
     baton::point();
     Some(0)
@@ -403,7 +405,7 @@ fn begin_barrier(
 fn meet(_: &'static Door, barrier: *mut pthread_barrier_t) -> Option<c_int> {
     let count = world::enter(|world| world.schedule.barriers.get(&barrier.addr()).copied())??;
     baton::point();
-    let on = On::Barrier(barrier.addr());
+    let on = WaitFor::Barrier(barrier.addr());
     let others = world::enter(|world| world.schedule.waiting(on))?;
     if others + 1 < count as usize {
         baton::wait(on, None);
@@ -429,7 +431,7 @@ fn once(
     }
     let at = control.addr();
     while world::enter(|world| world.schedule.once.contains_key(&at))? {
-        baton::wait(On::Object(at, ONCE), None);
+        baton::wait(WaitFor::Object(at, ONCE), None);
     }
     world::enter(|world| world.schedule.once.insert(at, own));
     let run = next!(pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
@@ -438,7 +440,7 @@ fn once(
     let result = unsafe { run(control.cast(), routine) };
     world::enter(|world| {
         world.schedule.once.remove(&at);
-        world.schedule.wake_all(On::Object(at, ONCE));
+        world.schedule.wake_all(WaitFor::Object(at, ONCE));
     });
     Some(result)
 }

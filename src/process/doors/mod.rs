@@ -32,7 +32,7 @@ use std::ffi::{CStr, c_char, c_int};
 use crate::case::fault::FaultClass;
 use crate::disk::{Errno, Handle, Ino};
 
-use super::world::{self, Called, Outcome, World};
+use super::world::{self, CallResult, Called, World};
 use crate::process::seam::kernel::set_errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
@@ -156,7 +156,7 @@ impl Returned for i64 {
 
 /// Turns an outcome into what the C function returns, and sets `errno`.
 #[inline]
-fn answer<R: Returned>(outcome: Outcome) -> R {
+fn answer<R: Returned>(outcome: CallResult) -> R {
     match outcome {
         Ok(number) => R::success(number),
         Err(errno) => {
@@ -167,7 +167,7 @@ fn answer<R: Returned>(outcome: Outcome) -> R {
 }
 
 /// The same for the functions that return the error itself.
-fn error_number(outcome: Outcome) -> c_int {
+fn error_number(outcome: CallResult) -> c_int {
     outcome.map_or_else(|errno| errno.0, |_| 0)
 }
 
@@ -177,8 +177,8 @@ fn on_descriptor(
     door: &'static Door,
     fd: c_int,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Handle) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Handle) -> CallResult,
+) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
     }
@@ -199,8 +199,8 @@ unsafe fn on_path(
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: as the caller says.
     let path = unsafe { bytes(path) }?;
     // Calls on the host are no scheduling points: how many there are may depend on the machine.
@@ -225,8 +225,8 @@ unsafe fn change_path(
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: as the caller says.
     let served = unsafe { on_path(door, dirfd, path, arguments, act) };
     if served.is_none() {

@@ -10,7 +10,7 @@ use crate::process::seam::kernel::errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
 use crate::process::world::door::Door;
-use crate::process::world::{self, Called, Outcome, What, World};
+use crate::process::world::{self, CallResult, Called, Referent, World};
 
 use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
@@ -30,21 +30,21 @@ doors! {
         = open_at_checked, faults Before(Open);
     fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
         = open_at_checked, faults Before(Open);
-    fn mkstemp(fork_server: *mut c_char) -> c_int = make_temporary, faults Before(Open);
-    fn mkstemp64(fork_server: *mut c_char) -> c_int = make_temporary, faults Before(Open);
-    fn mkostemp(fork_server: *mut c_char, flags: c_int) -> c_int
+    fn mkstemp(template: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkstemp64(template: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkostemp(template: *mut c_char, flags: c_int) -> c_int
         = make_temporary_with, faults Before(Open);
-    fn mkostemp64(fork_server: *mut c_char, flags: c_int) -> c_int
+    fn mkostemp64(template: *mut c_char, flags: c_int) -> c_int
         = make_temporary_with, faults Before(Open);
-    fn mkstemps(fork_server: *mut c_char, suffix: c_int) -> c_int
+    fn mkstemps(template: *mut c_char, suffix: c_int) -> c_int
         = make_temporary_before, faults Before(Open);
-    fn mkstemps64(fork_server: *mut c_char, suffix: c_int) -> c_int
+    fn mkstemps64(template: *mut c_char, suffix: c_int) -> c_int
         = make_temporary_before, faults Before(Open);
-    fn mkostemps(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+    fn mkostemps(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
         = make_temporary_any, faults Before(Open);
-    fn mkostemps64(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+    fn mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
         = make_temporary_any, faults Before(Open);
-    fn mkdtemp(fork_server: *mut c_char) -> *mut c_char
+    fn mkdtemp(template: *mut c_char) -> *mut c_char
         = make_temporary_directory, faults Before(Mkdir);
     fn close(fd: c_int) -> c_int = close, faults Inside(Close);
     fn dup(fd: c_int) -> c_int = duplicate;
@@ -129,15 +129,17 @@ unsafe fn open_at(
     None
 }
 
-fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> Outcome {
+fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> CallResult {
     let handle = world.disk.open(base, path, flags, mode & !world.umask)?;
-    world.give(FIRST, What::File(handle), flags & libc::O_CLOEXEC != 0)
+    world.give(FIRST, Referent::File(handle), flags & libc::O_CLOEXEC != 0)
 }
 
 fn open_random(door: &'static Door, name: &[u8], flags: c_int) -> Option<c_int> {
     let called = Called::at(door, name, [bits(flags), 0]);
     let outcome = world::enter(|world| {
-        world.call(&called, |world| world.give(FIRST, What::Random, flags & libc::O_CLOEXEC != 0))
+        world.call(&called, |world| {
+            world.give(FIRST, Referent::Random, flags & libc::O_CLOEXEC != 0)
+        })
     })?;
     Some(answer(outcome))
 }
@@ -161,10 +163,10 @@ pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
         let called = Called::on(door, fd, [0; 2]).closing(&path);
         world.call(&called, |world| {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
-            world.close(closed.what);
-            match closed.what {
-                What::File(_) => world.inject_close(door).map(|()| 0),
-                What::Random => Ok(0),
+            world.close(closed.referent);
+            match closed.referent {
+                Referent::File(_) => world.inject_close(door).map(|()| 0),
+                Referent::Random => Ok(0),
             }
         })
     })?;
@@ -172,9 +174,9 @@ pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
 }
 
 /// One more descriptor for what `fd` refers to.
-fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<What>, Errno> {
+fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<Referent>, Errno> {
     let descriptor = *world.descriptors.get(fd).ok_or(Errno::EBADF)?;
-    if let What::File(handle) = descriptor.what {
+    if let Referent::File(handle) = descriptor.referent {
         world.disk.share(handle)?;
     }
     Ok(Descriptor { close_on_exec, ..descriptor })
@@ -197,7 +199,7 @@ pub(super) fn duplicate_from(
     let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             let copy = share(world, fd, close_on_exec)?;
-            world.give(least, copy.what, close_on_exec)
+            world.give(least, copy.referent, close_on_exec)
         })
     })?;
     Some(answer(outcome))
@@ -226,16 +228,16 @@ fn duplicate_with(door: &'static Door, fd: c_int, to: c_int, flags: c_int) -> Op
                 return Err(Errno::EINVAL);
             }
             let copy = share(world, fd, flags & libc::O_CLOEXEC != 0)?;
-            let what = copy.what;
+            let referent = copy.referent;
             match world.descriptors.set(to, copy) {
                 Ok(replaced) => {
                     if let Some(replaced) = replaced {
-                        world.close(replaced.what);
+                        world.close(replaced.referent);
                     }
                     Ok(to.into())
                 }
                 Err(_) => {
-                    world.let_go(what);
+                    world.let_go(referent);
                     Err(Errno::EBADF)
                 }
             }
@@ -249,13 +251,13 @@ fn duplicate_with(door: &'static Door, fd: c_int, to: c_int, flags: c_int) -> Op
 /// # Safety
 /// `template` is a C string that may be written to.
 unsafe fn try_names(
-    fork_server: *mut c_char,
+    template: *mut c_char,
     suffix: c_int,
     attempt: impl Fn(*const c_char) -> Option<c_int>,
 ) -> Option<c_int> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
     // SAFETY: as the caller says.
-    let name = unsafe { bytes(fork_server) }?;
+    let name = unsafe { bytes(template) }?;
     let end = usize::try_from(suffix).ok().and_then(|suffix| name.len().checked_sub(suffix));
     let start = end.and_then(|end| end.checked_sub(6));
     let Some(start) = start.filter(|&start| &name[start..start + 6] == b"XXXXXX") else {
@@ -267,67 +269,66 @@ unsafe fn try_names(
         for (at, byte) in random.into_iter().enumerate() {
             let letter = LETTERS[usize::from(byte) % LETTERS.len()];
             // SAFETY: the six bytes lie inside the string.
-            unsafe { *fork_server.add(start + at) = letter.cast_signed() };
+            unsafe { *template.add(start + at) = letter.cast_signed() };
         }
-        let fd = attempt(fork_server)?;
+        let fd = attempt(template)?;
         if fd >= 0 || errno() != libc::EEXIST {
             return Some(fd);
         }
     }
 }
 
-unsafe fn make_temporary(door: &'static Door, fork_server: *mut c_char) -> Option<c_int> {
+unsafe fn make_temporary(door: &'static Door, template: *mut c_char) -> Option<c_int> {
     // SAFETY: mkstemp(3) takes a string to change.
-    unsafe { make_temporary_any(door, fork_server, 0, 0) }
+    unsafe { make_temporary_any(door, template, 0, 0) }
 }
 
 unsafe fn make_temporary_with(
     door: &'static Door,
-    fork_server: *mut c_char,
+    template: *mut c_char,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemp(3) takes a string to change.
-    unsafe { make_temporary_any(door, fork_server, 0, flags) }
+    unsafe { make_temporary_any(door, template, 0, flags) }
 }
 
 unsafe fn make_temporary_before(
     door: &'static Door,
-    fork_server: *mut c_char,
+    template: *mut c_char,
     suffix: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkstemps(3) takes a string to change.
-    unsafe { make_temporary_any(door, fork_server, suffix, 0) }
+    unsafe { make_temporary_any(door, template, suffix, 0) }
 }
 
 unsafe fn make_temporary_any(
     door: &'static Door,
-    fork_server: *mut c_char,
+    template: *mut c_char,
     suffix: c_int,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemps(3) takes a string to change.
     unsafe {
-        if !on_disk(fork_server) {
-            note_outside(fork_server);
+        if !on_disk(template) {
+            note_outside(template);
             return None;
         }
         let flags = flags & !libc::O_ACCMODE | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-        try_names(fork_server, suffix, |name| open(door, name, flags, 0o600))
+        try_names(template, suffix, |name| open(door, name, flags, 0o600))
     }
 }
 
 unsafe fn make_temporary_directory(
     door: &'static Door,
-    fork_server: *mut c_char,
+    template: *mut c_char,
 ) -> Option<*mut c_char> {
     // SAFETY: mkdtemp(3) takes a string to change.
     unsafe {
-        if !on_disk(fork_server) {
-            note_outside(fork_server);
+        if !on_disk(template) {
+            note_outside(template);
             return None;
         }
-        let made =
-            try_names(fork_server, 0, |name| super::link::make_directory(door, name, 0o700))?;
-        Some(if made == 0 { fork_server } else { ptr::null_mut() })
+        let made = try_names(template, 0, |name| super::link::make_directory(door, name, 0o700))?;
+        Some(if made == 0 { template } else { ptr::null_mut() })
     }
 }

@@ -7,7 +7,7 @@ use crate::disk::{Errno, Ino};
 use crate::process::seam;
 use crate::process::seam::kernel::set_errno;
 use crate::process::world::door::Door;
-use crate::process::world::{self, MOUNT, Outcome, What, World};
+use crate::process::world::{self, CallResult, MOUNT, Referent, World};
 
 use super::{answer, doors, on_descriptor};
 
@@ -25,7 +25,7 @@ doors! {
 }
 
 /// A place on the disk: a path, and the directory from which a relative one starts.
-pub(super) type Place<'a> = (Ino, &'a [u8]);
+pub(super) type DiskPath<'a> = (Ino, &'a [u8]);
 
 /// The names on the way to the mount point.
 const MOUNT_WORDS: [&[u8]; 2] = [b"proc", b"crashpoint"];
@@ -61,7 +61,7 @@ impl World {
         &self,
         dirfd: c_int,
         path: &'a [u8],
-    ) -> Option<Result<Place<'a>, Errno>> {
+    ) -> Option<Result<DiskPath<'a>, Errno>> {
         if path.starts_with(b"/") {
             return inside(path).map(|path| Ok((Ino::ROOT, path)));
         }
@@ -76,7 +76,7 @@ impl World {
 
     fn set_directory(&mut self, directory: Option<crate::disk::Handle>) {
         if let Some(before) = std::mem::replace(&mut self.directory, directory) {
-            self.let_go(What::File(before));
+            self.let_go(Referent::File(before));
         }
     }
 
@@ -205,7 +205,7 @@ fn leave_directory(chdir: impl FnOnce() -> c_int) -> Option<c_int> {
     Some(left)
 }
 
-fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> Outcome {
+fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> CallResult {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let directory = world.disk.open(base, path, flags, 0)?;
     world.set_directory(Some(directory));

@@ -9,7 +9,7 @@ use crate::process::threads::baton;
 use crate::process::world::Called;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::inject::Syncs;
+use crate::process::world::inject::SyncScope;
 
 use super::{answer, bits, change_path, doors, error_number, on_descriptor};
 
@@ -95,7 +95,7 @@ fn sync(door: &'static Door, fd: c_int) -> Option<c_int> {
         return is_beside_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.sync(file, Syncs::File, |disk| disk.fsync(file))
+        world.sync(file, SyncScope::File, |disk| disk.fsync(file))
     })?;
     Some(answer(outcome))
 }
@@ -105,7 +105,7 @@ fn sync_data(door: &'static Door, fd: c_int) -> Option<c_int> {
         return is_beside_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.sync(file, Syncs::Data, |disk| disk.fdatasync(file))
+        world.sync(file, SyncScope::Data, |disk| disk.fdatasync(file))
     })?;
     Some(answer(outcome))
 }
@@ -118,14 +118,14 @@ fn sync_range(
     flags: c_uint,
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
-        world.sync(file, Syncs::Data, |disk| disk.sync_range(file, offset, length, flags))
+        world.sync(file, SyncScope::Data, |disk| disk.sync_range(file, offset, length, flags))
     })?;
     Some(answer(outcome))
 }
 
 fn sync_disk(door: &'static Door, fd: c_int) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        world.sync(file, Syncs::All, |disk| disk.sync_fs(file))
+        world.sync(file, SyncScope::All, |disk| disk.sync_fs(file))
     })?;
     Some(answer(outcome))
 }

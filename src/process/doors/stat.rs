@@ -14,7 +14,7 @@ use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::{Called, Outcome, What, World};
+use crate::process::world::{CallResult, Called, Referent, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
@@ -75,7 +75,7 @@ const EXT4: i64 = 0xef53;
 const BLOCK: u64 = 4096;
 
 /// What stat(2) tells: of a file of the disk, or of the entropy device.
-enum Found {
+enum StatSubject {
     File(Stat),
     Random,
 }
@@ -96,21 +96,21 @@ unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
 }
 
 impl World {
-    fn found(&self, fd: c_int) -> Result<Found, Errno> {
+    fn found(&self, fd: c_int) -> Result<StatSubject, Errno> {
         let descriptor = self.descriptors.get(fd).ok_or(Errno::EBADF)?;
-        match descriptor.what {
-            What::File(file) => self.disk.stat(file).map(Found::File),
-            What::Random => Ok(Found::Random),
+        match descriptor.referent {
+            Referent::File(file) => self.disk.stat(file).map(StatSubject::File),
+            Referent::Random => Ok(StatSubject::Random),
         }
     }
 
     /// Fills the structure of stat(2).
-    fn fill(&self, found: &Found, to: &mut stat64) {
+    fn fill(&self, found: &StatSubject, to: &mut stat64) {
         let seconds = |time| clock::timespec(self.clock.real(time));
         (to.st_uid, to.st_gid) = self.owner;
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
-        let Found::File(file) = found else {
+        let StatSubject::File(file) = found else {
             (to.st_mode, to.st_nlink, to.st_ino) = (libc::S_IFCHR | 0o666, 1, 0);
             return;
         };
@@ -124,13 +124,13 @@ impl World {
     }
 
     /// Fills the structure of statx(2).
-    fn fill_extended(&self, found: &Found, to: &mut libc::statx) {
+    fn fill_extended(&self, found: &StatSubject, to: &mut libc::statx) {
         let stamp = |time| stamp(self.clock.real(time));
         (to.stx_uid, to.stx_gid) = self.owner;
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
         to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-        let Found::File(file) = found else {
+        let StatSubject::File(file) = found else {
             (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
             return;
         };
@@ -160,8 +160,8 @@ unsafe fn look(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
     flags: c_int,
-    tell: impl FnOnce(&World, &Found) -> Outcome,
-) -> Option<Outcome> {
+    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: as the caller says.
     if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
         return look_at(door, dirfd, tell);
@@ -171,7 +171,7 @@ unsafe fn look(
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
             let found = world.disk.stat_path(base, path, follow)?;
-            tell(world, &Found::File(found))
+            tell(world, &StatSubject::File(found))
         })
     }
 }
@@ -179,8 +179,8 @@ unsafe fn look(
 fn look_at(
     door: &'static Door,
     fd: c_int,
-    tell: impl FnOnce(&World, &Found) -> Outcome,
-) -> Option<Outcome> {
+    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
     }
@@ -404,7 +404,7 @@ unsafe fn stat_volume_of(door: &'static Door, fd: c_int, to: *mut statvfs64) -> 
 }
 
 /// A limit of the disk (pathconf(3)).
-fn limit_named(name: c_int) -> Outcome {
+fn limit_named(name: c_int) -> CallResult {
     match name {
         libc::_PC_LINK_MAX => Ok(crate::disk::names::LINK_MAX.into()),
         libc::_PC_NAME_MAX => Ok(NAME_MAX as i64),

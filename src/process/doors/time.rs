@@ -9,8 +9,8 @@ use crate::disk::Errno;
 use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::door::Door;
-use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, Outcome};
+use crate::process::world::schedule::WaitFor;
+use crate::process::world::{self, CallResult, Called};
 
 use super::{answer, bits, doors};
 
@@ -102,13 +102,13 @@ fn read_processor_time(door: &'static Door) -> Option<i64> {
 }
 
 /// Sleeps in virtual time, while others run.
-pub(super) fn pause(door: &'static Door, duration: Duration) -> Option<Outcome> {
+pub(super) fn pause(door: &'static Door, duration: Duration) -> Option<CallResult> {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let until = world::enter(|world| {
         world.begin(door.name);
         world.clock.now() + duration
     })?;
-    baton::wait(On::Time, Some(until));
+    baton::wait(WaitFor::Time, Some(until));
     world::enter(|world| world.end(&Called::on(door, -1, [nanos, 0]), Ok(0)))
 }
 

@@ -19,12 +19,12 @@ use super::syscall;
 
 /// Why the traps could not be set. A run goes on without them.
 #[derive(Debug, thiserror::Error)]
-pub struct Refused {
+pub struct TrapsRefused {
     what: &'static str,
     source: io::Error,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for TrapsRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "system calls past the doors go unnoticed: {} says {}", self.what, self.source)
     }
@@ -36,8 +36,8 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// What the kernel said: it is too old, or a container forbids it.
-pub fn install() -> Result<(), Refused> {
-    let refused = |what| move |source| Refused { what, source };
+pub fn install() -> Result<(), TrapsRefused> {
+    let refused = |what| move |source| TrapsRefused { what, source };
     handle().map_err(refused("sigaction"))?;
     dispatch::prepare();
     let filter = filter();

@@ -17,7 +17,7 @@ use crate::process::world;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::schedule::{On, Woken};
+use crate::process::world::schedule::{WaitFor, Woken};
 
 use super::refuse::refused;
 use super::{answer, doors};
@@ -42,7 +42,7 @@ doors! {
 pub(super) fn stir() {
     if baton::several() {
         world::enter(|world| {
-            world.schedule.wake(usize::MAX, |on| matches!(on, On::Host(_)));
+            world.schedule.wake(usize::MAX, |on| matches!(on, WaitFor::Host(_)));
         });
     }
 }
@@ -62,7 +62,7 @@ fn look(
         if until.is_none() && !baton::several() {
             return None;
         }
-        if baton::wait(On::Host(door.name), until) == Woken::TimedOut {
+        if baton::wait(WaitFor::Host(door.name), until) == Woken::TimedOut {
             return Some(0);
         }
     }

@@ -5,12 +5,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Where a symbol's next definition is, once it was looked up.
-pub(crate) struct Next {
+pub(crate) struct NextSymbol {
     symbol: &'static CStr,
     address: AtomicPtr<c_void>,
 }
 
-impl Next {
+impl NextSymbol {
     /// Nothing is looked up yet.
     pub(crate) const fn new(symbol: &'static CStr) -> Self {
         Self { symbol, address: AtomicPtr::new(ptr::null_mut()) }
@@ -58,7 +58,7 @@ pub(crate) fn set_errno(errno: c_int) {
 /// The next definition of a function as a function pointer of its type.
 macro_rules! next {
     ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
-        static NEXT: $crate::process::seam::kernel::Next = $crate::process::seam::kernel::Next::new(
+        static NEXT: $crate::process::seam::kernel::NextSymbol = $crate::process::seam::kernel::NextSymbol::new(
             match ::std::ffi::CStr::from_bytes_with_nul(
                 concat!(stringify!($symbol), "\0").as_bytes(),
             ) {

@@ -20,7 +20,7 @@ use crate::process::seam;
 use crate::process::seam::altstack::AltStack;
 use crate::process::seam::dispatch;
 use crate::process::seam::kernel::{errno, next, set_errno};
-use crate::process::world::schedule::{FIRST, Next, On, ThreadId, Woken};
+use crate::process::world::schedule::{FIRST, Next, ThreadId, WaitFor, Woken};
 use crate::process::world::{self, Setup, World};
 
 /// How many threads a process may start in its life.
@@ -119,7 +119,7 @@ pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
 /// Waits until it is woken or until a time has come.
 ///
 /// A thread that belongs to no world cannot give way: time passes at once.
-pub(crate) fn wait(on: On, until: Option<Time>) -> Woken {
+pub(crate) fn wait(on: WaitFor, until: Option<Time>) -> Woken {
     if OWN.get() == 0 {
         if let Some(until) = until {
             world::enter(|world| world.pass_time(until));
@@ -169,7 +169,7 @@ impl World {
                     return id;
                 }
                 Next::At(time) => self.pass_time(time),
-                Next::Nobody => {
+                Next::Never => {
                     if let Some(call) = self.schedule.awaits_host() {
                         self.not_simulated(&format!("{call} that waits for the host"));
                     }
@@ -403,7 +403,7 @@ pub(crate) fn join_thread(
         return Some(libc::EDEADLK);
     }
     while !world::enter(|world| world.schedule.has_ended(id))? {
-        if wait(On::End(id), until) == Woken::TimedOut {
+        if wait(WaitFor::End(id), until) == Woken::TimedOut {
             return Some(libc::ETIMEDOUT);
         }
     }
@@ -434,7 +434,7 @@ pub fn settle(until: Time) -> usize {
         if now >= until {
             break;
         }
-        wait(On::Settled, Some(until));
+        wait(WaitFor::Settled, Some(until));
     }
     if !several() {
         return 0;

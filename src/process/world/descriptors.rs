@@ -19,7 +19,7 @@ pub(crate) fn is_simulated(fd: c_int) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Descriptor<T> {
     /// What it refers to.
-    pub(crate) what: T,
+    pub(crate) referent: T,
     /// `FD_CLOEXEC`.
     pub(crate) close_on_exec: bool,
 }
@@ -104,8 +104,8 @@ fn number(slot: usize) -> c_int {
 mod tests {
     use super::*;
 
-    fn descriptor(what: u8) -> Descriptor<u8> {
-        Descriptor { what, close_on_exec: false }
+    fn descriptor(referent: u8) -> Descriptor<u8> {
+        Descriptor { referent, close_on_exec: false }
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
         let mut all = Descriptors::new();
         assert_eq!(all.add(0, descriptor(1)), Some(FIRST));
         assert_eq!(all.add(0, descriptor(2)), Some(FIRST + 1));
-        assert_eq!(all.remove(FIRST).map(|d| d.what), Some(1));
+        assert_eq!(all.remove(FIRST).map(|d| d.referent), Some(1));
         assert_eq!(all.add(FIRST + 5, descriptor(3)), Some(FIRST + 5));
         assert_eq!(all.add(0, descriptor(4)), Some(FIRST));
         assert!(all.get(FIRST + 3).is_none());
@@ -123,7 +123,7 @@ mod tests {
     fn a_number_of_the_callers_choice_replaces_what_was_there() {
         let mut all = Descriptors::new();
         assert!(matches!(all.set(FIRST + 9, descriptor(1)), Ok(None)));
-        assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.what == 1));
+        assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.referent == 1));
         assert!(all.set(FIRST + (1 << 16), descriptor(3)).is_err());
         assert!(all.set(4, descriptor(3)).is_err());
     }

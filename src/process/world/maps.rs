@@ -22,14 +22,14 @@ pub(crate) struct Map {
 }
 
 /// A map, and the time of the change of its file that it shows.
-struct Shown {
+struct Tracked {
     map: Map,
     changed: Time,
 }
 
 /// The maps of a process.
 #[derive(Default)]
-pub(crate) struct Maps(Vec<Shown>);
+pub(crate) struct Maps(Vec<Tracked>);
 
 impl Maps {
     /// Adds a map and fills it.
@@ -43,7 +43,7 @@ impl Maps {
         let changed = disk.stat(map.file)?.changed;
         // SAFETY: the caller says that the memory is the map's.
         unsafe { fill(&map, disk) };
-        self.0.push(Shown { map, changed });
+        self.0.push(Tracked { map, changed });
         Ok(())
     }
 
@@ -73,12 +73,12 @@ impl Maps {
 
     /// Whether any part of `memory` is a map that follows its file.
     pub(crate) fn follows(&self, memory: &Range<usize>) -> bool {
-        self.0.iter().any(|Shown { map, .. }| !map.private && overlap(&map.memory, memory))
+        self.0.iter().any(|Tracked { map, .. }| !map.private && overlap(&map.memory, memory))
     }
 
     /// Notes the access that the engine asked for in `memory`.
     pub(crate) fn protect(&mut self, memory: &Range<usize>, protection: c_int) {
-        for Shown { map, .. } in &mut self.0 {
+        for Tracked { map, .. } in &mut self.0 {
             if overlap(&map.memory, memory) {
                 map.protection = protection;
             }
@@ -87,9 +87,9 @@ impl Maps {
 
     /// Forgets the parts of maps that lie in `memory`.
     pub(crate) fn forget(&mut self, memory: &Range<usize>, disk: &mut Disk) {
-        for Shown { map, changed } in std::mem::take(&mut self.0) {
+        for Tracked { map, changed } in std::mem::take(&mut self.0) {
             if !overlap(&map.memory, memory) {
-                self.0.push(Shown { map, changed });
+                self.0.push(Tracked { map, changed });
                 continue;
             }
             let parts = [map.memory.start..memory.start, memory.end..map.memory.end];
@@ -97,7 +97,7 @@ impl Maps {
                 if disk.share(map.file).is_ok() {
                     let skipped = part.start - map.memory.start;
                     let offset = map.offset + i64::try_from(skipped).unwrap_or(i64::MAX);
-                    self.0.push(Shown { map: Map { memory: part, offset, ..map }, changed });
+                    self.0.push(Tracked { map: Map { memory: part, offset, ..map }, changed });
                 }
             }
             let _ = disk.close(map.file);

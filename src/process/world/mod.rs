@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::time::Time;
-use crate::case::fault::{FaultClass, FaultError, FaultKind};
+use crate::case::fault::{FaultClass, FaultKind, InjectionKind};
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
@@ -41,7 +41,7 @@ use self::entropy::Entropy;
 use self::faults::Faults;
 use self::maps::Maps;
 use self::panics::Panics;
-use self::schedule::{On, Schedule};
+use self::schedule::{Schedule, WaitFor};
 use self::streams::Streams;
 
 pub(crate) use self::setup::exit;
@@ -68,7 +68,7 @@ pub enum Note {
 
 /// What a simulated descriptor refers to.
 #[derive(Clone, Copy)]
-pub(crate) enum What {
+pub(crate) enum Referent {
     /// An open file or directory of the disk.
     File(Handle),
     /// `/dev/urandom`.
@@ -107,12 +107,12 @@ impl<'a> Called<'a> {
 }
 
 /// What a call comes to: a number, or an error.
-pub(crate) type Outcome = Result<i64, Errno>;
+pub(crate) type CallResult = Result<i64, Errno>;
 
 /// The simulated world of one process.
 pub struct World {
     pub(crate) disk: Disk,
-    pub(crate) descriptors: Descriptors<What>,
+    pub(crate) descriptors: Descriptors<Referent>,
     pub(crate) streams: Streams,
     pub(crate) maps: Maps,
     pub(crate) clock: Clock,
@@ -285,8 +285,8 @@ impl World {
     pub(crate) fn call(
         &mut self,
         called: &Called<'_>,
-        act: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
+        act: impl FnOnce(&mut Self) -> CallResult,
+    ) -> CallResult {
         self.begin(called.door.name);
         let outcome = match self.refusal(called) {
             Some(error) => Err(Errno(error.errno())),
@@ -303,7 +303,7 @@ impl World {
     }
 
     /// A call ends: the log gets a record.
-    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
+    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: CallResult) -> CallResult {
         if self.space.is_some_and(|space| outcome == Err(space.error)) {
             self.fault = self.fault.or(Some(no_room(called.door)));
             if !std::mem::replace(&mut self.full, true) {
@@ -329,7 +329,7 @@ impl World {
         let frozen = self.schedule.freeze_others();
         if frozen > 0 {
             for descriptor in self.descriptors.take_all() {
-                self.close(descriptor.what);
+                self.close(descriptor.referent);
             }
         }
         frozen
@@ -391,7 +391,7 @@ impl World {
         (self.hooks.hung)(&what)
     }
 
-    fn record(&mut self, called: &Called<'_>, outcome: Outcome) {
+    fn record(&mut self, called: &Called<'_>, outcome: CallResult) {
         let mut space;
         let stack: &[u8] = if self.stacks.has(self.synced.swap(false, Ordering::Relaxed)) {
             space = [0; FRAMES * 8];
@@ -450,7 +450,7 @@ impl World {
     #[inline]
     pub(crate) fn file(&self, fd: c_int) -> Result<Handle, Errno> {
         match self.descriptors.get(fd) {
-            Some(Descriptor { what: What::File(handle), .. }) => Ok(*handle),
+            Some(Descriptor { referent: Referent::File(handle), .. }) => Ok(*handle),
             Some(_) => Err(Errno::EINVAL),
             None => Err(Errno::EBADF),
         }
@@ -459,20 +459,25 @@ impl World {
     /// The path that a descriptor was opened by, without a leading slash; empty if it is closed.
     pub(crate) fn opened_as(&self, fd: c_int) -> &[u8] {
         match self.descriptors.get(fd) {
-            Some(Descriptor { what: What::File(file), .. }) => {
+            Some(Descriptor { referent: Referent::File(file), .. }) => {
                 relative(self.disk.opened_as(*file).unwrap_or_default())
             }
-            Some(Descriptor { what: What::Random, .. }) => RANDOM,
+            Some(Descriptor { referent: Referent::Random, .. }) => RANDOM,
             None => b"",
         }
     }
 
     /// Gives what was opened the lowest free number from `least` on.
-    pub(crate) fn give(&mut self, least: c_int, what: What, close_on_exec: bool) -> Outcome {
-        match self.descriptors.add(least, Descriptor { what, close_on_exec }) {
+    pub(crate) fn give(
+        &mut self,
+        least: c_int,
+        referent: Referent,
+        close_on_exec: bool,
+    ) -> CallResult {
+        match self.descriptors.add(least, Descriptor { referent, close_on_exec }) {
             Some(fd) => Ok(fd.into()),
             None => {
-                self.let_go(what);
+                self.let_go(referent);
                 Err(Errno::EMFILE)
             }
         }
@@ -480,19 +485,19 @@ impl World {
 
     /// Closes what a removed descriptor referred to. The process's range locks on a file go with
     /// any descriptor of it (fcntl(2)).
-    pub(super) fn close(&mut self, what: What) {
-        if let What::File(file) = what
+    pub(super) fn close(&mut self, referent: Referent) {
+        if let Referent::File(file) = referent
             && let Ok(ino) = self.disk.ino(file)
         {
             self.disk.drop_process_locks(ino, IDENTITY);
         }
-        self.let_go(what);
-        self.schedule.wake_all(On::FileLock);
+        self.let_go(referent);
+        self.schedule.wake_all(WaitFor::FileLock);
     }
 
     /// One descriptor less refers to something.
-    pub(crate) fn let_go(&mut self, what: What) {
-        if let What::File(handle) = what {
+    pub(crate) fn let_go(&mut self, referent: Referent) {
+        if let Referent::File(handle) = referent {
             let closed = self.disk.close(handle);
             debug_assert!(closed.is_ok(), "a descriptor refers to what is open");
         }
@@ -576,7 +581,7 @@ fn no_room(door: &Door) -> FaultKind {
         Some(FaultClass::Open) => FaultClass::Create,
         class => class.unwrap_or(FaultClass::Write),
     };
-    FaultError::NoSpace.fault_kind(class)
+    InjectionKind::NoSpace.fault_kind(class)
 }
 
 /// The user and the group that the process acts as.

@@ -42,7 +42,7 @@ pub enum Plan {
 
 /// What a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
+pub(crate) enum WaitFor {
     /// A word of memory, as futex(2) knows it by its address, with these bits.
     Word(usize, u32),
     /// An object that others hold, named for a report. Who is woken tries again.
@@ -65,7 +65,7 @@ pub(crate) enum On {
     Settled,
 }
 
-impl fmt::Display for On {
+impl fmt::Display for WaitFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Word(..) => f.write_str("a futex"),
@@ -92,10 +92,10 @@ pub(crate) enum Woken {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ThreadState {
     Ready,
     Waits {
-        on: On,
+        on: WaitFor,
         until: Option<Time>,
         since: u64,
     },
@@ -105,7 +105,7 @@ enum State {
 }
 
 struct Thread {
-    state: State,
+    state: ThreadState,
     woken: Woken,
     /// When it last had or gave up the turn: who is ready and has the least was passed over for
     /// longest.
@@ -158,7 +158,7 @@ pub(crate) enum Next {
     /// Nobody before this time.
     At(Time),
     /// Nobody, ever.
-    Nobody,
+    Never,
 }
 
 /// For how many scheduling points others go on while a thread spins; each time twice as many.
@@ -205,7 +205,7 @@ impl Schedule {
         // Above all that were ever lowered.
         let priority = u64::MAX / 2 + self.stream.next_u64() / 2;
         let thread = Thread {
-            state: State::Ready,
+            state: ThreadState::Ready,
             woken: Woken::Came,
             last: self.count,
             priority,
@@ -238,9 +238,9 @@ impl Schedule {
     }
 
     /// How many wait for this.
-    pub(crate) fn waiting(&self, on: On) -> usize {
+    pub(crate) fn waiting(&self, on: WaitFor) -> usize {
         let waits = |thread: &&Thread| match thread.state {
-            State::Waits { on: other, .. } => other == on,
+            ThreadState::Waits { on: other, .. } => other == on,
             _ => false,
         };
         self.threads.iter().filter(waits).count()
@@ -251,11 +251,11 @@ impl Schedule {
     }
 
     /// The running thread waits from now on.
-    pub(crate) fn wait(&mut self, on: On, until: Option<Time>) {
+    pub(crate) fn wait(&mut self, on: WaitFor, until: Option<Time>) {
         self.count += 1;
         let (since, current) = (self.count, self.current);
         if let Some(thread) = self.thread(current) {
-            thread.state = State::Waits { on, until, since };
+            thread.state = ThreadState::Waits { on, until, since };
             thread.last = since;
         }
     }
@@ -267,14 +267,15 @@ impl Schedule {
         // Two that spin for each other are left to the watch, which names one of them.
         let again = self.thread(id).is_some_and(|thread| thread.spins > 2);
         let can_run = |thread: &Thread| match thread.state {
-            State::Ready | State::Waits { until: Some(_), .. } => true,
-            State::Waits { on, .. } => matches!(on, On::Spin(_)) && !again,
-            State::Ended | State::Frozen => false,
+            ThreadState::Ready | ThreadState::Waits { until: Some(_), .. } => true,
+            ThreadState::Waits { on, .. } => matches!(on, WaitFor::Spin(_)) && !again,
+            ThreadState::Ended | ThreadState::Frozen => false,
         };
         // It is one itself.
         let able = self.threads.iter().filter(|thread| can_run(thread)).count() > 1;
         let (points, runs) = (self.points, id == self.current);
-        let Some(thread) = self.thread(id).filter(|thread| thread.state == State::Ready) else {
+        let Some(thread) = self.thread(id).filter(|thread| thread.state == ThreadState::Ready)
+        else {
             return false;
         };
         if !able || !runs {
@@ -282,7 +283,7 @@ impl Schedule {
         }
         let patience = PATIENCE << thread.spins.min(32);
         thread.spins += 1;
-        self.wait(On::Spin(points + patience), None);
+        self.wait(WaitFor::Spin(points + patience), None);
         true
     }
 
@@ -294,10 +295,10 @@ impl Schedule {
 
     /// Wakes up to `most` of those that wait for what `matches`, the longest waiting first; says
     /// how many.
-    pub(crate) fn wake(&mut self, most: usize, matches: impl Fn(&On) -> bool) -> usize {
+    pub(crate) fn wake(&mut self, most: usize, matches: impl Fn(&WaitFor) -> bool) -> usize {
         let mut waiting: Vec<(u64, usize)> = Vec::new();
         for (index, thread) in self.threads.iter().enumerate() {
-            if let State::Waits { on, since, .. } = &thread.state
+            if let ThreadState::Waits { on, since, .. } = &thread.state
                 && matches(on)
             {
                 waiting.push((*since, index));
@@ -306,7 +307,7 @@ impl Schedule {
         waiting.sort_unstable();
         waiting.truncate(most);
         for &(_, index) in &waiting {
-            self.threads[index].state = State::Ready;
+            self.threads[index].state = ThreadState::Ready;
             self.threads[index].woken = Woken::Came;
         }
         waiting.len()
@@ -314,7 +315,7 @@ impl Schedule {
 
     /// Wakes those that wait for an object, a lock on a file, or anything else that they try for
     /// again.
-    pub(crate) fn wake_all(&mut self, on: On) -> usize {
+    pub(crate) fn wake_all(&mut self, on: WaitFor) -> usize {
         self.wake(usize::MAX, |other| *other == on)
     }
 
@@ -322,7 +323,7 @@ impl Schedule {
     pub(crate) fn requeue(&mut self, from: usize, to: usize, most: usize) -> usize {
         let mut moved = 0;
         for thread in &mut self.threads {
-            if let State::Waits { on: On::Word(at, _), .. } = &mut thread.state
+            if let ThreadState::Waits { on: WaitFor::Word(at, _), .. } = &mut thread.state
                 && *at == from
                 && moved < most
             {
@@ -337,15 +338,15 @@ impl Schedule {
     pub(crate) fn end(&mut self) {
         let current = self.current;
         if let Some(thread) = self.thread(current) {
-            thread.state = State::Ended;
+            thread.state = ThreadState::Ended;
         }
-        self.wake_all(On::End(current));
-        self.wake_all(On::Settled);
+        self.wake_all(WaitFor::End(current));
+        self.wake_all(WaitFor::Settled);
     }
 
     /// Whether a thread has ended.
     pub(crate) fn has_ended(&self, id: ThreadId) -> bool {
-        self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == State::Ended)
+        self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == ThreadState::Ended)
     }
 
     /// Nobody will join this thread; says whether it has ended.
@@ -366,8 +367,8 @@ impl Schedule {
         let mut frozen = 0;
         for (index, thread) in self.threads.iter_mut().enumerate() {
             let other = index + 1 != self.current as usize;
-            if other && !matches!(thread.state, State::Ended | State::Frozen) {
-                thread.state = State::Frozen;
+            if other && !matches!(thread.state, ThreadState::Ended | ThreadState::Frozen) {
+                thread.state = ThreadState::Frozen;
                 frozen += 1;
             }
         }
@@ -389,7 +390,7 @@ impl Schedule {
             ready = self.ready();
         }
         let next = match ready.len() {
-            0 => return self.next_deadline().map_or(Next::Nobody, Next::At),
+            0 => return self.next_deadline().map_or(Next::Never, Next::At),
             1 => ready[0],
             _ => self.decide(&ready, yields),
         };
@@ -397,7 +398,7 @@ impl Schedule {
             self.count += 1;
             let (count, current) = (self.count, self.current);
             if let Some(thread) = self.thread(current)
-                && thread.state == State::Ready
+                && thread.state == ThreadState::Ready
             {
                 thread.last = count;
             }
@@ -414,7 +415,7 @@ impl Schedule {
     /// The call in which a thread waits for the host, if one does.
     pub(crate) fn awaits_host(&self) -> Option<&'static str> {
         self.threads.iter().find_map(|thread| match thread.state {
-            State::Waits { on: On::Host(call), .. } => Some(call),
+            ThreadState::Waits { on: WaitFor::Host(call), .. } => Some(call),
             _ => None,
         })
     }
@@ -423,7 +424,7 @@ impl Schedule {
     pub(crate) fn waits(&self) -> String {
         let mut words = Vec::new();
         for (index, thread) in self.threads.iter().enumerate() {
-            if let State::Waits { on, .. } = &thread.state {
+            if let ThreadState::Waits { on, .. } = &thread.state {
                 words.push(format!("thread {} waits for {on}", index + 1));
             }
         }
@@ -454,17 +455,17 @@ impl Schedule {
 
     fn ready(&self) -> Vec<ThreadId> {
         let ready = |(index, thread): (usize, &Thread)| {
-            (thread.state == State::Ready).then_some(index as ThreadId + 1)
+            (thread.state == ThreadState::Ready).then_some(index as ThreadId + 1)
         };
         self.threads.iter().enumerate().filter_map(ready).collect()
     }
 
     fn wake_due(&mut self, now: Time) {
         for thread in &mut self.threads {
-            if let State::Waits { until: Some(until), .. } = thread.state
+            if let ThreadState::Waits { until: Some(until), .. } = thread.state
                 && until <= now
             {
-                thread.state = State::Ready;
+                thread.state = ThreadState::Ready;
                 thread.woken = Woken::TimedOut;
             }
         }
@@ -476,10 +477,10 @@ impl Schedule {
         let (current, points) = (self.current as usize, self.points);
         for (index, thread) in self.threads.iter_mut().enumerate() {
             match thread.state {
-                State::Waits { on: On::Spin(until), .. } if until <= points => {
-                    thread.state = State::Ready;
+                ThreadState::Waits { on: WaitFor::Spin(until), .. } if until <= points => {
+                    thread.state = ThreadState::Ready;
                 }
-                State::Waits { on: On::Spin(_), .. } => {}
+                ThreadState::Waits { on: WaitFor::Spin(_), .. } => {}
                 _ if index + 1 == current => thread.spins = 0,
                 _ => {}
             }
@@ -491,18 +492,18 @@ impl Schedule {
     fn let_spin(&mut self) {
         let (deadline, count) = (self.next_deadline().is_some(), self.count);
         for thread in &mut self.threads {
-            if let State::Waits { on: On::Spin(_), since, .. } = thread.state
+            if let ThreadState::Waits { on: WaitFor::Spin(_), since, .. } = thread.state
                 && since < count
                 && (thread.spins == 1 || !deadline)
             {
-                thread.state = State::Ready;
+                thread.state = ThreadState::Ready;
             }
         }
     }
 
     fn next_deadline(&self) -> Option<Time> {
         let deadline = |thread: &Thread| match thread.state {
-            State::Waits { until, .. } => until,
+            ThreadState::Waits { until, .. } => until,
             _ => None,
         };
         self.threads.iter().filter_map(deadline).min()
@@ -605,20 +606,20 @@ mod tests {
         let mut schedule = by_rule();
         let (second, third) = (schedule.start(), schedule.start());
         assert_eq!(schedule.next(Time(0), false), Next::Thread(FIRST));
-        schedule.wait(On::Time, Some(Time(100)));
+        schedule.wait(WaitFor::Time, Some(Time(100)));
         assert_eq!(schedule.next(Time(0), false), Next::Thread(second));
         assert_eq!(schedule.next(Time(0), true), Next::Thread(third));
-        schedule.wait(On::Condition(7), None);
+        schedule.wait(WaitFor::Condition(7), None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(second));
-        schedule.wait(On::Condition(7), None);
+        schedule.wait(WaitFor::Condition(7), None);
         assert_eq!(schedule.next(Time(0), false), Next::At(Time(100)));
         assert_eq!(schedule.next(Time(100), false), Next::Thread(FIRST));
         assert_eq!(schedule.woken(), Woken::TimedOut);
-        assert_eq!(schedule.wake(1, |on| *on == On::Condition(7)), 1);
+        assert_eq!(schedule.wake(1, |on| *on == WaitFor::Condition(7)), 1);
         schedule.end();
         assert_eq!(schedule.next(Time(100), false), Next::Thread(third));
-        schedule.wait(On::End(second), None);
-        assert_eq!(schedule.next(Time(100), false), Next::Nobody);
+        schedule.wait(WaitFor::End(second), None);
+        assert_eq!(schedule.next(Time(100), false), Next::Never);
         let words = "thread 2 waits for a condition variable, thread 3 waits for the end of \
                      thread 2";
         assert_eq!(schedule.waits(), words);
@@ -628,15 +629,15 @@ mod tests {
     fn whoever_waits_for_a_word_is_woken_in_the_order_of_waiting_and_may_be_moved() {
         let mut schedule = by_rule();
         let (second, third) = (schedule.start(), schedule.start());
-        schedule.wait(On::Word(1, u32::MAX), None);
+        schedule.wait(WaitFor::Word(1, u32::MAX), None);
         schedule.next(Time(0), false);
-        schedule.wait(On::Word(1, u32::MAX), None);
+        schedule.wait(WaitFor::Word(1, u32::MAX), None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(third));
-        assert_eq!(schedule.wake(1, |on| matches!(on, On::Word(1, _))), 1);
+        assert_eq!(schedule.wake(1, |on| matches!(on, WaitFor::Word(1, _))), 1);
         assert_eq!(schedule.requeue(1, 2, 5), 1);
-        schedule.wait(On::Time, None);
+        schedule.wait(WaitFor::Time, None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(FIRST));
-        assert_eq!(schedule.wake(9, |on| matches!(on, On::Word(2, _))), 1);
+        assert_eq!(schedule.wake(9, |on| matches!(on, WaitFor::Word(2, _))), 1);
         assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
     }
 
@@ -693,19 +694,19 @@ mod tests {
         for _ in 1..2 * PATIENCE - 1 {
             assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
         }
-        schedule.wait(On::Time, Some(Time(7)));
+        schedule.wait(WaitFor::Time, Some(Time(7)));
         assert_eq!(schedule.next(Time(0), false), Next::At(Time(7)));
         assert_eq!(schedule.next(Time(7), true), Next::Thread(FIRST));
         // Who made a call in between spins for the first time again.
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(second));
-        schedule.wait(On::Time, Some(Time(9)));
+        schedule.wait(WaitFor::Time, Some(Time(9)));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST), "time can pass");
         assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "nobody ran meanwhile");
         assert_eq!(schedule.next(Time(9), false), Next::Thread(second));
-        schedule.wait(On::Condition(1), None);
+        schedule.wait(WaitFor::Condition(1), None);
         assert_eq!(schedule.next(Time(9), false), Next::Thread(FIRST));
         assert!(!schedule.spin(FIRST), "nobody else can run");
     }

@@ -6,7 +6,7 @@ use super::cpu::is_pinned;
 
 /// What the environment of a template allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Environment {
     /// Address-space randomisation is on, because `personality` was refused: addresses differ
     /// from run to run.
     pub aslr: bool,
@@ -21,7 +21,7 @@ pub struct Place {
     pub last_words: bool,
 }
 
-impl Place {
+impl Environment {
     /// Looks around. Changes nothing.
     pub(crate) fn observe(last_words: bool) -> Self {
         Self {
@@ -75,11 +75,21 @@ mod tests {
 
     #[test]
     fn each_refusal_is_said_in_one_line() {
-        let all =
-            Place { aslr: false, pinned: true, seccomp: true, dispatch: true, last_words: true };
+        let all = Environment {
+            aslr: false,
+            pinned: true,
+            seccomp: true,
+            dispatch: true,
+            last_words: true,
+        };
         assert!(all.notices().is_empty());
-        let none =
-            Place { aslr: true, pinned: false, seccomp: false, dispatch: false, last_words: false };
+        let none = Environment {
+            aslr: true,
+            pinned: false,
+            seccomp: false,
+            dispatch: false,
+            last_words: false,
+        };
         let notices = none.notices();
         assert_eq!(notices.len(), 5);
         assert!(notices.iter().all(|line| !line.contains('\n')));
