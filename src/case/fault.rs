@@ -1,5 +1,5 @@
-//! Injected errors: which call fails, how, what that is in the terms of a sim's promises, and in
-//! which words a case says so.
+//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the words
+//! that a case uses for it.
 //!
 //! ```text
 //! fault EIO step=3 sync=1              the first sync from step 3 on fails, once
@@ -9,13 +9,13 @@
 //! fault short step=0 read=2 after=10   a read returns 10 bytes
 //! fault corrupt step=0 read=2 byte=10  one bit of the eleventh byte that a read returns is wrong
 //! fault slow step=0 sync=1 ms=3000     a sync takes three seconds of virtual time
-//! fault EIO life=2 step=0 open=1       as above, in the life after the first crash
+//! fault EIO life=2 step=0 open=1       as above, in the epoch after the first crash
 //! ```
 //!
 //! A call fails only in a way that its manual page lists, or POSIX where the page is silent, and
-//! only where the kernel would have come to it: no `ENOSPC` for a name that is there already. An
-//! error that is no call's own strikes none: `fault EMFILE step=0 call=3 always` fails the opens
-//! from the third call on.
+//! only where the kernel would have got that far: no `ENOSPC` for a name that already exists. A
+//! fault skips the calls that cannot show its error: `fault EMFILE step=0 call=3 always` fails the
+//! opens from the third call on.
 //!
 //! | error | calls |
 //! |---|---|
@@ -23,17 +23,16 @@
 //! | `ENOSPC`, `EDQUOT` | create, link, mkdir, rename, write, allocate, sync, close |
 //! | `EMFILE` | open, create |
 //! | `EINTR` | open, create, read, write, sync, truncate, allocate, close |
-//! | `EROFS` | whatever changes the disk, an open for writing too, and from then on |
+//! | `EROFS` | all that change the disk, an open for writing too, and from then on |
 //!
 //! A sync finds no space where allocation is delayed, a close on NFS. `EINTR` is what NFS and FUSE
-//! return; ext4, xfs and btrfs wait for regular files in a state that no signal but a deadly one
-//! ends. Whoever calls through `std` never sees it: `std` tries again.
+//! return; ext4, xfs and btrfs wait for regular files in a state that only a fatal signal ends.
+//! Callers that go through `std` never see it: `std` tries again.
 //!
-//! What a call that fails leaves: a write that fails has written nothing, one that is short has
-//! written its part; a sync that fails leaves the pages clean, whatever reached the disk, but one
-//! that was interrupted or met a read-only disk leaves them as they were; a close that fails has
-//! closed the descriptor all the same (close(2)); closedir(3) does not fail. All else fails before
-//! it does anything.
+//! A write that fails has written nothing, and a short one its part. A sync that fails leaves the
+//! pages clean, whatever reached the disk, except that one which was interrupted or met a read-only
+//! disk leaves them as they were. A close that fails has closed the descriptor anyway (close(2)).
+//! closedir(3) does not fail. All other calls fail before they do anything.
 
 use std::fmt;
 use std::time::Duration;
@@ -47,9 +46,9 @@ use crate::base::text::{TextError, Word};
 pub enum FaultClass {
     /// Any call of the classes below.
     Call,
-    /// `open`, `openat`, `opendir`, of files that are there or not.
+    /// `open`, `openat`, `opendir`, of files that exist or not.
     Open,
-    /// Those of them that make a file.
+    /// Those of them that create a file.
     Create,
     /// `read`, `pread`, `readv`, `preadv`, `readdir`.
     Read,
@@ -143,7 +142,7 @@ pub enum InjectionKind {
     Corrupt,
 }
 
-/// Something bad that was done to the engine beside the crash: what a sim's promises speak of.
+/// Something bad that was done to the engine in addition to the crash; a sim's promises name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FaultKind {
     /// A write failed, or was short and the next one failed.
@@ -158,7 +157,7 @@ pub enum FaultKind {
     FailedOpen,
     /// A name or a size could not be changed: create, rename, unlink, mkdir, truncate.
     FailedChange,
-    /// A call was interrupted, or moved fewer bytes than it was asked to.
+    /// A call was interrupted, or moved fewer bytes than requested.
     Interrupted,
     /// The file system turned read-only.
     ReadOnly,
@@ -171,7 +170,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Those that an `EIO` of any call is one of.
+    /// The kinds that an `EIO` of some call can be.
     pub const OF_EVERY_CALL: [Self; 6] = [
         Self::FailedWrite,
         Self::FailedSync,
@@ -181,7 +180,7 @@ impl FaultKind {
         Self::FailedClose,
     ];
 
-    /// All of them, in the order in which they are told.
+    /// All of them, in the order in which a report lists them.
     pub const ALL: [Self; 11] = [
         Self::FailedWrite,
         Self::FailedSync,
@@ -196,7 +195,7 @@ impl FaultKind {
         Self::BitRot,
     ];
 
-    /// Whether a call said no that the engine may need before it can keep a deadline.
+    /// Whether a call was refused that the engine may need to keep a deadline.
     pub(crate) fn refuses(self) -> bool {
         match self {
             Self::FailedWrite
@@ -232,16 +231,16 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// One injected error: the `nth` call of a class from a step of a life on fails, once.
+/// One injected fault: the `nth` call of a class from a step of an epoch on fails, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The life that it happens in; 1 is the first.
+    /// The epoch that it happens in; 1 is the first.
     pub epoch: u32,
     /// The step from which calls are counted; 1 is the first of the workload, 0 the open before it.
     pub step: u32,
     /// Which calls are counted.
     pub class: FaultClass,
-    /// Which of them fails, counted from 1.
+    /// Which of them is hit, counted from 1.
     pub nth: u32,
     /// What happens to it.
     pub injection: Injection,
@@ -492,17 +491,17 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// The `nth` call of a class in the first life, its opening included, fails once.
+    /// Hits the `nth` call of a class in the first epoch, its opening included, once.
     pub fn new(injection: impl Into<Injection>, class: FaultClass, nth: u32) -> Self {
         Self { epoch: 1, step: 0, class, nth, injection: injection.into(), always: false }
     }
 
-    /// Whether what it does lasts to the end of the life.
+    /// Whether its effect lasts to the end of the epoch.
     pub fn lasts(&self) -> bool {
         self.always || self.injection.kind() == InjectionKind::ReadOnly
     }
 
-    /// Reads the words behind `fault`.
+    /// Reads the words after `fault`.
     ///
     /// # Errors
     /// The column of the word that is wrong, and what was expected.
@@ -525,7 +524,7 @@ impl Fault {
         match (step, fault.nth) {
             (None, _) => wrong("a fault needs step=N".to_owned()),
             (_, 0) => wrong(
-                "a fault needs the call that it strikes, such as write=N or sync=N, N from 1"
+                "a fault needs the call that it hits, such as write=N or sync=N, N from 1"
                     .to_owned(),
             ),
             _ if fault.class != FaultClass::Call && !named.applies_to(fault.class) => {
@@ -566,7 +565,7 @@ impl Fault {
                 let class = FaultClass::ALL.into_iter().find(|class| class.name() == name);
                 let class = class.ok_or_else(wrong)?;
                 if self.nth > 0 {
-                    return Err(TextError::new(word.column, "a fault strikes one call"));
+                    return Err(TextError::new(word.column, "a fault hits one call"));
                 }
                 (self.class, self.nth) = (class, small?);
             }
@@ -601,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_and_every_error_has_a_word_of_its_own() {
+    fn every_class_and_every_kind_of_injection_has_its_own_word() {
         for class in FaultClass::ALL {
             let fault = Fault::new(InjectionKind::Io, class, 2);
             let words = words(&fault.to_string()).expect("words");
@@ -615,16 +614,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_fault_is_refused_and_says_which_word_is_wrong() {
+    fn a_wrong_fault_is_refused_with_the_column_of_the_wrong_word() {
         let words = |line| words(line).expect("words");
         for (line, column, what) in [
-            ("EIO step=1", 1, "a fault needs the call that it strikes"),
+            ("EIO step=1", 1, "a fault needs the call that it hits"),
             ("EIO write=1", 1, "a fault needs step=N"),
             ("EPIPE", 1, "expected one of EIO, ENOSPC, EDQUOT, EMFILE, EINTR, EROFS, short, slow"),
             ("EIO step=1 write", 12, "expected life=N"),
             ("EIO step=1 write=0", 1, "a fault needs the call"),
             ("EIO life=0 step=1 write=1", 5, "expected life=N"),
-            ("EIO step=1 write=1 sync=1", 20, "a fault strikes one call"),
+            ("EIO step=1 write=1 sync=1", 20, "a fault hits one call"),
             ("EMFILE step=1 write=1", 1, "no kernel shows EMFILE for write"),
             ("corrupt step=1 read=1 ms=7", 23, "expected life=N"),
             ("slow step=1 read=1 after=7", 20, "expected life=N"),
@@ -636,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_makes_a_file_counts_as_an_open_too() {
+    fn a_call_that_creates_a_file_counts_as_an_open_too() {
         assert!(FaultClass::Open.counts(FaultClass::Create));
         assert!(!FaultClass::Create.counts(FaultClass::Open));
         assert!(FaultClass::Call.counts(FaultClass::Stat));

@@ -58,7 +58,7 @@ const PAGE: usize = 4096;
 /// Serves the engine, if it is the caller and has a heap.
 #[inline(always)]
 fn for_engine(serve: impl FnOnce() -> *mut c_void) -> Option<*mut c_void> {
-    if seam::side() != Side::Engine || !heap::is_there() {
+    if seam::side() != Side::Engine || !heap::exists() {
         return None;
     }
     let _harness = seam::harness();
