@@ -465,7 +465,7 @@ impl World {
             libc::UTIME_OMIT => Ok(None),
             _ => {
                 let real = clock::duration(timespec { tv_sec: time.tv_sec.max(0), ..time });
-                real.map(|real| Some(self.clock.event(real))).ok_or(Errno::EINVAL)
+                real.map(|real| Some(self.clock.time_at(real))).ok_or(Errno::EINVAL)
             }
         };
         Ok((one(accessed)?, one(modified)?))

@@ -22,7 +22,7 @@ use crate::process::world;
 use crate::process::world::door::Door;
 use crate::process::world::schedule::{WaitFor, Woken};
 
-use super::threads::event;
+use super::threads::time_at;
 use super::{answer, doors};
 
 doors! {
@@ -85,7 +85,7 @@ const ONCE: &str = "a pthread_once";
 type Until = Result<Option<Time>, Errno>;
 
 fn until(clock: clockid_t, until: *const timespec) -> Until {
-    event(clock, until).map(Some).ok_or(Errno::EINVAL)
+    time_at(clock, until).map(Some).ok_or(Errno::EINVAL)
 }
 
 /// Tries until it is not busy; `None` for a thread that no schedule knows.

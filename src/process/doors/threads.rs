@@ -53,7 +53,7 @@ unsafe fn create(
 }
 
 /// The moment of the run at which a clock shows a time; `None` if it is none.
-pub(super) fn event(clock: clockid_t, until: *const timespec) -> Option<Time> {
+pub(super) fn time_at(clock: clockid_t, until: *const timespec) -> Option<Time> {
     // SAFETY: the callers' functions take a time, or null.
     let until = unsafe { until.as_ref() }.copied().and_then(clock::duration)?;
     world::enter(|world| world.clock.when(clock, until))?
@@ -91,7 +91,7 @@ fn join_on(
     if until.is_null() {
         return baton::join_thread(thread, result, None);
     }
-    let Some(until) = event(clock, until) else { return Some(libc::EINVAL) };
+    let Some(until) = time_at(clock, until) else { return Some(libc::EINVAL) };
     baton::join_thread(thread, result, Some(until))
 }
 

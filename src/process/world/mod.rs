@@ -1,5 +1,5 @@
 //! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
-//! all that the engine does with them.
+//! the engine's calls on them.
 //!
 //! There is one world per process. Doors reach it through `enter`, or, for a call that other
 //! threads may see, through the baton's `serve`, which adds a scheduling point before and after it.
@@ -48,7 +48,7 @@ pub(crate) use self::setup::exit;
 pub use self::setup::{Budget, EXIT_HUNG, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 
 /// Where the simulated disk is mounted: a path that not even root can create on the host, so that
-/// a call which slips past the doors fails.
+/// a call which goes past the doors fails.
 pub const MOUNT: &str = "/proc/crashpoint";
 
 /// The number of the engine's process and of its first thread, in every run.
@@ -57,16 +57,16 @@ pub(crate) const IDENTITY: libc::pid_t = 1000;
 /// How many return addresses of a call are kept.
 const FRAMES: usize = 32;
 
-/// Something about a run that its verdict must mention.
+/// A remark about a run that its verdict must mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The engine changed this path, which is outside the mount.
     Outside(Vec<u8>),
-    /// The engine called this, which is not simulated.
+    /// The engine made this call, which is not simulated.
     NotSimulated(String),
 }
 
-/// What a simulated descriptor refers to.
+/// The thing that a simulated descriptor refers to.
 #[derive(Clone, Copy)]
 pub(crate) enum Referent {
     /// An open file or directory of the disk.
@@ -106,7 +106,7 @@ impl<'a> Called<'a> {
     }
 }
 
-/// What a call comes to: a number, or an error.
+/// The result of a call: a number, or an error.
 pub(crate) type CallResult = Result<i64, Errno>;
 
 /// The simulated world of one process.
@@ -124,24 +124,24 @@ pub struct World {
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
     pub(crate) cpus: u32,
-    /// User and group of all files: those of the process, so that it finds its own.
+    /// User and group of all files: those of the process, so that it owns them.
     pub(crate) owner: (u32, u32),
     pub(crate) hooks: Hooks,
-    /// The digest of the bytes that the call at hand moves.
+    /// The digest of the bytes that the current call moves.
     pub(crate) bytes: u64,
     pub(super) faults: Faults,
     pub(super) evicts: bool,
     space: Option<Space>,
     /// A call found no room.
     full: bool,
-    /// What was injected into the call at hand.
+    /// The fault that was injected into the current call.
     pub(super) fault: Option<FaultKind>,
     budget: Budget,
     calls: u64,
     unrecorded: u64,
     last: &'static str,
     stacks: Stacks,
-    /// The call at hand made something durable.
+    /// The current call made something durable.
     synced: Arc<AtomicBool>,
     notes: Vec<Note>,
     sink: &'static dyn Sink,
@@ -154,13 +154,13 @@ static ENTERED: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `serve` in the world, on the harness's side of the seam; `None` if there is no world.
 ///
-/// Every door that serves a call passes here. Whatever the harness does inside leaves `errno` as
-/// it was: callers of `readdir` tell the end of a directory from an error by it.
+/// Every door that serves a call passes here. The harness leaves `errno` unchanged inside: callers
+/// of `readdir` distinguish the end of a directory from an error by it.
 #[inline]
 pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     let before = errno();
-    // One thread at a time does: an atomic addition would cost several times as much.
+    // Only one thread at a time writes: an atomic addition would cost several times as much.
     ENTERED.store(entered().wrapping_add(1), Ordering::Relaxed);
     let served = WORLD.take().as_deref_mut().map(serve);
     set_errno(before);
@@ -173,13 +173,13 @@ pub(super) fn entered() -> u64 {
     ENTERED.load(Ordering::Relaxed)
 }
 
-/// As [`enter`], for a signal handler: `None` also if the world is in use.
+/// As [`enter`], for a signal handler: returns `None` also if the world is in use.
 pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     WORLD.try_take()?.as_deref_mut().map(serve)
 }
 
-/// Puts a world, or none, in the place of the present one.
+/// Replaces the present world by another one, or by none.
 pub(super) fn replace(world: Option<World>) {
     let mut world = world.map(Box::new);
     std::mem::swap(&mut *WORLD.take(), &mut world);
@@ -202,12 +202,12 @@ pub fn saw_clock() -> bool {
     enter(|world| world.clock.was_read()).unwrap_or(false)
 }
 
-/// How often more threads than one could run and one was chosen.
+/// How often more than one thread could run and one was chosen.
 pub fn decisions() -> u64 {
     enter(|world| world.schedule.decisions()).unwrap_or(0)
 }
 
-/// What the run's verdict must mention, each once, in the order in which it came.
+/// The remarks that the run's verdict must mention, each once, in the order of their first time.
 pub fn notes() -> Vec<Note> {
     enter(|world| world.notes.clone()).unwrap_or_default()
 }
@@ -317,14 +317,14 @@ impl World {
         outcome
     }
 
-    /// Nobody can run before this time.
+    /// No thread can run before this time.
     pub(crate) fn pass_time(&mut self, until: Time) {
         self.clock.advance(until.since(self.clock.now()));
         self.check_time();
     }
 
-    /// No thread but the calling one runs from now on, and what was left open is closed. Says how
-    /// many threads there were.
+    /// No thread but the calling one runs from now on, and if there were others, all descriptors are
+    /// closed. Returns how many there were.
     pub(super) fn leave_threads_behind(&mut self) -> usize {
         let frozen = self.schedule.freeze_others();
         if frozen > 0 {
@@ -335,8 +335,8 @@ impl World {
         frozen
     }
 
-    /// Carries out a call that is too frequent for a record of its own and changes no disk: what
-    /// it was (`numbers`) goes into the record after it.
+    /// Carries out a call that is too frequent for its own record and does not change the disk: a
+    /// digest of its `numbers` goes into the next record.
     pub(crate) fn call_unrecorded(
         &mut self,
         door: &'static str,
@@ -426,7 +426,7 @@ impl World {
         }
     }
 
-    /// The engine called something that is not simulated.
+    /// The engine made a call that is not simulated.
     #[cold]
     pub(crate) fn not_simulated(&mut self, call: &str) {
         self.mark(Mark::NotSimulated(call));
@@ -467,7 +467,7 @@ impl World {
         }
     }
 
-    /// Gives what was opened the lowest free number from `least` on.
+    /// Gives an opened file the lowest free descriptor from `least` on.
     pub(crate) fn give(
         &mut self,
         least: c_int,
@@ -495,15 +495,15 @@ impl World {
         self.schedule.wake_all(WaitFor::FileLock);
     }
 
-    /// One descriptor less refers to something.
+    /// Drops one descriptor's reference.
     pub(crate) fn let_go(&mut self, referent: Referent) {
         if let Referent::File(handle) = referent {
             let closed = self.disk.close(handle);
-            debug_assert!(closed.is_ok(), "a descriptor refers to what is open");
+            debug_assert!(closed.is_ok(), "a descriptor refers to an open file");
         }
     }
 
-    /// The whole path of a place on the disk, without a leading slash.
+    /// The whole path of a name on the disk, without a leading slash.
     pub(crate) fn name<'a>(&self, base: Ino, path: &'a [u8]) -> Cow<'a, [u8]> {
         if base == Ino::ROOT || path.starts_with(b"/") {
             return Cow::Borrowed(relative(path));
@@ -534,7 +534,7 @@ pub(crate) fn length(bytes: usize) -> i64 {
 /// Passes the disk's effects on to the log.
 struct Effects {
     sink: &'static dyn Sink,
-    /// Whether what a sync has no room for is gone from the cache.
+    /// Whether the cache drops the pages that a sync found no room for.
     evicts: bool,
     hung: fn(&str) -> !,
     synced: Arc<AtomicBool>,
@@ -543,7 +543,7 @@ struct Effects {
 impl Journal for Effects {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
         if self.evicts && matches!(effect, Effect::SyncFailed(_)) {
-            // Told first: a crash may fall between the two.
+            // Marked first: a crash may fall between the two.
             self.append(at, Payload::Mark(Mark::Evicted));
         }
         self.append(at, Payload::Effect(*effect));
@@ -574,10 +574,10 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
     &space[..used]
 }
 
-/// What it is, in the terms of a sim's promises, that a call found no room.
+/// The fault kind, in the terms of a sim's promises, of a call that found no room.
 fn no_room(door: &Door) -> FaultKind {
     let class = match door.faults.class() {
-        // An open needs room for a file that it makes.
+        // An open needs room for a file that it creates.
         Some(FaultClass::Open) => FaultClass::Create,
         class => class.unwrap_or(FaultClass::Write),
     };

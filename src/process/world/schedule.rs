@@ -1,10 +1,10 @@
-//! Whose turn it is: the threads of a world, what each waits for, and who runs next.
+//! The schedule: the threads of a world, the wait of each, and which one runs next.
 //!
 //! One thread runs at a time. At each scheduling point, and whenever the running thread has to
-//! wait, the next one is decided here, and nothing else decides it: the rule is that a thread goes
-//! on as long as it can, and that after it comes the one which was passed over for longest. A
-//! [`Plan`] departs from that rule, by draws from a seed or by a list of turns; each departure is
-//! one [`Turn`], so that the list of them replays the run.
+//! wait, the next one is decided here and nowhere else. In the default order a thread runs as long
+//! as it can, and after it the one that was passed over for longest. A [`Plan`] departs from that
+//! order, by draws from a seed or by a list of turns. Each departure is one [`Turn`], so that the
+//! list of turns replays the run.
 //!
 //! This file knows no real threads: `baton` makes them follow.
 
@@ -18,34 +18,34 @@ use rand_chacha::ChaCha8Rng;
 use crate::base::time::Time;
 pub use crate::case::turn::Turn;
 
-/// A thread: 1 is the first of its process; a number is never used again.
+/// A thread: 1 is the first of its process; a number is never reused.
 pub(crate) type ThreadId = u32;
 
 /// The first thread of a world.
 pub(crate) const FIRST: ThreadId = 1;
 
-/// What the schedule of a process comes from.
+/// The source of a process's schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// From this seed: how it is drawn (often or seldom, by chance or by priorities), and each
+    /// A seed decides how turns are drawn (often or seldom, by chance or by priorities), and each
     /// draw.
     Drawn {
         /// The seed.
         seed: u64,
-        /// How many decisions the run is expected to come to, if another schedule of it has told:
-        /// what happens a few times only is then placed anywhere in the run, and nowhere else.
+        /// How many decisions the run is expected to have, if another schedule of it has shown
+        /// that: changes of priority that happen only a few times are then spread over the run.
         decisions: Option<u64>,
     },
-    /// Only these departures from the rule.
+    /// Only these departures from the default order.
     Listed(Vec<Turn>),
 }
 
-/// What a thread waits for.
+/// The event that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitFor {
-    /// A word of memory, as futex(2) knows it by its address, with these bits.
+    /// A wake of the futex at this address, with these bits (futex(2)).
     Word(usize, u32),
-    /// An object that others hold, named for a report. Who is woken tries again.
+    /// An object that others hold, named for a report. A thread that is woken tries again.
     Object(usize, &'static str),
     /// A condition variable.
     Condition(usize),
@@ -59,7 +59,7 @@ pub(crate) enum WaitFor {
     Host(&'static str),
     /// Time.
     Time,
-    /// What another thread does, in a loop without a call; at most until this scheduling point.
+    /// A write by another thread, in a loop without a call; at most until this scheduling point.
     Spin(u64),
     /// The end of all others.
     Settled,
@@ -85,7 +85,7 @@ impl fmt::Display for WaitFor {
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// What was waited for came.
+    /// The event came.
     Came,
     /// Its time was up.
     TimedOut,
@@ -107,26 +107,26 @@ enum ThreadState {
 struct Thread {
     state: ThreadState,
     woken: Woken,
-    /// When it last had or gave up the turn: who is ready and has the least was passed over for
+    /// When it last ran or yielded: of the ready threads, the one with the least was passed over for
     /// longest.
     last: u64,
     priority: u64,
     detached: bool,
-    /// How often it span.
+    /// How often in a row it was found spinning.
     spins: u32,
 }
 
-/// How departures from the rule are drawn.
+/// How departures from the default order are drawn.
 enum Policy {
-    /// One decision in so many goes to any thread.
+    /// One decision in this many goes to a random thread.
     Walk { one_in: u64 },
     /// The thread with the highest priority runs; at these decisions the running one gets the
     /// lowest (probabilistic concurrency testing, Burckhardt et al., ASPLOS 2010).
     Priorities { lowered_at: Vec<u64> },
-    /// The same, but the running one gets the lowest at one decision in so many: in a long run an
-    /// order that one change of priorities would do for is tried at many places.
+    /// The same, but the running one gets the lowest at one decision in this many: in a long run an
+    /// order that needs one change of priorities is tried at many places.
     Lowered { one_in: u64 },
-    /// Where a list says so.
+    /// At the decisions of a list.
     Listed(std::vec::IntoIter<Turn>, Option<Turn>),
 }
 
@@ -139,33 +139,34 @@ pub(crate) struct Schedule {
     decisions: u64,
     /// How many scheduling points there were.
     points: u64,
-    /// Counts what has to be put in order: waits and turns.
+    /// A counter that orders waits and turns.
     count: u64,
     least_priority: u64,
     turn: Option<Turn>,
-    /// The clocks of condition variables that were given one, and how many a barrier waits for.
+    /// The clocks of condition variables that were given one.
     pub(crate) clocks: BTreeMap<usize, clockid_t>,
+    /// How many threads each barrier waits for.
     pub(crate) barriers: BTreeMap<usize, u32>,
-    /// Which `pthread_once_t` is being run, and by whom.
+    /// Which `pthread_once_t` is being run, and by which thread.
     pub(crate) once: BTreeMap<usize, ThreadId>,
 }
 
-/// Who runs next.
+/// The thread that runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// This thread.
     Thread(ThreadId),
-    /// Nobody before this time.
+    /// None before this time.
     At(Time),
-    /// Nobody, ever.
+    /// None, ever.
     Never,
 }
 
-/// For how many scheduling points others go on while a thread spins; each time twice as many.
+/// For how many scheduling points others run while a thread spins; each time twice as many.
 const PATIENCE: u64 = 64;
 
-/// Within how many decisions priorities are lowered if nobody knows how many there will be: as many
-/// as a short workload has.
+/// Within how many decisions priorities are lowered if their number is unknown: as many as a short
+/// workload has.
 const HORIZON: u64 = 1 << 11;
 
 impl Schedule {
@@ -202,7 +203,7 @@ impl Schedule {
     /// Adds a thread, which is ready to run.
     pub(crate) fn start(&mut self) -> ThreadId {
         self.count += 1;
-        // Above all that were ever lowered.
+        // Above every lowered priority.
         let priority = u64::MAX / 2 + self.stream.next_u64() / 2;
         let thread = Thread {
             state: ThreadState::Ready,
@@ -237,7 +238,7 @@ impl Schedule {
         self.threads.pop();
     }
 
-    /// How many wait for this.
+    /// How many threads wait for this.
     pub(crate) fn waiting(&self, on: WaitFor) -> usize {
         let waits = |thread: &&Thread| match thread.state {
             ThreadState::Waits { on: other, .. } => other == on,
@@ -260,9 +261,9 @@ impl Schedule {
         }
     }
 
-    /// The running thread spins: it waits until the others have to wait too, or have gone on for
-    /// long. Says whether it does: not if no other thread can run before something happens to this
-    /// one, or if it is another one that runs, or it waits already.
+    /// The running thread spins: it waits until the others have to wait too, or have run for long.
+    /// Returns whether it waits: it does not if no other thread could run meanwhile, if another
+    /// thread than `id` runs, or if it waits already.
     pub(crate) fn spin(&mut self, id: ThreadId) -> bool {
         // Two that spin for each other are left to the watch, which names one of them.
         let again = self.thread(id).is_some_and(|thread| thread.spins > 2);
@@ -271,7 +272,7 @@ impl Schedule {
             ThreadState::Waits { on, .. } => matches!(on, WaitFor::Spin(_)) && !again,
             ThreadState::Ended | ThreadState::Frozen => false,
         };
-        // It is one itself.
+        // It counts itself.
         let able = self.threads.iter().filter(|thread| can_run(thread)).count() > 1;
         let (points, runs) = (self.points, id == self.current);
         let Some(thread) = self.thread(id).filter(|thread| thread.state == ThreadState::Ready)
@@ -293,7 +294,7 @@ impl Schedule {
         self.thread(current).map_or(Woken::Came, |thread| thread.woken)
     }
 
-    /// Wakes up to `most` of those that wait for what `matches`, the longest waiting first; says
+    /// Wakes up to `most` of the threads whose wait `matches`, the longest waiting first; returns
     /// how many.
     pub(crate) fn wake(&mut self, most: usize, matches: impl Fn(&WaitFor) -> bool) -> usize {
         let mut waiting: Vec<(u64, usize)> = Vec::new();
@@ -313,13 +314,13 @@ impl Schedule {
         waiting.len()
     }
 
-    /// Wakes those that wait for an object, a lock on a file, or anything else that they try for
-    /// again.
+    /// Wakes all that wait for this. They must be ones that try again: of an object, a lock on a
+    /// file, and similar.
     pub(crate) fn wake_all(&mut self, on: WaitFor) -> usize {
         self.wake(usize::MAX, |other| *other == on)
     }
 
-    /// Up to `most` of those that wait for one word wait for another from now on; says how many.
+    /// Moves up to `most` of the threads that wait for one word to another; returns how many.
     pub(crate) fn requeue(&mut self, from: usize, to: usize, most: usize) -> usize {
         let mut moved = 0;
         for thread in &mut self.threads {
@@ -349,7 +350,7 @@ impl Schedule {
         self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == ThreadState::Ended)
     }
 
-    /// Nobody will join this thread; says whether it has ended.
+    /// This thread will not be joined; returns whether it has ended.
     pub(crate) fn detach(&mut self, id: ThreadId) -> bool {
         if let Some(thread) = self.thread(id) {
             thread.detached = true;
@@ -357,12 +358,12 @@ impl Schedule {
         self.has_ended(id)
     }
 
-    /// Whether nobody will join this thread.
+    /// Whether this thread will not be joined.
     pub(crate) fn is_detached(&self, id: ThreadId) -> bool {
         self.threads.get(id as usize - 1).is_some_and(|thread| thread.detached)
     }
 
-    /// No thread but the running one runs ever again; says how many that were still alive.
+    /// No thread but the running one runs ever again; returns how many were still alive.
     pub(crate) fn freeze_others(&mut self) -> usize {
         let mut frozen = 0;
         for (index, thread) in self.threads.iter_mut().enumerate() {
@@ -375,8 +376,8 @@ impl Schedule {
         frozen
     }
 
-    /// Who runs at this time. The running thread is preferred unless it waits, has ended, or
-    /// `yields`.
+    /// The thread that runs at this time. The running thread is preferred unless it waits, has
+    /// ended, or `yields`.
     pub(crate) fn next(&mut self, now: Time, yields: bool) -> Next {
         self.points += 1;
         self.wake_due(now);
@@ -407,7 +408,7 @@ impl Schedule {
         Next::Thread(next)
     }
 
-    /// The departure from the rule that the last decision was, if it was one.
+    /// The last decision, if it departed from the default order.
     pub(crate) fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
     }
@@ -420,7 +421,7 @@ impl Schedule {
         })
     }
 
-    /// What each thread waits for, in words; for a deadlock.
+    /// The wait of each thread, in words; for the report of a deadlock.
     pub(crate) fn waits(&self) -> String {
         let mut words = Vec::new();
         for (index, thread) in self.threads.iter().enumerate() {
@@ -431,7 +432,7 @@ impl Schedule {
         words.join(", ")
     }
 
-    /// The running thread comes after all others: by the rule, and by its priority.
+    /// Puts the running thread after all others: in the default order, and by its priority.
     fn put_last(&mut self) {
         self.count += 1;
         let (last, current) = (self.count, self.current);
@@ -471,8 +472,8 @@ impl Schedule {
         }
     }
 
-    /// The running thread spins no longer if it is here for another reason. Those of which the
-    /// others had enough points go on.
+    /// A running thread that is here for another reason does not spin any more. Spinning threads
+    /// are ready again once the others had enough scheduling points.
     fn count_spins(&mut self) {
         let (current, points) = (self.current as usize, self.points);
         for (index, thread) in self.threads.iter_mut().enumerate() {
@@ -487,8 +488,8 @@ impl Schedule {
         }
     }
 
-    /// Nobody else is ready: those that spin go on, if another thread ran meanwhile. Who does so
-    /// for the second time lets time pass first: each time costs CPU time.
+    /// No thread is ready: those that spin are, if another thread ran meanwhile. One that spins for
+    /// the second time lets time pass first, because each time costs CPU time.
     fn let_spin(&mut self) {
         let (deadline, count) = (self.next_deadline().is_some(), self.count);
         for thread in &mut self.threads {
@@ -509,18 +510,18 @@ impl Schedule {
         self.threads.iter().filter_map(deadline).min()
     }
 
-    /// Decides between several that are ready.
+    /// Decides between several ready threads.
     fn decide(&mut self, ready: &[ThreadId], yields: bool) -> ThreadId {
         let decision = self.decisions;
         self.decisions += 1;
-        let rule = self.rule(ready, yields);
-        let next = self.drawn(decision, ready, yields).unwrap_or(rule);
-        self.turn = (next != rule).then_some(Turn { decision, thread: next });
+        let default = self.default_order(ready, yields);
+        let next = self.drawn(decision, ready, yields).unwrap_or(default);
+        self.turn = (next != default).then_some(Turn { decision, thread: next });
         next
     }
 
-    /// Who runs unless a plan departs from it.
-    fn rule(&self, ready: &[ThreadId], yields: bool) -> ThreadId {
+    /// The thread that runs unless the plan departs from the default order.
+    fn default_order(&self, ready: &[ThreadId], yields: bool) -> ThreadId {
         if !yields && ready.contains(&self.current) {
             return self.current;
         }
@@ -528,14 +529,14 @@ impl Schedule {
         ready.iter().copied().min_by_key(last).unwrap_or(self.current)
     }
 
-    /// Whom the plan gives the turn, if it departs from the rule here.
+    /// The thread that the plan runs instead, if it departs from the default order here.
     fn drawn(&mut self, decision: u64, ready: &[ThreadId], yields: bool) -> Option<ThreadId> {
         match &mut self.policy {
             Policy::Walk { one_in } => {
                 if below(&mut self.stream, *one_in) != 0 {
                     return None;
                 }
-                // Who yields is not given the turn again.
+                // A thread that yields does not run again at once.
                 let current = self.current;
                 let others = ready.iter().copied().filter(|&id| !yields || id != current);
                 let others: Vec<ThreadId> = others.collect();
@@ -557,7 +558,7 @@ impl Schedule {
             Policy::Listed(rest, next) => {
                 let turn = next.filter(|turn| turn.decision <= decision)?;
                 *next = rest.next();
-                // Where the engine has changed, the thread may not be ready, or not be there.
+                // If the engine has changed, the thread may not be ready, or not exist.
                 ready.contains(&turn.thread).then_some(turn.thread)
             }
         }
@@ -565,8 +566,7 @@ impl Schedule {
 }
 
 impl Policy {
-    /// Different runs are scheduled in different ways: what one way seldom shows another often
-    /// does.
+    /// Different runs are scheduled in different ways: one way often shows what another seldom does.
     fn draw(stream: &mut ChaCha8Rng, decisions: Option<u64>) -> Self {
         match below(stream, 9) {
             0 => Self::Walk { one_in: 2 },
@@ -597,13 +597,13 @@ fn below(stream: &mut ChaCha8Rng, bound: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn by_rule() -> Schedule {
+    fn in_default_order() -> Schedule {
         Schedule::new(Plan::Listed(Vec::new()))
     }
 
     #[test]
-    fn a_thread_goes_on_until_it_waits_and_then_the_one_passed_over_longest_runs() {
-        let mut schedule = by_rule();
+    fn a_thread_runs_until_it_waits_and_then_the_one_passed_over_longest_runs() {
+        let mut schedule = in_default_order();
         let (second, third) = (schedule.start(), schedule.start());
         assert_eq!(schedule.next(Time(0), false), Next::Thread(FIRST));
         schedule.wait(WaitFor::Time, Some(Time(100)));
@@ -626,8 +626,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_for_a_word_is_woken_in_the_order_of_waiting_and_may_be_moved() {
-        let mut schedule = by_rule();
+    fn threads_that_wait_for_a_word_are_woken_in_order_and_may_be_moved() {
+        let mut schedule = in_default_order();
         let (second, third) = (schedule.start(), schedule.start());
         schedule.wait(WaitFor::Word(1, u32::MAX), None);
         schedule.next(Time(0), false);
@@ -645,7 +645,7 @@ mod tests {
         Plan::Drawn { seed, decisions: None }
     }
 
-    /// Runs three threads that always stay ready, and returns who had the turns.
+    /// Runs three threads that always stay ready; returns which ones ran, and the turns.
     fn turns(plan: Plan) -> (Vec<ThreadId>, Vec<Turn>) {
         let mut schedule = Schedule::new(plan);
         schedule.start();
@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn the_departures_from_the_rule_replay_the_run() {
+    fn the_departures_from_the_default_order_replay_the_run() {
         for seed in 0..50 {
             let (order, departures) = turns(drawn(seed));
             assert_eq!(turns(drawn(seed)).0, order);
@@ -679,9 +679,9 @@ mod tests {
     }
 
     #[test]
-    fn who_spins_waits_until_others_wait_or_have_gone_on_for_long() {
-        let mut schedule = by_rule();
-        assert!(!schedule.spin(FIRST), "nobody else is there");
+    fn a_thread_that_spins_waits_until_others_wait_or_have_run_for_long() {
+        let mut schedule = in_default_order();
+        assert!(!schedule.spin(FIRST), "there is no other thread");
         let second = schedule.start();
         assert!(!schedule.spin(second), "it does not run");
         assert!(schedule.spin(FIRST));
@@ -697,23 +697,23 @@ mod tests {
         schedule.wait(WaitFor::Time, Some(Time(7)));
         assert_eq!(schedule.next(Time(0), false), Next::At(Time(7)));
         assert_eq!(schedule.next(Time(7), true), Next::Thread(FIRST));
-        // Who made a call in between spins for the first time again.
+        // After a call in between, a thread spins for the first time again.
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(second));
         schedule.wait(WaitFor::Time, Some(Time(9)));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST), "time can pass");
-        assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "nobody ran meanwhile");
+        assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "no thread ran meanwhile");
         assert_eq!(schedule.next(Time(9), false), Next::Thread(second));
         schedule.wait(WaitFor::Condition(1), None);
         assert_eq!(schedule.next(Time(9), false), Next::Thread(FIRST));
-        assert!(!schedule.spin(FIRST), "nobody else can run");
+        assert!(!schedule.spin(FIRST), "no other thread can run");
     }
 
     #[test]
-    fn what_is_left_behind_never_runs_again() {
-        let mut schedule = by_rule();
+    fn a_thread_that_outlived_its_engine_never_runs_again() {
+        let mut schedule = in_default_order();
         let second = schedule.start();
         assert_eq!(schedule.freeze_others(), 1);
         assert_eq!(schedule.next(Time(0), true), Next::Thread(FIRST));
