@@ -1,4 +1,4 @@
-//! The template: this binary, started once more, which forks a pristine process for each case.
+//! The fork server: this binary, started again, which forks a pristine process for each case.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -13,8 +13,8 @@ use super::role;
 
 pub use super::entry::{Entry, Reply};
 
-/// A running template. It ends, with all that it forked, when this is dropped or when the client
-/// ends in whatever way.
+/// A running fork server. It ends, with every process that it forked, when this is dropped or when
+/// the client ends in whatever way.
 ///
 /// ```
 /// use crashpoint::host::fork_server::{ForkServer, Reply};
@@ -23,63 +23,63 @@ pub use super::entry::{Entry, Reply};
 ///     reply.send(&request.to_ascii_uppercase());
 /// }
 ///
-/// let mut template = ForkServer::start()?;
+/// let mut fork_server = ForkServer::start()?;
 /// let mut frames = Vec::new();
-/// template.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
+/// fork_server.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
 /// assert_eq!(frames, [b"HELLO"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ForkServer {
     process: Child,
-    /// `None` once it is closed, which is how the template learns that it is over.
+    /// `None` once it is closed, which tells the fork server to end.
     channel: Option<Channel>,
     environment: Environment,
     calling: bool,
     _lease: Option<Lease>,
 }
 
-/// Why there is no template.
+/// Why no fork server was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The binary takes the C library's start function and not ours.
+    /// The binary uses the C library's start function and not ours.
     #[error("this binary was linked without crashpoint's `__libc_start_main`")]
     NotLinked,
-    /// This process is a template, an explorer or a leaf.
-    #[error("a template cannot start another one")]
+    /// This process is a fork server, an explorer or a child.
+    #[error("a fork server cannot start another one")]
     Inside,
     /// The binary could not be started again.
     #[error("cannot start /proc/self/exe again")]
     Exec(#[source] io::Error),
-    /// It was started and ended, or said something else than a template does.
-    #[error("the template did not answer ({status})")]
+    /// It was started and ended, or did not answer like a fork server.
+    #[error("the fork server did not answer ({status})")]
     Silent {
         /// How it ended.
         status: ExitStatus,
-        /// What was read in place of an answer.
+        /// The error of reading its answer.
         source: io::Error,
     },
 }
 
-/// Why a call did not come to its end.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The explorer ended badly: a panic or a fault of the harness itself, or a kill.
+    /// The explorer ended badly: by a panic or a fault of the harness itself, or by a kill.
     #[error("the explorer {0}")]
     Ended(Ending),
-    /// The template is gone.
-    #[error("the template is gone")]
+    /// The fork server is gone.
+    #[error("the fork server is gone")]
     Gone(#[source] io::Error),
-    /// A call before this one was left by a panic of its `on_frame`.
-    #[error("an earlier call to the template was not waited for")]
+    /// An earlier call was abandoned by a panic of its `on_frame`.
+    #[error("an earlier call to the fork server was not waited for")]
     Left,
 }
 
 impl ForkServer {
-    /// Starts a template. Its standard output leads nowhere, and of its standard error only last
-    /// words are kept.
+    /// Starts a fork server. Its standard output is discarded, and of its standard error only the
+    /// last words are kept.
     ///
     /// # Errors
-    /// If this binary cannot be a template, or the system refuses the process.
+    /// If this binary cannot be a fork server, or the system refuses the process.
     pub fn start() -> Result<Self, StartError> {
         if !role::is_linked() {
             return Err(StartError::NotLinked);
@@ -91,7 +91,7 @@ impl ForkServer {
         let lease = Lease::take();
         let mut command = command(theirs, lease.as_ref());
         let mut process = command.spawn().map_err(StartError::Exec)?;
-        // It holds the template's end of the channel, which must close when the template ends.
+        // It holds the fork server's end of the channel, which must close when the server ends.
         drop(command);
         match read_hello(&ours) {
             Ok(environment) => Ok(Self {
@@ -109,17 +109,17 @@ impl ForkServer {
         }
     }
 
-    /// What the environment allows the template.
+    /// What the environment allows the fork server.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Whether addresses differ from run to run, because the system refused to switch that off.
+    /// Whether addresses differ from run to run, because the system refused to switch off ASLR.
     pub fn aslr(&self) -> bool {
         self.environment.aslr
     }
 
-    /// What the environment refuses, one line each.
+    /// The capabilities that the environment refuses, one line each.
     pub fn notices(&self) -> Vec<String> {
         self.environment.notices()
     }
@@ -131,10 +131,10 @@ impl ForkServer {
     }
 
     /// Runs `entry` on `request` in a fresh explorer; `on_frame` gets each frame that it sends,
-    /// as it comes. Returns when the explorer and all that it forked have ended.
+    /// as it comes. Returns when the explorer and every process that it forked have ended.
     ///
     /// # Errors
-    /// If the explorer ended in another way than by returning, or if the template is gone.
+    /// If the explorer ended in another way than by returning, or if the fork server is gone.
     pub fn call(
         &mut self,
         entry: Entry,
@@ -157,14 +157,14 @@ impl ForkServer {
 
 impl Drop for ForkServer {
     fn drop(&mut self) {
-        // The template sees the end of the channel, also in the middle of a call, and goes.
+        // The fork server sees the channel close, even in the middle of a call, and ends.
         self.channel = None;
-        // It has been reaped if this fails.
+        // If this fails, the process was reaped before.
         let _ = self.process.wait();
     }
 }
 
-/// The command that starts this binary as a template at the other end of `channel`.
+/// The command that starts this binary as a fork server at the other end of `channel`.
 fn command(channel: Channel, lease: Option<&Lease>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -177,8 +177,8 @@ fn command(channel: Channel, lease: Option<&Lease>) -> Command {
         .stdin(channel.into_fd())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // Coverage is written where the client's is. The dynamic loader needs its path to start the
-    // binary at all; the template drops it before engine code can see it.
+    // Coverage is written next to the client's. The dynamic loader needs its path to start the
+    // binary at all; the fork server drops it before engine code can see it.
     for name in ["LLVM_PROFILE_FILE", role::LIBRARIES] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -192,20 +192,20 @@ fn command(channel: Channel, lease: Option<&Lease>) -> Command {
         set_before_exec();
         Ok(())
     };
-    // SAFETY: this makes system calls only, which is all that may happen in a process forked from
-    // one with many threads.
+    // SAFETY: the closure only makes system calls, which are all that a process forked from one
+    // with many threads may do.
     unsafe { command.pre_exec(before_exec) };
     command
 }
 
-/// What has to be set before the binary is mapped. Whatever is refused stays as it is: the
-/// template looks and tells.
+/// Sets the attributes that must be set before the binary is mapped. One that is refused stays as
+/// it is: the fork server checks and reports that.
 fn set_before_exec() {
     const STACK: libc::rlim_t = 8 << 20;
     const FILES: libc::rlim_t = 1024;
     // SAFETY: changes one attribute of the process.
     unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
-    // Where maps begin depends on how large the stack may become.
+    // The address of the first map depends on the limit of the stack.
     limit(libc::RLIMIT_STACK, STACK);
     limit(libc::RLIMIT_NOFILE, FILES);
     limit(libc::RLIMIT_CORE, 0);
@@ -231,7 +231,7 @@ fn read_hello(channel: &Channel) -> io::Result<Environment> {
     }
 }
 
-/// Sends a request, hands out the frames that come back, and says how the explorer ended.
+/// Sends a request, passes on the frames that come back, and returns how the explorer ended.
 fn converse(
     channel: &Channel,
     entry: Entry,

@@ -1,8 +1,6 @@
-//! The processes that engine code runs in: the template, its children, their limits and endings.
-#![expect(
-    unsafe_code,
-    reason = "forks, signals, shared memory, and what the kernel is asked for directly"
-)]
+//! The processes that engine code runs in: the fork server, its explorers, their children, and how
+//! they end.
+#![expect(unsafe_code, reason = "forks, signals, shared memory, and direct requests to the kernel")]
 
 pub(crate) mod channel;
 pub mod child;

@@ -1,4 +1,4 @@
-//! Whether calls arrive: what a process asks itself before it trusts the doors.
+//! The self-test of a process before it trusts the doors: whether calls arrive there.
 
 use std::ffi::{CStr, CString, c_int};
 use std::fs;
@@ -20,14 +20,14 @@ use crate::process::world::{self, MOUNT, Setup, Sink, World};
 /// A call that did not reach its door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StrayCall {
-    /// The symbol, or the function of a library, that was called.
+    /// The symbol, or the library function, that was called.
     pub called: &'static str,
     /// Where it went instead.
     pub reached: String,
 }
 
-/// Calls the doors in a small world, and says which calls did not arrive. A world that was
-/// installed before is gone afterwards.
+/// Calls the doors in a small world; returns the calls that did not arrive. A world that was
+/// installed before is removed.
 pub fn self_test() -> Vec<StrayCall> {
     let mut failures = foreign_symbols();
     World::install(Setup::new(Tree::new(), &Nowhere));
@@ -41,7 +41,7 @@ pub fn self_test() -> Vec<StrayCall> {
     failures
 }
 
-/// A log that keeps nothing.
+/// A log that discards its records.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -50,8 +50,8 @@ impl Sink for Nowhere {
     }
 }
 
-/// The symbols that lead elsewhere than to this binary: another library may have taken them, or
-/// the linker may not have exported them, so that shared libraries do not see them.
+/// The symbols that do not resolve to this binary: another library may define them first, or the
+/// linker may not have exported them, so that shared libraries do not see them.
 fn foreign_symbols() -> Vec<StrayCall> {
     let own = object_of(self_test as *const ()).unwrap_or_default();
     let foreign = |called: &'static str| {
@@ -103,7 +103,7 @@ macro_rules! arrive {
     ($failures:ident, $(libc::$symbol:ident($($argument:expr),* $(,)?);)*) => {
         $(
             arrives($failures, stringify!($symbol), &[stringify!($symbol)], || {
-                // SAFETY: the caller of this macro gives each function what it asks for.
+                // SAFETY: the caller of this macro keeps the contract of each function.
                 unsafe { libc::$symbol($($argument),*) }
             });
         )*
@@ -299,21 +299,21 @@ pub fn in_child(body: impl FnOnce()) -> Option<c_int> {
     (ended == child && libc::WIFEXITED(status)).then(|| libc::WEXITSTATUS(status))
 }
 
-/// Calls `fsync` as code does that asks the kernel by itself. For tests of the traps.
+/// Calls `fsync` without the C library. For tests of the traps.
 #[doc(hidden)]
 pub fn past_the_doors(fd: c_int) -> i64 {
     // SAFETY: the call takes a number, and changes no memory of this process.
     unsafe { raw_call(libc::SYS_fsync, [fd as usize, 0, 0, 0, 0, 0]) }
 }
 
-/// Asks the kernel without the C library; an error comes back as a negative number.
+/// Makes a system call without the C library; an error is returned as a negative number.
 ///
 /// # Safety
 /// The contract of the call.
 #[doc(hidden)]
 pub unsafe fn raw_call(number: i64, [a, b, c, d, e, f]: [usize; 6]) -> i64 {
     let result: i64;
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of the call.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -338,7 +338,7 @@ pub fn raw_calls_arrive(region: &Region) -> bool {
     let (from, to) = (FILE.as_ptr() as usize, OTHER.as_ptr() as usize);
     let rename = move || {
         let here = libc::AT_FDCWD as usize;
-        // SAFETY: both paths are C strings that live for ever.
+        // SAFETY: both paths are static C strings.
         unsafe { raw_call(libc::SYS_renameat, [here, from, here, to, 0, 0]) }
     };
     let body = |_: &'static Region| {

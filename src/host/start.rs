@@ -1,8 +1,8 @@
-//! The first function of a process: it decides whether the binary is a template.
+//! The first function of a process: it decides whether the binary is a fork server.
 //!
 //! The start-up code that every program is linked with calls `__libc_start_main`. Ours is found
 //! before the C library's, and changes one argument of it: in a process that a client started as
-//! its template, `main` is the case server. Constructors have run by then, threads have not begun.
+//! its fork server, `main` is the server's. Constructors have run by then, threads have not begun.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -17,7 +17,8 @@ type Hook = Option<extern "C" fn()>;
 /// The start of every program that contains this library.
 ///
 /// # Safety
-/// Called once, by the start-up code, with what the kernel left on the stack.
+/// Called once, by the start-up code, with the arguments and environment that the kernel put on the
+/// stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_start_main(
     main: Main,
@@ -28,7 +29,7 @@ unsafe extern "C" fn __libc_start_main(
     rtld_fini: Hook,
     stack_end: *mut c_void,
 ) -> c_int {
-    // SAFETY: the kernel puts the environment right behind the arguments and their null.
+    // SAFETY: the kernel puts the environment right after the arguments and their null.
     let fork_server = unsafe { has_variable(argv.offset(argc as isize + 1)) };
     role::set(fork_server);
     let main = if fork_server { server::main } else { main };
@@ -52,14 +53,14 @@ unsafe extern "C" fn __libc_start_main(
 /// # Safety
 /// `environment` is a null-terminated array of C strings.
 unsafe fn has_variable(mut environment: Words) -> bool {
-    // SAFETY: the walk ends at the null that the caller vouches for.
+    // SAFETY: the walk ends at the null that the caller guarantees.
     while let Some(entry) = unsafe { environment.read().as_ref() } {
         // SAFETY: each entry is a C string.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
         if entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')) {
             return true;
         }
-        // SAFETY: the entry was not the last, so the next one is there.
+        // SAFETY: the entry was not the last, so there is a next one.
         environment = unsafe { environment.add(1) };
     }
     false

@@ -1,6 +1,6 @@
-//! Standard error inside a template: a small file in memory, of which the end is kept.
+//! Standard error inside a fork server: a small file in memory, of which the end is kept.
 //!
-//! What the C library says before it aborts goes there without passing any door.
+//! The C library's words before it aborts go there without passing any door.
 
 use std::ffi::c_int;
 use std::mem;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::note::EndNote;
 
-/// The watch empties the file beyond this length: a chatty engine must not eat the memory.
+/// The watch empties the file beyond this length: a chatty engine must not fill the memory.
 const LONGEST: i64 = 1 << 20;
 
 /// Whether standard error is kept in memory.
@@ -30,8 +30,8 @@ fn status(fd: c_int) -> Option<libc::stat64> {
 }
 
 fn keep_in_memory() -> bool {
-    // SAFETY: the name is a C string; the descriptors are this function's own, but for 2, which
-    // nothing else of a process that just began holds on to.
+    // SAFETY: the name is a C string; the descriptors are this function's own, except 2, which
+    // nothing else in a process that just began uses.
     unsafe {
         let file = libc::memfd_create(c"stderr".as_ptr(), 0);
         if file < 0 {
@@ -44,13 +44,14 @@ fn keep_in_memory() -> bool {
     }
 }
 
-/// Writes to standard error as it is.
+/// Writes to the process's standard error.
 pub(crate) fn write(bytes: &[u8]) {
-    // SAFETY: the kernel reads from a slice. What cannot be written is lost, as on a closed pipe.
+    // Bytes that cannot be written are lost, as on a closed pipe.
+    // SAFETY: the kernel reads from a slice.
     unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-/// Moves what a child left in the file into its note.
+/// Moves a child's output from the file into its note.
 pub(crate) fn drain(note: &EndNote) {
     if !KEPT.load(Ordering::Relaxed) {
         return;

@@ -439,7 +439,7 @@ pub fn settle(until: Time) -> usize {
     if !several() {
         return 0;
     }
-    let frozen = world::enter(World::leave_threads_behind).unwrap_or(0);
+    let frozen = world::enter(World::freeze_other_threads).unwrap_or(0);
     ALIVE.store(1, Ordering::Relaxed);
     frozen
 }

@@ -11,9 +11,9 @@ use crate::process::seam::kernel::next;
 pub(crate) struct Map {
     /// Where it is.
     pub(crate) memory: Range<usize>,
-    /// The file that it shows. The handle is the map's own.
+    /// The file that it shows. The map owns the handle.
     pub(crate) file: Handle,
-    /// The offset in the file from which it shows.
+    /// The offset of its first byte in the file.
     pub(crate) offset: i64,
     /// The access that the engine asked for.
     pub(crate) protection: c_int,
@@ -53,7 +53,7 @@ impl Maps {
         self.0.is_empty()
     }
 
-    /// Fills the maps of files that were changed again.
+    /// Fills the maps anew whose files have changed.
     #[cold]
     pub(crate) fn refresh(&mut self, disk: &Disk) {
         for shown in self.0.iter_mut().filter(|shown| !shown.map.private) {

@@ -325,7 +325,7 @@ impl World {
 
     /// No thread but the calling one runs from now on, and if there were others, all descriptors are
     /// closed. Returns how many there were.
-    pub(super) fn leave_threads_behind(&mut self) -> usize {
+    pub(super) fn freeze_other_threads(&mut self) -> usize {
         let frozen = self.schedule.freeze_others();
         if frozen > 0 {
             for descriptor in self.descriptors.take_all() {
