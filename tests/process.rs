@@ -1,5 +1,5 @@
-//! Facts about processes: how a fork server and the processes that it forks begin, how they end, and
-//! what they see.
+//! Facts about processes: how a fork server and the processes that it forks begin, how they end,
+//! and what they see.
 
 mod wild;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use crashpoint::base::time::Time;
 use crashpoint::host::child::{Limits, run};
 use crashpoint::host::ending::{Abort, Ending, syscall_name};
-use crashpoint::host::fork_server::{CallError, Entry, ForkServer, Reply};
+use crashpoint::host::fork_server::{CallError, ExplorerFn, ForkServer, Reply};
 use crashpoint::host::region::Region;
 use crashpoint::host::{PanicNote, last_panic, last_words};
 use crashpoint::log::{Mark, Payload, Record, records};
@@ -23,7 +23,7 @@ fn fork_server() -> ForkServer {
 }
 
 /// The frames that an explorer sends.
-fn frames(fork_server: &mut ForkServer, entry: Entry, request: &[u8]) -> Vec<Vec<u8>> {
+fn frames(fork_server: &mut ForkServer, entry: ExplorerFn, request: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     fork_server
         .call(entry, request, &mut |frame| frames.push(frame.to_vec()))
@@ -32,7 +32,7 @@ fn frames(fork_server: &mut ForkServer, entry: Entry, request: &[u8]) -> Vec<Vec
 }
 
 /// The one frame of text that an entry sends, in a fresh fork server.
-fn answer(entry: Entry) -> String {
+fn answer(entry: ExplorerFn) -> String {
     let frames = frames(&mut fork_server(), entry, b"");
     assert_eq!(frames.len(), 1, "one frame");
     String::from_utf8(frames[0].clone()).expect("text")
@@ -49,7 +49,7 @@ fn reply_ending(reply: &mut Reply<'_>, limits: &Limits, body: impl FnOnce() + Se
 }
 
 /// The ending of the child that an entry runs, in a fresh fork server.
-fn ending(entry: Entry) -> Ending {
+fn ending(entry: ExplorerFn) -> Ending {
     serde_json::from_str(&answer(entry)).expect("an ending")
 }
 
@@ -283,7 +283,7 @@ mod endings {
                 }
             });
         }
-        for (entry, name) in [(in_read as Entry, "read"), (in_futex, "futex")] {
+        for (entry, name) in [(in_read as ExplorerFn, "read"), (in_futex, "futex")] {
             let ending = ending(entry);
             let Ending::Asleep { syscall } = ending else { panic!("it sleeps: {ending}") };
             assert_eq!(syscall_name(syscall), Some(name));

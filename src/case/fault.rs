@@ -1,5 +1,5 @@
-//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the words
-//! that a case uses for it.
+//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the
+//! words that a case uses for it.
 //!
 //! ```text
 //! fault EIO step=3 sync=1              the first sync from step 3 on fails, once

@@ -1,9 +1,9 @@
 //! The faults that a workload gets from its seed, as far as its sim promises something after them.
 //!
 //! Every other workload has a failed write or sync. Of the rest one in five has some other fault,
-//! if the sim promises something whichever call fails, and a few of those without have a small disk.
-//! Each kind of fault is drawn from its own stream, so that adding a kind does not change the faults
-//! of the others.
+//! if the sim promises something whichever call fails, and a few of those without have a small
+//! disk. Each kind of fault is drawn from its own stream, so that adding a kind does not change the
+//! faults of the others.
 
 use crate::base::seed::Seed;
 use crate::case::fault::{Fault, FaultClass as C, InjectionKind as E};

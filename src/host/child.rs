@@ -23,8 +23,8 @@ pub use super::limits::Limits;
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
 
-/// Runs `body` in a child and returns how that ended. The body sees a copy of the caller's memory as
-/// it is now; it reports to the caller through `region`.
+/// Runs `body` in a child and returns how that ended. The body sees a copy of the caller's memory
+/// as it is now; it reports to the caller through `region`.
 ///
 /// The child ends as soon as `body` returns: destructors of thread-locals do not run, and threads
 /// that are still running end with it.

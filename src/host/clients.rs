@@ -1,8 +1,9 @@
 //! Clients that work at the same time, within one step of a workload.
 //!
 //! The step's op lists the ops of each client ([`Model::clients`](crate::oracle::Model::clients));
-//! the adapter starts a thread for each client and carries every op out by [`as_client`]. So the log
-//! has when each op was issued and how it returned, and the oracle sees which of them overlapped.
+//! the adapter starts a thread for each client and carries every op out by [`as_client`]. So the
+//! log has when each op was issued and how it returned, and the oracle sees which of them
+//! overlapped.
 
 use super::script::chain;
 use crate::log::Mark;

@@ -1,11 +1,11 @@
 //! The lease of a CPU: it keeps the processes of one fork server on one CPU.
 //!
-//! At any time one thread of a case runs: the baton goes from thread to thread, and control from the
-//! explorer to its child and back. On one CPU such a hand-over is a context switch; between two it
-//! is an interrupt and cold caches, several times as expensive, and the kernel's scheduler cannot
-//! know that. But two cases on the same CPU while another is idle would be worse. So a CPU is leased,
-//! by a lock on a file. The client holds the lease: the fork server's memory does not depend on
-//! which CPU was free.
+//! At any time one thread of a case runs: the baton goes from thread to thread, and control from
+//! the explorer to its child and back. On one CPU such a hand-over is a context switch; between two
+//! it is an interrupt and cold caches, several times as expensive, and the kernel's scheduler
+//! cannot know that. But two cases on the same CPU while another is idle would be worse. So a CPU
+//! is leased, by a lock on a file. The client holds the lease: the fork server's memory does not
+//! depend on which CPU was free.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -33,8 +33,9 @@ impl Lease {
     }
 }
 
-/// Keeps the calling thread, and threads and processes that it starts from now on, on a set of CPUs.
-/// Nothing happens if that is refused: see [`is_pinned`]. Makes one system call and nothing else.
+/// Keeps the calling thread, and threads and processes that it starts from now on, on a set of
+/// CPUs. Nothing happens if that is refused: see [`is_pinned`]. Makes one system call and nothing
+/// else.
 pub(crate) fn pin(set: &libc::cpu_set_t) {
     // SAFETY: the kernel reads one structure.
     unsafe { libc::sched_setaffinity(0, size_of_val(set), set) };
@@ -65,8 +66,8 @@ fn allowed() -> Vec<usize> {
     (0..8 * size_of_val(&set)).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Locks the file of a CPU. The file may be another user's: read access is enough for a lock, and in
-/// a directory that everyone may write to, only the first user can create it.
+/// Locks the file of a CPU. The file may be another user's: read access is enough for a lock, and
+/// in a directory that everyone may write to, only the first user can create it.
 fn lock(cpu: usize) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("crashpoint-cpu-{cpu}.lock"));
     let open = |create: bool| {

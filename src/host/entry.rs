@@ -4,11 +4,11 @@ use super::channel::{Channel, Tag};
 use super::signals::{NOTED, leave_now};
 
 /// The function of an explorer: it gets the bytes of the request, and sends frames.
-pub type Entry = fn(&[u8], &mut Reply<'_>);
+pub type ExplorerFn = fn(&[u8], &mut Reply<'_>);
 
 /// Where a function is, relative to one that is in the same binary: the same in every process
 /// that runs it, wherever the binary is mapped.
-pub(crate) fn offset_of(entry: Entry) -> isize {
+pub(crate) fn offset_of(entry: ExplorerFn) -> isize {
     (entry as usize as isize).wrapping_sub(base())
 }
 
@@ -20,10 +20,10 @@ fn base() -> isize {
 ///
 /// # Safety
 /// [`offset_of`] gave the offset, in a process that runs this binary.
-pub(crate) unsafe fn entry_at(offset: isize) -> Entry {
+pub(crate) unsafe fn entry_at(offset: isize) -> ExplorerFn {
     let address = base().wrapping_add(offset) as *const ();
     // SAFETY: the caller's offset is that of a function of this type, so this is its address.
-    unsafe { std::mem::transmute::<*const (), Entry>(address) }
+    unsafe { std::mem::transmute::<*const (), ExplorerFn>(address) }
 }
 
 /// An explorer's way back to the client.

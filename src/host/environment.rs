@@ -12,8 +12,8 @@ pub struct Environment {
     pub aslr: bool,
     /// The fork server runs on one CPU.
     pub pinned: bool,
-    /// A seccomp filter may raise a signal: calls with a simulated descriptor that go past the doors
-    /// are trapped.
+    /// A seccomp filter may raise a signal: calls with a simulated descriptor that go past the
+    /// doors are trapped.
     pub seccomp: bool,
     /// Syscall user dispatch is available: raw system calls reach the doors.
     pub dispatch: bool,

@@ -11,7 +11,7 @@ use super::entry::offset_of;
 use super::environment::Environment;
 use super::role;
 
-pub use super::entry::{Entry, Reply};
+pub use super::entry::{ExplorerFn, Reply};
 
 /// A running fork server. It ends, with every process that it forked, when this is dropped or when
 /// the client ends in whatever way.
@@ -137,7 +137,7 @@ impl ForkServer {
     /// If the explorer ended in another way than by returning, or if the fork server is gone.
     pub fn call(
         &mut self,
-        entry: Entry,
+        entry: ExplorerFn,
         request: &[u8],
         on_frame: &mut dyn FnMut(&[u8]),
     ) -> Result<(), CallError> {
@@ -234,7 +234,7 @@ fn read_hello(channel: &Channel) -> io::Result<Environment> {
 /// Sends a request, passes on the frames that come back, and returns how the explorer ended.
 fn converse(
     channel: &Channel,
-    entry: Entry,
+    entry: ExplorerFn,
     request: &[u8],
     on_frame: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Ending> {

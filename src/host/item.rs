@@ -3,8 +3,8 @@
 use std::mem::size_of;
 use std::ptr::NonNull;
 
-/// The only value of a zero-sized type, such as a function item: a process that was started anew has
-/// the type, but cannot be handed the value.
+/// The only value of a zero-sized type, such as a function item: a process that was started anew
+/// has the type, but cannot be handed the value.
 ///
 /// # Panics
 /// If the type has a size, as a closure with captures has.

@@ -1,8 +1,8 @@
 //! The `main` of a fork server.
 //!
 //! It has one thread, and its memory does not change between two requests: it does not even read
-//! them. The explorer that it forks for each request does, so that every explorer begins in the same
-//! state.
+//! them. The explorer that it forks for each request does, so that every explorer begins in the
+//! same state.
 
 use std::ffi::{c_char, c_int};
 use std::io;
@@ -14,7 +14,7 @@ use std::thread;
 use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
 use super::child::{Fork, die_with, fork, wait};
 use super::ending::judge;
-use super::entry::{Entry, Reply, entry_at};
+use super::entry::{ExplorerFn, Reply, entry_at};
 use super::environment::Environment;
 use super::limits::Limits;
 use super::note::End;
@@ -151,7 +151,7 @@ impl Server {
         leave(0)
     }
 
-    fn read_request(&self) -> io::Result<(Entry, Vec<u8>)> {
+    fn read_request(&self) -> io::Result<(ExplorerFn, Vec<u8>)> {
         let mut buffer: Buffer = [0; CHUNK + 1];
         let wrong = || io::Error::from(io::ErrorKind::InvalidData);
         let (_, head) = self.channel.receive(&mut buffer)?;

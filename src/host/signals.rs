@@ -129,8 +129,8 @@ fn end_spin() -> ! {
 }
 
 /// Whether an access failed near the stack pointer. A thread's stack is mapped there unless it is
-/// full, so this recognises a full stack on any thread, without knowing its bounds. A C function may
-/// put a large array between the pointer and the address.
+/// full, so this recognises a full stack on any thread, without knowing its bounds. A C function
+/// may put a large array between the pointer and the address.
 ///
 /// # Safety
 /// `context` is the `ucontext_t` of a signal handler.
@@ -201,15 +201,15 @@ pub struct PanicNote {
     pub location: String,
 }
 
-/// The last panic of this process, on any thread, since the previous call. Code that catches a panic
-/// of the engine gets its message from here.
+/// The last panic of this process, on any thread, since the previous call. Code that catches a
+/// panic of the engine gets its message from here.
 pub fn last_panic() -> Option<PanicNote> {
     let (message, location) = note()?.take_panic()?;
     Some(PanicNote { message, location })
 }
 
-/// Keeps the engine's output to standard error: the last 4 KiB become part of the report if it dies.
-/// A door calls this in place of writing.
+/// Keeps the engine's output to standard error: the last 4 KiB become part of the report if it
+/// dies. A door calls this in place of writing.
 pub fn last_words(bytes: &[u8]) {
     match note() {
         Some(note) => note.add_words(bytes),

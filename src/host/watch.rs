@@ -2,8 +2,8 @@
 //! thread that spins until another one does something is made to yield (see `spin`).
 //!
 //! It measures CPU time and sleep, never elapsed time: a child that waits for a processor on a
-//! loaded machine neither runs nor sleeps. It allocates nothing, and has its own descriptor table, so
-//! that its work in real time leaves no trace that the engine could see.
+//! loaded machine neither runs nor sleeps. It allocates nothing, and has its own descriptor table,
+//! so that its work in real time leaves no trace that the engine could see.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::io::Write;
@@ -41,8 +41,8 @@ pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
     let mut since = Duration::ZERO;
     let mut quiet = Quiet::default();
     nap(TICK);
-    // From here on the watch has its own table. If that is refused, the descriptors that a look uses
-    // for an instant are in the engine's table.
+    // From here on the watch has its own table. If that is refused, the descriptors that a look
+    // uses for an instant are in the engine's table.
     // SAFETY: copies the calling thread's descriptor table.
     unsafe { libc::unshare(libc::CLONE_FILES) };
     loop {

@@ -26,7 +26,7 @@ pub struct TrapsRefused {
 
 impl fmt::Display for TrapsRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "system calls past the doors go unnoticed: {} says {}", self.what, self.source)
+        write!(f, "system calls past the doors go unnoticed: {} failed: {}", self.what, self.source)
     }
 }
 
@@ -117,9 +117,10 @@ struct Trap {
     architecture: u32,
 }
 
-/// Handles `SIGSYS`. It interrupts the engine at a system call, which is as good a place for a door
-/// as a call of the C library's function: a call that is handed over may take memory and switch
-/// threads. The call may have come out of `malloc`; the engine's heap makes none.
+/// Handles `SIGSYS`. A call that is handed over was made outside the C library, so that none of its
+/// locks is held: the door that serves the call may allocate and switch threads. A trapped call may
+/// come from anywhere, even from inside `malloc`; it is only marked, without an allocation, and
+/// ends the process.
 extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
     /// `SYS_USER_DISPATCH`: nobody trapped the call, it is only handed over.
     const HANDED_OVER: c_int = 2;

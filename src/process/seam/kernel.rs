@@ -58,7 +58,8 @@ pub(crate) fn set_errno(errno: c_int) {
 /// The next definition of a function as a function pointer of its type.
 macro_rules! next {
     ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
-        static NEXT: $crate::process::seam::kernel::NextSymbol = $crate::process::seam::kernel::NextSymbol::new(
+        use $crate::process::seam::kernel::NextSymbol;
+        static NEXT: NextSymbol = NextSymbol::new(
             match ::std::ffi::CStr::from_bytes_with_nul(
                 concat!(stringify!($symbol), "\0").as_bytes(),
             ) {

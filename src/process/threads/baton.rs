@@ -1,9 +1,9 @@
 //! The baton: of the engine's real threads, only the one that holds it runs.
 //!
 //! Every thread that the engine starts begins in `begin`, waits for the baton, and passes it on at
-//! its end, after its thread-locals were destroyed. The `schedule` of the world decides which thread
-//! gets it; this file makes the threads follow. A thread that does not hold the baton sleeps on its
-//! own futex, in the kernel.
+//! its end, after its thread-locals were destroyed. The `schedule` of the world decides which
+//! thread gets it; this file makes the threads follow. A thread that does not hold the baton sleeps
+//! on its own futex, in the kernel.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -83,7 +83,7 @@ impl World {
 /// The calling thread is the first of a new world, and holds the baton.
 fn hold_as_first() {
     OWN.set(FIRST);
-    // SAFETY: asks for two numbers.
+    // SAFETY: neither call has a precondition.
     let (tid, handle) = unsafe { (libc::gettid(), libc::pthread_self()) };
     slot(FIRST).tid.store(tid, Ordering::Relaxed);
     slot(FIRST).handle.store(handle, Ordering::Relaxed);
@@ -319,7 +319,7 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
     // SAFETY: `create` made the box for this thread.
     let id = unsafe { (*new).id };
     OWN.set(id);
-    // SAFETY: asks for a number.
+    // SAFETY: `gettid` has no precondition.
     slot(id).tid.store(unsafe { libc::gettid() }, Ordering::Relaxed);
     take(id);
     // SAFETY: as above.
@@ -342,7 +342,8 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
 fn make_last_key() -> bool {
     if LAST_KEY.load(Ordering::Relaxed) == 0 {
         let mut key = 0;
-        // SAFETY: the C library writes a number; the destructor takes the value that `begin` stored.
+        // SAFETY: the C library writes a number; the destructor takes the value that `begin`
+        // stored.
         if unsafe { libc::pthread_key_create(&raw mut key, Some(last_destructor)) } != 0 {
             return false;
         }

@@ -41,7 +41,7 @@ impl Maps {
     /// The memory is mapped, and belongs to this map alone.
     pub(crate) unsafe fn add(&mut self, map: Map, disk: &Disk) -> Result<(), Errno> {
         let changed = disk.stat(map.file)?.changed;
-        // SAFETY: the caller says that the memory is the map's.
+        // SAFETY: the caller guarantees that the memory is the map's.
         unsafe { fill(&map, disk) };
         self.0.push(Tracked { map, changed });
         Ok(())
@@ -113,7 +113,7 @@ unsafe fn fill(map: &Map, disk: &Disk) {
     let (start, length) = (map.memory.start, map.memory.len());
     let at = std::ptr::with_exposed_provenance_mut::<c_void>(start);
     let protect = next!(mprotect(*mut c_void, usize, c_int) -> c_int);
-    // SAFETY: the caller says that the memory is the map's. No other thread runs meanwhile.
+    // SAFETY: the caller guarantees that the memory is the map's. No other thread runs meanwhile.
     let bytes = unsafe {
         if protect(at, length, libc::PROT_READ | libc::PROT_WRITE) != 0 {
             return;

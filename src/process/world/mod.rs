@@ -228,7 +228,7 @@ pub fn tree() -> Option<Tree> {
 }
 
 impl World {
-    /// Removes the world: from here on the doors lead to the kernel.
+    /// Removes the world: from here on the doors pass every call to the kernel.
     pub fn remove() {
         replace(None);
     }
@@ -323,8 +323,8 @@ impl World {
         self.check_time();
     }
 
-    /// No thread but the calling one runs from now on, and if there were others, all descriptors are
-    /// closed. Returns how many there were.
+    /// No thread but the calling one runs from now on, and if there were others, all descriptors
+    /// are closed. Returns how many there were.
     pub(super) fn freeze_other_threads(&mut self) -> usize {
         let frozen = self.schedule.freeze_others();
         if frozen > 0 {

@@ -107,8 +107,8 @@ enum ThreadState {
 struct Thread {
     state: ThreadState,
     woken: Woken,
-    /// When it last ran or yielded: of the ready threads, the one with the least was passed over for
-    /// longest.
+    /// When it last ran or yielded: of the ready threads, the one with the least was passed over
+    /// for longest.
     last: u64,
     priority: u64,
     detached: bool,
@@ -566,7 +566,8 @@ impl Schedule {
 }
 
 impl Policy {
-    /// Different runs are scheduled in different ways: one way often shows what another seldom does.
+    /// Different runs are scheduled in different ways: one way often shows what another seldom
+    /// does.
     fn draw(stream: &mut ChaCha8Rng, decisions: Option<u64>) -> Self {
         match below(stream, 9) {
             0 => Self::Walk { one_in: 2 },
