@@ -1,4 +1,4 @@
-//! The log of a run: every call, every change of the disk and every mark, in their order.
+//! The log of a run: every call, every change of the disk and every mark, in order.
 //!
 //! The child that runs the engine writes it into shared memory; the explorer walks it. A record
 //! is a length (4 bytes, little-endian) and the `postcard` form of [`Record`].
@@ -8,22 +8,22 @@ use postcard::serialize_with_flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
+use crate::case::turn::Turn;
 use crate::disk::effect::Effect;
-use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::fault_kind::FaultKind;
 
 /// One record of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<'a> {
-    /// The virtual time of it.
+    /// Its virtual time.
     pub at: Time,
-    /// What happened.
+    /// The event.
     #[serde(borrow)]
     pub payload: Payload<'a>,
 }
 
-/// What happened.
+/// One event of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload<'a> {
     /// The disk changed. The effects of a call come before its `Call`.
@@ -32,7 +32,7 @@ pub enum Payload<'a> {
     /// A call returned to the engine.
     #[serde(borrow)]
     Call(Call<'a>),
-    /// The harness noted something.
+    /// A note of the harness.
     #[serde(borrow)]
     Mark(Mark<'a>),
 }
@@ -44,22 +44,22 @@ pub struct Call<'a> {
     pub door: &'a str,
     /// The descriptor it was called on; -1 if it takes a path.
     pub fd: i32,
-    /// The path inside the mount that it was called with, or that the descriptor was opened by.
+    /// The path inside the mount that was passed, or that the descriptor was opened by.
     #[serde(with = "serde_bytes")]
     pub path: &'a [u8],
     /// A second path (`rename`, `link`, `symlink`), or empty.
     #[serde(with = "serde_bytes")]
     pub other: &'a [u8],
-    /// The numbers it was called with: offset and length, flags and mode, ...
+    /// Its numeric arguments: offset and length, flags and mode, ...
     pub arguments: [u64; 2],
-    /// What it returned; an error as the negative errno.
+    /// Its result; an error as the negative errno.
     pub result: i64,
-    /// A digest of the bytes that went in or came out, 0 if none did.
+    /// A digest of the bytes that were written or read, 0 if there were none.
     pub bytes: u64,
-    /// A digest of the calls since the record before that have none of their own, because they
-    /// are frequent and change no disk (`lseek`, reading a clock); 0 if there were none.
+    /// A digest of the calls since the previous record that have no record, because they are
+    /// frequent and do not change the disk (`lseek`, reading a clock); 0 if there were none.
     pub unrecorded: u64,
-    /// What was injected here.
+    /// The fault that was injected.
     pub fault: Option<FaultKind>,
     /// The thread that made it; 1 is the first.
     pub thread: u32,
@@ -69,47 +69,47 @@ pub struct Call<'a> {
     pub stack: &'a [u8],
 }
 
-/// What the harness notes while an engine runs.
+/// A note that the harness takes while an engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mark<'a> {
     /// A phase begins: opening, closing, reading back.
     Begin(Phase),
-    /// The phase ended, or the engine said why not.
-    End(Phase, #[serde(borrow)] Result<(), Said<'a>>),
+    /// The phase ended, or failed with the engine's error.
+    End(Phase, #[serde(borrow)] Result<(), EngineError<'a>>),
     /// Step `.0` of the workload was issued.
     Issued(u32),
-    /// Step `.0` of the workload returned; an error has its text.
+    /// Step `.0` of the workload returned, or failed with an error of this text.
     Returned(u32, Result<Ack, &'a str>),
     /// Step `.0` of the workload was refused, with this text: it had no effect.
     Refused(u32, &'a str),
     /// Within the step, op `.1` of client `.0` was issued.
     IssuedBy(u32, u32),
-    /// The op of client `.0` returned; an error has its text.
+    /// The op of client `.0` returned, or failed with an error of this text.
     ReturnedBy(u32, Result<Ack, &'a str>),
     /// The op of client `.0` was refused, with this text: it had no effect.
     RefusedBy(u32, &'a str),
     /// The first of two functions acknowledged something, at this level.
     Acked(Level, &'a str),
-    /// What a read-back showed: the `postcard` form of a list of items and values.
+    /// The result of a read-back: the `postcard` form of a list of items and values.
     #[serde(with = "serde_bytes")]
     Observed(&'a [u8]),
-    /// The parts of a read-back disagree: how, in words.
+    /// The parts of a read-back disagree; the text says how.
     Inconsistent(&'a str),
-    /// The engine wrote to a file outside the mount: which.
+    /// The engine wrote to this file outside the mount.
     #[serde(with = "serde_bytes")]
     Outside(&'a [u8]),
-    /// The engine called something that is not simulated, and got an error: what. Whatever the
-    /// engine does from here on says nothing about it.
+    /// The engine made this call, which is not simulated, and got an error. The engine's behavior
+    /// from here on is no evidence about it.
     NotSimulated(&'a str),
-    /// The engine came to no end: which budget it used up, in words.
+    /// The engine did not end; the text says which budget it used up.
     Hung(&'a str),
-    /// Another thread runs than the rule of the schedule says.
+    /// Another thread runs than the default order says.
     Turn(Turn),
-    /// So many threads of the engine outlived its close; they never run again.
+    /// This many threads of the engine outlived its close; they never run again.
     Leaked(u32),
-    /// So often more threads than one could run and one was chosen.
+    /// How often more than one thread could run and one was chosen.
     Decisions(u64),
-    /// A panic ended thread `thread` of the engine, called `name`, and nobody joined it.
+    /// A panic ended thread `thread` of the engine, called `name`, which was not joined.
     Panicked {
         /// The thread.
         thread: u32,
@@ -117,31 +117,31 @@ pub enum Mark<'a> {
         name: &'a str,
         /// Where the panic was raised, as `file:line`.
         place: &'a str,
-        /// What it said.
+        /// Its message.
         message: &'a str,
     },
-    /// The engine read a clock at some time before: what it did may hang on when it ran.
+    /// The engine has read a clock: its behavior may depend on when it ran.
     SawClock,
     /// The script of this child was carried out to its end.
     Done,
-    /// The cache dropped the pages whose write had failed: the engine finds them as they were.
+    /// The cache dropped the pages whose write had failed: the engine reads their old bytes.
     Evicted,
     /// A failed sync stopped the file system: it takes no change until it is mounted again.
     Stopped,
-    /// The disk is full, from here on: what fails for that will not pass at the next try.
+    /// The disk is full from here on: a call that failed for that will not succeed when retried.
     Full,
 }
 
-/// What an engine's error says.
+/// An error that an engine returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said<'a> {
-    /// What makes two errors the same, see `kind` of `script`.
+pub struct EngineError<'a> {
+    /// The names of its types and variants: two errors with the same kind count as the same error.
     pub kind: &'a str,
-    /// The error with its sources.
+    /// Its text and those of its sources.
     pub text: &'a str,
 }
 
-/// A phase of a child's script beside the steps.
+/// A phase of a child's script other than its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
     /// `Engine::open`.
@@ -159,7 +159,7 @@ pub struct Records<'a> {
 }
 
 /// All records of a log, in order. Stops before a record that is cut short or malformed, which
-/// only a child that was killed while it wrote one leaves behind.
+/// only a child that was killed while it wrote one leaves.
 pub fn records(log: &[u8]) -> Records<'_> {
     Records { rest: log }
 }
@@ -179,7 +179,7 @@ impl<'a> Iterator for Records<'a> {
 /// not fit.
 pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     let (length, rest) = space.split_first_chunk_mut::<4>()?;
-    let space = Space { rest, used: 0 };
+    let space = RecordBuffer { rest, used: 0 };
     let written = match &record.payload {
         Payload::Call(call) => space.write_call(record.at, call).ok()?,
         _ => serialize_with_flavor(record, space).ok()?,
@@ -188,7 +188,7 @@ pub fn encode(record: &Record<'_>, space: &mut [u8]) -> Option<usize> {
     Some(4 + written)
 }
 
-/// The bytes of a record without their length, in memory that is used again.
+/// The bytes of a record without its length, in memory that is reused.
 pub(crate) fn encoded<'a>(record: &Record<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     loop {
         if let Some(used) = encode(record, scratch) {
@@ -198,18 +198,18 @@ pub(crate) fn encoded<'a>(record: &Record<'_>, scratch: &'a mut Vec<u8>) -> &'a 
     }
 }
 
-/// Where a record is written to. Most of its fields are a few bytes long, for which a loop is
-/// cheaper than the call of `memcpy` that `postcard`'s own flavor makes.
-struct Space<'a> {
+/// The buffer that a record is written to. Most fields are a few bytes long, for which a loop is
+/// cheaper than the call of `memcpy` in `postcard`'s own flavor.
+struct RecordBuffer<'a> {
     rest: &'a mut [u8],
     used: usize,
 }
 
-impl Space<'_> {
-    /// Writes the record of a call, field by field, as `postcard` would: there is one for each
-    /// call of an engine, and this takes half the time.
+impl RecordBuffer<'_> {
+    /// Writes the record of a call, field by field, as `postcard` would. There is one for each call
+    /// of an engine, and this takes half the time.
     fn write_call(mut self, at: Time, call: &Call<'_>) -> postcard::Result<usize> {
-        /// The position of `Payload::Call` among the events.
+        /// The index of `Payload::Call` among the variants.
         const CALL: u8 = 1;
         self.write_number(at.0)?;
         self.try_push(CALL)?;
@@ -231,7 +231,7 @@ impl Space<'_> {
         Ok(self.used)
     }
 
-    /// Seven bits a byte, the lowest first; the highest bit says that more follow.
+    /// Seven bits per byte, the lowest first; the highest bit says that more follow.
     #[inline(always)]
     fn write_number(&mut self, mut number: u64) -> postcard::Result<()> {
         while number >= 0x80 {
@@ -254,7 +254,7 @@ impl Space<'_> {
     }
 }
 
-impl Flavor for Space<'_> {
+impl Flavor for RecordBuffer<'_> {
     type Output = usize;
 
     #[inline(always)]

@@ -26,7 +26,7 @@ mod refused;
 #[path = "doors/time.rs"]
 mod time;
 
-use crashpoint::inner::process::doors::traps::self_test;
+use crashpoint::inner::host::probe::self_test;
 
 #[test]
 fn every_call_of_the_self_test_arrives() {

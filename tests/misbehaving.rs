@@ -1,5 +1,5 @@
 //! Stores that misbehave in every way that a process can, in the run or only when they recover:
-//! each is told apart and named, and the process that tests them lives on.
+//! each way is distinguished and named, and the process that tests them survives.
 
 #[path = "wild/calls.rs"]
 mod calls;
@@ -24,16 +24,16 @@ use expect_test::{Expect, expect};
 /// One way to misbehave.
 trait Act: 'static {
     const NAME: &'static str;
-    /// Short, for those who use it up.
+    /// Short, for stores that use it up.
     const CPU: Duration = Duration::from_millis(500);
 
     fn act(dir: &Path) -> Result<(), Error>;
 
-    /// What a scan shows, before the act falsifies it.
+    /// Falsifies the result of a scan.
     fn falsify(_: &mut Vec<(Vec<u8>, Vec<u8>)>) {}
 }
 
-/// A store that keeps what it promises, but for the act: at the first put, or when it recovers.
+/// A store that keeps its promises except for the act: at the first put, or when it recovers.
 /// It holds everything in memory; a sync replaces one file.
 struct Snapshot<A, const RECOVERY: bool> {
     dir: PathBuf,
@@ -42,7 +42,7 @@ struct Snapshot<A, const RECOVERY: bool> {
     act: PhantomData<A>,
 }
 
-/// A file that is there while the store is open: after a crash it is still there.
+/// A file that exists while the store is open, and so after a crash.
 const OPEN: &str = "open";
 
 impl<A: Act, const RECOVERY: bool> Store for Snapshot<A, RECOVERY> {
@@ -117,19 +117,19 @@ impl<A, const RECOVERY: bool> Drop for Snapshot<A, RECOVERY> {
     }
 }
 
-/// What a check says; `None` if it passes.
+/// The report of a check; `None` if it passes.
 fn says(check: fn()) -> Option<String> {
     let payload = std::panic::catch_unwind(check).err()?;
     let text = payload.downcast_ref::<String>().expect("a check panics with a text");
     Some(text.clone())
 }
 
-/// The lines of a report that say what went wrong and where, or the whole of another text.
+/// The lines of a report with the violation and its place, or the whole of another text.
 fn gist(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     if let Some(digest) = lines.iter().position(|line| line.starts_with("  digest ")) {
-        let behind = lines[digest + 2..].iter().take_while(|line| !line.is_empty()).count();
-        lines.truncate(digest + 2 + behind);
+        let following = lines[digest + 2..].iter().take_while(|line| !line.is_empty()).count();
+        lines.truncate(digest + 2 + following);
         let kept = |line: &&str| {
             let word = line.split_whitespace().next().unwrap_or_default();
             !["seed", "disk", "digest", "crash", ""].contains(&word)
@@ -150,7 +150,7 @@ fn without_numbers(line: &str) -> String {
     }
 }
 
-/// Checks what is said of an act in the run, and of the same only in recovery.
+/// Checks the reports of an act in the run, and of the same act only in recovery.
 fn check_act<A: Act>(expected: &Expect) {
     let run = says(crashpoint::check_store::<Snapshot<A, false>>).expect("in the run");
     let recovery = says(crashpoint::check_store::<Snapshot<A, true>>).expect("in recovery");
@@ -178,7 +178,7 @@ struct CallsOften;
 
 impl Act for CallsOften {
     const NAME: &'static str = "calls-often";
-    // As in other stores: its calls are counted to the end before.
+    // As in other stores: its budget of calls ends first.
     const CPU: Duration = Duration::from_secs(10);
 
     fn act(dir: &Path) -> Result<(), Error> {
@@ -202,7 +202,7 @@ acts! {
     Spins "spins" |_dir| loop { std::hint::spin_loop() };
     SleepsLong "sleeps-long" |_dir| loop { std::thread::sleep(Duration::MAX) };
     SleepsOften "sleeps-often" |_dir| loop { std::thread::sleep(Duration::from_secs(60)) };
-    Waits "waits" |_dir| wait_for_nobody();
+    Waits "waits" |_dir| wait_for_the_host();
     Deadlocks "deadlocks" |_dir| lock_twice();
     Eats "eats" |_dir| eat();
     Leaves "leaves-a-thread" |_dir| leave_a_thread();
@@ -235,7 +235,7 @@ fn descend(dir: &Path, depth: usize) -> usize {
     std::hint::black_box(frame)[0] + 1
 }
 
-/// Starts a thread that sleeps for ever, and forgets it.
+/// Starts a thread that sleeps for ever, and drops its handle.
 fn leave_a_thread() -> Result<(), Error> {
     let sleep = || loop {
         std::thread::sleep(Duration::from_secs(3600))
@@ -249,7 +249,7 @@ fn spin_until(stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {}
 }
 
-/// Spins on a thread of its own, without a call, until another thread does what it never does.
+/// Spins on a second thread, without a call, until the first sets a flag, which it never does.
 fn spin_beside() -> Result<(), Error> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -260,7 +260,7 @@ fn spin_beside() -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes down the number that the real machine has for this process.
+/// Writes to a file the number that the real machine has for this process.
 fn note_what_is_real(dir: &Path) -> Result<(), Error> {
     let link = fs::read_link("/proc/thread-self")?;
     Ok(fs::write(dir.join("noted"), format!("{:>40}", link.display()))?)
@@ -271,7 +271,7 @@ fn spawn() -> Result<(), Error> {
     if status.success() { Ok(()) } else { Err("it failed".into()) }
 }
 
-fn wait_for_nobody() -> Result<(), Error> {
+fn wait_for_the_host() -> Result<(), Error> {
     let (mut reader, _writer) = std::io::pipe()?;
     Ok(reader.read_exact(&mut [0])?)
 }
@@ -368,7 +368,7 @@ fn a_good_store_passes_in_the_process_that_saw_a_bad_one() {
 }
 
 #[test]
-fn a_full_stack_is_told_from_other_aborts() {
+fn a_full_stack_is_distinguished_from_other_aborts() {
     check_act::<Overflows>(&expect![[r#"
         FAIL overflows on posix: ended the process
         class    aborted  (aborted:step)
@@ -384,11 +384,11 @@ fn a_full_stack_is_told_from_other_aborts() {
 }
 
 #[test]
-fn what_is_different_each_time_is_named_with_its_call() {
-    let told = says(crashpoint::check_store::<Snapshot<LooksOutside, true>>).expect("in recovery");
-    assert!(told.contains("not deterministic"), "{told}");
+fn a_difference_between_runs_is_named_with_its_call() {
+    let said = says(crashpoint::check_store::<Snapshot<LooksOutside, true>>).expect("in recovery");
+    assert!(said.contains("not deterministic"), "{said}");
     let call = "the first difference: `write noted 40 0 = 40 tests/misbehaving.rs:";
-    assert!(told.contains(call) && told.contains("once carried other bytes"), "{told}");
+    assert!(said.contains(call) && said.contains("once carried other bytes"), "{said}");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn an_endless_loop_is_hung() {
     let run = says(crashpoint::check_store::<Snapshot<Spins, false>>).expect("in the run");
     let recovery = says(crashpoint::check_store::<Snapshot<Spins, true>>).expect("in recovery");
     let text = format!("{}\n{}", gist(&run), gist(&recovery));
-    // Where the CPU limit cuts a loop off is up to the machine, so the line is not pinned.
+    // Where the CPU limit interrupts a loop depends on the machine, so the line is not compared.
     let lines = text.lines().filter(|line| !line.starts_with("at "));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     expect![[r#"
@@ -451,7 +451,7 @@ fn an_endless_loop_of_calls_is_hung() {
 }
 
 #[test]
-fn a_wait_for_somebody_outside_is_not_simulated() {
+fn a_wait_for_the_host_is_not_simulated() {
     check_act::<Waits>(&expect![[r#"
         crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated
 
@@ -475,7 +475,7 @@ fn a_lock_taken_twice_is_a_deadlock() {
 }
 
 #[test]
-fn a_file_lock_that_nobody_gives_up_is_a_deadlock() {
+fn a_file_lock_that_is_never_released_is_a_deadlock() {
     check_act::<Locks>(&expect![[r#"
         FAIL locks on posix: hangs
         class    hung  (hung:step)
@@ -519,7 +519,7 @@ fn a_thread_that_spins_without_a_call_is_hung() {
 }
 
 #[test]
-fn refused_memory_is_told_from_other_aborts() {
+fn refused_memory_is_distinguished_from_other_aborts() {
     check_act::<Eats>(&expect![[r#"
         FAIL eats on posix: asked for too much memory
         0.000000 s
@@ -559,7 +559,7 @@ fn a_call_that_is_not_simulated_is_named() {
     "#]]);
 }
 
-/// Shows one of its keys twice.
+/// Scans one of its keys twice.
 struct ScansTwice;
 
 impl Act for ScansTwice {
@@ -602,20 +602,20 @@ impl Act for WritesOutside {
 #[test]
 fn a_file_outside_the_directory_is_noted() {
     crashpoint::check_store::<Snapshot<WritesOutside, false>>();
-    let text = left_behind("writes-outside.txt");
+    let text = written("writes-outside.txt");
     assert!(text.contains("  note     the engine opened a file outside its directory"), "{text}");
     assert!(text.contains("crashpoint-outside\n"), "{text}");
 }
 
-/// What a passing check left in Cargo's target folder.
-fn left_behind(name: &str) -> String {
+/// The file that a passing check wrote to Cargo's target folder.
+fn written(name: &str) -> String {
     let test = std::env::current_exe().expect("a path");
     let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
     let target = test.ancestors().skip(1).find(tagged).expect("the target folder");
     fs::read_to_string(target.join("crashpoint").join(name)).expect("a text")
 }
 
-/// An engine whose lookup does not find what its scan shows.
+/// An engine whose lookup does not find the items of its scan.
 struct Blind(Snapshot<Nothing, false>);
 
 impl Engine for Blind {

@@ -1,4 +1,5 @@
-//! Facts about processes: how a template and what it forks begin, how they end, and what they see.
+//! Facts about processes: how a fork server and the processes that it forks begin, how they end,
+//! and what they see.
 
 mod wild;
 
@@ -12,17 +13,17 @@ use std::time::Duration;
 use crashpoint::Time;
 use crashpoint::inner::host::child::{Limits, run};
 use crashpoint::inner::host::ending::{Abort, Ending, syscall_name};
-use crashpoint::inner::host::fork_server::{CallError, Entry, ForkServer, Reply};
+use crashpoint::inner::host::fork_server::{CallError, ExplorerFn, ForkServer, Reply};
 use crashpoint::inner::host::region::Region;
 use crashpoint::inner::host::{PanicNote, last_panic, last_words};
 use crashpoint::inner::log::{Mark, Payload, Record, records};
 
 fn fork_server() -> ForkServer {
-    ForkServer::start().expect("the template starts")
+    ForkServer::start().expect("the fork server starts")
 }
 
 /// The frames that an explorer sends.
-fn frames(fork_server: &mut ForkServer, entry: Entry, request: &[u8]) -> Vec<Vec<u8>> {
+fn frames(fork_server: &mut ForkServer, entry: ExplorerFn, request: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     fork_server
         .call(entry, request, &mut |frame| frames.push(frame.to_vec()))
@@ -30,8 +31,8 @@ fn frames(fork_server: &mut ForkServer, entry: Entry, request: &[u8]) -> Vec<Vec
     frames
 }
 
-/// What an entry answers with in one frame of text, asked of a fresh template.
-fn answer(entry: Entry) -> String {
+/// The one frame of text that an entry sends, in a fresh fork server.
+fn answer(entry: ExplorerFn) -> String {
     let frames = frames(&mut fork_server(), entry, b"");
     assert_eq!(frames.len(), 1, "one frame");
     String::from_utf8(frames[0].clone()).expect("text")
@@ -41,14 +42,14 @@ fn region() -> Region {
     Region::with_capacity(1 << 20).expect("memory")
 }
 
-/// Runs a body in a leaf and answers with its ending.
+/// Runs a body in a child and sends its ending.
 fn reply_ending(reply: &mut Reply<'_>, limits: &Limits, body: impl FnOnce() + Send) {
     let ending = run(&region(), limits, |_| body());
     reply.send(&serde_json::to_vec(&ending).expect("an ending serialises"));
 }
 
-/// How a leaf ends that an entry runs, asked of a fresh template.
-fn ending(entry: Entry) -> Ending {
+/// The ending of the child that an entry runs, in a fresh fork server.
+fn ending(entry: ExplorerFn) -> Ending {
     serde_json::from_str(&answer(entry)).expect("an ending")
 }
 
@@ -62,12 +63,12 @@ fn observe(region: &Region, bytes: &[u8]) {
 fn observed(region: &Region) -> Vec<Vec<u8>> {
     let notes = records(region.bytes()).map(|record| match record.payload {
         Payload::Mark(Mark::Observed(bytes)) => bytes.to_vec(),
-        other => panic!("a test notes nothing like {other:?}"),
+        other => panic!("no test notes {other:?}"),
     });
     notes.collect()
 }
 
-/// What a body says in a leaf.
+/// The text that a body returns in a child.
 fn said_in_child(say: impl FnOnce() -> String + Send) -> String {
     let region = region();
     let ending = run(&region, &Limits::default(), |_| observe(&region, say().as_bytes()));
@@ -87,7 +88,7 @@ mod endings {
     }
 
     #[test]
-    fn a_panic_is_told_with_its_message_and_its_line() {
+    fn a_panic_is_reported_with_its_message_and_its_line() {
         const LINE: u32 = line!() + 3;
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             reply_ending(reply, &Limits::default(), || {
@@ -115,7 +116,7 @@ mod endings {
     }
 
     #[test]
-    fn an_abort_is_told_with_what_was_said_before() {
+    fn an_abort_is_reported_with_the_last_words() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             reply_ending(reply, &Limits::default(), || {
                 let _ = io::stderr().write_all(b"to the descriptor\n");
@@ -169,7 +170,7 @@ mod endings {
     }
 
     #[test]
-    fn a_full_stack_is_told_from_a_wild_pointer() {
+    fn a_full_stack_is_distinguished_from_a_wild_pointer() {
         fn overflow(_: &[u8], reply: &mut Reply<'_>) {
             reply_ending(reply, &Limits::default(), || {
                 std::hint::black_box(recurse(0));
@@ -186,7 +187,7 @@ mod endings {
     }
 
     #[test]
-    fn a_full_stack_is_told_on_any_thread_with_an_alternate_one() {
+    fn a_full_stack_is_recognised_on_any_thread_with_an_alternate_one() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             reply_ending(reply, &Limits::default(), || {
                 std::thread::scope(|scope| {
@@ -202,7 +203,7 @@ mod endings {
     }
 
     #[test]
-    fn eaten_memory_is_out_of_memory() {
+    fn a_child_that_uses_up_its_memory_is_out_of_memory() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let limits = Limits { memory: 64 << 20, ..Limits::default() };
             reply_ending(reply, &limits, || {
@@ -218,7 +219,7 @@ mod endings {
     }
 
     #[test]
-    fn memory_that_the_explorer_holds_does_not_count_against_a_leaf() {
+    fn memory_that_the_explorer_holds_does_not_count_against_a_child() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let held = std::hint::black_box(vec![1u8; 100 << 20]);
             let limits = Limits { memory: 64 << 20, ..Limits::default() };
@@ -230,7 +231,7 @@ mod endings {
     }
 
     #[test]
-    fn a_spin_without_a_call_is_told_with_where_it_spins() {
+    fn a_spin_without_a_call_is_reported_with_a_backtrace() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let limits = Limits { cpu: Duration::from_millis(300), ..Limits::default() };
             reply_ending(reply, &limits, || {
@@ -268,7 +269,7 @@ mod endings {
     }
 
     #[test]
-    fn a_sleep_in_the_kernel_is_told_with_the_name_of_the_call() {
+    fn a_sleep_in_the_kernel_is_reported_with_the_name_of_the_call() {
         fn in_read(_: &[u8], reply: &mut Reply<'_>) {
             let (mut reader, _writer) = io::pipe().expect("a pipe");
             reply_ending(reply, &short_sleep(), || {
@@ -282,7 +283,7 @@ mod endings {
                 }
             });
         }
-        for (entry, name) in [(in_read as Entry, "read"), (in_futex, "futex")] {
+        for (entry, name) in [(in_read as ExplorerFn, "read"), (in_futex, "futex")] {
             let ending = ending(entry);
             let Ending::Asleep { syscall } = ending else { panic!("it sleeps: {ending}") };
             assert_eq!(syscall_name(syscall), Some(name));
@@ -291,7 +292,7 @@ mod endings {
     }
 
     #[test]
-    fn a_sleep_in_poll_is_told_too() {
+    fn a_sleep_in_poll_is_reported_too() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let (reader, _writer) = io::pipe().expect("a pipe");
             reply_ending(reply, &short_sleep(), || {
@@ -303,7 +304,7 @@ mod endings {
     }
 
     #[test]
-    fn a_thread_that_works_keeps_a_leaf_from_being_asleep() {
+    fn a_thread_that_works_keeps_a_child_from_being_asleep() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let limits = Limits { asleep: Duration::from_millis(300), ..Limits::default() };
             reply_ending(reply, &limits, || {
@@ -317,7 +318,7 @@ mod endings {
     }
 
     #[test]
-    fn a_kill_from_outside_is_told_as_such() {
+    fn a_kill_from_outside_is_reported_as_such() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             reply_ending(reply, &Limits::default(), wild::kill_self);
         }
@@ -325,11 +326,11 @@ mod endings {
     }
 }
 
-mod leaves {
+mod children {
     use super::*;
 
     #[test]
-    fn a_leaf_sees_the_memory_of_its_parent_and_cannot_change_it() {
+    fn a_child_sees_the_memory_of_its_parent_and_cannot_change_it() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let mut value = vec![1, 2, 3];
             for _ in 0..3 {
@@ -345,7 +346,7 @@ mod leaves {
     }
 
     #[test]
-    fn two_hundred_leaves_each_leave_their_own_log() {
+    fn two_hundred_children_each_leave_their_own_log() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let mut region = region();
             for i in 0..200u32 {
@@ -365,7 +366,7 @@ mod leaves {
     }
 
     #[test]
-    fn the_log_of_a_leaf_that_died_is_kept_and_the_next_one_goes_on() {
+    fn the_log_of_a_child_that_died_is_kept_and_the_next_one_appends() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let region = region();
             let first = run(&region, &Limits::default(), |_| {
@@ -381,7 +382,7 @@ mod leaves {
     }
 
     #[test]
-    fn thread_locals_and_statics_are_fresh_in_each_leaf() {
+    fn thread_locals_and_statics_are_fresh_in_each_child() {
         thread_local! {
             static LOCAL: Cell<u32> = const { Cell::new(0) };
         }
@@ -452,7 +453,7 @@ mod fork_servers {
     }
 
     #[test]
-    fn a_template_survives_explorers_that_end_badly() {
+    fn a_fork_server_survives_explorers_that_end_badly() {
         fn entry(request: &[u8], reply: &mut Reply<'_>) {
             reply.send(b"begun");
             match request[0] {
@@ -483,7 +484,7 @@ mod fork_servers {
     }
 
     #[test]
-    fn a_request_that_nobody_reads_does_not_disturb_the_next() {
+    fn a_request_that_is_not_read_does_not_disturb_the_next() {
         fn entry(request: &[u8], reply: &mut Reply<'_>) {
             reply.send(&request.len().to_le_bytes());
         }
@@ -498,7 +499,7 @@ mod fork_servers {
     }
 
     #[test]
-    fn every_explorer_of_a_template_begins_in_the_same_state() {
+    fn every_explorer_of_a_fork_server_begins_in_the_same_state() {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -516,7 +517,7 @@ mod fork_servers {
     }
 
     #[test]
-    fn a_call_that_was_left_by_a_panic_does_not_leak_into_the_next() {
+    fn a_call_that_a_panic_abandoned_does_not_leak_into_the_next() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             reply.send(b"a");
             reply.send(b"b");
@@ -531,19 +532,19 @@ mod fork_servers {
     }
 
     #[test]
-    fn a_template_cannot_be_started_inside_another() {
+    fn a_fork_server_cannot_be_started_inside_another() {
         fn entry(_: &[u8], reply: &mut Reply<'_>) {
             let error = ForkServer::start().err().expect("it is refused");
             reply.send(error.to_string().as_bytes());
         }
-        assert_eq!(answer(entry), "a template cannot start another one");
+        assert_eq!(answer(entry), "a fork server cannot start another one");
     }
 }
 
 mod pristine {
     use super::*;
 
-    /// Addresses in a leaf: of a static, on its stack, in its heap, of a map.
+    /// Addresses in a child: of a static, on its stack, in its heap, of a map.
     fn addresses(_: &[u8], reply: &mut Reply<'_>) {
         static PLACE: u32 = 7;
         let here = 7;
@@ -559,15 +560,15 @@ mod pristine {
     }
 
     #[test]
-    fn addresses_are_equal_in_two_templates() {
+    fn addresses_are_equal_in_two_fork_servers() {
         let (mut first, mut second) = (fork_server(), fork_server());
         let seen = [
             frames(&mut first, addresses, b""),
             frames(&mut second, addresses, b""),
             frames(&mut first, addresses, b""),
         ];
-        assert_eq!(seen[0], seen[2], "two explorers of one template");
-        // Where the system refuses to switch randomisation off, the template says so.
+        assert_eq!(seen[0], seen[2], "two explorers of one fork server");
+        // If the system refuses to switch randomisation off, the fork server reports that.
         assert_eq!(first.aslr(), !wild::may_fix_addresses());
         assert_eq!(seen[0] == seen[1], !first.aslr());
         let said = first.notices().iter().any(|line| line.contains("aslr=on"));
@@ -642,7 +643,7 @@ mod deaths {
 
     const CLIENT: &str = "CRASHPOINT_TEST_CLIENT";
 
-    /// Tells the process ids of an explorer and of its leaf, which sleeps for ever.
+    /// Sends the process ids of an explorer and of its child, which sleeps for ever.
     fn entry(_: &[u8], reply: &mut Reply<'_>) {
         let (mut reader, _writer) = io::pipe().expect("a pipe");
         let explorer = std::process::id();
@@ -668,7 +669,7 @@ mod deaths {
         panic!("the explorer never ends: {result:?}");
     }
 
-    /// A client in its own process, and its template, explorer and leaf.
+    /// A client in its own process, and its fork server, explorer and child.
     fn client() -> (Child, Vec<u32>) {
         let mut client = Command::new("/proc/self/exe")
             .args(["--exact", "deaths::client_that_waits_to_be_killed", "--nocapture"])
@@ -680,7 +681,7 @@ mod deaths {
         let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
         let line = lines
             .find_map(|line| line.expect("text").split_once("pids ").map(|(_, p)| p.to_owned()))
-            .expect("the client tells");
+            .expect("the client prints them");
         let processes = line.split(' ').map(|pid| pid.parse().expect("a number")).collect();
         (client, processes)
     }
@@ -702,7 +703,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_client_that_is_killed_takes_template_explorer_and_leaf_with_it() {
+    fn a_client_that_is_killed_takes_fork_server_explorer_and_child_with_it() {
         let (mut client, processes) = client();
         assert_eq!(processes.len(), 3);
         assert!(processes.iter().all(|&process| is_alive(process)));
@@ -712,7 +713,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_template_that_is_killed_takes_all_that_it_forked_with_it() {
+    fn a_fork_server_that_is_killed_takes_all_that_it_forked_with_it() {
         let (mut client, processes) = client();
         wild::kill(processes[0]);
         wait_for_the_end(&processes);
@@ -721,7 +722,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_template_outlives_the_thread_that_started_it_and_is_reaped_when_dropped() {
+    fn a_fork_server_outlives_the_thread_that_started_it_and_is_reaped_when_dropped() {
         fn done(_: &[u8], reply: &mut Reply<'_>) {
             reply.send(b"done");
         }

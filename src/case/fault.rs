@@ -1,5 +1,5 @@
-//! Injected errors: which call fails, how, what that is in the terms of a sim's promises, and in
-//! which words a case says so.
+//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the
+//! words that a case uses for it.
 //!
 //! ```text
 //! fault EIO step=3 sync=1              the first sync from step 3 on fails, once
@@ -9,13 +9,13 @@
 //! fault short step=0 read=2 after=10   a read returns 10 bytes
 //! fault corrupt step=0 read=2 byte=10  one bit of the eleventh byte that a read returns is wrong
 //! fault slow step=0 sync=1 ms=3000     a sync takes three seconds of virtual time
-//! fault EIO life=2 step=0 open=1       as above, in the life after the first crash
+//! fault EIO life=2 step=0 open=1       as above, in the epoch after the first crash
 //! ```
 //!
 //! A call fails only in a way that its manual page lists, or POSIX where the page is silent, and
-//! only where the kernel would have come to it: no `ENOSPC` for a name that is there already. An
-//! error that is no call's own strikes none: `fault EMFILE step=0 call=3 always` fails the opens
-//! from the third call on.
+//! only where the kernel would have got that far: no `ENOSPC` for a name that already exists. A
+//! fault skips the calls that cannot show its error: `fault EMFILE step=0 call=3 always` fails the
+//! opens from the third call on.
 //!
 //! | error | calls |
 //! |---|---|
@@ -23,19 +23,19 @@
 //! | `ENOSPC`, `EDQUOT` | create, link, mkdir, rename, write, allocate, sync, close |
 //! | `EMFILE` | open, create |
 //! | `EINTR` | open, create, read, write, sync, truncate, allocate, close |
-//! | `EROFS` | whatever changes the disk, an open for writing too, and from then on |
+//! | `EROFS` | all that change the disk, an open for writing too, and from then on |
 //!
 //! A sync finds no space where allocation is delayed, a close on NFS. `EINTR` is what NFS and FUSE
-//! return; ext4, xfs and btrfs wait for regular files in a state that no signal but a deadly one
-//! ends. Whoever calls through `std` never sees it: `std` tries again.
+//! return; ext4, xfs and btrfs wait for regular files in a state that only a fatal signal ends.
+//! Callers that go through `std` never see it: `std` tries again.
 //!
-//! What a call that fails leaves: a write that fails has written nothing, one that is short has
-//! written its part; a sync that fails leaves the pages clean, whatever reached the disk, but one
-//! that was interrupted or met a read-only disk leaves them as they were; a close that fails has
-//! closed the descriptor all the same (close(2)); closedir(3) does not fail. All else fails before
-//! it does anything.
+//! A write that fails has written nothing, and a short one its part. A sync that fails leaves the
+//! pages clean, whatever reached the disk, except that one which was interrupted or met a read-only
+//! disk leaves them as they were. A close that fails has closed the descriptor anyway (close(2)).
+//! closedir(3) does not fail. All other calls fail before they do anything.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,9 @@ use crate::sim::fault_kind::FaultKind;
 pub enum FaultClass {
     /// Any call of the classes below.
     Call,
-    /// `open`, `openat`, `opendir`, of files that are there or not.
+    /// `open`, `openat`, `opendir`, of files that exist or not.
     Open,
-    /// Those of them that make a file.
+    /// Those of them that create a file.
     Create,
     /// `read`, `pread`, `readv`, `preadv`, `readdir`.
     Read,
@@ -75,9 +75,9 @@ pub enum FaultClass {
     Close,
 }
 
-/// The error that an injected fault shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum FaultError {
+/// An error that an injected fault returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InjectedError {
     /// `EIO`. After a failed sync the pages count as clean, whatever reached the disk.
     Io,
     /// `ENOSPC`.
@@ -86,37 +86,77 @@ pub enum FaultError {
     Quota,
     /// `EMFILE`.
     Files,
-    /// `EINTR`: nothing was done, but for a close.
+    /// `EINTR`: nothing was done, except by a close.
     Interrupted,
     /// `EROFS`: from that call on, nothing that changes the disk works.
     ReadOnly,
-    /// No error: a read or a write moves [`Fault::after`] bytes at most.
+}
+
+/// What an injected fault does to its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Injection {
+    /// The call fails.
+    Error {
+        /// With this error.
+        error: InjectedError,
+        /// A write first takes this many bytes (a short write), and the next write fails. 0: the
+        /// call itself fails.
+        after_bytes: u64,
+    },
+    /// A read or a write moves fewer bytes than it was asked to.
+    Short {
+        /// This many at most.
+        bytes: u64,
+    },
+    /// The call takes long.
+    Slow {
+        /// This much virtual time.
+        delay: Duration,
+    },
+    /// One bit that a read returns is wrong. The bytes at rest are right: the next read heals it.
+    Corrupt {
+        /// The byte of that bit, modulo the number of bytes that the read returns.
+        byte: u64,
+    },
+}
+
+/// The kind of an [`Injection`]: the same without its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InjectionKind {
+    /// [`InjectedError::Io`].
+    Io,
+    /// [`InjectedError::NoSpace`].
+    NoSpace,
+    /// [`InjectedError::Quota`].
+    Quota,
+    /// [`InjectedError::Files`].
+    Files,
+    /// [`InjectedError::Interrupted`].
+    Interrupted,
+    /// [`InjectedError::ReadOnly`].
+    ReadOnly,
+    /// [`Injection::Short`].
     Short,
-    /// No error: the call takes [`Fault::after`] milliseconds.
+    /// [`Injection::Slow`].
     Slow,
-    /// No error: one bit that a read returns is wrong, in its byte [`Fault::after`], counted
-    /// around where it returns fewer. The bytes at rest are right: the next read heals it.
+    /// [`Injection::Corrupt`].
     Corrupt,
 }
 
-/// One injected error: the `nth` call of a class from a step of a life on fails, once.
+/// One injected fault: the `nth` call of a class from a step of an epoch on fails, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The life that it happens in; 1 is the first.
+    /// The epoch that it happens in; 1 is the first.
     pub epoch: u32,
     /// The step from which calls are counted; 1 is the first of the workload, 0 the open before it.
     pub step: u32,
     /// Which calls are counted.
     pub class: FaultClass,
-    /// Which of them fails, counted from 1.
+    /// Which of them is hit, counted from 1.
     pub nth: u32,
-    /// How it fails.
-    pub error: FaultError,
-    /// A write first takes this many bytes (a short write); the next write then fails. 0: the
-    /// call itself fails. See [`FaultError::Short`], [`FaultError::Slow`] and
-    /// [`FaultError::Corrupt`].
-    pub after: u64,
-    /// All calls of the class behind it fail in the same way, to the end of the life.
+    /// What happens to it.
+    pub injection: Injection,
+    /// All later calls of the class fail in the same way, to the end of the epoch.
     pub always: bool,
 }
 
@@ -159,37 +199,6 @@ impl FaultClass {
         }
     }
 
-    /// The class of the calls that a door serves, if faults strike there. An open that makes a
-    /// file is `Open` here: its door does not tell.
-    pub fn of(door: &str) -> Option<Self> {
-        let door = door.trim_start_matches('_');
-        Some(match door {
-            "open" | "open64" | "openat" | "openat64" | "creat" | "creat64" | "open_2"
-            | "open64_2" | "openat_2" | "openat64_2" | "opendir" | "mkstemp" | "mkstemp64"
-            | "mkostemp" | "mkostemp64" | "mkstemps" | "mkstemps64" | "mkostemps"
-            | "mkostemps64" => Self::Open,
-            "link" | "linkat" | "symlink" | "symlinkat" => Self::Link,
-            "read" | "pread" | "pread64" | "readv" | "preadv" | "preadv64" | "preadv2"
-            | "preadv64v2" | "read_chk" | "pread_chk" | "pread64_chk" | "readdir" | "readdir64"
-            | "readdir_r" | "readdir64_r" => Self::Read,
-            "write" | "pwrite" | "pwrite64" | "writev" | "pwritev" | "pwritev64" | "pwritev2"
-            | "pwritev64v2" | "copy_file_range" | "sendfile" | "sendfile64" => Self::Write,
-            "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Self::Sync,
-            "rename" | "renameat" | "renameat2" => Self::Rename,
-            "unlink" | "unlinkat" | "rmdir" | "remove" => Self::Unlink,
-            "mkdir" | "mkdirat" | "mkdtemp" => Self::Mkdir,
-            "truncate" | "truncate64" | "ftruncate" | "ftruncate64" => Self::Truncate,
-            "fallocate" | "fallocate64" | "posix_fallocate" | "posix_fallocate64" => Self::Allocate,
-            // closedir(3) fails for a stream that is none, and in no other way.
-            "close" => Self::Close,
-            "stat" | "stat64" | "lstat" | "lstat64" | "fstat" | "fstat64" | "fstatat"
-            | "fstatat64" | "statx" | "xstat" | "xstat64" | "lxstat" | "lxstat64" | "fxstat"
-            | "fxstat64" | "fxstatat" | "fxstatat64" | "access" | "faccessat" | "euidaccess"
-            | "eaccess" | "readlink" | "readlinkat" => Self::Stat,
-            _ => return None,
-        })
-    }
-
     /// Whether a fault of this class counts a call of that one.
     pub fn counts(self, call: Self) -> bool {
         self == call || self == Self::Call || (self, call) == (Self::Open, Self::Create)
@@ -201,7 +210,62 @@ impl FaultClass {
     }
 }
 
-impl FaultError {
+impl InjectedError {
+    /// The error's number.
+    pub fn errno(self) -> i32 {
+        match self {
+            Self::Io => libc::EIO,
+            Self::NoSpace => libc::ENOSPC,
+            Self::Quota => libc::EDQUOT,
+            Self::Files => libc::EMFILE,
+            Self::Interrupted => libc::EINTR,
+            Self::ReadOnly => libc::EROFS,
+        }
+    }
+
+    /// The kind of an injection of this error.
+    pub fn kind(self) -> InjectionKind {
+        match self {
+            Self::Io => InjectionKind::Io,
+            Self::NoSpace => InjectionKind::NoSpace,
+            Self::Quota => InjectionKind::Quota,
+            Self::Files => InjectionKind::Files,
+            Self::Interrupted => InjectionKind::Interrupted,
+            Self::ReadOnly => InjectionKind::ReadOnly,
+        }
+    }
+}
+
+impl Injection {
+    /// Its kind.
+    pub fn kind(self) -> InjectionKind {
+        match self {
+            Self::Error { error, .. } => error.kind(),
+            Self::Short { .. } => InjectionKind::Short,
+            Self::Slow { .. } => InjectionKind::Slow,
+            Self::Corrupt { .. } => InjectionKind::Corrupt,
+        }
+    }
+
+    /// Its parameter, as [`InjectionKind::with`] takes it.
+    fn parameter(self) -> u128 {
+        match self {
+            Self::Error { after_bytes, .. } => after_bytes.into(),
+            Self::Short { bytes } => bytes.into(),
+            Self::Slow { delay } => delay.as_millis(),
+            Self::Corrupt { byte } => byte.into(),
+        }
+    }
+}
+
+impl From<InjectionKind> for Injection {
+    /// The parameter is 0.
+    fn from(kind: InjectionKind) -> Self {
+        kind.with(0)
+    }
+}
+
+impl InjectionKind {
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Io,
@@ -230,20 +294,40 @@ impl FaultError {
         }
     }
 
-    /// The number that the kernel would return; 0 for what is no error.
-    pub fn errno(self) -> i32 {
+    /// The injection of this kind with its parameter: the bytes of an error or of a short call, the
+    /// milliseconds of a slow one, the byte of a corrupt one.
+    pub fn with(self, parameter: u64) -> Injection {
+        let error = |error| Injection::Error { error, after_bytes: parameter };
         match self {
-            Self::Io => libc::EIO,
-            Self::NoSpace => libc::ENOSPC,
-            Self::Quota => libc::EDQUOT,
-            Self::Files => libc::EMFILE,
-            Self::Interrupted => libc::EINTR,
-            Self::ReadOnly => libc::EROFS,
-            Self::Short | Self::Slow | Self::Corrupt => 0,
+            Self::Io => error(InjectedError::Io),
+            Self::NoSpace => error(InjectedError::NoSpace),
+            Self::Quota => error(InjectedError::Quota),
+            Self::Files => error(InjectedError::Files),
+            Self::Interrupted => error(InjectedError::Interrupted),
+            Self::ReadOnly => error(InjectedError::ReadOnly),
+            Self::Short => Injection::Short { bytes: parameter },
+            Self::Slow => Injection::Slow { delay: Duration::from_millis(parameter) },
+            Self::Corrupt => Injection::Corrupt { byte: parameter },
         }
     }
 
-    /// What it is in the terms of a sim's promises, where it strikes a call of this class.
+    /// The word of the case grammar for the parameter of this kind.
+    fn parameter(self) -> &'static str {
+        match self {
+            Self::Slow => "ms",
+            Self::Corrupt => "byte",
+            Self::Io
+            | Self::NoSpace
+            | Self::Quota
+            | Self::Files
+            | Self::Interrupted
+            | Self::ReadOnly
+            | Self::Short => "after",
+        }
+    }
+
+    /// The fault kind, in the terms of a sim's promises, where it is injected into a call of this
+    /// class.
     pub fn fault_kind(self, call: FaultClass) -> FaultKind {
         match self {
             Self::Interrupted | Self::Short => FaultKind::Interrupted,
@@ -304,56 +388,55 @@ impl FaultError {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fault {}", self.error.name())?;
+        let kind = self.injection.kind();
+        write!(f, "fault {}", kind.name())?;
         if self.epoch > 1 {
             write!(f, " life={}", self.epoch)?;
         }
         write!(f, " step={} {}={}", self.step, self.class.name(), self.nth)?;
-        match (self.error, self.after) {
-            (_, 0) => {}
-            (FaultError::Slow, ms) => write!(f, " ms={ms}")?,
-            (FaultError::Corrupt, byte) => write!(f, " byte={byte}")?,
-            (_, after) => write!(f, " after={after}")?,
+        match self.injection.parameter() {
+            0 => {}
+            parameter => write!(f, " {}={parameter}", kind.parameter())?,
         }
         f.write_str(if self.always { " always" } else { "" })
     }
 }
 
 impl Fault {
-    /// The `nth` call of a class in the first life, its opening included, fails once.
-    pub fn new(error: FaultError, class: FaultClass, nth: u32) -> Self {
-        Self { epoch: 1, step: 0, class, nth, error, after: 0, always: false }
+    /// Hits the `nth` call of a class in the first epoch, its opening included, once.
+    pub fn new(injection: impl Into<Injection>, class: FaultClass, nth: u32) -> Self {
+        Self { epoch: 1, step: 0, class, nth, injection: injection.into(), always: false }
     }
 
-    /// Whether what it does lasts to the end of the life.
+    /// Whether its effect lasts to the end of the epoch.
     pub fn lasts(&self) -> bool {
-        self.always || self.error == FaultError::ReadOnly
+        self.always || self.injection.kind() == InjectionKind::ReadOnly
     }
 
-    /// Reads the words behind `fault`.
+    /// Reads the words after `fault`.
     ///
     /// # Errors
     /// The column of the word that is wrong, and what was expected.
     pub fn parse(words: &[Word]) -> Result<Self, TextError> {
-        let errors = FaultError::ALL.map(FaultError::name).join(", ");
+        let errors = InjectionKind::ALL.map(InjectionKind::name).join(", ");
         let [error, rest @ ..] = words else {
             return Err(TextError::new(1, format!("expected one of {errors}")));
         };
         let named =
-            FaultError::ALL.into_iter().find(|known| error.bytes == known.name().as_bytes());
+            InjectionKind::ALL.into_iter().find(|known| error.bytes == known.name().as_bytes());
         let Some(named) = named else {
             return Err(TextError::new(error.column, format!("expected one of {errors}")));
         };
         let mut fault = Self::new(named, FaultClass::Call, 0);
         let mut step = None;
         for word in rest {
-            fault.read(word, &mut step)?;
+            fault.read(named, word, &mut step)?;
         }
         let wrong = |what: String| Err(TextError::new(error.column, what));
         match (step, fault.nth) {
             (None, _) => wrong("a fault needs step=N".to_owned()),
             (_, 0) => wrong(
-                "a fault needs the call that it strikes, such as write=N or sync=N, N from 1"
+                "a fault needs the call that it hits, such as write=N or sync=N, N from 1"
                     .to_owned(),
             ),
             _ if fault.class != FaultClass::Call && !named.applies_to(fault.class) => {
@@ -363,17 +446,18 @@ impl Fault {
         }
     }
 
-    fn read(&mut self, word: &Word, step: &mut Option<u32>) -> Result<(), TextError> {
+    fn read(
+        &mut self,
+        kind: InjectionKind,
+        word: &Word,
+        step: &mut Option<u32>,
+    ) -> Result<(), TextError> {
         let text = word.text();
-        let more = match self.error {
-            FaultError::Slow => "ms=N",
-            FaultError::Corrupt => "byte=N",
-            _ => "after=N",
-        };
         let wrong = || {
             let classes = FaultClass::ALL.map(|class| format!("{}=N", class.name())).join(", ");
+            let parameter = kind.parameter();
             let message =
-                format!("expected life=N, step=N, {classes}, {more} or always, N a number");
+                format!("expected life=N, step=N, {classes}, {parameter}=N or always, N a number");
             TextError::new(word.column, message)
         };
         if text == "always" {
@@ -388,14 +472,12 @@ impl Fault {
                 self.epoch = small.and_then(|epoch| epoch.checked_sub(1).ok_or_else(wrong))? + 1
             }
             "step" => *step = Some(small?),
-            "after" | "ms" | "byte" if more.strip_suffix("=N") == Some(name) => {
-                self.after = number;
-            }
+            _ if name == kind.parameter() => self.injection = kind.with(number),
             _ => {
                 let class = FaultClass::ALL.into_iter().find(|class| class.name() == name);
                 let class = class.ok_or_else(wrong)?;
                 if self.nth > 0 {
-                    return Err(TextError::new(word.column, "a fault strikes one call"));
+                    return Err(TextError::new(word.column, "a fault hits one call"));
                 }
                 (self.class, self.nth) = (class, small?);
             }
@@ -430,30 +512,30 @@ mod tests {
     }
 
     #[test]
-    fn every_class_and_every_error_has_a_word_of_its_own() {
+    fn every_class_and_every_kind_of_injection_has_its_own_word() {
         for class in FaultClass::ALL {
-            let fault = Fault::new(FaultError::Io, class, 2);
+            let fault = Fault::new(InjectionKind::Io, class, 2);
             let words = words(&fault.to_string()).expect("words");
             assert_eq!(Fault::parse(&words[1..]), Ok(fault));
         }
-        for error in FaultError::ALL {
-            let fault = Fault { after: 9, ..Fault::new(error, FaultClass::Call, 1) };
+        for error in InjectionKind::ALL {
+            let fault = Fault::new(error.with(9), FaultClass::Call, 1);
             let words = words(&fault.to_string()).expect("words");
             assert_eq!(Fault::parse(&words[1..]), Ok(fault));
         }
     }
 
     #[test]
-    fn a_wrong_fault_is_refused_and_says_which_word_is_wrong() {
+    fn a_wrong_fault_is_refused_with_the_column_of_the_wrong_word() {
         let words = |line| words(line).expect("words");
         for (line, column, what) in [
-            ("EIO step=1", 1, "a fault needs the call that it strikes"),
+            ("EIO step=1", 1, "a fault needs the call that it hits"),
             ("EIO write=1", 1, "a fault needs step=N"),
             ("EPIPE", 1, "expected one of EIO, ENOSPC, EDQUOT, EMFILE, EINTR, EROFS, short, slow"),
             ("EIO step=1 write", 12, "expected life=N"),
             ("EIO step=1 write=0", 1, "a fault needs the call"),
             ("EIO life=0 step=1 write=1", 5, "expected life=N"),
-            ("EIO step=1 write=1 sync=1", 20, "a fault strikes one call"),
+            ("EIO step=1 write=1 sync=1", 20, "a fault hits one call"),
             ("EMFILE step=1 write=1", 1, "no kernel shows EMFILE for write"),
             ("corrupt step=1 read=1 ms=7", 23, "expected life=N"),
             ("slow step=1 read=1 after=7", 20, "expected life=N"),
@@ -465,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_makes_a_file_counts_as_an_open_too() {
+    fn a_call_that_creates_a_file_counts_as_an_open_too() {
         assert!(FaultClass::Open.counts(FaultClass::Create));
         assert!(!FaultClass::Create.counts(FaultClass::Open));
         assert!(FaultClass::Call.counts(FaultClass::Stat));

@@ -45,6 +45,7 @@ mod print;
 pub mod steps;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 
 use std::time::Duration;
 
@@ -53,10 +54,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::seed::Seed;
 use crate::base::text::Word;
 use crate::case::fault::Fault;
+use crate::case::turn::Turn;
 use crate::disk::space::Space;
 use crate::oracle::CrashKind;
 use crate::oracle::{Class, Signature};
-use crate::process::world::schedule::Turn;
 
 #[cfg(feature = "inner")]
 pub use parse::CaseError;

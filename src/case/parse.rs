@@ -6,10 +6,10 @@ use super::{Case, Crash, Epoch, Expect, FORMAT, Position, RESERVED, Step};
 use crate::base::seed::Seed;
 use crate::base::text::{TextError, Word, words};
 use crate::case::fault::Fault;
+use crate::case::turn::Turn;
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::oracle::{Class, CrashKind};
-use crate::process::world::schedule::Turn;
 
 /// Why a text is no case: the line (from 1), the column and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

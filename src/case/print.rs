@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::parse::MAGIC;
 use super::{Case, Crash, Expect, FORMAT, Step};
 use crate::base::text::{Word, quote};
+use crate::case::turn::Turn;
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::oracle::CrashKind;
-use crate::process::world::schedule::Turn;
 
 /// Writes a limit in the form that `parse_space` reads.
 fn show_space(space: &Space) -> String {

@@ -2,11 +2,11 @@
 
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
+use crate::case::turn::Turn;
 use crate::host::ending::Ending;
 use crate::host::script;
-use crate::log::{Call, Mark, Payload, Phase, Record, Said, encoded, records};
+use crate::log::{Call, EngineError, Mark, Payload, Phase, Record, encoded, records};
 use crate::oracle::FaultKind;
-use crate::process::world::schedule::Turn;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::state::State;
 
@@ -97,7 +97,7 @@ pub(crate) struct Outcome {
 
 /// The moment that a mark stands for, if it is one that is judged.
 pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
-    let owned = |result: Result<(), Said<'_>>| {
+    let owned = |result: Result<(), EngineError<'_>>| {
         result.map_err(|said| Failed { kind: said.kind.to_owned(), text: said.text.to_owned() })
     };
     let what = match *mark {

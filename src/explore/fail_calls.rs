@@ -17,13 +17,14 @@ use std::rc::Rc;
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError};
+use crate::case::fault::{Fault, FaultClass, InjectionKind};
 use crate::disk::Errno;
 use crate::disk::pending::Pending;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::log::{Call, Payload, records};
 use crate::oracle::{AfterFault, CrashKind, Promises};
+use crate::process::doors::fault_class;
 use crate::process::world::{RANDOM, Stacks};
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
@@ -46,16 +47,16 @@ const STATES: u64 = 4;
 const SLOW: u64 = 5_000;
 
 /// In which ways a call is made to fail, each once; the second word says whether also from then on.
-const WAYS: [(FaultError, bool); 9] = [
-    (FaultError::Io, true),
-    (FaultError::NoSpace, true),
-    (FaultError::Quota, false),
-    (FaultError::Files, true),
-    (FaultError::Interrupted, false),
-    (FaultError::Short, false),
-    (FaultError::ReadOnly, false),
-    (FaultError::Slow, false),
-    (FaultError::Corrupt, false),
+const WAYS: [(InjectionKind, bool); 9] = [
+    (InjectionKind::Io, true),
+    (InjectionKind::NoSpace, true),
+    (InjectionKind::Quota, false),
+    (InjectionKind::Files, true),
+    (InjectionKind::Interrupted, false),
+    (InjectionKind::Short, false),
+    (InjectionKind::ReadOnly, false),
+    (InjectionKind::Slow, false),
+    (InjectionKind::Corrupt, false),
 ];
 
 /// Fails every call in turn, as far as the budget allows: half of it for the workload, half for a
@@ -203,7 +204,7 @@ fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec
     let mut nth = 0;
     for record in records(&quiet.log) {
         let Payload::Call(call) = record.payload else { continue };
-        let Some(class) = FaultClass::of(call.door).filter(|_| call.path != RANDOM) else {
+        let Some(class) = fault_class(call.door).filter(|_| call.path != RANDOM) else {
             continue;
         };
         nth += 1;
@@ -216,7 +217,7 @@ fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec
                 continue;
             }
             for after in places(error, shown, &call) {
-                let once = Fault { epoch, after, ..Fault::new(error, FaultClass::Call, nth) };
+                let once = Fault { epoch, ..Fault::new(error.with(after), FaultClass::Call, nth) };
                 faults.push(once);
                 if lasts {
                     let nth = counts[class as usize];
@@ -225,28 +226,28 @@ fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec
             }
         }
         if of_every_call {
-            let all = Fault::new(FaultError::Io, FaultClass::Call, nth);
+            let all = Fault::new(InjectionKind::Io, FaultClass::Call, nth);
             faults.push(Fault { epoch, always: true, ..all });
         }
     }
     faults
 }
 
-/// Where inside a call it is struck, as [`Fault::after`] counts: a write before it and in its
+/// Where inside a call it is struck, as [`InjectionKind::with`] counts: a write before it and in its
 /// middle, a read at its first, its middle and its last byte.
-fn places(error: FaultError, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
+fn places(error: InjectionKind, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
     let moved = u64::try_from(call.result).unwrap_or(0);
     match (error, class) {
-        (FaultError::Slow, _) => vec![SLOW],
-        (FaultError::Short, _) if moved < 2 => Vec::new(),
-        (FaultError::Short, _) => vec![moved / 2],
-        (FaultError::Corrupt, _) if moved == 0 => Vec::new(),
-        (FaultError::Corrupt, _) => {
+        (InjectionKind::Slow, _) => vec![SLOW],
+        (InjectionKind::Short, _) if moved < 2 => Vec::new(),
+        (InjectionKind::Short, _) => vec![moved / 2],
+        (InjectionKind::Corrupt, _) if moved == 0 => Vec::new(),
+        (InjectionKind::Corrupt, _) => {
             let mut places = vec![0, moved / 2, moved - 1];
             places.dedup();
             places
         }
-        (FaultError::NoSpace, FaultClass::Write) if moved >= 2 => vec![0, moved / 2],
+        (InjectionKind::NoSpace, FaultClass::Write) if moved >= 2 => vec![0, moved / 2],
         _ => vec![0],
     }
 }

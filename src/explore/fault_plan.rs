@@ -1,24 +1,24 @@
 //! The faults that a workload gets from its seed, as far as its sim promises something after them.
 //!
-//! Every other workload has a failed write or sync. Of the others one in five has some other fault,
-//! if the sim promises something whichever call fails, and of those that are left a few have a disk
-//! that is soon full.
-//! Each kind of fault is drawn from a stream of its own: a kind that comes in later moves no fault
-//! of another kind.
+//! Every other workload has a failed write or sync. Of the rest one in five has some other fault,
+//! if the sim promises something whichever call fails, and a few of those without have a small
+//! disk. Each kind of fault is drawn from its own stream, so that adding a kind does not change the
+//! faults of the others.
 
 use crate::base::seed::Seed;
-use crate::case::fault::{Fault, FaultClass as C, FaultError as E};
+use crate::case::fault::{Fault, FaultClass as C, InjectionKind as E};
 use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::explore::chooser::{Choice, Chooser};
 use crate::oracle::{AfterFault, FaultKind, Promises};
 use crate::sim::Sim;
 
-/// A kind of fault: an error, the calls that it strikes, and whether it stays.
-type Kind = (E, C, bool);
+/// A fault without its place and parameter: what is injected, into which calls, and whether it
+/// lasts.
+type RareFault = (E, C, bool);
 
-/// The kinds of fault beside failed writes and syncs, all of them as rare.
-const KINDS: [Kind; 28] = [
+/// The faults besides failed writes and syncs, all of them equally rare.
+const RARE_FAULTS: [RareFault; 28] = [
     (E::Io, C::Open, false),
     (E::Io, C::Read, false),
     (E::Io, C::Rename, false),
@@ -49,25 +49,25 @@ const KINDS: [Kind; 28] = [
     (E::Slow, C::Call, false),
 ];
 
-/// One workload in so many has a fault of one kind.
+/// One workload in this many has a given one of the rare faults.
 const RARE: u64 = 112;
-/// Of the faults that are not those of old, one in so many waits for the recovery.
+/// One rare fault in this many waits for the recovery.
 const LATER: u64 = 4;
 
-/// One workload in so many that have no fault has a disk that is soon full.
-const FULL: u64 = 24;
+/// Of the workloads without a fault, one in this many has a small disk.
+const SMALL_DISK: u64 = 24;
 
-/// Draws how much the disk of a workload holds, if that is little; a profile may be one that
-/// `delays` its allocation.
+/// Draws the size of a workload's disk, if it is small; `delays` says that the profile delays its
+/// allocation.
 pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
     let promises = S::promises();
     let promised = |fault_kind| promises.answer(fault_kind) > AfterFault::Nothing;
     let mut random = Chooser::new(seed.derive("space", 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
-    if !FaultKind::OF_EVERY_CALL.into_iter().all(promised) || draw(FULL) > 0 {
+    if !FaultKind::OF_EVERY_CALL.into_iter().all(promised) || draw(SMALL_DISK) > 0 {
         return None;
     }
-    // Nobody knows how much an engine needs: as likely between 2 and 4 as between 512 and 1,024.
+    // An engine's need is unknown: as likely between 2 and 4 as between 512 and 1,024.
     let least = 2 << draw(9);
     let pages = least + draw(least);
     let inodes = if draw(4) == 0 { 3 + draw(8) } else { u64::MAX };
@@ -75,12 +75,12 @@ pub(crate) fn space<S: Sim>(seed: Seed, delays: bool) -> Option<Space> {
     Some(Space { pages, inodes, error, delayed: delays && draw(2) == 0 })
 }
 
-/// Draws the faults of a workload of so many steps; one may wait for a call that never comes.
+/// Draws the faults of a workload with `steps` steps. A fault may wait for a call that never comes.
 pub(crate) fn faults<S: Sim>(seed: Seed, steps: usize) -> Vec<Fault> {
     let promises = S::promises();
     let promised = |fault_kind| promises.answer(fault_kind) > AfterFault::Nothing;
     let any = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
-    let kinds = KINDS.into_iter().filter(|_| any);
+    let kinds = RARE_FAULTS.into_iter().filter(|_| any);
     let rare = || kinds.into_iter().find_map(|kind| rare(&promises, kind, seed, steps));
     common(&promises, seed, steps).or_else(rare).into_iter().collect()
 }
@@ -104,23 +104,23 @@ fn common<M: crate::oracle::Model>(
         1 => Fault { step, ..Fault::new(E::Io, C::Write, nth) },
         _ => {
             let after = draw(40);
-            Fault { step, after, ..Fault::new(E::NoSpace, C::Write, nth) }
+            Fault { step, ..Fault::new(E::NoSpace.with(after), C::Write, nth) }
         }
     })
 }
 
-/// A fault of this kind, in few workloads.
+/// A given rare fault, in few workloads.
 fn rare<M: crate::oracle::Model>(
     promises: &Promises<M>,
-    (error, class, always): Kind,
+    (kind, class, always): RareFault,
     seed: Seed,
     steps: usize,
 ) -> Option<Fault> {
     let promised = C::ALL
         .into_iter()
-        .filter(|call| class.counts(*call) && error.applies_to(*call) && *call != C::Call)
-        .all(|call| promises.answer(error.fault_kind(call)) > AfterFault::Nothing);
-    let name = format!("fault {} {} {always}", error.name(), class.name());
+        .filter(|call| class.counts(*call) && kind.applies_to(*call) && *call != C::Call)
+        .all(|call| promises.answer(kind.fault_kind(call)) > AfterFault::Nothing);
+    let name = format!("fault {} {} {always}", kind.name(), class.name());
     let mut random = Chooser::new(seed.derive(&name, 0));
     let mut draw = |options| random.choose(Choice::Fault, options);
     if !promised || draw(RARE) > 0 {
@@ -130,13 +130,13 @@ fn rare<M: crate::oracle::Model>(
     let step = if epoch == 1 { draw(steps as u64 + 1) as u32 } else { 0 };
     let most = if class == C::Call || epoch == 2 { 24 } else { 3 };
     let nth = 1 + draw(most) as u32;
-    let after = match error {
+    let injection = kind.with(match kind {
         E::Slow => 200 << draw(6),
         E::Short => 1 + draw(40),
         E::Corrupt => draw(200),
         _ => 0,
-    };
-    Some(Fault { epoch, step, after, always, ..Fault::new(error, class, nth) })
+    });
+    Some(Fault { epoch, step, always, ..Fault::new(injection, class, nth) })
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// A store that promises a right answer after all harms, or nothing after any.
+    /// A store that promises a right answer after every kind of fault, or nothing after any.
     struct Promising<const ALL: bool>;
 
     const ALL_FAULT_KINDS: &[(FaultKind, AfterFault)] = &{
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_drawn_about_as_often_and_only_one_that_is_promised_something_for() {
+    fn each_rare_fault_is_drawn_about_equally_often_and_only_if_something_is_promised_after_it() {
         let mut seen = BTreeSet::new();
         let mut rare = 0;
         for number in 0..4_000 {
@@ -188,17 +188,17 @@ mod tests {
             assert_eq!(faults::<KeyValue<Promising<false>>>(seed, 9), []);
             let faults = faults::<KeyValue<Promising<true>>>(seed, 9);
             for fault in faults {
-                let kind = (fault.error, fault.class, fault.always);
-                rare += u64::from(KINDS.contains(&kind));
+                let kind = (fault.injection.kind(), fault.class, fault.always);
+                rare += u64::from(RARE_FAULTS.contains(&kind));
                 seen.insert(kind);
             }
         }
-        assert!(KINDS.iter().all(|kind| seen.contains(kind)), "{seen:?}");
+        assert!(RARE_FAULTS.iter().all(|kind| seen.contains(kind)), "{seen:?}");
         assert!((300..600).contains(&rare), "{rare} of 4000 workloads have a rare fault");
     }
 
     #[test]
-    fn few_disks_are_soon_full_and_only_where_allocation_is_delayed_does_a_sync_find_out() {
+    fn few_disks_are_small_and_only_with_delayed_allocation_does_a_sync_find_that() {
         let drawn = |delays| {
             let seeds = (0..4_000).map(|number| Seed(5).derive("workload", number));
             seeds.filter_map(|seed| space::<KeyValue<Promising<true>>>(seed, delays)).collect()
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_old_is_the_one_that_its_seed_always_gave() {
+    fn a_common_fault_is_the_one_that_its_seed_has_always_given() {
         let promises = KeyValue::<Promising<true>>::promises();
         let seed = |number| Seed(5).derive("workload", number);
         let drawn = (0..12).filter_map(|number| common(&promises, seed(number), 9));

@@ -1,10 +1,10 @@
 //! The run that is walked: the epochs before, and the one whose log it is.
 
 use crate::base::text::{Word, quote, words};
+use crate::case::turn::Turn;
 use crate::case::{Case, Crash, Epoch, Expect};
 use crate::disk::pending::Pending;
 use crate::oracle::Violation;
-use crate::process::world::schedule::Turn;
 
 use super::calls::Calls;
 use super::conditions::Conditions;

@@ -3,7 +3,7 @@
 use crate::host::fork_server::Reply;
 use crate::host::probe;
 use crate::host::region::Region;
-use crate::process::traps;
+use crate::process::doors::traps;
 use crate::sim::Sim;
 use crate::sim::model::Model;
 
@@ -58,7 +58,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
 
 /// Makes sure that no call can pass the doors unseen.
 fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
-    if let Some(probe::Failure { called, reached }) = traps::self_test().into_iter().next() {
+    if let Some(probe::StrayCall { called, reached }) = probe::self_test().into_iter().next() {
         let why = format!("`{called}` resolves to {reached}, not to crashpoint");
         return Err(Stop::refused(why));
     }
@@ -67,7 +67,7 @@ fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
         send(reply, &Message::Notice(text));
     }
     let region = Region::with_capacity(0).map_err(Stop::refused)?;
-    if !traps::raw_calls_arrive(&region) {
+    if !probe::raw_calls_arrive(&region) {
         let text = "raw system calls pass the doors: an engine that makes them is not followed";
         send(reply, &Message::Notice(text.to_owned()));
     }

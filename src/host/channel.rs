@@ -1,33 +1,33 @@
-//! The socket between a client and its template: packets that arrive whole or not at all.
+//! The socket between a client and its fork server: packets that arrive whole or not at all.
 //!
-//! An explorer sends on the same socket as its template. Were it a stream, an explorer that dies
-//! in the middle of a frame would leave the client unable to read what its template says next.
+//! An explorer sends on the same socket as its fork server. With a stream, an explorer that dies in
+//! the middle of a frame would leave the client unable to read the fork server's next message.
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// Bytes in a packet beside its tag: well below what a socket buffers by default.
+/// Bytes in a packet besides its tag: well below a socket's default buffer.
 pub(crate) const CHUNK: usize = 32 << 10;
 
 /// Space for one packet.
 pub(crate) type Buffer = [u8; CHUNK + 1];
 
-/// What a packet is.
+/// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    /// ForkServer to client: it is ready, and this is its place.
+    /// Fork server to client: it is ready, and this is its environment.
     Hello = 1,
     /// Client to explorer: the head of a request.
     Request,
     /// Client to explorer: bytes of a request.
     Body,
-    /// Explorer to client: bytes of a frame that goes on.
+    /// Explorer to client: bytes of a frame, more of which follow.
     Part,
     /// Explorer to client: the last bytes of a frame.
     Last,
-    /// ForkServer to client: the explorer has ended, and this is how.
+    /// Fork server to client: the explorer has ended, and this is how.
     End,
 }
 
@@ -51,11 +51,11 @@ impl Channel {
         if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptors are new, and nobody else's.
+        // SAFETY: the descriptors are new, and owned here alone.
         Ok(unsafe { (Self(OwnedFd::from_raw_fd(ends[0])), Self(OwnedFd::from_raw_fd(ends[1]))) })
     }
 
-    /// The end behind a descriptor, which it takes over.
+    /// The end that a descriptor refers to; takes ownership of it.
     pub(crate) fn over(fd: OwnedFd) -> Self {
         Self(fd)
     }
@@ -100,7 +100,7 @@ impl Channel {
         Ok((Tag::read(buffer[0])?, &buffer[1..read]))
     }
 
-    /// Waits for a packet and leaves it there.
+    /// Waits for a packet and leaves it in the socket; returns its tag.
     pub(crate) fn peek(&self) -> io::Result<Tag> {
         let mut tag = [0];
         self.read(&mut tag, libc::MSG_PEEK)?;
@@ -122,7 +122,7 @@ impl AsRawFd for Channel {
     }
 }
 
-/// Makes a call again for as long as signals interrupt it.
+/// Repeats a call for as long as signals interrupt it.
 pub(crate) fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         let result = call();
@@ -164,7 +164,7 @@ mod tests {
     fn a_closed_end_is_an_error_and_not_a_packet() {
         let (here, there) = Channel::pair().expect("a socket");
         drop(there);
-        let error = here.peek().expect_err("nobody is there");
+        let error = here.peek().expect_err("the other end is closed");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(here.send(Tag::Body, b"x").is_err());
     }

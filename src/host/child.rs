@@ -1,4 +1,4 @@
-//! A leaf: a child process in which engine code runs, once, on a fresh thread.
+//! A child: a forked process in which engine code runs, once, on a fresh thread.
 
 use std::ffi::c_int;
 use std::io;
@@ -6,61 +6,40 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use super::ending::{Ending, judge};
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 use super::region::Region;
-use super::signals::{self, AltStack, NOTED, leave, leave_now, say_panicked};
+use super::role;
+use super::signals::{self, NOTED, leave, leave_now, note_panicked};
 use super::{shelf, stderr, watch};
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::kernel::next;
 use crate::process::seam::{dispatch, heap};
+use crate::process::threads::holder;
+
+pub use super::limits::Limits;
 
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
 
-/// What a leaf may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of private memory, on top of what it inherits and of its first thread's stack
-    /// (`RLIMIT_DATA`).
-    pub memory: u64,
-    /// CPU time of all of its threads.
-    pub cpu: Duration,
-    /// Bytes of its first thread's stack.
-    pub stack: usize,
-    /// How long all of its threads may be asleep in the kernel, in real time.
-    pub asleep: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 2 << 30,
-            cpu: Duration::from_secs(10),
-            stack: 8 << 20,
-            asleep: Duration::from_secs(2),
-        }
-    }
-}
-
-/// Runs `body` in a leaf and says how that ended. The body sees the caller's memory as it is now,
-/// by copy on write, and changes nothing of it; what it wants to be known it writes to `region`.
+/// Runs `body` in a child and returns how that ended. The body sees a copy of the caller's memory
+/// as it is now; it reports to the caller through `region`.
 ///
-/// The leaf ends as soon as `body` returns: destructors of thread-locals do not run, and threads
-/// that it leaves behind end with it.
+/// The child ends as soon as `body` returns: destructors of thread-locals do not run, and threads
+/// that are still running end with it.
 ///
 /// # Panics
-/// If the caller is not an explorer of a [`ForkServer`](super::template::ForkServer) on its only
+/// If the caller is not an explorer of a [`ForkServer`](super::fork_server::ForkServer) on its only
 /// thread, or if the system refuses another process.
 pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
-    assert!(super::start::is_fork_server(), "a leaf is forked by an explorer of a template only");
-    region.admit();
+    assert!(role::is_fork_server(), "only an explorer of a fork server may fork a child");
+    region.prepare();
     let limit = memory_in_use() + limits.stack as u64 + limits.memory;
     match fork() {
         Err(error) => panic!("the system refused another process: {error}"),
         Ok(Fork::Child(parent)) => {
-            // What unwinds out of here would run the explorer's code a second time.
+            // A panic that unwound out of here would run the explorer's code a second time.
             let _ = catch_unwind(AssertUnwindSafe(|| be(region, limits, limit, parent, body)));
             leave_now(NOTED)
         }
@@ -72,23 +51,23 @@ pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) 
     }
 }
 
-/// Runs `body` in this very process, on a fresh thread without limits, so that breakpoints work.
-/// What ends the process ends the caller with it.
+/// Runs `body` in this very process, on a fresh thread without limits, so that breakpoints work. If
+/// it ends the process, it ends the caller too.
 pub fn here(region: &Region, body: impl FnOnce(&'static Region) + Send) -> Ending {
-    // SAFETY: the thread that borrows the region ends below, before this frame does; what the
-    // body leaves behind must not use it, and a debugged explorer runs nothing afterwards.
+    // SAFETY: the thread that borrows the region ends below, before this frame does; threads that
+    // outlive the body must not use it, and a debugged explorer runs nothing afterwards.
     let region: &'static Region = unsafe { &*std::ptr::from_ref(region) };
     let ended = thread::scope(|scope| scope.spawn(move || body(region)).join());
     match ended {
         Ok(()) => Ending::Finished,
         Err(_) => {
-            let note = crate::host::last_panic().unwrap_or_default();
+            let note = signals::last_panic().unwrap_or_default();
             Ending::Panicked { message: note.message, location: note.location }
         }
     }
 }
 
-/// The life of a leaf.
+/// The main function of a child.
 fn be(
     region: &Region,
     limits: &Limits,
@@ -104,37 +83,37 @@ fn be(
     die_with(parent);
     limit(libc::RLIMIT_DATA, memory, memory);
     heap::limit(limits.memory);
-    shelf::clear();
-    // The watch ends a leaf long before: this is for a watch that cannot run.
+    shelf::free();
+    // The watch ends a child long before: this is in case the watch cannot run.
     let seconds = limits.cpu.as_secs().saturating_add(10);
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
-        watch::hold();
+        holder::set_own();
         dispatch::arm();
-        live(note, || body(region))
+        run_body(note, || body(region))
     };
-    // SAFETY: the process ends before anything that the thread borrows does.
+    // SAFETY: the process ends before anything that the thread borrows.
     let started =
         unsafe { thread::Builder::new().stack_size(limits.stack).spawn_unchecked(engine) };
     if let Err(error) = started {
-        note.set_panic(format_args!("a leaf's thread was refused: {error}"), format_args!(""));
-        note.say(End::Panicked, 0);
+        note.set_panic(format_args!("a child's thread was refused: {error}"), format_args!(""));
+        note.set_end(End::Panicked, 0);
         leave_now(NOTED);
     }
     watch::keep(limits, note)
 }
 
-/// The life of its first thread. The thread ends the process itself, because waking another one
-/// to do it would cost as much as all the rest.
-fn live(note: &Note, body: impl FnOnce()) {
-    // Without it a full stack is a plain SIGSEGV.
+/// The main function of its first thread. The thread ends the process itself, because waking
+/// another one to do it would cost as much as all the rest.
+fn run_body(note: &EndNote, body: impl FnOnce()) {
+    // Without it a stack overflow is a plain SIGSEGV.
     let _stack = AltStack::new();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(()) => {
-            note.say(End::Finished, 0);
+            note.set_end(End::Finished, 0);
         }
         Err(payload) => {
-            say_panicked(note, &*payload);
+            note_panicked(note, &*payload);
             // Its destructor is the engine's code, and might panic again.
             mem::forget(payload);
         }
@@ -142,7 +121,7 @@ fn live(note: &Note, body: impl FnOnce()) {
     leave(0)
 }
 
-/// Which side of a fork this is.
+/// The side of a fork that returned.
 pub(crate) enum Fork {
     /// The parent, and its child's process id.
     Parent(libc::pid_t),
@@ -152,10 +131,10 @@ pub(crate) enum Fork {
 
 /// Forks the calling process, which has one thread.
 pub(crate) fn fork() -> io::Result<Fork> {
-    // SAFETY: asks for a number.
+    // SAFETY: `getpid` has no precondition.
     let own = unsafe { libc::getpid() };
     let fork = next!(fork() -> libc::pid_t);
-    // SAFETY: templates and explorers have one thread, so no lock is held by another.
+    // SAFETY: fork servers and explorers have one thread, so no other thread holds a lock.
     match unsafe { fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child(own)),
@@ -177,12 +156,12 @@ pub(crate) fn wait(child: libc::pid_t) -> c_int {
     }
 }
 
-/// Lets this process be killed when its parent ends, however that ends.
+/// Has the kernel kill this process when its parent ends, in whatever way.
 pub(crate) fn die_with(parent: libc::pid_t) {
     // SAFETY: changes one attribute of the process.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    // It may have ended before that.
-    // SAFETY: asks for a number.
+    // The parent may have ended before that.
+    // SAFETY: `getppid` has no precondition.
     if unsafe { libc::getppid() } != parent {
         leave_now(NOTED);
     }
@@ -190,17 +169,18 @@ pub(crate) fn die_with(parent: libc::pid_t) {
 
 fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: reads one structure. A limit that cannot be set because a lower one holds is met.
+    // A limit that is refused stays as it was: the process may not raise a lower hard limit.
+    // SAFETY: the kernel reads one structure.
     unsafe { libc::setrlimit(resource, &limit) };
 }
 
 /// Bytes of private memory that this process has mapped: the kernel counts them against a child's
-/// limit, but they are not the engine's.
+/// limit, but the engine did not allocate them.
 fn memory_in_use() -> u64 {
     static FILE: AtomicI32 = AtomicI32::new(-1);
     if FILE.load(Ordering::Relaxed) < 0 {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-        // SAFETY: the path is a C string. The file is open for as long as the explorer lives.
+        // SAFETY: the path is a C string. The file stays open until the explorer ends.
         let fd = unsafe { libc::open(c"/proc/self/statm".as_ptr(), flags) };
         FILE.store(fd, Ordering::Relaxed);
     }
@@ -209,7 +189,7 @@ fn memory_in_use() -> u64 {
     // SAFETY: the kernel writes at most as many bytes as the buffer has.
     let read = unsafe { libc::pread64(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
     let text = buffer.get(..usize::try_from(read).unwrap_or(0)).unwrap_or_default();
-    // The sixth of its numbers: pages of data and stack.
+    // The sixth number of the file: pages of data and stack.
     let pages = text.split(|&b| b == b' ').nth(5).and_then(|n| std::str::from_utf8(n).ok());
     pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
 }

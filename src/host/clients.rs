@@ -1,20 +1,21 @@
-//! Clients at work at the same time, within one step of a workload.
+//! Clients that work at the same time, within one step of a workload.
 //!
-//! The step's op says what each of them does ([`Model::clients`](crate::oracle::Model::clients));
-//! the adapter starts a thread for each and carries every op out by [`as_client`]. So the log
-//! tells when each op was issued and how it returned, and the oracle which of them overlapped.
+//! The step's op lists the ops of each client ([`Model::clients`](crate::oracle::Model::clients));
+//! the adapter starts a thread for each client and carries every op out by [`as_client`]. So the
+//! log has when each op was issued and how it returned, and the oracle sees which of them
+//! overlapped.
 
-use crate::host::script::chain;
+use super::script::chain;
 use crate::log::Mark;
 use crate::process::world;
 use crate::sim::engine::{Ack, Error, Refused};
 
 /// Carries out op `number` of client `client`, both counted from 0 as the model counts them, on
-/// the client's own thread. A client's ops come one after the other, in their order; those behind
+/// the client's own thread. A client's ops come one after the other, in their order; those after
 /// one that failed may be left out.
 ///
 /// # Errors
-/// What `op` returns.
+/// The error of `op`.
 pub fn as_client(
     client: usize,
     number: usize,

@@ -1,17 +1,18 @@
-//! The lease of a CPU.
+//! The lease of a CPU: it keeps the processes of one fork server on one CPU.
 //!
-//! At any moment one thread of a case runs: the baton goes from thread to thread, and from the
-//! explorer to its leaf and back. On one CPU such a hand-over is a switch; between two it is an
-//! interrupt and cold caches, several times as dear, and the scheduler cannot know. But two cases
-//! on the same CPU while another is idle would be worse, so that a CPU is leased, by a lock on a
-//! file. The client holds it: the template's own memory does not depend on which one was free.
+//! At any time one thread of a case runs: the baton goes from thread to thread, and control from
+//! the explorer to its child and back. On one CPU such a hand-over is a context switch; between two
+//! it is an interrupt and cold caches, several times as expensive, and the kernel's scheduler
+//! cannot know that. But two cases on the same CPU while another is idle would be worse. So a CPU
+//! is leased, by a lock on a file. The client holds the lease: the fork server's memory does not
+//! depend on which CPU was free.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// A CPU that no other template on this machine has, for as long as this lives.
+/// A CPU that no other fork server on this machine uses while this exists.
 pub(crate) struct Lease {
     cpu: usize,
     _lock: File,
@@ -32,8 +33,9 @@ impl Lease {
     }
 }
 
-/// Keeps the calling thread, and what it starts from now on, on a set of CPUs. Nothing happens
-/// where that is refused: see [`is_pinned`]. Makes a system call and nothing else.
+/// Keeps the calling thread, and threads and processes that it starts from now on, on a set of
+/// CPUs. Nothing happens if that is refused: see [`is_pinned`]. Makes one system call and nothing
+/// else.
 pub(crate) fn pin(set: &libc::cpu_set_t) {
     // SAFETY: the kernel reads one structure.
     unsafe { libc::sched_setaffinity(0, size_of_val(set), set) };
@@ -64,8 +66,8 @@ fn allowed() -> Vec<usize> {
     (0..8 * size_of_val(&set)).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Locks the file of a CPU. It may be another user's: to read it is enough for a lock, and in a
-/// directory that all write to, only the first user may create it.
+/// Locks the file of a CPU. The file may be another user's: read access is enough for a lock, and
+/// in a directory that everyone may write to, only the first user can create it.
 fn lock(cpu: usize) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("crashpoint-cpu-{cpu}.lock"));
     let open = |create: bool| {
@@ -79,7 +81,7 @@ fn lock(cpu: usize) -> io::Result<File> {
     };
     let file = match open(false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Somebody else may have been faster.
+            // Another process may have created it meanwhile.
             open(true).or_else(|_| open(false))?
         }
         other => other?,
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_cpu_is_leased_once_at_a_time() {
-        // Other processes may hold leases too: this sees only that no two of ours are the same.
+        // Other processes may hold leases too: this checks only that no two of ours are the same.
         let leases: Vec<Lease> = std::iter::from_fn(Lease::take).take(64).collect();
         assert!(leases.len() <= allowed().len());
         let mut cpus: Vec<usize> = leases.iter().map(|lease| lease.cpu).collect();

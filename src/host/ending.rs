@@ -1,74 +1,74 @@
-//! How a child process ended, told apart by what it noted and by what the kernel says.
+//! How a child process ended, by the note that it left and by the kernel's wait status.
 
 use std::ffi::c_int;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 
 /// How a child process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
-    /// It did what it was to do.
+    /// It completed its task.
     Finished,
-    /// A panic came out of what it was to do.
+    /// Its task panicked.
     Panicked {
-        /// What the panic said.
+        /// The panic's message.
         message: String,
-        /// Where it was raised, as `file:line`; empty if nobody knows.
+        /// Where it was raised, as `file:line`; empty if that is unknown.
         location: String,
     },
-    /// It ended itself, or a fault of its own ended it.
+    /// It ended itself, or its own fault ended it.
     Aborted {
-        /// By what.
+        /// The signal or the exit code.
         by: Abort,
-        /// The end of what it wrote to its standard error, and of its panics' messages.
+        /// The end of its output to standard error, and of its panics' messages.
         last_words: String,
-        /// Return addresses of the thread that did it, innermost first; may be empty.
+        /// Return addresses of the responsible thread, innermost first; may be empty.
         backtrace: Vec<usize>,
     },
     /// A thread's stack was full.
     StackOverflow {
-        /// Return addresses of that thread, innermost first, as far as there is room for them.
+        /// Return addresses of that thread, innermost first, as many as the note has room for.
         backtrace: Vec<usize>,
     },
-    /// Memory was refused to it, and it gave up.
+    /// It aborted because an allocation was refused.
     OutOfMemory {
-        /// The end of what it wrote to its standard error, and of its panics' messages.
+        /// The end of its output to standard error, and of its panics' messages.
         last_words: String,
     },
     /// It used up its CPU time.
     HungSpin {
-        /// Return addresses of a thread that ran at that moment, innermost first.
+        /// Return addresses of a thread that was running then, innermost first.
         backtrace: Vec<usize>,
     },
     /// All of its threads were asleep in the kernel, for real.
     Asleep {
-        /// The number of the system call that it sleeps in; negative if the kernel does not tell.
+        /// The number of the system call that it sleeps in; negative if that is unknown.
         syscall: i64,
     },
-    /// Somebody else ended it: the system when memory was short, or a person.
+    /// It was killed from outside: by the system when memory was short, or by a person.
     Killed {
-        /// By which signal.
+        /// The signal.
         signal: i32,
     },
 }
 
-/// What a process was aborted by.
+/// The way a process was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Abort {
-    /// A signal that it raised itself, or that a fault of its own raised.
+    /// A signal that it raised itself, or that its own fault raised.
     Signal(i32),
     /// It called `exit` or `_exit` with this code.
     Exit(i32),
 }
 
-/// What std says before it aborts because an allocation failed.
+/// The words of std before it aborts because an allocation failed.
 const REFUSED: &str = "memory allocation of ";
 
-/// Tells from a child's wait status and its note how it ended.
-pub(crate) fn judge(status: c_int, note: &Note) -> Ending {
+/// Determines how a child ended, from its wait status and its note.
+pub(crate) fn judge(status: c_int, note: &EndNote) -> Ending {
     match note.end() {
         End::Finished => Ending::Finished,
         End::Panicked => {
@@ -79,17 +79,17 @@ pub(crate) fn judge(status: c_int, note: &Note) -> Ending {
         End::StackOverflow => Ending::StackOverflow { backtrace: note.frames() },
         End::Spin => Ending::HungSpin { backtrace: note.frames() },
         End::Asleep => Ending::Asleep { syscall: note.number() },
-        End::Unsaid => unsaid(status, note),
+        End::None => without_note(status, note),
     }
 }
 
-/// It noted nothing: the kernel alone knows.
-fn unsaid(status: c_int, note: &Note) -> Ending {
+/// It noted nothing: only the wait status is known.
+fn without_note(status: c_int, note: &EndNote) -> Ending {
     if !libc::WIFSIGNALED(status) {
         return aborted(Abort::Exit(libc::WEXITSTATUS(status)), note);
     }
     match libc::WTERMSIG(status) {
-        // The limit behind the watch: it is set in case the watch cannot run.
+        // The kernel's limit on CPU time, which is set in case the watch cannot run.
         libc::SIGXCPU => Ending::HungSpin { backtrace: Vec::new() },
         signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) => {
             Ending::Killed { signal }
@@ -98,7 +98,7 @@ fn unsaid(status: c_int, note: &Note) -> Ending {
     }
 }
 
-fn aborted(by: Abort, note: &Note) -> Ending {
+fn aborted(by: Abort, note: &EndNote) -> Ending {
     let last_words = note.words();
     if by == Abort::Signal(libc::SIGABRT) && last_words.contains(REFUSED) {
         return Ending::OutOfMemory { last_words };
@@ -107,7 +107,7 @@ fn aborted(by: Abort, note: &Note) -> Ending {
 }
 
 impl Ending {
-    /// Whether the child did what it was to do.
+    /// Whether the child completed its task.
     pub fn is_finished(&self) -> bool {
         *self == Self::Finished
     }
@@ -122,13 +122,14 @@ impl Ending {
 }
 
 impl Ending {
-    /// Return addresses of the thread that came to a bad end, innermost first, eight bytes each,
-    /// as a call's stack is recorded.
+    /// Return addresses of the thread that ended badly, innermost first, eight bytes each, as a
+    /// call's stack is recorded.
     pub(crate) fn backtrace(&self) -> Vec<u8> {
         let addresses = match self {
             Self::Aborted { backtrace, .. } => backtrace.clone(),
-            // One of these is where a signal met the thread. It is an instruction itself, not the
-            // one behind a call: stand it beside itself, so that it is found when one is taken off.
+            // One of these is the address of the interrupted instruction, and not, like the
+            // others, of the one after a call. Naming an address subtracts one, so each address is
+            // listed with its successor: one of the two then names the right instruction.
             Self::StackOverflow { backtrace } | Self::HungSpin { backtrace } => {
                 backtrace.iter().flat_map(|&at| [at, at.saturating_add(1)]).collect()
             }
@@ -146,14 +147,16 @@ impl fmt::Display for Ending {
                 write!(f, "panicked: {message}")
             }
             Self::Panicked { message, location } => write!(f, "panicked at {location}: {message}"),
-            Self::Aborted { by, last_words, .. } => write!(f, "{by}{}", Said(last_words)),
+            Self::Aborted { by, last_words, .. } => write!(f, "{by}{}", LastWords(last_words)),
             Self::StackOverflow { .. } => f.write_str("overflowed its stack"),
             Self::OutOfMemory { last_words } => {
-                write!(f, "ran out of memory{}", Said(last_words))
+                write!(f, "ran out of memory{}", LastWords(last_words))
             }
             Self::HungSpin { .. } => f.write_str("used up its CPU time without an end"),
             Self::Asleep { syscall } => match syscall_name(*syscall) {
-                Some("futex") => f.write_str("asleep on a futex that nobody will wake: a deadlock"),
+                Some("futex") => {
+                    f.write_str("asleep on a futex that no thread will wake: a deadlock")
+                }
                 Some(name) => write!(f, "asleep in the kernel: {name} is not simulated"),
                 None if *syscall < 0 => f.write_str("asleep in the kernel"),
                 None => {
@@ -174,9 +177,9 @@ impl fmt::Display for Abort {
     }
 }
 
-struct Said<'a>(&'a str);
+struct LastWords<'a>(&'a str);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for LastWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An engine has no use for std's advice on how to run it.
         let advice = "note: run with `RUST_BACKTRACE=1` environment variable";

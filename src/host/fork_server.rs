@@ -1,4 +1,4 @@
-//! The template: this binary, started once more, which forks a pristine process for each case.
+//! The fork server: this binary, started again, which forks a pristine process for each case.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,109 +7,100 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use super::channel::{Buffer, CHUNK, Channel, Tag};
 use super::cpu::{self, Lease};
 use super::ending::Ending;
-use super::place::Place;
-use super::signals::{NOTED, leave_now};
-use super::start;
+use super::entry::offset_of;
+use super::environment::Environment;
+use super::role;
 
-/// What an explorer runs: it is given the bytes of the request, and sends frames.
-pub type Entry = fn(&[u8], &mut Reply<'_>);
+pub use super::entry::{ExplorerFn, Reply};
 
-/// A running template. It ends, with all that it forked, when this is dropped or when the client
-/// ends in whatever way.
+/// A running fork server. It ends, with every process that it forked, when this is dropped or when
+/// the client ends in whatever way.
 ///
 /// ```
-/// use crashpoint::process::template::{Reply, ForkServer};
+/// use crashpoint::host::fork_server::{ForkServer, Reply};
 ///
 /// fn shout(request: &[u8], reply: &mut Reply<'_>) {
 ///     reply.send(&request.to_ascii_uppercase());
 /// }
 ///
-/// let mut template = ForkServer::start()?;
+/// let mut fork_server = ForkServer::start()?;
 /// let mut frames = Vec::new();
-/// template.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
+/// fork_server.call(shout, b"hello", &mut |frame| frames.push(frame.to_vec()))?;
 /// assert_eq!(frames, [b"HELLO"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ForkServer {
     process: Child,
-    /// `None` once it is closed, which is how the template learns that it is over.
+    /// `None` once it is closed, which tells the fork server to end.
     channel: Option<Channel>,
-    place: Place,
+    environment: Environment,
     calling: bool,
     _lease: Option<Lease>,
 }
 
-/// Why there is no template.
+/// Why no fork server was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The binary takes the C library's start function and not ours.
+    /// The binary uses the C library's start function and not ours.
     #[error("this binary was linked without crashpoint's `__libc_start_main`")]
     NotLinked,
-    /// This process is a template, an explorer or a leaf.
-    #[error("a template cannot start another one")]
+    /// This process is a fork server, an explorer or a child.
+    #[error("a fork server cannot start another one")]
     Inside,
     /// The binary could not be started again.
     #[error("cannot start /proc/self/exe again")]
     Exec(#[source] io::Error),
-    /// It was started and ended, or said something else than a template does.
-    #[error("the template did not answer ({status})")]
+    /// It was started and ended, or did not answer like a fork server.
+    #[error("the fork server did not answer ({status})")]
     Silent {
         /// How it ended.
         status: ExitStatus,
-        /// What was read in place of an answer.
+        /// The error of reading its answer.
         source: io::Error,
     },
 }
 
-/// Why a call did not come to its end.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The explorer ended badly: a panic or a fault of the harness itself, or a kill.
+    /// The explorer ended badly: by a panic or a fault of the harness itself, or by a kill.
     #[error("the explorer {0}")]
     Ended(Ending),
-    /// The template is gone.
-    #[error("the template is gone")]
+    /// The fork server is gone.
+    #[error("the fork server is gone")]
     Gone(#[source] io::Error),
-    /// A call before this one was left by a panic of its `on_frame`.
-    #[error("an earlier call to the template was not waited for")]
+    /// An earlier call was abandoned by a panic of its `on_frame`.
+    #[error("an earlier call to the fork server was not waited for")]
     Left,
 }
 
 impl ForkServer {
-    /// Starts a template. Its standard output leads nowhere, and of its standard error only last
-    /// words are kept.
+    /// Starts a fork server. Its standard output is discarded, and of its standard error only the
+    /// last words are kept.
     ///
     /// # Errors
-    /// If this binary cannot be a template, or the system refuses the process.
+    /// If this binary cannot be a fork server, or the system refuses the process.
     pub fn start() -> Result<Self, StartError> {
-        Self::start_with(Stdio::null)
-    }
-
-    /// Starts a template that shares this process's standard output and error, for debugging.
-    ///
-    /// # Errors
-    /// As [`ForkServer::start`].
-    pub fn start_loud() -> Result<Self, StartError> {
-        Self::start_with(Stdio::inherit)
-    }
-
-    fn start_with(output: fn() -> Stdio) -> Result<Self, StartError> {
-        if !start::is_linked() {
+        if !role::is_linked() {
             return Err(StartError::NotLinked);
         }
-        if start::is_fork_server() {
+        if role::is_fork_server() {
             return Err(StartError::Inside);
         }
         let (ours, theirs) = Channel::pair().map_err(StartError::Exec)?;
         let lease = Lease::take();
-        let mut command = command(theirs, output, lease.as_ref());
+        let mut command = command(theirs, lease.as_ref());
         let mut process = command.spawn().map_err(StartError::Exec)?;
-        // It holds the template's end of the channel, which must close when the template ends.
+        // It holds the fork server's end of the channel, which must close when the server ends.
         drop(command);
         match read_hello(&ours) {
-            Ok(place) => {
-                Ok(Self { process, channel: Some(ours), place, calling: false, _lease: lease })
-            }
+            Ok(environment) => Ok(Self {
+                process,
+                channel: Some(ours),
+                environment,
+                calling: false,
+                _lease: lease,
+            }),
             Err(source) => {
                 drop(ours);
                 let status = process.wait().map_err(StartError::Exec)?;
@@ -118,19 +109,19 @@ impl ForkServer {
         }
     }
 
-    /// What the environment allows the template.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// What the environment allows the fork server.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
-    /// Whether addresses differ from run to run, because the system refused to switch that off.
+    /// Whether addresses differ from run to run, because the system refused to switch off ASLR.
     pub fn aslr(&self) -> bool {
-        self.place.aslr
+        self.environment.aslr
     }
 
-    /// What the environment refuses, one line each.
+    /// The capabilities that the environment refuses, one line each.
     pub fn notices(&self) -> Vec<String> {
-        self.place.notices()
+        self.environment.notices()
     }
 
     /// The process id.
@@ -140,13 +131,13 @@ impl ForkServer {
     }
 
     /// Runs `entry` on `request` in a fresh explorer; `on_frame` gets each frame that it sends,
-    /// as it comes. Returns when the explorer and all that it forked have ended.
+    /// as it comes. Returns when the explorer and every process that it forked have ended.
     ///
     /// # Errors
-    /// If the explorer ended in another way than by returning, or if the template is gone.
+    /// If the explorer ended in another way than by returning, or if the fork server is gone.
     pub fn call(
         &mut self,
-        entry: Entry,
+        entry: ExplorerFn,
         request: &[u8],
         on_frame: &mut dyn FnMut(&[u8]),
     ) -> Result<(), CallError> {
@@ -166,29 +157,29 @@ impl ForkServer {
 
 impl Drop for ForkServer {
     fn drop(&mut self) {
-        // The template sees the end of the channel, also in the middle of a call, and goes.
+        // The fork server sees the channel close, even in the middle of a call, and ends.
         self.channel = None;
-        // It has been reaped if this fails.
+        // If this fails, the process was reaped before.
         let _ = self.process.wait();
     }
 }
 
-/// The command that starts this binary as a template at the other end of `channel`.
-fn command(channel: Channel, output: fn() -> Stdio, lease: Option<&Lease>) -> Command {
+/// The command that starts this binary as a fork server at the other end of `channel`.
+fn command(channel: Channel, lease: Option<&Lease>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("crashpoint-template")
         .env_clear()
-        .env(start::VARIABLE, "0")
+        .env(role::VARIABLE, "0")
         .env("PATH", "/usr/bin:/bin")
         .env("RUST_BACKTRACE", "0")
-        .env(start::BIND, "1")
+        .env(role::BIND, "1")
         .stdin(channel.into_fd())
-        .stdout(output())
-        .stderr(output());
-    // Coverage is written where the client's is. The dynamic loader needs its path to start the
-    // binary at all; the template drops it before engine code can see it.
-    for name in ["LLVM_PROFILE_FILE", start::LIBRARIES] {
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Coverage is written next to the client's. The dynamic loader needs its path to start the
+    // binary at all; the fork server drops it before engine code can see it.
+    for name in ["LLVM_PROFILE_FILE", role::LIBRARIES] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
@@ -201,20 +192,20 @@ fn command(channel: Channel, output: fn() -> Stdio, lease: Option<&Lease>) -> Co
         set_before_exec();
         Ok(())
     };
-    // SAFETY: this makes system calls only, which is all that may happen in a process forked from
-    // one with many threads.
+    // SAFETY: the closure only makes system calls, which are all that a process forked from one
+    // with many threads may do.
     unsafe { command.pre_exec(before_exec) };
     command
 }
 
-/// What has to be set before the binary is mapped. Whatever is refused stays as it is: the
-/// template looks and tells.
+/// Sets the attributes that must be set before the binary is mapped. One that is refused stays as
+/// it is: the fork server checks and reports that.
 fn set_before_exec() {
     const STACK: libc::rlim_t = 8 << 20;
     const FILES: libc::rlim_t = 1024;
     // SAFETY: changes one attribute of the process.
     unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
-    // Where maps begin depends on how large the stack may become.
+    // The address of the first map depends on the limit of the stack.
     limit(libc::RLIMIT_STACK, STACK);
     limit(libc::RLIMIT_NOFILE, FILES);
     limit(libc::RLIMIT_CORE, 0);
@@ -232,7 +223,7 @@ fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
     }
 }
 
-fn read_hello(channel: &Channel) -> io::Result<Place> {
+fn read_hello(channel: &Channel) -> io::Result<Environment> {
     let mut buffer: Buffer = [0; CHUNK + 1];
     match channel.receive(&mut buffer)? {
         (Tag::Hello, bytes) => postcard::from_bytes(bytes).map_err(io::Error::other),
@@ -240,10 +231,10 @@ fn read_hello(channel: &Channel) -> io::Result<Place> {
     }
 }
 
-/// Sends a request, hands out the frames that come back, and says how the explorer ended.
+/// Sends a request, passes on the frames that come back, and returns how the explorer ended.
 fn converse(
     channel: &Channel,
-    entry: Entry,
+    entry: ExplorerFn,
     request: &[u8],
     on_frame: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Ending> {
@@ -265,45 +256,6 @@ fn converse(
             }
             (Tag::End, bytes) => return postcard::from_bytes(bytes).map_err(io::Error::other),
             _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
-/// Where a function is, relative to one that is in the same binary: the same in every process
-/// that runs it, wherever the binary is mapped.
-fn offset_of(entry: Entry) -> isize {
-    (entry as usize as isize).wrapping_sub(base())
-}
-
-fn base() -> isize {
-    read_hello as fn(&Channel) -> io::Result<Place> as usize as isize
-}
-
-/// The function at an offset.
-///
-/// # Safety
-/// [`offset_of`] gave the offset, in a process that runs this binary.
-pub(crate) unsafe fn entry_at(offset: isize) -> Entry {
-    let address = base().wrapping_add(offset) as *const ();
-    // SAFETY: the caller vouches for the address being that of such a function.
-    unsafe { std::mem::transmute::<*const (), Entry>(address) }
-}
-
-/// An explorer's way back to the client.
-pub struct Reply<'a> {
-    channel: &'a Channel,
-}
-
-impl<'a> Reply<'a> {
-    pub(crate) fn new(channel: &'a Channel) -> Self {
-        Self { channel }
-    }
-
-    /// Sends a frame of any length; waits while the client is behind. If the client is gone, so
-    /// is the explorer.
-    pub fn send(&mut self, frame: &[u8]) {
-        if self.channel.send_all(Tag::Part, Tag::Last, frame).is_err() {
-            leave_now(NOTED);
         }
     }
 }

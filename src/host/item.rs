@@ -1,10 +1,10 @@
-//! Function items and closures without captures: a type that is its only value.
+//! Function items and closures without captures: types with a single value.
 
 use std::mem::size_of;
 use std::ptr::NonNull;
 
-/// The only value of a zero-sized type whose values are all the same, such as a function item: a
-/// process that was started anew has the type, but nobody to hand it the value.
+/// The only value of a zero-sized type, such as a function item: a process that was started anew
+/// has the type, but cannot be handed the value.
 ///
 /// # Panics
 /// If the type has a size, as a closure with captures has.

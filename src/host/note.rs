@@ -1,7 +1,7 @@
-//! What a process leaves behind about its end, in memory that it shares with its parent.
+//! The note that a process leaves about its end, in memory that it shares with its parent.
 //!
 //! All of it is atomics, so that a signal handler can fill it in without an allocation or a lock,
-//! and so that memory of zeros is a note on which nothing is written.
+//! and so that zeroed memory is an empty note.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -13,15 +13,15 @@ const LOCATION: usize = 512;
 /// Return addresses of a backtrace.
 const FRAMES: usize = 128;
 
-/// How a process says that it ended.
+/// The end that a process notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum End {
-    /// It said nothing.
-    Unsaid,
-    /// What it was to do was done.
+    /// Nothing is noted.
+    None,
+    /// The task was completed.
     Finished,
-    /// A panic came out of what it was to do.
+    /// The task panicked.
     Panicked,
     /// The signal whose number is noted.
     Signal,
@@ -29,13 +29,13 @@ pub(crate) enum End {
     StackOverflow,
     /// The watch saw too much CPU time.
     Spin,
-    /// The watch saw nobody awake; the system call's number is noted.
+    /// The watch saw no thread awake; the system call's number is noted.
     Asleep,
 }
 
-/// The note. The first fields are what an ordinary end touches: one page.
+/// The note. An ordinary end touches only the first fields, which are in one page.
 #[repr(C)]
-pub(crate) struct Note {
+pub(crate) struct EndNote {
     end: AtomicU32,
     panicked: AtomicU32,
     number: AtomicI64,
@@ -46,10 +46,10 @@ pub(crate) struct Note {
     words: Ring<MESSAGE>,
 }
 
-impl Note {
+impl EndNote {
     /// Wipes everything, at the cost of a few stores.
     pub(crate) fn clear(&self) {
-        self.end.store(End::Unsaid as u32, Relaxed);
+        self.end.store(End::None as u32, Relaxed);
         self.panicked.store(0, Relaxed);
         self.number.store(0, Relaxed);
         self.depth.store(0, Relaxed);
@@ -58,21 +58,21 @@ impl Note {
         self.words.total.store(0, Relaxed);
     }
 
-    /// Says how the process ends. The first to say it is right: what comes later is a
-    /// consequence. Returns whether this was the first.
-    pub(crate) fn say(&self, end: End, number: i64) -> bool {
-        let unsaid = End::Unsaid as u32;
-        let first = self.end.compare_exchange(unsaid, end as u32, Relaxed, Relaxed).is_ok();
+    /// Notes how the process ends. The first note counts: later ones are consequences. Returns
+    /// whether this was the first.
+    pub(crate) fn set_end(&self, end: End, number: i64) -> bool {
+        let none = End::None as u32;
+        let first = self.end.compare_exchange(none, end as u32, Relaxed, Relaxed).is_ok();
         if first {
             self.number.store(number, Relaxed);
         }
         first
     }
 
-    /// How the process said that it ended.
+    /// The end that the process noted.
     pub(crate) fn end(&self) -> End {
         const ALL: [End; 7] = [
-            End::Unsaid,
+            End::None,
             End::Finished,
             End::Panicked,
             End::Signal,
@@ -80,7 +80,7 @@ impl Note {
             End::Spin,
             End::Asleep,
         ];
-        ALL.get(self.end.load(Relaxed) as usize).copied().unwrap_or(End::Unsaid)
+        ALL.get(self.end.load(Relaxed) as usize).copied().unwrap_or(End::None)
     }
 
     /// The number that came with the end.
@@ -95,20 +95,20 @@ impl Note {
         self.panicked.store(1, Relaxed);
     }
 
-    /// The panic that was raised last, unless it was taken: its message and its location.
+    /// The message and the location of the panic that was raised last, unless it was taken.
     pub(crate) fn panic(&self) -> Option<(String, String)> {
         let panicked = self.panicked.load(Relaxed) != 0;
         panicked.then(|| (self.message.get(), self.location.get()))
     }
 
-    /// Forgets the panic.
+    /// Takes the panic that was raised last.
     pub(crate) fn take_panic(&self) -> Option<(String, String)> {
         let panic = self.panic();
         self.panicked.store(0, Relaxed);
         panic
     }
 
-    /// Adds to what the process said on its standard error; the last 4 KiB are kept.
+    /// Adds to the process's output to standard error; the last 4 KiB are kept.
     pub(crate) fn add_words(&self, bytes: &[u8]) {
         self.words.add(bytes);
     }
@@ -118,7 +118,7 @@ impl Note {
         String::from_utf8_lossy(&self.words.get()).trim_end().to_owned()
     }
 
-    /// Adds a return address to the backtrace; says whether there is space for more.
+    /// Adds a return address to the backtrace; returns whether there is space for more.
     pub(crate) fn add_frame(&self, address: usize) -> bool {
         let depth = self.depth.load(Relaxed);
         if let Some(frame) = self.frames.get(depth) {
@@ -135,7 +135,7 @@ impl Note {
     }
 }
 
-/// A short text; what does not fit is cut off.
+/// A short text; a longer one is cut off.
 #[repr(C)]
 struct Text<const N: usize> {
     length: AtomicUsize,
@@ -149,7 +149,7 @@ impl<const N: usize> Text<N> {
 
     fn set(&self, text: fmt::Arguments<'_>) {
         self.clear();
-        // A text that is cut off is better than none, so that the error says nothing new.
+        // The only error is that the text was cut off, which is better than no text.
         let _ = fmt::write(&mut &*self, text);
     }
 
@@ -199,19 +199,19 @@ impl<const N: usize> Ring<N> {
 mod tests {
     use super::*;
 
-    fn blank() -> Box<Note> {
+    fn blank() -> Box<EndNote> {
         // SAFETY: a note is made of atomic integers, for which zero is a value.
-        unsafe { Box::<Note>::new_zeroed().assume_init() }
+        unsafe { Box::<EndNote>::new_zeroed().assume_init() }
     }
 
     #[test]
-    fn the_first_to_say_how_it_ended_is_right() {
+    fn the_first_end_that_is_noted_counts() {
         let note = blank();
-        assert!(note.say(End::Signal, 11));
-        assert!(!note.say(End::Finished, 0));
+        assert!(note.set_end(End::Signal, 11));
+        assert!(!note.set_end(End::Finished, 0));
         assert_eq!((note.end(), note.number()), (End::Signal, 11));
         note.clear();
-        assert_eq!((note.end(), note.number()), (End::Unsaid, 0));
+        assert_eq!((note.end(), note.number()), (End::None, 0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The two-function form, for the first minute: one function runs and acknowledges, the other
-//! reopens what a crash left and checks it.
+//! The two-function form, for a quick start: one function runs and acknowledges, the other reopens
+//! the directory after a crash and checks it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::*;
 
+use super::item::item;
 use crate::base::text::{TextError, Word};
 use crate::base::time::Time;
-use crate::host::item;
 use crate::log::Mark;
 use crate::oracle::{Model, Promises};
 use crate::process::world;
@@ -18,20 +18,20 @@ use crate::sim::engine::{Ack, Engine, Error, Level, Operation};
 use crate::sim::state::State;
 use crate::sim::{Sim, Step};
 
-/// What was acknowledged in this process, or must survive in it: given before it begins.
+/// What was acknowledged in this process, or in earlier epochs: those are set before it begins.
 static ACKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Notes what the first function acknowledged; the second is given what must have survived.
+/// The acknowledgements of the first function; the second gets those that must have survived.
 #[derive(Debug)]
 pub struct Acks(());
 
 impl Acks {
-    /// This survives power loss from now on.
+    /// From now on this survives a power loss.
     pub fn durable(&mut self, what: impl Into<String>) {
         self.note(Level::Durable, what.into());
     }
 
-    /// This survives the process from now on.
+    /// From now on this survives the end of the process.
     pub fn flushed(&mut self, what: impl Into<String>) {
         self.note(Level::Flushed, what.into());
     }
@@ -42,8 +42,8 @@ impl Acks {
     }
 }
 
-/// What a child that recovers is told of the lives before it.
-pub(crate) fn given(acked: &[String]) {
+/// Sets what earlier epochs acknowledged, for a child that recovers.
+pub(crate) fn set_acked(acked: &[String]) {
     *ACKED.lock().unwrap_or_else(PoisonError::into_inner) = acked.to_vec();
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn given(acked: &[String]) {
 pub trait Run: Fn(&Path, &mut Acks) -> Result<(), Error> + Copy + 'static {}
 impl<F: Fn(&Path, &mut Acks) -> Result<(), Error> + Copy + 'static> Run for F {}
 
-/// The second function: reopens what is in the directory and looks for what was acknowledged.
+/// The second function: reopens the directory and checks everything that was acknowledged.
 pub trait Check: Fn(&Path, &[String]) -> Result<(), Error> + Copy + 'static {}
 impl<F: Fn(&Path, &[String]) -> Result<(), Error> + Copy + 'static> Check for F {}
 
@@ -77,11 +77,11 @@ impl Operation for RunOp {
     }
 }
 
-/// A model of nothing: the second function knows what is right.
+/// A model without a state: the second function checks instead.
 #[derive(Clone, Default, PartialEq)]
-pub(crate) struct Nothing(State);
+pub(crate) struct PairModel(State);
 
-impl Model for Nothing {
+impl Model for PairModel {
     type Op = RunOp;
 
     fn apply(&mut self, _op: &RunOp, _at: Time) {}
@@ -118,13 +118,13 @@ impl<R: Run, C: Check> Engine for PairEngine<R, C> {
 
 impl<R: Run, C: Check> Sim for Pair<R, C> {
     type Engine = PairEngine<R, C>;
-    type Model = Nothing;
+    type Model = PairModel;
 
     const NAME: &'static str = "functions";
     const ABOUT: &'static str = "two functions: one runs and acknowledges, one reopens and checks";
     const AFTER_RECOVERY: bool = false;
 
-    fn promises() -> Promises<Nothing> {
+    fn promises() -> Promises<PairModel> {
         Promises::default()
     }
 

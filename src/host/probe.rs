@@ -1,4 +1,4 @@
-//! Whether calls arrive: what a process asks itself before it trusts the doors.
+//! The self-test of a process before it trusts the doors: whether calls arrive there.
 
 use std::ffi::{CStr, CString, c_int};
 use std::fs;
@@ -10,7 +10,8 @@ use std::ptr::{null, null_mut};
 use crate::disk::tree::Tree;
 use crate::log::Record;
 
-use super::child::{self, Limits};
+use super::child;
+use super::limits::Limits;
 use super::region::Region;
 use crate::process::doors;
 use crate::process::seam;
@@ -18,16 +19,16 @@ use crate::process::world::{self, MOUNT, Setup, Sink, World};
 
 /// A call that did not reach its door.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The symbol, or the function of a library, that was called.
+pub struct StrayCall {
+    /// The symbol, or the library function, that was called.
     pub called: &'static str,
     /// Where it went instead.
     pub reached: String,
 }
 
-/// Calls the doors in a small world, and says which calls did not arrive. A world that was
-/// installed before is gone afterwards.
-pub fn self_test() -> Vec<Failure> {
+/// Calls the doors in a small world; returns the calls that did not arrive. A world that was
+/// installed before is removed.
+pub fn self_test() -> Vec<StrayCall> {
     let mut failures = foreign_symbols();
     World::install(Setup::new(Tree::new(), &Nowhere));
     seam::engine(|| {
@@ -40,7 +41,7 @@ pub fn self_test() -> Vec<Failure> {
     failures
 }
 
-/// A log that keeps nothing.
+/// A log that discards its records.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -49,13 +50,13 @@ impl Sink for Nowhere {
     }
 }
 
-/// The symbols that lead elsewhere than to this binary: another library may have taken them, or
-/// the linker may not have exported them, so that shared libraries do not see them.
-fn foreign_symbols() -> Vec<Failure> {
+/// The symbols that do not resolve to this binary: another library may define them first, or the
+/// linker may not have exported them, so that shared libraries do not see them.
+fn foreign_symbols() -> Vec<StrayCall> {
     let own = object_of(self_test as *const ()).unwrap_or_default();
     let foreign = |called: &'static str| {
         let reached = object_of(address_of(called)).unwrap_or_else(|| "nowhere".to_owned());
-        (reached != own).then_some(Failure { called, reached })
+        (reached != own).then_some(StrayCall { called, reached })
     };
     doors::symbols().filter_map(foreign).collect()
 }
@@ -82,7 +83,7 @@ fn object_of(address: *const ()) -> Option<String> {
 
 /// Checks that `call` is served by one of `doors`.
 fn arrives<R>(
-    failures: &mut Vec<Failure>,
+    failures: &mut Vec<StrayCall>,
     called: &'static str,
     doors: &[&str],
     call: impl FnOnce() -> R,
@@ -92,7 +93,7 @@ fn arrives<R>(
     let (after, last) = world::calls();
     if after == before || !doors.contains(&last) {
         let reached = if after == before { "the kernel" } else { last };
-        failures.push(Failure { called, reached: reached.to_owned() });
+        failures.push(StrayCall { called, reached: reached.to_owned() });
     }
     result
 }
@@ -102,7 +103,7 @@ macro_rules! arrive {
     ($failures:ident, $(libc::$symbol:ident($($argument:expr),* $(,)?);)*) => {
         $(
             arrives($failures, stringify!($symbol), &[stringify!($symbol)], || {
-                // SAFETY: the caller of this macro gives each function what it asks for.
+                // SAFETY: the caller of this macro keeps the contract of each function.
                 unsafe { libc::$symbol($($argument),*) }
             });
         )*
@@ -115,7 +116,7 @@ const FOLDER: &CStr = c"/proc/crashpoint/folder";
 const LINK: &CStr = c"/proc/crashpoint/link";
 const HERE: c_int = libc::AT_FDCWD;
 
-fn call_names(failures: &mut Vec<Failure>) {
+fn call_names(failures: &mut Vec<StrayCall>) {
     let (file, other, folder) = (FILE.as_ptr(), OTHER.as_ptr(), FOLDER.as_ptr());
     let link = LINK.as_ptr();
     let mut path = [0; 4096];
@@ -167,7 +168,7 @@ fn call_names(failures: &mut Vec<Failure>) {
     );
 }
 
-fn call_descriptors(failures: &mut Vec<Failure>) {
+fn call_descriptors(failures: &mut Vec<StrayCall>) {
     let mut bytes = *b"0123456789abcdef";
     let part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let (part, length) = (&raw const part, bytes.len());
@@ -238,7 +239,7 @@ fn call_descriptors(failures: &mut Vec<Failure>) {
     }
 }
 
-fn call_clocks(failures: &mut Vec<Failure>) {
+fn call_clocks(failures: &mut Vec<StrayCall>) {
     let mut number = [0_u8; 8];
     let bytes = number.as_mut_ptr().cast();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 1 };
@@ -273,7 +274,7 @@ fn call_clocks(failures: &mut Vec<Failure>) {
 
 /// What engines really call: the standard library, and rustix, which without its feature
 /// `use-libc` asks the kernel by itself.
-fn call_libraries(failures: &mut Vec<Failure>) {
+fn call_libraries(failures: &mut Vec<StrayCall>) {
     let at = |name: &str| Path::new(MOUNT).join(name);
     let _ = arrives(failures, "std::fs::File::create", &["open64"], || fs::File::create(at("std")));
     let _ =
@@ -298,21 +299,21 @@ pub fn in_child(body: impl FnOnce()) -> Option<c_int> {
     (ended == child && libc::WIFEXITED(status)).then(|| libc::WEXITSTATUS(status))
 }
 
-/// Calls `fsync` as code does that asks the kernel by itself. For tests of the traps.
+/// Calls `fsync` without the C library. For tests of the traps.
 #[doc(hidden)]
 pub fn past_the_doors(fd: c_int) -> i64 {
     // SAFETY: the call takes a number, and changes no memory of this process.
     unsafe { raw_call(libc::SYS_fsync, [fd as usize, 0, 0, 0, 0, 0]) }
 }
 
-/// Asks the kernel without the C library; an error comes back as a negative number.
+/// Makes a system call without the C library; an error is returned as a negative number.
 ///
 /// # Safety
 /// The contract of the call.
 #[doc(hidden)]
 pub unsafe fn raw_call(number: i64, [a, b, c, d, e, f]: [usize; 6]) -> i64 {
     let result: i64;
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the contract of the call.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -337,7 +338,7 @@ pub fn raw_calls_arrive(region: &Region) -> bool {
     let (from, to) = (FILE.as_ptr() as usize, OTHER.as_ptr() as usize);
     let rename = move || {
         let here = libc::AT_FDCWD as usize;
-        // SAFETY: both paths are C strings that live for ever.
+        // SAFETY: both paths are static C strings.
         unsafe { raw_call(libc::SYS_renameat, [here, from, here, to, 0, 0]) }
     };
     let body = |_: &'static Region| {

@@ -1,29 +1,29 @@
-//! Memory that a child writes its log into and its parent reads.
+//! Shared memory that a child writes its log into and its parent reads.
 
 use std::io;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::note::Note;
+use super::note::EndNote;
 use crate::log::{Record, encode};
 
-/// Bytes of address space that [`Region::new`] takes for a log. Memory is used as it is written.
+/// Bytes of address space that [`Region::new`] maps for a log. Memory is used as it is written.
 pub const CAPACITY: usize = 1 << 30;
 
-/// A used region gives its pages back at a reset from this length on; below it, keeping them is
-/// cheaper than faulting them in again.
+/// A reset returns the pages of a log of at least this length to the system; those of a shorter one
+/// are cheaper to keep than to fault in again.
 const KEEP: usize = 4 << 20;
 
 const PAGE: usize = 4096;
 
-/// What precedes the log in the mapping.
+/// The part of the mapping before the log.
 #[repr(C)]
 struct Head {
     used: AtomicUsize,
-    /// One thread at a time appends; under a schedule, nobody ever waits for it.
+    /// One thread at a time appends; under a schedule, no thread ever waits for that.
     busy: AtomicBool,
-    note: Note,
+    note: EndNote,
 }
 
 /// Where the log begins.
@@ -52,7 +52,7 @@ impl Region {
     /// An empty region with space for a log of [`CAPACITY`] bytes.
     ///
     /// # Errors
-    /// What `mmap` says, if the address space or the right to it is missing.
+    /// The error of `mmap`.
     pub fn new() -> io::Result<Self> {
         Self::with_capacity(CAPACITY)
     }
@@ -60,7 +60,7 @@ impl Region {
     /// An empty region with space for a log of `capacity` bytes.
     ///
     /// # Errors
-    /// What `mmap` says, if the address space or the right to it is missing.
+    /// The error of `mmap`.
     pub fn with_capacity(capacity: usize) -> io::Result<Self> {
         let length = START.saturating_add(capacity);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -81,13 +81,13 @@ impl Region {
     }
 
     /// The note about the end of the child.
-    pub(crate) fn note(&self) -> &Note {
+    pub(crate) fn note(&self) -> &EndNote {
         &self.head().note
     }
 
-    /// Makes the region ready for a child whose log goes on behind what is there: wipes the note,
-    /// and the mark of a writer that was killed inside `append`.
-    pub(crate) fn admit(&self) {
+    /// Prepares the region for a child that appends to the log: clears the note, and the flag of a
+    /// writer that was killed inside `append`.
+    pub(crate) fn prepare(&self) {
         self.head().busy.store(false, Ordering::Release);
         self.note().clear();
     }
@@ -106,15 +106,14 @@ impl Region {
     /// Appends a record. It is visible as a whole or, if the process ends meanwhile, not at all.
     ///
     /// # Errors
-    /// [`Full`] if it does not fit; the log then stays as it was.
+    /// [`Full`] if it does not fit; the log then does not change.
     pub fn append(&self, record: &Record<'_>) -> Result<(), Full> {
         let head = self.head();
         while head.busy.swap(true, Ordering::Acquire) {
             std::hint::spin_loop();
         }
         let used = self.used();
-        // SAFETY: the bytes beyond `used` are no other slice's, and `busy` keeps other writers
-        // away from them.
+        // SAFETY: no other slice covers bytes beyond `used`, and `busy` excludes other writers.
         let space = unsafe { &mut *self.log(used..self.capacity) };
         let written = encode(record, space);
         head.used.store(used + written.unwrap_or(0), Ordering::Release);
@@ -130,17 +129,18 @@ impl Region {
     }
 
     /// Empties the log, for the next child. No other process may use the region meanwhile. Takes
-    /// time for large logs only, whose pages go back to the system.
+    /// time for large logs only, whose pages are returned to the system.
     pub fn reset(&mut self) {
         let used = self.used();
         if used >= KEEP {
             let log = self.log(0..used.next_multiple_of(PAGE).min(self.capacity));
-            // SAFETY: the pages are this mapping's own, and `&mut self` says that nobody looks at
-            // them. If the kernel refuses, they merely stay.
+            // If the kernel refuses, the pages merely stay.
+            // SAFETY: the pages belong to this mapping, and `&mut self` means that no slice of them
+            // is borrowed.
             unsafe { libc::madvise(log.cast(), log.len(), libc::MADV_REMOVE) };
         }
         self.head().used.store(0, Ordering::Release);
-        self.admit();
+        self.prepare();
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_appended_is_read_in_order() {
+    fn records_are_read_in_the_order_in_which_they_were_appended() {
         let region = Region::with_capacity(1 << 20).expect("memory");
         for bytes in [&b"a"[..], b"", b"ccc"] {
             region.append(&observed(bytes)).expect("fits");
@@ -201,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_was_killed_inside_append_stops_nobody() {
+    fn a_writer_that_was_killed_inside_append_does_not_block_the_next() {
         let region = Region::with_capacity(1 << 10).expect("memory");
         region.head().busy.store(true, Ordering::Release);
-        region.admit();
+        region.prepare();
         region.append(&observed(b"next")).expect("fits");
         assert_eq!(records(region.bytes()).count(), 1);
     }

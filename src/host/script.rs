@@ -1,7 +1,8 @@
-//! What a child does with an engine in one life, from opening it to closing it for the last time.
+//! The script of a child: one epoch of an engine, from its opening to its last closing.
 //!
-//! The script runs in the child and knows no model: it notes what it did and what it saw, in
-//! marks, and the explorer judges them. Engine code runs on the engine's side of the seam only.
+//! The script runs in the child and knows no model: it logs its actions and observations as marks,
+//! which the explorer judges. The methods of [`Engine`] run on the engine's side of the seam; the
+//! `Display`, `Debug` and `drop` of its errors run on the harness's.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,37 +10,37 @@ use std::time::Duration;
 
 use serde_bytes::Bytes;
 
-use crate::host::pair;
-use crate::log::{Mark, Phase, Said};
+use super::pair;
+use crate::log::{EngineError, Mark, Phase};
 use crate::process::seam;
 use crate::process::world::{self, MOUNT};
-use crate::process::{self, Unseen};
+use crate::process::{self, UnseenPanic};
 use crate::sim::Step;
 use crate::sim::engine::{Ack, Engine, Error, Refused};
 use crate::sim::state::State;
 
-/// What a child is to do.
+/// The actions of a child.
 pub(crate) struct Script<'a, Op> {
-    /// The life begins with a crash state: read back first, close, open and read back again.
+    /// The epoch begins with a crash state: read back first, close, open and read back again.
     pub(crate) recovery: bool,
-    /// What follows.
+    /// The steps after that.
     pub(crate) steps: &'a [Step<Op>],
-    /// The items that are looked up in each read-back, whether they are there or not.
+    /// The items that each read-back looks up, whether they exist or not.
     pub(crate) items: &'a BTreeSet<Vec<u8>>,
-    /// What was acknowledged, outside of the steps' own promises, in the lives before.
+    /// What earlier epochs acknowledged, in addition to the steps' own promises.
     pub(crate) acked: &'a [String],
     /// Threads of the engine may outlive a close.
     pub(crate) threads_may_stay: bool,
-    /// How often a failing open or read-back is tried again: faults were injected, and they pass.
+    /// How often a failing open or read-back is retried: faults were injected, and they pass.
     pub(crate) retries: u32,
-    /// The store is created, closed and on the disk before the life begins.
+    /// The store is created, closed and on the disk before the epoch begins.
     pub(crate) created_apart: bool,
 }
 
 /// Carries a script out. Returns early when the store cannot be opened or read.
 pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
-    pair::given(script.acked);
-    let done = live::<E>(script).is_some();
+    pair::set_acked(script.acked);
+    let done = run_epoch::<E>(script).is_some();
     mark_panics();
     if world::saw_clock() {
         world::mark(Mark::SawClock);
@@ -53,26 +54,26 @@ pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
     }
 }
 
-/// An engine that is dropped on its own side of the seam, whatever happens.
-struct Held<E>(Option<E>);
+/// An engine that is always dropped on its own side of the seam.
+struct HeldEngine<E>(Option<E>);
 
-impl<E> Held<E> {
+impl<E> HeldEngine<E> {
     fn get(&mut self) -> &mut E {
         match &mut self.0 {
             Some(engine) => engine,
-            None => unreachable!("only `close` takes the engine out, and it takes the `Held` too"),
+            None => unreachable!("only `close` takes the engine out, and it consumes the holder"),
         }
     }
 }
 
-impl<E> Drop for Held<E> {
+impl<E> Drop for HeldEngine<E> {
     fn drop(&mut self) {
         let engine = self.0.take();
         seam::engine(|| drop(engine));
     }
 }
 
-fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
+fn run_epoch<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
     if script.created_apart {
         create::<E>(script.threads_may_stay);
     }
@@ -82,7 +83,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         engine = reopen(engine, script)?;
         engine = look(engine, script)?;
     }
-    let mut errors = Errors::default();
+    let mut errors = StepErrors::default();
     for (index, step) in script.steps.iter().enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         world::step(number);
@@ -100,7 +101,7 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             }
         };
         mark_returned(number, &result);
-        if errors.ask_for_reopening(&result) {
+        if errors.need_reopening(&result) {
             engine = reopen(engine, script)?;
             engine = look(engine, script)?;
         }
@@ -115,44 +116,44 @@ fn live<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
 
 /// The errors since the store was last opened.
 #[derive(Default)]
-struct Errors {
-    /// How many there were that leave it open whether the op happened.
-    open_ended: u32,
+struct StepErrors {
+    /// How many of them leave it open whether the op happened.
+    indefinite: u32,
     /// Whether the last step failed.
     last: bool,
 }
 
-impl Errors {
-    /// With each op that may have happened or not, twice as many histories are possible, until a
-    /// reopening shows which it is.
+impl StepErrors {
+    /// Each op that may have happened or not doubles the number of possible histories, until a
+    /// reopening shows which one it is.
     const MOST: u32 = 3;
 
-    /// Counts how a step returned. An engine that refuses to go on after an error has to be opened
-    /// again: two errors in a row are taken for that.
-    fn ask_for_reopening(&mut self, result: &Result<Ack, Error>) -> bool {
+    /// Counts the result of a step; returns whether to reopen the store. An engine that refuses all
+    /// work after an error has to be opened again: two errors in a row are taken for that.
+    fn need_reopening(&mut self, result: &Result<Ack, Error>) -> bool {
         let failed = result.is_err();
-        self.open_ended += u32::from(result.as_ref().is_err_and(|error| !error.is::<Refused>()));
-        let ask = failed && (self.last || self.open_ended >= Self::MOST);
-        if ask {
+        self.indefinite += u32::from(result.as_ref().is_err_and(|error| !error.is::<Refused>()));
+        let needed = failed && (self.last || self.indefinite >= Self::MOST);
+        if needed {
             *self = Self::default();
         } else {
             self.last = failed;
         }
-        ask
+        needed
     }
 }
 
-fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+fn reopen<E: Engine>(engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
     close(engine, script.threads_may_stay);
     open::<E>(script.retries)
 }
 
-/// Creates the store without a mark, so that no crash is placed here. What goes wrong shows again
-/// when it is opened.
+/// Creates the store without a mark, so that no crash is placed here. An error shows again when the
+/// store is opened.
 fn create<E: Engine>(threads_may_stay: bool) {
     seam::engine(|| {
         if let Ok(engine) = E::open(Path::new(MOUNT)) {
-            // An error of the close is one of the next opening, or none.
+            // An error of the close shows in the next opening, or does not matter.
             let _ = engine.close();
         }
         rustix::fs::sync();
@@ -162,28 +163,28 @@ fn create<E: Engine>(threads_may_stay: bool) {
     }
 }
 
-fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
+fn open<E: Engine>(retries: u32) -> Option<HeldEngine<E>> {
     for _ in 0..=retries {
         world::mark(Mark::Begin(Phase::Open));
         let result = seam::engine(|| E::open(Path::new(MOUNT)));
         mark_end(Phase::Open, &result);
         if let Ok(engine) = result {
-            return Some(Held(Some(engine)));
+            return Some(HeldEngine(Some(engine)));
         }
     }
     None
 }
 
-/// How long a closed engine's threads have to come to their ends.
+/// How long the threads of a closed engine have to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Closes the store. An error is noted; whatever it means for what was written is the judge's.
-fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
+/// Closes the store. An error is logged; the judge decides what it means for the writes before it.
+fn close<E: Engine>(mut engine: HeldEngine<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
     if let Some(engine) = engine.0.take() {
         let result = seam::engine(|| engine.close());
         mark_end(Phase::Close, &result);
-        // What its threads do from here on comes after its promise.
+        // Work of its threads from here on comes after its promise.
         if !threads_may_stay {
             let left = process::settle(world::now() + GRACE);
             if left > 0 {
@@ -194,16 +195,16 @@ fn close<E: Engine>(mut engine: Held<E>, threads_may_stay: bool) {
     }
 }
 
-/// Panics that ended threads of the engine which nobody has joined until now.
+/// Logs the panics that ended threads of the engine which were not joined until now.
 fn mark_panics() {
-    for Unseen { thread, name, place, message } in &process::take_unseen_panics() {
+    for UnseenPanic { thread, name, place, message } in &process::take_unseen_panics() {
         world::mark(Mark::Panicked { thread: *thread, name, place, message });
     }
 }
 
-/// Reads back. A store that refuses that after an injected error is opened again, as one that
-/// refuses to go on.
-fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
+/// Reads back. A store that fails to after an injected fault is opened again, like one that refuses
+/// all work.
+fn look<E: Engine>(mut engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
     if read_back(&mut engine, script).is_none() {
         if script.retries == 0 {
             return None;
@@ -215,11 +216,11 @@ fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<He
 }
 
 /// A scan, a lookup of each item, and the count: they must agree.
-fn read_back<E: Engine>(engine: &mut Held<E>, script: &Script<'_, E::Op>) -> Option<()> {
+fn read_back<E: Engine>(engine: &mut HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<()> {
     (0..=script.retries).find_map(|_| read_once(engine, script.items))
 }
 
-fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+fn read_once<E: Engine>(engine: &mut HeldEngine<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
     world::mark(Mark::Begin(Phase::ReadBack));
     let engine = engine.get();
     let result = seam::engine(|| engine.scan());
@@ -252,7 +253,7 @@ struct Get {
     source: Error,
 }
 
-/// How lookups or count contradict the scan, in words.
+/// The first contradiction between the scan and the lookups or the count, in words.
 fn disagreement<E: Engine>(
     engine: &mut E,
     state: &State,
@@ -292,7 +293,7 @@ fn encode(state: &State) -> Vec<u8> {
     postcard::to_allocvec(&items).unwrap_or_default()
 }
 
-/// The state that a [`Mark::Observed`] holds.
+/// The state in a [`Mark::Observed`].
 pub(crate) fn decode(bytes: &[u8]) -> State {
     let items: Vec<(&[u8], &[u8])> = postcard::from_bytes(bytes).unwrap_or_default();
     items.into_iter().collect()
@@ -312,18 +313,18 @@ fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
     match result {
         Ok(_) => world::mark(Mark::End(phase, Ok(()))),
         Err(error) => {
-            let said = Said { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
+            let said = EngineError { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
             world::mark(Mark::End(phase, Err(said)));
         }
     }
 }
 
-/// How many words make the kind of an error.
+/// The most words in the kind of an error.
 const KIND: usize = 8;
 
-/// What stays of an error when its text, names and numbers go: the names of its types and variants,
-/// as its `Debug` form has them. `Io(Os { code: 17, kind: AlreadyExists, message: "File exists" })`
-/// is `Io.Os.AlreadyExists`.
+/// The kind of an error: the names of its types and variants in its `Debug` form, without texts,
+/// fields and numbers. `Io(Os { code: 17, kind: AlreadyExists, message: "File exists" })` is
+/// `Io.Os.AlreadyExists`.
 fn kind(debug: &str) -> String {
     let mut plain = String::new();
     let mut quoted = false;
@@ -361,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_of_an_error_has_the_names_of_its_variants_and_none_of_its_words() {
+    fn the_kind_of_an_error_has_the_names_of_its_variants_and_none_of_its_text() {
         let os = std::io::Error::from_raw_os_error(17);
         assert_eq!(kind(&format!("{:?}", Some(os))), "Some.Os.AlreadyExists");
         let said = std::io::Error::other("Not \"This\" one: \\");

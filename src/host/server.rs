@@ -1,7 +1,8 @@
-//! The case server: what a template runs in place of `main`.
+//! The `main` of a fork server.
 //!
-//! It has one thread, and nothing of it changes between two requests: it does not even read them.
-//! The explorer that it forks for each does, so that every explorer begins in the same state.
+//! It has one thread, and its memory does not change between two requests: it does not even read
+//! them. The explorer that it forks for each request does, so that every explorer begins in the
+//! same state.
 
 use std::ffi::{c_char, c_int};
 use std::io;
@@ -11,25 +12,28 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::channel::{Buffer, CHUNK, Channel, Tag, retry};
-use super::child::{Fork, Limits, die_with, fork, wait};
+use super::child::{Fork, die_with, fork, wait};
 use super::ending::judge;
-use super::fork_server::{Entry, Reply, entry_at};
+use super::entry::{ExplorerFn, Reply, entry_at};
+use super::environment::Environment;
+use super::limits::Limits;
 use super::note::End;
-use super::place::Place;
 use super::region::Region;
-use super::signals::{self, AltStack, NOTED, leave, say_panicked};
-use super::{shelf, start, stderr};
+use super::role;
+use super::signals::{self, NOTED, leave, note_panicked};
+use super::{shelf, stderr};
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::heap;
 
 /// The descriptor of the socket, once the others are out of the way.
 const SOCKET: c_int = 3;
 
-/// Stands in for `main`.
+/// Runs in place of the program's `main`.
 pub(crate) extern "C" fn main(_: c_int, _: *const *const c_char, _: *const *const c_char) -> c_int {
     match Server::new().and_then(|server| server.serve()) {
         Ok(()) => leave(0),
         Err(error) => {
-            stderr::write(format!("crashpoint: the template failed: {error}\n").as_bytes());
+            stderr::write(format!("crashpoint: the fork server failed: {error}\n").as_bytes());
             leave(2)
         }
     }
@@ -47,10 +51,10 @@ impl Server {
         become_pristine();
         signals::install();
         start_a_first_thread()?;
-        shelf::take();
+        shelf::reserve();
         let last_words = stderr::capture();
-        let place = Place::observe(last_words);
-        let hello = postcard::to_allocvec(&place).map_err(io::Error::other)?;
+        let environment = Environment::observe(last_words);
+        let hello = postcard::to_allocvec(&environment).map_err(io::Error::other)?;
         let region = Region::with_capacity(0)?;
         channel.send(Tag::Hello, &hello)?;
         Ok(Self { channel, region })
@@ -61,7 +65,7 @@ impl Server {
         while !wait_for(&[(self.channel.as_raw_fd(), libc::POLLIN)])?[0].closed {
             match self.channel.peek() {
                 Ok(Tag::Request) => self.explore()?,
-                // What an explorer that died early has not read of its request.
+                // The rest of a request whose explorer died before it had read all of it.
                 Ok(_) => drop(self.channel.receive(&mut [0; CHUNK + 1])?),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error),
@@ -70,10 +74,10 @@ impl Server {
         Ok(())
     }
 
-    /// Forks an explorer, waits for its end and tells the client.
+    /// Forks an explorer, waits for its end and reports that to the client.
     fn explore(&self) -> io::Result<()> {
-        self.region.admit();
-        // The explorer and its leaves hold the other end of a pipe: it closes with the last.
+        self.region.prepare();
+        // The explorer and its children hold the other end of a pipe: it closes with the last.
         let (ours, theirs) = pipe()?;
         match fork()? {
             Fork::Child(parent) => {
@@ -84,12 +88,12 @@ impl Server {
             }
             Fork::Parent(child) => {
                 drop(theirs);
-                self.see_to_the_end(child, &ours)
+                self.await_explorer(child, &ours)
             }
         }
     }
 
-    fn see_to_the_end(&self, child: libc::pid_t, pipe: &OwnedFd) -> io::Result<()> {
+    fn await_explorer(&self, child: libc::pid_t, pipe: &OwnedFd) -> io::Result<()> {
         let ended = loop {
             let [client, explorer] =
                 wait_for(&[(self.channel.as_raw_fd(), 0), (pipe.as_raw_fd(), libc::POLLIN)])?;
@@ -98,7 +102,7 @@ impl Server {
             }
         };
         if !ended {
-            // SAFETY: the child was not waited for, so that the number is its own.
+            // SAFETY: the child was not waited for, so the number is still its own.
             unsafe { libc::kill(child, libc::SIGKILL) };
             wait(child);
             leave(0);
@@ -106,28 +110,28 @@ impl Server {
         let status = wait(child);
         stderr::drain(self.region.note());
         if self.region.note().end() == End::Finished {
-            return self.tell(status);
+            return self.report_end(status);
         }
-        // To say what went wrong allocates, and would leave its mark on all that is forked later.
+        // To report a bad end allocates, and would change the memory of all later explorers.
         match fork()? {
             Fork::Child(_) => {
-                let told = self.tell(status).is_ok();
-                leave(if told { 0 } else { NOTED })
+                let reported = self.report_end(status).is_ok();
+                leave(if reported { 0 } else { NOTED })
             }
-            Fork::Parent(teller) if wait(teller) == 0 => Ok(()),
-            Fork::Parent(_) => Err(io::Error::other("an ending could not be told")),
+            Fork::Parent(reporter) if wait(reporter) == 0 => Ok(()),
+            Fork::Parent(_) => Err(io::Error::other("an explorer's end could not be reported")),
         }
     }
 
-    /// Tells the client how the explorer ended.
-    fn tell(&self, status: c_int) -> io::Result<()> {
+    /// Reports to the client how the explorer ended.
+    fn report_end(&self, status: c_int) -> io::Result<()> {
         let mut buffer = [0; CHUNK];
         let ending = judge(status, self.region.note());
         let bytes = postcard::to_slice(&ending, &mut buffer).map_err(io::Error::other)?;
         self.channel.send(Tag::End, bytes)
     }
 
-    /// The life of an explorer.
+    /// The main function of an explorer.
     fn be_explorer(&self) -> ! {
         let note = self.region.note();
         signals::write_into(note);
@@ -140,14 +144,14 @@ impl Server {
         };
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(()) => {
-                note.say(End::Finished, 0);
+                note.set_end(End::Finished, 0);
             }
-            Err(payload) => say_panicked(note, &*payload),
+            Err(payload) => note_panicked(note, &*payload),
         }
         leave(0)
     }
 
-    fn read_request(&self) -> io::Result<(Entry, Vec<u8>)> {
+    fn read_request(&self) -> io::Result<(ExplorerFn, Vec<u8>)> {
         let mut buffer: Buffer = [0; CHUNK + 1];
         let wrong = || io::Error::from(io::ErrorKind::InvalidData);
         let (_, head) = self.channel.receive(&mut buffer)?;
@@ -165,10 +169,10 @@ impl Server {
     }
 }
 
-/// Moves the socket away from standard input, and closes all that the client left open.
+/// Moves the socket away from standard input, and closes all descriptors that the client left open.
 fn take_socket() -> io::Result<Channel> {
-    // SAFETY: no descriptor but the first three is anybody's in a process that just began; the
-    // socket is known by its new number alone from here on.
+    // SAFETY: in a process that just began only the first three descriptors are in use; the socket
+    // is used by its new number alone from here on.
     unsafe {
         let mut kind: c_int = 0;
         let mut length = size_of_val(&kind) as libc::socklen_t;
@@ -189,30 +193,31 @@ fn take_socket() -> io::Result<Channel> {
     }
 }
 
-/// What is left of the client in a process after `exec`.
+/// Clears the traces of the client that survive `exec`, and warms up state that each child would
+/// otherwise compute.
 fn become_pristine() {
-    /// One heap for all threads: which of several a thread gets depends on whether others have
+    /// One arena for all threads: which of several a thread gets depends on whether others have
     /// really ended by then.
     const ARENAS: c_int = 1;
-    for name in [start::BIND, start::LIBRARIES] {
-        // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
+    for name in [role::BIND, role::LIBRARIES] {
+        // SAFETY: the process has one thread, so no other reads the environment meanwhile.
         unsafe { std::env::remove_var(name) };
     }
-    // SAFETY: two set a number, and one copies a short C string.
+    // SAFETY: two take numbers, and one copies a short C string.
     unsafe {
-        // The kernel would call it `exe`.
+        // The kernel's own name for it is `exe`.
         libc::prctl(libc::PR_SET_NAME, c"crashpoint".as_ptr());
         libc::umask(0o022);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
-    // What the processor can do is asked for once and remembered. In a virtual machine the question
-    // takes longer than many a recovery's calls, and each leaf would ask it again.
+    // std detects the processor's features once and caches them. In a virtual machine that takes
+    // longer than the calls of many a recovery, and each child would do it again.
     std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
     heap::prepare();
 }
 
-/// Starts a thread that does nothing, and waits for it. What a process does for its first thread
-/// is so done once and not in every leaf, which finds even a stack in the C library's cache.
+/// Starts a thread that does nothing, and waits for it. So the work for a process's first thread is
+/// done once and not in every child, which even finds a stack in the C library's cache.
 fn start_a_first_thread() -> io::Result<()> {
     let thread = thread::Builder::new().stack_size(Limits::default().stack).spawn(|| {})?;
     thread.join().map_err(|_| io::Error::other("a thread that does nothing panicked"))
@@ -222,22 +227,22 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: the kernel writes two integers.
     retry(|| unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } as isize)?;
-    // SAFETY: the descriptors are new, and nobody else's.
+    // SAFETY: the descriptors are new, and owned here alone.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
-/// What was seen of a descriptor.
+/// The state of a descriptor that was polled.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Polled {
     /// The other end is closed.
     closed: bool,
 }
 
-/// Waits until one of the descriptors has what is asked for, or is closed at its other end.
-fn wait_for<const N: usize>(descriptors: &[(c_int, i16); N]) -> io::Result<[Seen; N]> {
+/// Waits until one of the descriptors has a requested event, or its other end is closed.
+fn wait_for<const N: usize>(descriptors: &[(c_int, i16); N]) -> io::Result<[Polled; N]> {
     let mut polled = descriptors.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
-    // SAFETY: the kernel writes into an array of the length that it is told.
+    // SAFETY: the kernel writes into an array of the length that it is given.
     retry(|| unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, -1) } as isize)?;
     let closed = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
-    Ok(polled.map(|polled| Seen { closed: polled.revents & closed != 0 }))
+    Ok(polled.map(|polled| Polled { closed: polled.revents & closed != 0 }))
 }

@@ -1,19 +1,17 @@
-//! What a process notes while it dies: fatal signals, panics, and its last words.
+//! The notes of a dying process: fatal signals, panics, and its last words.
 //!
-//! A template sets all of this up once; what is forked from it inherits it and only changes the
-//! note that it writes into.
+//! A fork server sets all of this up once; the processes forked from it inherit it and only change
+//! the note that they write into.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fmt;
-use std::io;
 use std::mem;
 use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::note::{End, Note};
+use super::note::{End, EndNote};
 use super::stderr;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
@@ -21,33 +19,30 @@ use crate::process::threads::{panics, spin};
 /// The exit code of a process whose note says why it ended.
 pub(crate) const NOTED: c_int = 70;
 
-/// What the kernel and the C library end a process with, unless it is handled.
+/// The signals by which the kernel and the C library end a process.
 const FATAL: [c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
 
-/// Bytes of a thread's alternate stack: enough to walk a backtrace on.
-const ALTERNATE: usize = 64 << 10;
-
-/// The note of this process; null in one that is neither an explorer nor a leaf.
-static NOTE: AtomicPtr<Note> = AtomicPtr::new(ptr::null_mut());
+/// The note of this process; null in one that is neither an explorer nor a child.
+static NOTE: AtomicPtr<EndNote> = AtomicPtr::new(ptr::null_mut());
 
 /// The process must end through `exit`, so that coverage counters are written.
 static COVERAGE: AtomicBool = AtomicBool::new(false);
 
-/// Takes over fatal signals and panics. Until [`write_into`] names a note they act as usual.
+/// Handles fatal signals and panics. Until [`write_into`] sets a note they act as usual.
 pub(crate) fn install() {
     COVERAGE.store(std::env::var_os("LLVM_PROFILE_FILE").is_some(), Ordering::Relaxed);
-    // Looked up here once, and not in every leaf, nor in a handler.
+    // Looked up here once, and not in every child, nor in a handler.
     let _ = kernel_exit();
     for signal in FATAL {
         handle(signal, fatal);
     }
-    handle(spin::signal(), spin::asked);
+    handle(spin::signal(), asked);
     std::panic::set_hook(Box::new(panicked));
-    // SAFETY: sets a disposition to ignore. The start-up code of Rust, which a template skips,
+    // SAFETY: sets a disposition to ignore. The start-up code of Rust, which a fork server skips,
     // does the same.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    // A parent that ignored its children's ends would take `waitpid` away from us.
+    // `waitpid` would fail if the client had ignored this signal: that is inherited.
     // SAFETY: sets a disposition to the default.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
@@ -58,28 +53,30 @@ fn handle(signal: c_int, handler: Handler) {
     // SAFETY: zero is a value of this plain structure.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
-    // A call of the engine that the host serves is not to fail for a signal of ours.
+    // A call of the engine that the host serves must not fail because of our signal.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the handler has the type that SA_SIGINFO asks for, and does only what a handler may.
+    // SAFETY: the handler has the type that SA_SIGINFO requires. `fatal` ends the process, or
+    // restores the default and returns; `asked` ends it, or acts only where it has interrupted the
+    // engine's side, on which no lock of the harness is held.
     unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
 }
 
 /// From now on this process writes into `note`, which it never unmaps.
-pub(crate) fn write_into(note: &Note) {
+pub(crate) fn write_into(note: &EndNote) {
     NOTE.store(ptr::from_ref(note).cast_mut(), Ordering::Release);
 }
 
-fn note() -> Option<&'static Note> {
+fn note() -> Option<&'static EndNote> {
     // SAFETY: `write_into` was given a note in shared memory that outlives the process: explorers
-    // and leaves end without dropping what they inherited.
+    // and children end without dropping the region that they inherited.
     unsafe { NOTE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Ends the process. Nothing is dropped and nothing is flushed, but for coverage counters.
+/// Ends the process. Nothing is dropped and nothing is flushed, except coverage counters.
 pub(crate) fn leave(code: c_int) -> ! {
     if COVERAGE.load(Ordering::Relaxed) {
         let exit = next!(exit(c_int) -> c_int);
-        // SAFETY: runs the C library's exit functions; nobody else does so at the same time.
+        // SAFETY: runs the C library's exit functions; no other thread does so at the same time.
         unsafe { exit(code) };
     }
     leave_now(code)
@@ -89,7 +86,7 @@ fn kernel_exit() -> unsafe extern "C" fn(c_int) -> c_int {
     next!(_exit(c_int) -> c_int)
 }
 
-/// Ends the process at once; for signal handlers and for what holds no counters.
+/// Ends the process at once; for signal handlers and for code without coverage counters.
 pub(crate) fn leave_now(code: c_int) -> ! {
     loop {
         // SAFETY: takes any number, and does not return.
@@ -106,25 +103,34 @@ extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
     // SAFETY: the kernel passes both to a handler that was installed with SA_SIGINFO.
     let overflow = signal == libc::SIGSEGV && unsafe { is_overflow(&*info, context) };
     let end = if overflow { End::StackOverflow } else { End::Signal };
-    if note.say(end, i64::from(signal)) {
+    if note.set_end(end, i64::from(signal)) {
         add_backtrace(note);
     }
     leave_now(NOTED)
 }
 
-/// Ends the process from a thread that spins.
-pub(crate) fn say_where_it_spins() -> ! {
+/// Handles the watch's signal to a thread that may spin.
+extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    if spin::is_asked_where() {
+        end_spin();
+    }
+    // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
+    spin::answer(unsafe { &*context.cast() });
+}
+
+/// Ends the process, with the backtrace of the calling thread, which spins.
+fn end_spin() -> ! {
     if let Some(note) = note()
-        && note.say(End::Spin, 0)
+        && note.set_end(End::Spin, 0)
     {
         add_backtrace(note);
     }
     leave_now(NOTED)
 }
 
-/// Whether an access failed near the stack pointer. Where that points, a thread's stack is mapped
-/// unless it is full: so this tells a full stack on any thread, without knowing its bounds. A C
-/// function may put a large array between the two.
+/// Whether an access failed near the stack pointer. A thread's stack is mapped there unless it is
+/// full, so this recognises a full stack on any thread, without knowing its bounds. A C function
+/// may put a large array between the pointer and the address.
 ///
 /// # Safety
 /// `context` is the `ucontext_t` of a signal handler.
@@ -135,7 +141,7 @@ unsafe fn is_overflow(info: &libc::siginfo_t, context: *mut c_void) -> bool {
     if info.si_code <= 0 {
         return false;
     }
-    // SAFETY: a SIGSEGV that the kernel raised has an address; the caller vouches for the context.
+    // SAFETY: a SIGSEGV that the kernel raised has an address; the caller guarantees the context.
     let (address, pointer) = unsafe {
         let context = &*context.cast::<libc::ucontext_t>();
         (info.si_addr() as usize, context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize)
@@ -143,8 +149,8 @@ unsafe fn is_overflow(info: &libc::siginfo_t, context: *mut c_void) -> bool {
     (pointer.saturating_sub(BELOW)..pointer.saturating_add(ABOVE)).contains(&address)
 }
 
-fn add_backtrace(note: &Note) {
-    // SAFETY: only this thread of the process still matters: it ends with this handler.
+fn add_backtrace(note: &EndNote) {
+    // SAFETY: no other thread of the process takes backtraces any more: it ends with this handler.
     unsafe { backtrace::trace_unsynchronized(|frame| note.add_frame(frame.ip() as usize)) };
 }
 
@@ -177,105 +183,36 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Notes that a panic came out of all that the process was to do. Its text is what the hook
-/// noted, or what it carries if the engine has put another hook in place.
-pub(crate) fn say_panicked(note: &Note, payload: &(dyn Any + Send)) {
+/// Notes that the process's task panicked. The message is the one that the hook noted, or the
+/// payload if the engine has set another hook.
+pub(crate) fn note_panicked(note: &EndNote, payload: &(dyn Any + Send)) {
     if note.panic().is_none() {
         note.set_panic(format_args!("{}", text_of(payload)), format_args!(""));
     }
-    note.say(End::Panicked, 0);
+    note.set_end(End::Panicked, 0);
 }
 
 /// A panic that the hook saw.
 #[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct PanicNote {
-    /// What it said, up to 4 KiB.
+    /// Its message, up to 4 KiB.
     pub message: String,
     /// Where it was raised, as `file:line`.
     pub location: String,
 }
 
-/// The last panic of this process, on whichever thread, since this was asked before. Who catches
-/// a panic of the engine learns from it what to report.
+/// The last panic of this process, on any thread, since the previous call. Code that catches a
+/// panic of the engine gets its message from here.
 pub fn last_panic() -> Option<PanicNote> {
     let (message, location) = note()?.take_panic()?;
     Some(PanicNote { message, location })
 }
 
-/// Keeps what the engine writes to its standard error: the last 4 KiB become part of the report
-/// if it dies. A door calls this in place of writing.
+/// Keeps the engine's output to standard error: the last 4 KiB become part of the report if it
+/// dies. A door calls this in place of writing.
 pub fn last_words(bytes: &[u8]) {
     match note() {
         Some(note) => note.add_words(bytes),
         None => stderr::write(bytes),
-    }
-    if stderr::is_shown() {
-        stderr::write(bytes);
-    }
-}
-
-/// An alternate stack for the calling thread: without one, nothing can be noted once its own is
-/// full. Every thread that runs engine code keeps one until it ends.
-pub struct AltStack {
-    base: *mut c_void,
-}
-
-impl AltStack {
-    /// Gives the calling thread an alternate stack.
-    ///
-    /// # Errors
-    /// What `mmap` or `sigaltstack` say, if memory is refused.
-    pub fn new() -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address that the kernel picks touches nothing that exists.
-        let base = unsafe { libc::mmap(ptr::null_mut(), ALTERNATE, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let stack = Self { base };
-        let set = libc::stack_t { ss_sp: base, ss_flags: 0, ss_size: ALTERNATE };
-        // SAFETY: the mapping stays until `drop`, which takes it away from the thread first.
-        if unsafe { libc::sigaltstack(&set, ptr::null_mut()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(stack)
-    }
-}
-
-impl AltStack {
-    /// Leaves the stack to the calling thread, which [`AltStack::drop_kept`] takes it from.
-    pub(crate) fn keep(self) {
-        KEPT.set(self.base);
-        mem::forget(self);
-    }
-
-    /// Takes a kept stack from the calling thread.
-    pub(crate) fn drop_kept() {
-        let base = KEPT.replace(ptr::null_mut());
-        if !base.is_null() {
-            drop(Self { base });
-        }
-    }
-}
-
-thread_local! {
-    /// The stack that was left to this thread.
-    static KEPT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
-}
-
-impl Drop for AltStack {
-    fn drop(&mut self) {
-        let none = libc::stack_t {
-            ss_sp: ptr::null_mut(),
-            ss_flags: libc::SS_DISABLE,
-            ss_size: ALTERNATE,
-        };
-        // SAFETY: a raw pointer makes the guard stay on its thread, so this is the thread that
-        // `new` gave the stack to; once it is disabled nothing refers to the mapping.
-        unsafe {
-            libc::sigaltstack(&none, ptr::null_mut());
-            libc::munmap(self.base, ALTERNATE);
-        }
     }
 }

@@ -1,49 +1,24 @@
-//! The first function of a process: it decides whether the binary is a template.
+//! The first function of a process: it decides whether the binary is a fork server.
 //!
 //! The start-up code that every program is linked with calls `__libc_start_main`. Ours is found
 //! before the C library's, and changes one argument of it: in a process that a client started as
-//! its template, `main` is the case server. Constructors have run by then, threads have not begun.
+//! its fork server, `main` is the server's. Constructors have run by then, threads have not begun.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::role::{self, VARIABLE};
 use super::server;
 use crate::process::seam::kernel::next;
-
-/// The environment variable that makes a process a template. Its value is the number of the
-/// descriptor that the client is at the other end of.
-pub(crate) const VARIABLE: &str = "CRASHPOINT_TEMPLATE";
-
-/// Makes the dynamic loader bind all calls between libraries at once: otherwise each leaf binds
-/// anew what it calls. The template drops it from its environment.
-pub(crate) const BIND: &str = "LD_BIND_NOW";
-
-/// Where the dynamic loader finds libraries that the binary cannot start without. The template
-/// drops it from its environment.
-pub(crate) const LIBRARIES: &str = "LD_LIBRARY_PATH";
-
-static LINKED: AtomicBool = AtomicBool::new(false);
-static TEMPLATE: AtomicBool = AtomicBool::new(false);
 
 type Words = *const *const c_char;
 type Main = extern "C" fn(c_int, Words, Words) -> c_int;
 type Hook = Option<extern "C" fn()>;
 
-/// Whether this process came in through our `__libc_start_main`. If not, the linker took another
-/// one, and the binary must never be started again as a template: it would run its own `main`.
-pub(crate) fn is_linked() -> bool {
-    LINKED.load(Ordering::Relaxed)
-}
-
-/// Whether this process is a template, or was forked from one.
-pub(crate) fn is_fork_server() -> bool {
-    TEMPLATE.load(Ordering::Relaxed)
-}
-
 /// The start of every program that contains this library.
 ///
 /// # Safety
-/// Called once, by the start-up code, with what the kernel left on the stack.
+/// Called once, by the start-up code, with the arguments and environment that the kernel put on the
+/// stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_start_main(
     main: Main,
@@ -54,10 +29,9 @@ unsafe extern "C" fn __libc_start_main(
     rtld_fini: Hook,
     stack_end: *mut c_void,
 ) -> c_int {
-    LINKED.store(true, Ordering::Relaxed);
-    // SAFETY: the kernel puts the environment right behind the arguments and their null.
+    // SAFETY: the kernel puts the environment right after the arguments and their null.
     let fork_server = unsafe { has_variable(argv.offset(argc as isize + 1)) };
-    TEMPLATE.store(fork_server, Ordering::Relaxed);
+    role::set(fork_server);
     let main = if fork_server { server::main } else { main };
     let real = next!(
         __libc_start_main(
@@ -79,14 +53,14 @@ unsafe extern "C" fn __libc_start_main(
 /// # Safety
 /// `environment` is a null-terminated array of C strings.
 unsafe fn has_variable(mut environment: Words) -> bool {
-    // SAFETY: the walk ends at the null that the caller vouches for.
+    // SAFETY: the walk ends at the null that the caller guarantees.
     while let Some(entry) = unsafe { environment.read().as_ref() } {
         // SAFETY: each entry is a C string.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
         if entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')) {
             return true;
         }
-        // SAFETY: the entry was not the last, so the next one is there.
+        // SAFETY: the entry was not the last, so there is a next one.
         environment = unsafe { environment.add(1) };
     }
     false

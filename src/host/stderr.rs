@@ -1,38 +1,24 @@
-//! Standard error inside a template: a small file in memory, of which the end is kept.
+//! Standard error inside a fork server: a small file in memory, of which the end is kept.
 //!
-//! What the C library says before it aborts goes there without passing any door.
+//! The C library's words before it aborts go there without passing any door.
 
 use std::ffi::c_int;
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::note::Note;
+use super::note::EndNote;
 
-/// The watch empties the file beyond this length: a chatty engine must not eat the memory.
+/// The watch empties the file beyond this length: a chatty engine must not fill the memory.
 const LONGEST: i64 = 1 << 20;
 
-const NOWHERE: u8 = 0;
-const KEPT: u8 = 1;
-const SHOWN: u8 = 2;
-static STDERR: AtomicU8 = AtomicU8::new(NOWHERE);
+/// Whether standard error is kept in memory.
+static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// Keeps standard error in memory, if the client sent it nowhere. Returns whether last words can
-/// be had.
+/// Keeps standard error in memory from now on. Returns whether that was possible.
 pub(crate) fn capture() -> bool {
-    let state = if !is_null_device(2) {
-        SHOWN
-    } else if keep_in_memory() {
-        KEPT
-    } else {
-        NOWHERE
-    };
-    STDERR.store(state, Ordering::Relaxed);
-    state != NOWHERE
-}
-
-/// Whether the client lets standard error through.
-pub(crate) fn is_shown() -> bool {
-    STDERR.load(Ordering::Relaxed) == SHOWN
+    let kept = keep_in_memory();
+    KEPT.store(kept, Ordering::Relaxed);
+    kept
 }
 
 fn status(fd: c_int) -> Option<libc::stat64> {
@@ -43,15 +29,9 @@ fn status(fd: c_int) -> Option<libc::stat64> {
     known.then_some(status)
 }
 
-fn is_null_device(fd: c_int) -> bool {
-    status(fd).is_some_and(|s| {
-        s.st_mode & libc::S_IFMT == libc::S_IFCHR && s.st_rdev == libc::makedev(1, 3)
-    })
-}
-
 fn keep_in_memory() -> bool {
-    // SAFETY: the name is a C string; the descriptors are this function's own, but for 2, which
-    // nothing else of a process that just began holds on to.
+    // SAFETY: the name is a C string; the descriptors are this function's own, except 2, which
+    // nothing else in a process that just began uses.
     unsafe {
         let file = libc::memfd_create(c"stderr".as_ptr(), 0);
         if file < 0 {
@@ -64,15 +44,16 @@ fn keep_in_memory() -> bool {
     }
 }
 
-/// Writes to standard error as it is.
+/// Writes to the process's standard error.
 pub(crate) fn write(bytes: &[u8]) {
-    // SAFETY: the kernel reads from a slice. What cannot be written is lost, as on a closed pipe.
+    // Bytes that cannot be written are lost, as on a closed pipe.
+    // SAFETY: the kernel reads from a slice.
     unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-/// Moves what a child left in the file into its note.
-pub(crate) fn drain(note: &Note) {
-    if STDERR.load(Ordering::Relaxed) != KEPT {
+/// Moves a child's output from the file into its note.
+pub(crate) fn drain(note: &EndNote) {
+    if !KEPT.load(Ordering::Relaxed) {
         return;
     }
     let Some(size) = status(2).map(|s| s.st_size).filter(|&size| size > 0) else { return };
@@ -87,7 +68,7 @@ pub(crate) fn drain(note: &Note) {
 
 /// Empties the file if it has become too long.
 pub(crate) fn bound() {
-    if STDERR.load(Ordering::Relaxed) == KEPT && status(2).is_some_and(|s| s.st_size > LONGEST) {
+    if KEPT.load(Ordering::Relaxed) && status(2).is_some_and(|s| s.st_size > LONGEST) {
         empty();
     }
 }

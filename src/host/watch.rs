@@ -1,75 +1,61 @@
-//! The watchdog of a leaf: it ends a leaf that spins, and one that sleeps in the kernel for real. A
-//! thread that spins until another one does something gives way to it (see `spin`).
+//! The watchdog of a child: it ends a child that spins, and one that really sleeps in the kernel. A
+//! thread that spins until another one does something is made to yield (see `spin`).
 //!
-//! It measures CPU time and sleep, never time on the wall: a leaf that waits for a processor on a
-//! loaded machine does neither. It allocates nothing, and has a descriptor table of its own, so
-//! that what it does in real time leaves no trace in what the engine sees.
+//! It measures CPU time and sleep, never elapsed time: a child that waits for a processor on a
+//! loaded machine neither runs nor sleeps. It allocates nothing, and has its own descriptor table,
+//! so that its work in real time leaves no trace that the engine could see.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::io::Write;
 use std::mem;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use super::child::Limits;
-use super::note::{End, Note};
+use super::limits::Limits;
+use super::note::{End, EndNote};
 use super::signals::{NOTED, leave_now};
 use super::stderr;
+use crate::process::threads::holder;
 use crate::process::threads::spin::{self, Ask, Quiet};
 
-/// How often the watch looks whether a thread spins.
-const BLINK: Duration = Duration::from_millis(10);
+/// The period at which the watch checks whether a thread spins.
+const TICK: Duration = Duration::from_millis(10);
 
-/// How often it looks at all threads, in blinks.
-const TICK: u32 = 10;
+/// After how many ticks it looks at all threads.
+const TICKS_PER_LOOK: u32 = 10;
 
-/// How long a thread has between two looks at whether it noted its state.
-const MOMENT: Duration = Duration::from_micros(100);
+/// The pause between two checks whether a thread has sampled its state.
+const SAMPLE_PAUSE: Duration = Duration::from_micros(100);
 
-/// How long a thread has to answer where it spins, in blinks.
-const ANSWER: u32 = 200;
-
-/// The thread that is to be asked and named first: the one that holds the baton.
-static HOLDER: AtomicI32 = AtomicI32::new(0);
-
-/// Says that the thread with this id (as of `gettid`) is the one that runs from now on. If the
-/// leaf is found asleep, it is the call of this thread that is named.
-pub fn holder(thread: i32) {
-    HOLDER.store(thread, Ordering::Relaxed);
-}
-
-/// Says that the calling thread runs from now on.
-pub(crate) fn hold() {
-    holder(own_id());
-}
+/// For how many ticks a thread may take to report where it spins.
+const TICKS_TO_ANSWER: u32 = 200;
 
 fn own_id() -> c_int {
-    // SAFETY: asks for a number.
+    // SAFETY: `gettid` has no precondition.
     unsafe { libc::gettid() }
 }
 
 /// Watches over the other threads of this process until it ends.
-pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
+pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
     let own = own_id();
     let mut before = None;
     let mut since = Duration::ZERO;
     let mut quiet = Quiet::default();
-    nap(BLINK);
-    // A table of its own, from here on; where that is refused, the descriptors that a look takes
-    // for an instant are the engine's too.
+    nap(TICK);
+    // From here on the watch has its own table. If that is refused, the descriptors that a look
+    // uses for an instant are in the engine's table.
     // SAFETY: copies the calling thread's descriptor table.
     unsafe { libc::unshare(libc::CLONE_FILES) };
     loop {
-        for _ in 0..TICK {
+        for _ in 0..TICKS_PER_LOOK {
             let cpu = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
             if cpu > limits.cpu {
                 end_spin(own, note);
             }
             if quiet.lasts(cpu) {
-                let holder = HOLDER.load(Ordering::Relaxed);
-                quiet.end(holder, || clock(cpu_clock(holder)), || nap(MOMENT));
+                let holder = holder::get();
+                quiet.end(holder, || clock(cpu_clock(holder)), || nap(SAMPLE_PAUSE));
             }
-            nap(BLINK);
+            nap(TICK);
         }
         stderr::bound();
         let now = clock(libc::CLOCK_MONOTONIC);
@@ -78,20 +64,20 @@ pub(crate) fn keep(limits: &Limits, note: &Note) -> ! {
             before = Some(threads);
             since = now;
         } else if now.saturating_sub(since) >= limits.asleep {
-            note.say(End::Asleep, syscall_of(HOLDER.load(Ordering::Relaxed)));
+            note.set_end(End::Asleep, syscall_of(holder::get()));
             leave_now(NOTED);
         }
     }
 }
 
-/// Asks a thread that runs where it is; if it does not answer, the leaf ends without.
-fn end_spin(own: c_int, note: &Note) -> ! {
-    let thread = Threads::look(own).awake.unwrap_or(HOLDER.load(Ordering::Relaxed));
+/// Asks a running thread where it is; if it does not answer, the child ends without that.
+fn end_spin(own: c_int, note: &EndNote) -> ! {
+    let thread = Threads::look(own).awake.unwrap_or(holder::get());
     spin::ask(thread, Ask::Where);
-    for _ in 0..ANSWER {
-        nap(BLINK);
+    for _ in 0..TICKS_TO_ANSWER {
+        nap(TICK);
     }
-    note.say(End::Spin, 0);
+    note.set_end(End::Spin, 0);
     leave_now(NOTED)
 }
 
@@ -100,27 +86,28 @@ fn nap(time: Duration) {
         tv_sec: time.as_secs() as libc::time_t,
         tv_nsec: c_long::from(time.subsec_nanos() as i32),
     };
-    // SAFETY: reads one structure. A nap that a signal cuts short is long enough.
+    // A nap that a signal cuts short is long enough.
+    // SAFETY: the kernel reads one structure.
     unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
 }
 
 fn clock(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel fills one structure in; if the clock's thread is gone it stays zero.
+    // SAFETY: the kernel fills in one structure; if the clock's thread is gone it stays zero.
     unsafe { libc::clock_gettime(clock, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The clock of the CPU time of one thread of this process: the kernel's number for it is made
-/// of the thread's id, inverted, and of the bits for "one thread" and "scheduler's count".
+/// The clock of the CPU time of one thread of this process: its number consists of the thread's id,
+/// inverted, and of the bits for "one thread" and "scheduler's count".
 fn cpu_clock(thread: c_int) -> libc::clockid_t {
     (!thread << 3) | 0b110
 }
 
-/// What the other threads of the process do.
+/// The state of the other threads of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Threads {
-    /// One that runs, waits for a processor, or does anything else but sleep.
+    /// One that is not asleep: it runs, or waits for a processor.
     awake: Option<c_int>,
     count: u32,
     cpu: Duration,
@@ -130,8 +117,8 @@ impl Threads {
     fn look(own: c_int) -> Self {
         let mut threads = Self { awake: None, count: 0, cpu: Duration::ZERO };
         let Some(directory) = File::open(c"/proc/self/task") else {
-            // Without the list nobody can be said to be asleep.
-            return Self { awake: Some(HOLDER.load(Ordering::Relaxed)), ..threads };
+            // Without the list no thread is known to be asleep.
+            return Self { awake: Some(holder::get()), ..threads };
         };
         directory.each_number(|thread| {
             if thread != own {
@@ -146,7 +133,7 @@ impl Threads {
         self.cpu += clock(cpu_clock(thread));
         let mut buffer = [0; 512];
         let stat = read_of(thread, "stat", &mut buffer);
-        // The name in parentheses may hold any byte; the state is the letter behind it.
+        // The name in parentheses may hold any byte; the state is the letter after it.
         let state = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
         // A thread that is gone, or dead and not yet reaped, does not run.
         if state.is_some_and(|state| !b"SZX".contains(state)) {
@@ -163,7 +150,7 @@ fn syscall_of(thread: c_int) -> i64 {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(-1)
 }
 
-/// Reads a small file about a thread, as much as fits.
+/// Reads a small file about a thread, as much of it as fits.
 fn read_of<'a>(thread: c_int, name: &str, buffer: &'a mut [u8]) -> &'a [u8] {
     let mut path = [0; 64];
     if write!(&mut path[..], "/proc/self/task/{thread}/{name}\0").is_err() {
@@ -174,7 +161,7 @@ fn read_of<'a>(thread: c_int, name: &str, buffer: &'a mut [u8]) -> &'a [u8] {
     &buffer[..read]
 }
 
-/// An open file or directory, without what allocates in std's.
+/// An open file or directory; unlike std's it never allocates.
 struct File(c_int);
 
 impl File {
@@ -214,7 +201,7 @@ impl File {
     }
 }
 
-/// The name of the first entry in what `getdents64` left, and the entries behind it.
+/// The name of the first entry of `getdents64`'s output, and the following entries.
 fn first_entry(entries: &[u8]) -> Option<(&CStr, &[u8])> {
     const LENGTH: usize = mem::offset_of!(libc::dirent64, d_reclen);
     const NAME: usize = mem::offset_of!(libc::dirent64, d_name);
@@ -232,7 +219,7 @@ impl Drop for File {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicI32};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
     use std::thread;
 
     use super::*;
@@ -243,8 +230,8 @@ mod tests {
         threads
     }
 
-    /// Runs `with` beside a thread that tells its id and then does `work` until it is told to end.
-    fn beside(work: impl Fn() + Sync, with: impl FnOnce(c_int)) {
+    /// Runs `with` while a thread, whose id it gets, repeats `work`.
+    fn with_worker(work: impl Fn() + Sync, with: impl FnOnce(c_int)) {
         let (id, over) = (AtomicI32::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
@@ -264,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_works_is_awake_and_its_cpu_time_grows() {
-        beside(std::hint::spin_loop, |id| {
+        with_worker(std::hint::spin_loop, |id| {
             let first = look_at(id);
             assert_eq!(first.awake, Some(id));
             while look_at(id).cpu <= first.cpu {
@@ -275,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_parked_thread_is_asleep_in_futex() {
-        beside(thread::park, |id| {
+        with_worker(thread::park, |id| {
             while look_at(id).awake.is_some() {
                 thread::yield_now();
             }

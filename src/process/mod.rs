@@ -1,8 +1,9 @@
-//! What an unmodified engine sees in place of the kernel.
-#![expect(
-    unsafe_code,
-    reason = "the C library's symbols, and what the kernel is asked for directly"
-)]
+//! The simulated kernel interface that an unmodified engine runs on.
+//!
+//! From the bottom up: `seam` (which side of the engine/harness boundary a thread is on, and what
+//! both sides need), `world` (the simulated state), `threads` (which real thread runs), `doors`
+//! (our definitions of the C library's symbols).
+#![expect(unsafe_code, reason = "the C library's symbols, and direct requests to the kernel")]
 
 pub mod doors;
 pub mod seam;
@@ -11,4 +12,5 @@ pub mod world;
 
 pub use doors::traps;
 pub use threads::baton::settle;
-pub(crate) use threads::panics::{Unseen, take as take_unseen_panics};
+pub(crate) use threads::panics::take_unseen as take_unseen_panics;
+pub(crate) use world::panics::UnseenPanic;

@@ -9,16 +9,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crashpoint::Profile;
-use crashpoint::inner::case::fault::{Fault, FaultClass, FaultError};
+use crashpoint::inner::case::fault::{Fault, FaultClass, InjectionKind};
 use crashpoint::inner::disk::Errno;
 use crashpoint::inner::disk::effect::{Effect, Sync};
 use crashpoint::inner::disk::space::Space;
 use crashpoint::inner::disk::tree::Tree;
 use crashpoint::inner::host::probe::{in_child, past_the_doors};
 use crashpoint::inner::log::{self, Mark, Payload};
-use crashpoint::inner::process::doors::traps::{self, EXIT_LEAKED};
+use crashpoint::inner::process::doors::traps;
 use crashpoint::inner::process::seam;
-use crashpoint::inner::process::world::{self, Budget, EXIT_HUNG, Setup, Sink, Stacks, World};
+use crashpoint::inner::process::world::{
+    self, Budget, EXIT_HUNG, EXIT_LEAKED, Setup, Sink, Stacks, World,
+};
 
 use crate::harness::{self, Ran, at, errno, run, run_in};
 
@@ -143,8 +145,8 @@ fn with_fault(fault: Fault, script: impl FnOnce() -> std::io::Result<()> + Send)
 
 #[test]
 fn a_short_write_is_followed_by_one_that_fails() {
-    let error = FaultError::NoSpace;
-    let fault = Fault { step: 1, after: 2, ..Fault::new(error, FaultClass::Write, 2) };
+    let error = InjectionKind::NoSpace;
+    let fault = Fault { step: 1, ..Fault::new(error.with(2), FaultClass::Write, 2) };
     let ran = with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         file.write_all(b"step 0, ")?;
@@ -163,7 +165,7 @@ fn a_short_write_is_followed_by_one_that_fails() {
 
 #[test]
 fn a_failed_sync_is_an_effect_and_the_next_one_works() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     let ran = with_fault(fault, || {
         let file = File::create(at("a"))?;
@@ -177,7 +179,7 @@ fn a_failed_sync_is_an_effect_and_the_next_one_works() {
 
 #[test]
 fn a_failed_sync_is_reported_once_to_each_descriptor_that_was_open() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     with_fault(fault, || {
         let mut file = File::create(at("a"))?;
@@ -201,7 +203,7 @@ fn a_failed_sync_is_reported_once_to_each_descriptor_that_was_open() {
 
 #[test]
 fn a_failed_syncfs_is_reported_to_the_descriptors_of_each_dirty_file() {
-    let fault = Fault::new(FaultError::Io, FaultClass::Sync, 2);
+    let fault = Fault::new(InjectionKind::Io, FaultClass::Sync, 2);
     with_fault(fault, || {
         let (mut dirty, mut clean) = (File::create(at("a"))?, File::create(at("b"))?);
         clean.write_all(b"bytes")?;
@@ -238,7 +240,7 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
 
 #[test]
 fn an_evicted_file_reads_back_what_was_on_disk_and_keeps_its_size() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault { step: 1, ..Fault::new(error, FaultClass::Sync, 1) };
     let set = |setup: &mut Setup| (setup.faults, setup.evicts) = (vec![fault], true);
     let ran = run_in(set, || {
@@ -259,7 +261,7 @@ fn an_evicted_file_reads_back_what_was_on_disk_and_keeps_its_size() {
 
 #[test]
 fn a_file_system_that_turned_read_only_refuses_every_change() {
-    let error = FaultError::Io;
+    let error = InjectionKind::Io;
     let fault = Fault::new(error, FaultClass::Sync, 1);
     let set = |setup: &mut Setup| {
         (setup.faults, setup.profile) = (vec![fault], Profile::EXT4_JOURNAL);

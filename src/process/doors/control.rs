@@ -8,10 +8,10 @@ use crate::disk::lock::{ByteRange, LockKind, LockOwner};
 use crate::disk::{Errno, Handle};
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
-use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, Outcome, World};
+use crate::process::world::door::Door;
+use crate::process::world::schedule::WaitFor;
+use crate::process::world::{self, CallResult, Called, IDENTITY, World};
 
-use super::entropy::IDENTITY;
 use super::open::duplicate_from;
 use super::{answer, bits, doors, on_descriptor};
 
@@ -26,7 +26,7 @@ doors! {
 }
 
 pub(super) unsafe fn control(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     command: c_int,
     argument: usize,
@@ -60,7 +60,7 @@ pub(super) unsafe fn control(
             let sets = matches!(command, libc::F_SETFD | libc::F_SETFL);
             let number = if sets { number } else { 0 };
             let called = Called::on(door, fd, [bits(command), bits(number)]);
-            let outcome = world::serve(|world| {
+            let outcome = baton::serve(|world| {
                 world.call(&called, |world| world.flags(fd, command, number))
             })?;
             Some(answer(outcome))
@@ -69,7 +69,7 @@ pub(super) unsafe fn control(
 }
 
 impl World {
-    fn flags(&mut self, fd: c_int, command: c_int, number: c_int) -> Outcome {
+    fn flags(&mut self, fd: c_int, command: c_int, number: c_int) -> CallResult {
         let descriptor = self.descriptors.get_mut(fd).ok_or(Errno::EBADF)?;
         match command {
             libc::F_GETFD => {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    fn lock_range(&mut self, file: Handle, command: c_int, lock: &mut libc::flock) -> Outcome {
+    fn lock_range(&mut self, file: Handle, command: c_int, lock: &mut libc::flock) -> CallResult {
         let range = self.disk.byte_range(file, lock.l_whence.into(), lock.l_start, lock.l_len)?;
         let kind = match c_int::from(lock.l_type) {
             libc::F_RDLCK => Some(LockKind::Shared),
@@ -121,7 +121,7 @@ impl World {
         kind: LockKind,
         range: ByteRange,
         lock: &mut libc::flock,
-    ) -> Outcome {
+    ) -> CallResult {
         let Some(held) = self.disk.test_range(file, owner, kind, range)? else {
             lock.l_type = libc::F_UNLCK as c_short;
             return Ok(0);
@@ -149,21 +149,21 @@ impl World {
 /// again: this one may have been released.
 fn until_free(
     conflict: Option<Errno>,
-    mut attempt: impl FnMut() -> Option<Outcome>,
-) -> Option<Outcome> {
+    mut attempt: impl FnMut() -> Option<CallResult>,
+) -> Option<CallResult> {
     loop {
         let outcome = attempt()?;
         match outcome {
-            Err(errno) if Some(errno) == conflict => drop(baton::wait(On::FileLock, None)),
+            Err(errno) if Some(errno) == conflict => drop(baton::wait(WaitFor::FileLock, None)),
             _ => {
-                world::enter(|world| world.schedule.wake_all(On::FileLock));
+                world::enter(|world| world.schedule.wake_all(WaitFor::FileLock));
                 return Some(outcome);
             }
         }
     }
 }
 
-fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> {
+fn lock_whole(door: &'static Door, fd: c_int, operation: c_int) -> Option<c_int> {
     let outcome = until_free(Some(Errno::EDEADLK), || {
         on_descriptor(door, fd, [bits(operation), 0], |world, file| {
             world.disk.flock(file, operation).map(|()| 0)
@@ -174,7 +174,7 @@ fn lock_whole(door: &'static str, fd: c_int, operation: c_int) -> Option<c_int> 
 
 /// lockf(3) is `fcntl` on a range that starts at the descriptor's offset.
 unsafe fn lock_from_here(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     command: c_int,
     length: off_t,
@@ -204,7 +204,7 @@ unsafe fn lock_from_here(
 
 /// The disk's files know no request. Cloning fails as it does on ext4, so that callers copy
 /// instead.
-fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Option<c_int> {
+fn device_control(door: &'static Door, fd: c_int, request: u64, _: usize) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [request, 0], |_, _| {
         let clones = matches!(request, libc::FICLONE | libc::FICLONERANGE);
         Err(if clones { Errno::EOPNOTSUPP } else { Errno(libc::ENOTTY) })
@@ -212,7 +212,7 @@ fn device_control(door: &'static str, fd: c_int, request: u64, _: usize) -> Opti
     Some(answer(outcome))
 }
 
-fn is_terminal(door: &'static str, fd: c_int) -> Option<c_int> {
+fn is_terminal(door: &'static Door, fd: c_int) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |_, _| Err(Errno(libc::ENOTTY)))?;
     Some(answer::<c_int>(outcome).max(0))
 }

@@ -6,49 +6,61 @@ use libc::{iovec, off_t};
 
 use crate::base::digest::hash;
 use crate::disk::{Errno, Handle};
+use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::{self, Called, Outcome, What, World, length};
+use crate::process::world::door::Door;
+use crate::process::world::{self, CallResult, Called, Referent, World, length};
 
 use super::{answer, bits, doors, given, on_descriptor, room};
 
 doors! {
-    fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read;
-    fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize = read_checked;
+    fn read(fd: c_int, to: *mut c_void, length: usize) -> isize = read, faults Inside(Read);
+    fn __read_chk(fd: c_int, to: *mut c_void, length: usize, room: usize) -> isize
+        = read_checked, faults Inside(Read);
     fn __pread_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
-        = read_checked_at;
+        = read_checked_at, faults Inside(Read);
     fn __pread64_chk(fd: c_int, to: *mut c_void, length: usize, offset: off_t, room: usize) -> isize
-        = read_checked_at;
-    fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
-    fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize = read_at;
-    fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize = read_parts;
-    fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize = read_parts_at;
+        = read_checked_at, faults Inside(Read);
+    fn pread(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
+        = read_at, faults Inside(Read);
+    fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
+        = read_at, faults Inside(Read);
+    fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize
+        = read_parts, faults Inside(Read);
+    fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
+        = read_parts_at, faults Inside(Read);
     fn preadv64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = read_parts_at;
+        = read_parts_at, faults Inside(Read);
     fn preadv2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
-        = read_parts_with;
+        = read_parts_with, faults Inside(Read);
     fn preadv64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
-        -> isize = read_parts_with;
-    fn write(fd: c_int, from: *const c_void, length: usize) -> isize = write;
-    fn pwrite(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
-    fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize = write_at;
-    fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize = write_parts;
+        -> isize = read_parts_with, faults Inside(Read);
+    fn write(fd: c_int, from: *const c_void, length: usize) -> isize = write, faults Inside(Write);
+    fn pwrite(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
+        = write_at, faults Inside(Write);
+    fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
+        = write_at, faults Inside(Write);
+    fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize
+        = write_parts, faults Inside(Write);
     fn pwritev(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = write_parts_at;
+        = write_parts_at, faults Inside(Write);
     fn pwritev64(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
-        = write_parts_at;
+        = write_parts_at, faults Inside(Write);
     fn pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize
-        = write_parts_with;
+        = write_parts_with, faults Inside(Write);
     fn pwritev64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
-        -> isize = write_parts_with;
+        -> isize = write_parts_with, faults Inside(Write);
     fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn lseek64(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn copy_file_range(
         from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
         flags: c_uint
-    ) -> isize = copy;
-    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
-    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize = send;
+    ) -> isize = copy, faults Inside(Write);
+    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
+        = send, faults Inside(Write);
+    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
+        = send, faults Inside(Write);
     fn splice(
         from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
         flags: c_uint
@@ -65,8 +77,9 @@ fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
 
 impl World {
     /// Reads from the file or the device of a descriptor.
-    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> Outcome {
-        let random = self.descriptors.get(fd).is_some_and(|d| matches!(d.what, What::Random));
+    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> CallResult {
+        let random =
+            self.descriptors.get(fd).is_some_and(|d| matches!(d.referent, Referent::Random));
         let read = if random {
             self.entropy.fill(to);
             to.len()
@@ -78,7 +91,7 @@ impl World {
         Ok(length(read))
     }
 
-    fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> Outcome {
+    fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> CallResult {
         self.disk.seek(file, offset, whence).map(u64::cast_signed)
     }
 }
@@ -88,13 +101,13 @@ impl World {
 /// # Safety
 /// `to` is null or has room for `length` bytes.
 unsafe fn read_into(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (to, length): (*mut c_void, usize),
     at: Option<off_t>,
 ) -> Option<isize> {
     let arguments = numbers(at, length);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: `to` is null or has room for `length` bytes, by this function's contract.
             let to = unsafe { room(to, length) }?;
@@ -104,7 +117,7 @@ unsafe fn read_into(
     Some(answer(outcome))
 }
 
-unsafe fn read(door: &'static str, fd: c_int, to: *mut c_void, length: usize) -> Option<isize> {
+unsafe fn read(door: &'static Door, fd: c_int, to: *mut c_void, length: usize) -> Option<isize> {
     if !is_simulated(fd) {
         return refuse_to_wait(door, fd);
     }
@@ -113,7 +126,7 @@ unsafe fn read(door: &'static str, fd: c_int, to: *mut c_void, length: usize) ->
 }
 
 unsafe fn read_checked(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -124,7 +137,7 @@ unsafe fn read_checked(
 }
 
 unsafe fn read_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -138,7 +151,7 @@ unsafe fn read_at(
 }
 
 unsafe fn read_checked_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut c_void,
     length: usize,
@@ -174,7 +187,7 @@ fn total(parts: &[iovec]) -> usize {
 /// # Safety
 /// `list` is null or points to `count` buffers, each with the room that it states.
 unsafe fn scatter(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
@@ -183,7 +196,7 @@ unsafe fn scatter(
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             let mut whole = vec![0; length.min(1 << 30)];
             let read = world.read(fd, &mut whole, at)?;
@@ -201,7 +214,7 @@ unsafe fn scatter(
 }
 
 unsafe fn read_parts(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -214,7 +227,7 @@ unsafe fn read_parts(
 }
 
 unsafe fn read_parts_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -228,7 +241,7 @@ unsafe fn read_parts_at(
 }
 
 unsafe fn read_parts_with(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -249,7 +262,7 @@ unsafe fn read_parts_with(
 
 /// Waits in the schedule where a read would block in the kernel; refuses a read that would block
 /// forever.
-fn refuse_to_wait(door: &'static str, fd: c_int) -> Option<isize> {
+fn refuse_to_wait(door: &'static Door, fd: c_int) -> Option<isize> {
     super::wait::until_ready(door, fd, libc::POLLIN).map(|errno| answer(Err(errno)))
 }
 
@@ -263,7 +276,7 @@ fn listen(fd: c_int, bytes: &[u8]) {
 }
 
 unsafe fn write(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     from: *const c_void,
     length: usize,
@@ -281,7 +294,7 @@ unsafe fn write(
 }
 
 unsafe fn write_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     from: *const c_void,
     length: usize,
@@ -313,7 +326,7 @@ unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
 /// # Safety
 /// `list` is null or points to `count` buffers, each with the bytes that it states.
 unsafe fn write_gathered(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
@@ -322,7 +335,7 @@ unsafe fn write_gathered(
     if !is_simulated(fd) {
         return None;
     }
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         // SAFETY: this function's contract is that of `gather`.
         let bytes = unsafe { gather(list, count) };
         let length = bytes.as_ref().map_or(0, Vec::len);
@@ -336,7 +349,7 @@ unsafe fn write_gathered(
 }
 
 unsafe fn write_parts(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -353,7 +366,7 @@ unsafe fn write_parts(
 }
 
 unsafe fn write_parts_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -364,7 +377,7 @@ unsafe fn write_parts_at(
 }
 
 unsafe fn write_parts_with(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     parts: *const iovec,
     count: c_int,
@@ -385,7 +398,7 @@ unsafe fn write_parts_with(
     unsafe { write_gathered(door, fd, (parts, count), at, sync) }
 }
 
-fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
+fn seek(door: &'static Door, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
     if !is_simulated(fd) {
         return None;
     }
@@ -393,7 +406,7 @@ fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<o
         let outcome = world.file(fd).and_then(|file| world.seek(file, offset, whence));
         let result = outcome.unwrap_or_else(|errno| -i64::from(errno.0));
         let what = bits(fd) << 32 | bits(whence);
-        world.call_unrecorded(door, CALL, [what, bits(offset), bits(result)]);
+        world.call_unrecorded(door.name, CALL, [what, bits(offset), bits(result)]);
         outcome
     })?;
     Some(answer(outcome))
@@ -404,7 +417,7 @@ fn seek(door: &'static str, fd: c_int, offset: off_t, whence: c_int) -> Option<o
 /// # Safety
 /// Each offset is null or points to one.
 unsafe fn copy_piece(
-    door: &'static str,
+    door: &'static Door,
     (from, from_at): (c_int, *mut off_t),
     (to, to_at): (c_int, *mut off_t),
     length: usize,
@@ -436,7 +449,7 @@ unsafe fn copy_piece(
 }
 
 unsafe fn copy(
-    door: &'static str,
+    door: &'static Door,
     from: c_int,
     from_at: *mut off_t,
     to: c_int,
@@ -457,7 +470,7 @@ unsafe fn copy(
 }
 
 unsafe fn send(
-    door: &'static str,
+    door: &'static Door,
     to: c_int,
     from: c_int,
     offset: *mut off_t,
@@ -475,7 +488,7 @@ unsafe fn send(
 }
 
 fn splice(
-    _: &'static str,
+    _: &'static Door,
     from: c_int,
     _: *mut off_t,
     to: c_int,

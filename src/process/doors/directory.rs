@@ -9,22 +9,25 @@ use std::ptr;
 use libc::{DIR, dirent64};
 
 use crate::disk::effect::Kind;
-use crate::disk::{Errno, Ino, Listed};
+use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::set_errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
-use crate::process::world::{self, Called, What, World};
+use crate::process::world::door::Door;
+use crate::process::world::streams::is_ours;
+use crate::process::world::{self, Called, Referent, World};
 
 use super::{answer, doors};
 
 doors! {
-    fn opendir(path: *const c_char) -> *mut DIR = open;
+    fn opendir(path: *const c_char) -> *mut DIR = open, faults Before(Open);
     fn fdopendir(fd: c_int) -> *mut DIR = open_on;
-    fn readdir(stream: *mut DIR) -> *mut dirent64 = read;
-    fn readdir64(stream: *mut DIR) -> *mut dirent64 = read;
+    fn readdir(stream: *mut DIR) -> *mut dirent64 = read, faults Before(Read);
+    fn readdir64(stream: *mut DIR) -> *mut dirent64 = read, faults Before(Read);
     fn readdir_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
-        = read_into;
+        = read_into, faults Before(Read);
     fn readdir64_r(stream: *mut DIR, space: *mut dirent64, result: *mut *mut dirent64) -> c_int
-        = read_into;
+        = read_into, faults Before(Read);
     fn rewinddir(stream: *mut DIR) -> () = rewind;
     fn telldir(stream: *mut DIR) -> c_long = position;
     fn seekdir(stream: *mut DIR, position: c_long) -> () = set_position;
@@ -32,65 +35,19 @@ doors! {
     fn dirfd(stream: *mut DIR) -> c_int = descriptor;
 }
 
-/// The lowest address that an allocation can have.
-const PAGE: usize = 4096;
-
-/// The open directory streams of a process.
-#[derive(Default)]
-pub(crate) struct Streams(Vec<Option<Stream>>);
-
-/// A directory that is being listed.
-struct Stream {
-    fd: c_int,
-    /// The entries at the time when the listing began; `None` before that.
-    listed: Option<Vec<Listed>>,
-    position: usize,
-    /// The entry that was returned last.
-    entry: Box<dirent64>,
-}
-
-impl Streams {
-    fn add(&mut self, fd: c_int) -> Option<*mut DIR> {
-        // SAFETY: all zeros are a valid entry.
-        let entry = Box::new(unsafe { std::mem::zeroed::<dirent64>() });
-        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        // The number 0 is the null pointer.
-        if free + 1 >= PAGE {
-            return None;
-        }
-        if free == self.0.len() {
-            self.0.push(None);
-        }
-        self.0[free] = Some(Stream { fd, listed: None, position: 0, entry });
-        Some(ptr::without_provenance_mut(free + 1))
-    }
-
-    fn get(&mut self, stream: *mut DIR) -> Option<&mut Stream> {
-        self.0.get_mut(stream.addr().checked_sub(1)?)?.as_mut()
-    }
-
-    fn remove(&mut self, stream: *mut DIR) -> Option<Stream> {
-        self.0.get_mut(stream.addr().checked_sub(1)?)?.take()
-    }
-}
-
-fn is_ours(stream: *mut DIR) -> bool {
-    (1..PAGE).contains(&stream.addr())
-}
-
-/// Sets `errno` and returns the null pointer, which reports a failure.
+/// The pointer that stands for a failure.
 fn failed<T>(errno: Errno) -> *mut T {
     set_errno(errno.0);
     ptr::null_mut()
 }
 
-unsafe fn open(door: &'static str, path: *const c_char) -> Option<*mut DIR> {
+unsafe fn open(door: &'static Door, path: *const c_char) -> Option<*mut DIR> {
     let mut opened = None;
     // SAFETY: opendir(3) takes a C string.
     let outcome = unsafe {
         super::on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base: Ino, path| {
             let handle = world.disk.open(base, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-            let fd = world.give(FIRST, What::File(handle), true)?;
+            let fd = world.give(FIRST, Referent::File(handle), true)?;
             opened = world.streams.add(answer(Ok(fd)));
             Ok(fd)
         })
@@ -102,12 +59,12 @@ unsafe fn open(door: &'static str, path: *const c_char) -> Option<*mut DIR> {
     })
 }
 
-fn open_on(door: &'static str, fd: c_int) -> Option<*mut DIR> {
+fn open_on(door: &'static Door, fd: c_int) -> Option<*mut DIR> {
     if !is_simulated(fd) {
         return None;
     }
     let mut opened = None;
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let file = world.file(fd)?;
             if world.disk.stat(file)?.kind != Kind::Directory {
@@ -156,7 +113,7 @@ impl World {
     /// Reads one entry; the record holds the digest of its name.
     fn read_entry(
         &mut self,
-        door: &'static str,
+        door: &'static Door,
         stream: *mut DIR,
     ) -> Result<Option<*mut dirent64>, Errno> {
         let fd = self.streams.get(stream).map_or(-1, |stream| stream.fd);
@@ -173,7 +130,7 @@ impl World {
     }
 }
 
-fn read(door: &'static str, stream: *mut DIR) -> Option<*mut dirent64> {
+fn read(door: &'static Door, stream: *mut DIR) -> Option<*mut dirent64> {
     if !is_ours(stream) {
         return None;
     }
@@ -184,7 +141,7 @@ fn read(door: &'static str, stream: *mut DIR) -> Option<*mut dirent64> {
 }
 
 unsafe fn read_into(
-    door: &'static str,
+    door: &'static Door,
     stream: *mut DIR,
     space: *mut dirent64,
     result: *mut *mut dirent64,
@@ -205,14 +162,14 @@ unsafe fn read_into(
     Some(read.map_or_else(|errno| errno.0, |_| 0))
 }
 
-fn rewind(door: &'static str, stream: *mut DIR) -> Option<()> {
+fn rewind(door: &'static Door, stream: *mut DIR) -> Option<()> {
     if !is_ours(stream) {
         return None;
     }
     move_to(door, stream, 0, true)
 }
 
-fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Option<()> {
+fn set_position(door: &'static Door, stream: *mut DIR, position: c_long) -> Option<()> {
     if !is_ours(stream) {
         return None;
     }
@@ -220,7 +177,7 @@ fn set_position(door: &'static str, stream: *mut DIR, position: c_long) -> Optio
 }
 
 /// Moves a stream; `afresh` makes it list the directory again.
-fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
+fn move_to(door: &'static Door, stream: *mut DIR, position: usize, afresh: bool) -> Option<()> {
     world::enter(|world| {
         let fd = world.streams.get(stream).map_or(-1, |stream| stream.fd);
         let _ = world.call(&Called::on(door, fd, [position as u64, 0]), |world| {
@@ -234,7 +191,7 @@ fn move_to(door: &'static str, stream: *mut DIR, position: usize, afresh: bool) 
     })
 }
 
-fn position(_: &'static str, stream: *mut DIR) -> Option<c_long> {
+fn position(_: &'static Door, stream: *mut DIR) -> Option<c_long> {
     if !is_ours(stream) {
         return None;
     }
@@ -245,7 +202,7 @@ fn position(_: &'static str, stream: *mut DIR) -> Option<c_long> {
     Some(answer(outcome))
 }
 
-fn close(door: &'static str, stream: *mut DIR) -> Option<c_int> {
+fn close(door: &'static Door, stream: *mut DIR) -> Option<c_int> {
     if !is_ours(stream) {
         return None;
     }
@@ -256,7 +213,7 @@ fn close(door: &'static str, stream: *mut DIR) -> Option<c_int> {
     }
 }
 
-fn descriptor(_: &'static str, stream: *mut DIR) -> Option<c_int> {
+fn descriptor(_: &'static Door, stream: *mut DIR) -> Option<c_int> {
     if !is_ours(stream) {
         return None;
     }

@@ -7,7 +7,8 @@ use libc::pid_t;
 use crate::base::digest::hash;
 use crate::disk::Errno;
 use crate::process::threads::baton;
-use crate::process::world::{self, Called, Outcome, length};
+use crate::process::world::door::Door;
+use crate::process::world::{self, CallResult, Called, IDENTITY, length};
 
 use super::{answer, bits, doors, room};
 
@@ -21,18 +22,15 @@ doors! {
     fn gettid() -> pid_t = thread_identity;
 }
 
-/// The id of the engine's process and of its first thread, in every run.
-pub(crate) const IDENTITY: pid_t = 1000;
-
-/// Fills a buffer with the world's random bytes.
+/// Fills a buffer in the world.
 ///
 /// # Safety
 /// `to` is null or has room for `count` bytes.
 unsafe fn fill(
-    door: &'static str,
+    door: &'static Door,
     (to, count): (*mut c_void, usize),
     flags: u64,
-) -> Option<Outcome> {
+) -> Option<CallResult> {
     let called = Called::on(door, -1, [count as u64, flags]);
     world::enter(|world| {
         world.call(&called, |world| {
@@ -46,7 +44,7 @@ unsafe fn fill(
 }
 
 unsafe fn random(
-    door: &'static str,
+    door: &'static Door,
     to: *mut c_void,
     length: usize,
     flags: c_uint,
@@ -55,7 +53,7 @@ unsafe fn random(
     Some(answer(unsafe { fill(door, (to, length), flags.into()) }?))
 }
 
-unsafe fn entropy(door: &'static str, to: *mut c_void, length: usize) -> Option<c_int> {
+unsafe fn entropy(door: &'static Door, to: *mut c_void, length: usize) -> Option<c_int> {
     if length > 256 {
         return Some(answer(Err(Errno::EIO)));
     }
@@ -63,32 +61,32 @@ unsafe fn entropy(door: &'static str, to: *mut c_void, length: usize) -> Option<
     Some(answer(unsafe { fill(door, (to, length), 0) }?.map(|_| 0)))
 }
 
-unsafe fn random_bytes(door: &'static str, to: *mut c_void, length: usize) -> Option<()> {
+unsafe fn random_bytes(door: &'static Door, to: *mut c_void, length: usize) -> Option<()> {
     // SAFETY: arc4random_buf(3) takes a buffer of `length` bytes.
     unsafe { fill(door, (to, length), 0) }.map(drop)
 }
 
-fn random_number(door: &'static str) -> Option<u32> {
+fn random_number(door: &'static Door) -> Option<u32> {
     let mut bytes = [0; 4];
     // SAFETY: the buffer is ours.
     unsafe { fill(door, (bytes.as_mut_ptr().cast(), bytes.len()), 0) }?.ok()?;
     Some(u32::from_le_bytes(bytes))
 }
 
-fn random_below(door: &'static str, bound: u32) -> Option<u32> {
+fn random_below(door: &'static Door, bound: u32) -> Option<u32> {
     // The bias of the remainder does not matter in a simulation.
     random_number(door).map(|number| number.checked_rem(bound).unwrap_or(0))
 }
 
-fn identity(door: &'static str) -> Option<pid_t> {
+fn identity(door: &'static Door) -> Option<pid_t> {
     world::enter(|world| {
-        world.call_unrecorded(door, std::time::Duration::ZERO, [bits(IDENTITY), 0, 0]);
+        world.call_unrecorded(door.name, std::time::Duration::ZERO, [bits(IDENTITY), 0, 0]);
         IDENTITY
     })
 }
 
 /// The first thread has the id of the process, as on Linux; no id is used twice.
-fn thread_identity(door: &'static str) -> Option<pid_t> {
+fn thread_identity(door: &'static Door) -> Option<pid_t> {
     let thread = pid_t::try_from(baton::own()).unwrap_or(1).max(1);
     identity(door).map(|identity| identity + thread - 1)
 }

@@ -10,8 +10,8 @@ use crate::base::time::Time;
 use crate::disk::Errno;
 use crate::process::threads::baton;
 use crate::process::world::clock;
-use crate::process::world::schedule::{On, Woken};
-use crate::process::world::{self, Outcome};
+use crate::process::world::schedule::{WaitFor, Woken};
+use crate::process::world::{self, CallResult};
 
 use super::{answer, bits};
 
@@ -77,7 +77,7 @@ unsafe fn read(word: *mut u32) -> u32 {
 
 /// # Safety
 /// As [`futex`].
-unsafe fn wait(arguments: &Arguments, mask: u32) -> Outcome {
+unsafe fn wait(arguments: &Arguments, mask: u32) -> CallResult {
     // SAFETY: the time of a wait is null or valid, by the contract of `futex`.
     let time = unsafe { arguments.time.as_ref() }.copied();
     let until = match time.map(clock::duration) {
@@ -89,7 +89,7 @@ unsafe fn wait(arguments: &Arguments, mask: u32) -> Outcome {
     if unsafe { read(arguments.word) } != arguments.value {
         return Err(Errno::EAGAIN);
     }
-    match baton::wait(On::Word(arguments.word.addr(), mask), until) {
+    match baton::wait(WaitFor::Word(arguments.word.addr(), mask), until) {
         Woken::Came => Ok(0),
         Woken::TimedOut => Err(Errno(libc::ETIMEDOUT)),
     }
@@ -111,7 +111,8 @@ fn deadline(operation: c_int, time: Duration) -> Time {
 
 fn wake(word: *mut u32, most: u32, mask: u32) -> i64 {
     let at = word.addr();
-    let waits = |on: &On| matches!(on, On::Word(word, bits) if *word == at && bits & mask != 0);
+    let waits =
+        |on: &WaitFor| matches!(on, WaitFor::Word(word, bits) if *word == at && bits & mask != 0);
     let woken = world::enter(|world| world.schedule.wake(most as usize, waits));
     world::length(woken.unwrap_or(0))
 }
@@ -130,7 +131,7 @@ fn requeue(arguments: &Arguments) -> i64 {
 ///
 /// # Safety
 /// As [`futex`].
-unsafe fn wake_and_change(arguments: &Arguments) -> Outcome {
+unsafe fn wake_and_change(arguments: &Arguments) -> CallResult {
     if !arguments.other.is_aligned() || arguments.other.is_null() {
         return Err(Errno::EINVAL);
     }

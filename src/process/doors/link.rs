@@ -9,32 +9,37 @@ use crate::disk::{Errno, Ino};
 use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::{self, Called, MOUNT, Outcome, RANDOM, World};
+use crate::process::world::door::Door;
+use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, World};
 
-use super::path::{Place, descriptor_named, inside, mounted};
+use super::path::{DiskPath, descriptor_named, inside, mounted};
 use super::{answer, bits, bytes, change_path, doors, note_outside, on_descriptor, on_path, room};
 
 doors! {
-    fn mkdir(path: *const c_char, mode: mode_t) -> c_int = make_directory;
-    fn mkdirat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int = make_directory_at;
-    fn rmdir(path: *const c_char) -> c_int = remove_directory;
-    fn unlink(path: *const c_char) -> c_int = unlink;
-    fn unlinkat(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = unlink_at;
-    fn remove(path: *const c_char) -> c_int = remove;
-    fn rename(old: *const c_char, new: *const c_char) -> c_int = rename;
+    fn mkdir(path: *const c_char, mode: mode_t) -> c_int = make_directory, faults Before(Mkdir);
+    fn mkdirat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int
+        = make_directory_at, faults Before(Mkdir);
+    fn rmdir(path: *const c_char) -> c_int = remove_directory, faults Before(Unlink);
+    fn unlink(path: *const c_char) -> c_int = unlink, faults Before(Unlink);
+    fn unlinkat(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
+        = unlink_at, faults Before(Unlink);
+    fn remove(path: *const c_char) -> c_int = remove, faults Before(Unlink);
+    fn rename(old: *const c_char, new: *const c_char) -> c_int = rename, faults Before(Rename);
     fn renameat(from: c_int, old: *const c_char, to: c_int, new: *const c_char) -> c_int
-        = rename_at;
+        = rename_at, faults Before(Rename);
     fn renameat2(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_uint)
-        -> c_int = rename_with;
-    fn link(old: *const c_char, new: *const c_char) -> c_int = link;
+        -> c_int = rename_with, faults Before(Rename);
+    fn link(old: *const c_char, new: *const c_char) -> c_int = link, faults Before(Link);
     fn linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int)
-        -> c_int = link_at;
-    fn symlink(target: *const c_char, path: *const c_char) -> c_int = link_softly;
+        -> c_int = link_at, faults Before(Link);
+    fn symlink(target: *const c_char, path: *const c_char) -> c_int
+        = link_softly, faults Before(Link);
     fn symlinkat(target: *const c_char, dirfd: c_int, path: *const c_char) -> c_int
-        = link_softly_at;
-    fn readlink(path: *const c_char, to: *mut c_char, size: usize) -> isize = read_link;
+        = link_softly_at, faults Before(Link);
+    fn readlink(path: *const c_char, to: *mut c_char, size: usize) -> isize
+        = read_link, faults Before(Stat);
     fn readlinkat(dirfd: c_int, path: *const c_char, to: *mut c_char, size: usize) -> isize
-        = read_link_at;
+        = read_link_at, faults Before(Stat);
     fn __readlink_chk(path: *const c_char, to: *mut c_char, size: usize, room: usize) -> isize
         = read_link_checked;
     fn __readlinkat_chk(
@@ -63,7 +68,7 @@ doors! {
 const HERE: c_int = libc::AT_FDCWD;
 
 pub(super) unsafe fn make_directory(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     mode: mode_t,
 ) -> Option<c_int> {
@@ -72,7 +77,7 @@ pub(super) unsafe fn make_directory(
 }
 
 unsafe fn make_directory_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     mode: mode_t,
@@ -86,18 +91,18 @@ unsafe fn make_directory_at(
     Some(answer(outcome))
 }
 
-unsafe fn remove_directory(door: &'static str, path: *const c_char) -> Option<c_int> {
+unsafe fn remove_directory(door: &'static Door, path: *const c_char) -> Option<c_int> {
     // SAFETY: rmdir(2) takes a C string.
     unsafe { unlink_at(door, HERE, path, libc::AT_REMOVEDIR) }
 }
 
-unsafe fn unlink(door: &'static str, path: *const c_char) -> Option<c_int> {
+unsafe fn unlink(door: &'static Door, path: *const c_char) -> Option<c_int> {
     // SAFETY: unlink(2) takes a C string.
     unsafe { unlink_at(door, HERE, path, 0) }
 }
 
 unsafe fn unlink_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -113,7 +118,7 @@ unsafe fn unlink_at(
     Some(answer(outcome))
 }
 
-unsafe fn remove(door: &'static str, path: *const c_char) -> Option<c_int> {
+unsafe fn remove(door: &'static Door, path: *const c_char) -> Option<c_int> {
     // SAFETY: remove(3) takes a C string.
     let outcome = unsafe {
         change_path(door, HERE, path, [0; 2], |world, base, path| {
@@ -132,12 +137,12 @@ unsafe fn remove(door: &'static str, path: *const c_char) -> Option<c_int> {
 /// # Safety
 /// Each path is null or a C string.
 unsafe fn on_paths(
-    door: &'static str,
+    door: &'static Door,
     (from, old): (c_int, *const c_char),
     (to, new): (c_int, *const c_char),
     flags: u64,
-    act: impl FnOnce(&mut World, Place<'_>, Place<'_>) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, DiskPath<'_>, DiskPath<'_>) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: each path is null or a C string, by this function's contract.
     let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
     // Calls on the host are not scheduling points, as in `on_path`.
@@ -168,13 +173,13 @@ unsafe fn on_paths(
     served
 }
 
-unsafe fn rename(door: &'static str, old: *const c_char, new: *const c_char) -> Option<c_int> {
+unsafe fn rename(door: &'static Door, old: *const c_char, new: *const c_char) -> Option<c_int> {
     // SAFETY: rename(2) takes two C strings.
     unsafe { rename_with(door, HERE, old, HERE, new, 0) }
 }
 
 unsafe fn rename_at(
-    door: &'static str,
+    door: &'static Door,
     from: c_int,
     old: *const c_char,
     to: c_int,
@@ -185,7 +190,7 @@ unsafe fn rename_at(
 }
 
 unsafe fn rename_with(
-    door: &'static str,
+    door: &'static Door,
     from: c_int,
     old: *const c_char,
     to: c_int,
@@ -201,13 +206,13 @@ unsafe fn rename_with(
     Some(answer(outcome))
 }
 
-unsafe fn link(door: &'static str, old: *const c_char, new: *const c_char) -> Option<c_int> {
+unsafe fn link(door: &'static Door, old: *const c_char, new: *const c_char) -> Option<c_int> {
     // SAFETY: link(2) takes two C strings.
     unsafe { link_at(door, HERE, old, HERE, new, 0) }
 }
 
 unsafe fn link_at(
-    door: &'static str,
+    door: &'static Door,
     from: c_int,
     old: *const c_char,
     to: c_int,
@@ -242,14 +247,14 @@ unsafe fn link_at(
 /// # Safety
 /// `new` is null or a C string.
 unsafe fn link_descriptor(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     (to, new): (c_int, *const c_char),
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: `new` is null or a C string, by this function's contract.
     let new = unsafe { bytes(new) }?;
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         let (base, path) = match world.place(to, new) {
             Some(place) => place?,
             None => return Err(Errno::EXDEV),
@@ -265,7 +270,7 @@ unsafe fn link_descriptor(
 }
 
 unsafe fn link_softly(
-    door: &'static str,
+    door: &'static Door,
     target: *const c_char,
     path: *const c_char,
 ) -> Option<c_int> {
@@ -274,7 +279,7 @@ unsafe fn link_softly(
 }
 
 unsafe fn link_softly_at(
-    door: &'static str,
+    door: &'static Door,
     target: *const c_char,
     dirfd: c_int,
     path: *const c_char,
@@ -297,7 +302,7 @@ unsafe fn link_softly_at(
 }
 
 unsafe fn read_link(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     to: *mut c_char,
     size: usize,
@@ -307,7 +312,7 @@ unsafe fn read_link(
 }
 
 unsafe fn read_link_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     to: *mut c_char,
@@ -343,7 +348,7 @@ unsafe fn read_link_at(
 }
 
 unsafe fn read_link_checked(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     to: *mut c_char,
     size: usize,
@@ -354,7 +359,7 @@ unsafe fn read_link_checked(
 }
 
 unsafe fn read_link_checked_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     to: *mut c_char,
@@ -365,18 +370,22 @@ unsafe fn read_link_checked_at(
     unsafe { read_link_at(door, dirfd, path, to, size.min(room)) }
 }
 
-unsafe fn set_mode(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+unsafe fn set_mode(door: &'static Door, path: *const c_char, mode: mode_t) -> Option<c_int> {
     // SAFETY: chmod(2) takes a C string.
     unsafe { set_mode_at(door, HERE, path, mode, 0) }
 }
 
-unsafe fn set_mode_of_link(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+unsafe fn set_mode_of_link(
+    door: &'static Door,
+    path: *const c_char,
+    mode: mode_t,
+) -> Option<c_int> {
     // SAFETY: lchmod(3) takes a C string.
     unsafe { set_mode_at(door, HERE, path, mode, libc::AT_SYMLINK_NOFOLLOW) }
 }
 
 unsafe fn set_mode_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     mode: mode_t,
@@ -392,7 +401,7 @@ unsafe fn set_mode_at(
     Some(answer(outcome))
 }
 
-fn set_mode_of(door: &'static str, fd: c_int, mode: mode_t) -> Option<c_int> {
+fn set_mode_of(door: &'static Door, fd: c_int, mode: mode_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [mode.into(), 0], |world, file| {
         world.disk.chmod(file, mode).map(|()| 0)
     })?;
@@ -400,7 +409,7 @@ fn set_mode_of(door: &'static str, fd: c_int, mode: mode_t) -> Option<c_int> {
 }
 
 unsafe fn set_owner(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     user: uid_t,
     group: gid_t,
@@ -410,7 +419,7 @@ unsafe fn set_owner(
 }
 
 unsafe fn set_owner_of_link(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     user: uid_t,
     group: gid_t,
@@ -421,7 +430,7 @@ unsafe fn set_owner_of_link(
 
 /// Owners are not stored: setting one only checks that the file exists.
 unsafe fn set_owner_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     user: uid_t,
@@ -438,7 +447,7 @@ unsafe fn set_owner_at(
     Some(answer(outcome))
 }
 
-fn set_owner_of(door: &'static str, fd: c_int, user: uid_t, group: gid_t) -> Option<c_int> {
+fn set_owner_of(door: &'static Door, fd: c_int, user: uid_t, group: gid_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [user.into(), group.into()], |_, _| Ok(0))?;
     Some(answer(outcome))
 }
@@ -456,7 +465,7 @@ impl World {
             libc::UTIME_OMIT => Ok(None),
             _ => {
                 let real = clock::duration(timespec { tv_sec: time.tv_sec.max(0), ..time });
-                real.map(|real| Some(self.clock.event(real))).ok_or(Errno::EINVAL)
+                real.map(|real| Some(self.clock.time_at(real))).ok_or(Errno::EINVAL)
             }
         };
         Ok((one(accessed)?, one(modified)?))
@@ -468,7 +477,7 @@ impl World {
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn stamp(
-    door: &'static str,
+    door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
     pair: Option<[timespec; 2]>,
     flags: c_int,
@@ -484,7 +493,7 @@ unsafe fn stamp(
     Some(answer(outcome))
 }
 
-fn stamp_descriptor(door: &'static str, fd: c_int, pair: Option<[timespec; 2]>) -> Option<c_int> {
+fn stamp_descriptor(door: &'static Door, fd: c_int, pair: Option<[timespec; 2]>) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         let (accessed, modified) = world.times(pair)?;
         world.disk.set_times(file, accessed, modified).map(|()| 0)
@@ -493,7 +502,7 @@ fn stamp_descriptor(door: &'static str, fd: c_int, pair: Option<[timespec; 2]>) 
 }
 
 unsafe fn set_times_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     times: *const timespec,
@@ -508,7 +517,7 @@ unsafe fn set_times_at(
     unsafe { stamp(door, (dirfd, path), pair, flags) }
 }
 
-unsafe fn set_times_of(door: &'static str, fd: c_int, times: *const timespec) -> Option<c_int> {
+unsafe fn set_times_of(door: &'static Door, fd: c_int, times: *const timespec) -> Option<c_int> {
     // SAFETY: futimens(3) takes a pair of times or null.
     let pair = unsafe { times.cast::<[timespec; 2]>().as_ref() }.copied();
     stamp_descriptor(door, fd, pair)
@@ -530,7 +539,7 @@ unsafe fn coarse(times: *const timeval) -> Option<[timespec; 2]> {
 }
 
 unsafe fn set_times(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     times: *const timeval,
 ) -> Option<c_int> {
@@ -539,7 +548,7 @@ unsafe fn set_times(
 }
 
 unsafe fn set_times_of_link(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     times: *const timeval,
 ) -> Option<c_int> {
@@ -548,7 +557,7 @@ unsafe fn set_times_of_link(
 }
 
 unsafe fn set_coarse_times_of(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     times: *const timeval,
 ) -> Option<c_int> {
@@ -557,7 +566,7 @@ unsafe fn set_coarse_times_of(
 }
 
 unsafe fn set_seconds(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     times: *const utimbuf,
 ) -> Option<c_int> {
@@ -569,6 +578,6 @@ unsafe fn set_seconds(
 }
 
 /// Sets the mask for simulated files; it starts as 022, whatever the host's is.
-fn set_mask(_: &'static str, mask: mode_t) -> Option<mode_t> {
+fn set_mask(_: &'static Door, mask: mode_t) -> Option<mode_t> {
     world::enter(|world| std::mem::replace(&mut world.umask, mask & 0o777))
 }

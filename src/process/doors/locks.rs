@@ -19,9 +19,10 @@ use crate::process::seam;
 use crate::process::seam::kernel::{errno, next};
 use crate::process::threads::baton;
 use crate::process::world;
-use crate::process::world::schedule::{On, Woken};
+use crate::process::world::door::Door;
+use crate::process::world::schedule::{WaitFor, Woken};
 
-use super::threads::event;
+use super::threads::time_at;
 use super::{answer, doors};
 
 doors! {
@@ -84,7 +85,7 @@ const ONCE: &str = "a pthread_once";
 type Until = Result<Option<Time>, Errno>;
 
 fn until(clock: clockid_t, until: *const timespec) -> Until {
-    event(clock, until).map(Some).ok_or(Errno::EINVAL)
+    time_at(clock, until).map(Some).ok_or(Errno::EINVAL)
 }
 
 /// Retries `attempt` until it is not busy; `None` for a thread that is in no schedule.
@@ -106,7 +107,9 @@ fn acquire<T>(
         }
         match until {
             Err(errno) => return Some(errno.0),
-            Ok(until) if baton::wait(On::Object(object.addr(), name), until) == Woken::TimedOut => {
+            Ok(until)
+                if baton::wait(WaitFor::Object(object.addr(), name), until) == Woken::TimedOut =>
+            {
                 return Some(libc::ETIMEDOUT);
             }
             Ok(_) => {}
@@ -124,7 +127,7 @@ fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -
         give_up()
     };
     if result == 0 {
-        world::enter(|world| world.schedule.wake_all(On::Object(object.addr(), name)));
+        world::enter(|world| world.schedule.wake_all(WaitFor::Object(object.addr(), name)));
         baton::point();
     }
     Some(result)
@@ -149,12 +152,12 @@ fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
 }
 
-fn lock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))
 }
 
 fn lock_until(
-    _: &'static str,
+    _: &'static Door,
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
 ) -> Option<c_int> {
@@ -162,7 +165,7 @@ fn lock_until(
 }
 
 fn lock_on(
-    _: &'static str,
+    _: &'static Door,
     mutex: *mut pthread_mutex_t,
     clock: clockid_t,
     time: *const timespec,
@@ -170,7 +173,7 @@ fn lock_on(
     acquire(mutex, MUTEX, until(clock, time), || try_lock(mutex))
 }
 
-fn unlock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
     // SAFETY: pthread_mutex_unlock(3) takes an initialised mutex.
     release(mutex, MUTEX, || unsafe { give_up(mutex) })
@@ -178,7 +181,7 @@ fn unlock(_: &'static str, mutex: *mut pthread_mutex_t) -> Option<c_int> {
 
 /// Records the clock of the condition variable's timed waits.
 fn begin_condition(
-    _: &'static str,
+    _: &'static Door,
     cond: *mut pthread_cond_t,
     attributes: *const pthread_condattr_t,
 ) -> Option<c_int> {
@@ -194,7 +197,7 @@ fn begin_condition(
     None
 }
 
-fn end_condition(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+fn end_condition(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     world::enter(|world| world.schedule.clocks.remove(&cond.addr()));
     None
 }
@@ -221,8 +224,8 @@ fn on_condition(
             return Some(result);
         }
     }
-    world::enter(|world| world.schedule.wake_all(On::Object(mutex.addr(), MUTEX)));
-    let woken = baton::wait(On::Condition(cond.addr()), until);
+    world::enter(|world| world.schedule.wake_all(WaitFor::Object(mutex.addr(), MUTEX)));
+    let woken = baton::wait(WaitFor::Condition(cond.addr()), until);
     let locked = acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))?;
     Some(match (locked, woken) {
         (0, Woken::TimedOut) => libc::ETIMEDOUT,
@@ -231,7 +234,7 @@ fn on_condition(
 }
 
 fn await_condition(
-    _: &'static str,
+    _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
 ) -> Option<c_int> {
@@ -239,7 +242,7 @@ fn await_condition(
 }
 
 fn await_condition_until(
-    _: &'static str,
+    _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
@@ -249,7 +252,7 @@ fn await_condition_until(
 }
 
 fn await_condition_on(
-    _: &'static str,
+    _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     clock: clockid_t,
@@ -264,17 +267,17 @@ fn notify(cond: *mut pthread_cond_t, most: usize) -> Option<c_int> {
     }
     baton::point();
     world::enter(|world| {
-        world.schedule.wake(most, |on| *on == On::Condition(cond.addr()));
+        world.schedule.wake(most, |on| *on == WaitFor::Condition(cond.addr()));
     });
     baton::point();
     Some(0)
 }
 
-fn signal(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+fn signal(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, 1)
 }
 
-fn broadcast(_: &'static str, cond: *mut pthread_cond_t) -> Option<c_int> {
+fn broadcast(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, usize::MAX)
 }
 
@@ -290,12 +293,12 @@ fn exclude(lock: *mut pthread_rwlock_t, until: Until) -> Option<c_int> {
     acquire(lock, RWLOCK, until, || unsafe { attempt(lock) })
 }
 
-fn lock_shared(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+fn lock_shared(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
     share(lock, Ok(None))
 }
 
 fn lock_shared_until(
-    _: &'static str,
+    _: &'static Door,
     lock: *mut pthread_rwlock_t,
     time: *const timespec,
 ) -> Option<c_int> {
@@ -303,7 +306,7 @@ fn lock_shared_until(
 }
 
 fn lock_shared_on(
-    _: &'static str,
+    _: &'static Door,
     lock: *mut pthread_rwlock_t,
     clock: clockid_t,
     time: *const timespec,
@@ -311,12 +314,12 @@ fn lock_shared_on(
     share(lock, until(clock, time))
 }
 
-fn lock_alone(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+fn lock_alone(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
     exclude(lock, Ok(None))
 }
 
 fn lock_alone_until(
-    _: &'static str,
+    _: &'static Door,
     lock: *mut pthread_rwlock_t,
     time: *const timespec,
 ) -> Option<c_int> {
@@ -324,7 +327,7 @@ fn lock_alone_until(
 }
 
 fn lock_alone_on(
-    _: &'static str,
+    _: &'static Door,
     lock: *mut pthread_rwlock_t,
     clock: clockid_t,
     time: *const timespec,
@@ -332,19 +335,19 @@ fn lock_alone_on(
     exclude(lock, until(clock, time))
 }
 
-fn unlock_shared(_: &'static str, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+fn unlock_shared(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
     let give_up = next!(pthread_rwlock_unlock(*mut pthread_rwlock_t) -> c_int);
     // SAFETY: pthread_rwlock_unlock(3) takes an initialised lock.
     release(lock, RWLOCK, || unsafe { give_up(lock) })
 }
 
-fn spin(_: &'static str, lock: *mut pthread_spinlock_t) -> Option<c_int> {
+fn spin(_: &'static Door, lock: *mut pthread_spinlock_t) -> Option<c_int> {
     let attempt = next!(pthread_spin_trylock(*mut pthread_spinlock_t) -> c_int);
     // SAFETY: pthread_spin_lock(3) takes an initialised lock.
     acquire(lock, SPIN, Ok(None), || unsafe { attempt(lock) })
 }
 
-fn stop_spinning(_: &'static str, lock: *mut pthread_spinlock_t) -> Option<c_int> {
+fn stop_spinning(_: &'static Door, lock: *mut pthread_spinlock_t) -> Option<c_int> {
     let give_up = next!(pthread_spin_unlock(*mut pthread_spinlock_t) -> c_int);
     // SAFETY: pthread_spin_unlock(3) takes an initialised lock.
     release(lock, SPIN, || unsafe { give_up(lock) })
@@ -365,16 +368,16 @@ fn decrement(semaphore: *mut sem_t, until: Until) -> Option<c_int> {
     Some(answer(if result == 0 { Ok(0) } else { Err(Errno(result)) }))
 }
 
-fn take(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
+fn take(_: &'static Door, semaphore: *mut sem_t) -> Option<c_int> {
     decrement(semaphore, Ok(None))
 }
 
-fn take_until(_: &'static str, semaphore: *mut sem_t, time: *const timespec) -> Option<c_int> {
+fn take_until(_: &'static Door, semaphore: *mut sem_t, time: *const timespec) -> Option<c_int> {
     decrement(semaphore, until(libc::CLOCK_REALTIME, time))
 }
 
 fn take_on(
-    _: &'static str,
+    _: &'static Door,
     semaphore: *mut sem_t,
     clock: clockid_t,
     time: *const timespec,
@@ -382,7 +385,7 @@ fn take_on(
     decrement(semaphore, until(clock, time))
 }
 
-fn post(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
+fn post(_: &'static Door, semaphore: *mut sem_t) -> Option<c_int> {
     let give_up = next!(sem_post(*mut sem_t) -> c_int);
     // SAFETY: sem_post(3) takes an initialised semaphore.
     release(semaphore, SEMAPHORE, || unsafe { give_up(semaphore) })
@@ -390,7 +393,7 @@ fn post(_: &'static str, semaphore: *mut sem_t) -> Option<c_int> {
 
 /// Records how many threads a barrier waits for.
 fn begin_barrier(
-    _: &'static str,
+    _: &'static Door,
     barrier: *mut pthread_barrier_t,
     _: *const pthread_barrierattr_t,
     count: c_uint,
@@ -399,10 +402,10 @@ fn begin_barrier(
     None
 }
 
-fn meet(_: &'static str, barrier: *mut pthread_barrier_t) -> Option<c_int> {
+fn meet(_: &'static Door, barrier: *mut pthread_barrier_t) -> Option<c_int> {
     let count = world::enter(|world| world.schedule.barriers.get(&barrier.addr()).copied())??;
     baton::point();
-    let on = On::Barrier(barrier.addr());
+    let on = WaitFor::Barrier(barrier.addr());
     let others = world::enter(|world| world.schedule.waiting(on))?;
     if others + 1 < count as usize {
         baton::wait(on, None);
@@ -415,7 +418,7 @@ fn meet(_: &'static str, barrier: *mut pthread_barrier_t) -> Option<c_int> {
 
 /// While one thread runs the routine, others wait here and not in the C library.
 fn once(
-    _: &'static str,
+    _: &'static Door,
     control: *mut pthread_once_t,
     routine: extern "C-unwind" fn(),
 ) -> Option<c_int> {
@@ -428,7 +431,7 @@ fn once(
     }
     let at = control.addr();
     while world::enter(|world| world.schedule.once.contains_key(&at))? {
-        baton::wait(On::Object(at, ONCE), None);
+        baton::wait(WaitFor::Object(at, ONCE), None);
     }
     world::enter(|world| world.schedule.once.insert(at, own));
     let run = next!(pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
@@ -438,7 +441,7 @@ fn once(
     let result = unsafe { run(control.cast(), routine) };
     world::enter(|world| {
         world.schedule.once.remove(&at);
-        world.schedule.wake_all(On::Object(at, ONCE));
+        world.schedule.wake_all(WaitFor::Object(at, ONCE));
     });
     Some(result)
 }

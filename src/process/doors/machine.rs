@@ -6,6 +6,7 @@ use std::time::Duration;
 use libc::{cpu_set_t, pid_t, sysinfo};
 
 use crate::disk::Errno;
+use crate::process::world::door::Door;
 use crate::process::world::{self, World};
 
 use super::{answer, doors};
@@ -24,13 +25,13 @@ const MEMORY: u64 = 8 << 30;
 /// The size of a page is the real machine's: memory is not simulated.
 const PAGE: u64 = 4096;
 
-fn seen(door: &'static str, world: &mut World) -> u32 {
-    world.call_unrecorded(door, Duration::ZERO, [world.cpus.into(), 0, 0]);
+fn seen(door: &'static Door, world: &mut World) -> u32 {
+    world.call_unrecorded(door.name, Duration::ZERO, [world.cpus.into(), 0, 0]);
     world.cpus
 }
 
 unsafe fn affinity(
-    door: &'static str,
+    door: &'static Door,
     _: pid_t,
     size: usize,
     mask: *mut cpu_set_t,
@@ -49,15 +50,15 @@ unsafe fn affinity(
     Some(0)
 }
 
-fn current_processor(door: &'static str) -> Option<c_int> {
+fn current_processor(door: &'static Door) -> Option<c_int> {
     world::enter(|world| seen(door, world)).map(|_| 0)
 }
 
-fn processors(door: &'static str) -> Option<c_int> {
+fn processors(door: &'static Door) -> Option<c_int> {
     world::enter(|world| seen(door, world)).map(|cpus| c_int::try_from(cpus).unwrap_or(c_int::MAX))
 }
 
-fn configuration(door: &'static str, name: c_int) -> Option<c_long> {
+fn configuration(door: &'static Door, name: c_int) -> Option<c_long> {
     match name {
         libc::_SC_NPROCESSORS_ONLN | libc::_SC_NPROCESSORS_CONF => {
             world::enter(|world| seen(door, world)).map(c_long::from)
@@ -70,7 +71,7 @@ fn configuration(door: &'static str, name: c_int) -> Option<c_long> {
     }
 }
 
-unsafe fn overview(door: &'static str, info: *mut sysinfo) -> Option<c_int> {
+unsafe fn overview(door: &'static Door, info: *mut sysinfo) -> Option<c_int> {
     let uptime = world::enter(|world| {
         seen(door, world);
         world.clock.read(libc::CLOCK_MONOTONIC).unwrap_or_default()

@@ -10,6 +10,7 @@ use std::ptr;
 use crate::process::seam::heap;
 use crate::process::seam::kernel::{next, set_errno};
 use crate::process::seam::{self, Side};
+use crate::process::world::door::{Door, FaultSites};
 
 // The C library's own functions, under the names that it has for programs that replace `malloc`.
 // They are not looked up by `dlsym`, which may allocate.
@@ -35,8 +36,9 @@ macro_rules! weak {
             );
         )*
 
-        /// The symbols that this file defines.
-        pub(super) const SYMBOLS: &[&str] = &[$(stringify!($symbol)),*];
+        /// The doors that this file defines.
+        pub(super) const DOORS: &[Door] =
+            &[$(Door { name: stringify!($symbol), faults: FaultSites::None }),*];
     };
 }
 
@@ -57,7 +59,7 @@ const PAGE: usize = 4096;
 /// Serves the engine, if it is the caller and has a heap.
 #[inline(always)]
 fn for_engine(serve: impl FnOnce() -> *mut c_void) -> Option<*mut c_void> {
-    if seam::side() != Side::Engine || !heap::is_there() {
+    if seam::side() != Side::Engine || !heap::exists() {
         return None;
     }
     let _harness = seam::harness();

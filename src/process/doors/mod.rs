@@ -8,6 +8,7 @@
 
 mod control;
 mod data;
+mod descriptor_calls;
 mod directory;
 mod entropy;
 mod futex;
@@ -29,29 +30,50 @@ mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
 
+use crate::case::fault::FaultClass;
 use crate::disk::{Errno, Handle, Ino};
 
-use super::world::{self, Called, Outcome, World};
+use super::world::{self, CallResult, Called, World};
 use crate::process::seam::kernel::set_errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 
-pub(crate) use directory::Streams;
-pub(crate) use map::Map;
-pub(super) use syscall::raw;
-
-/// Defines the symbols of a file and the handler that serves each.
+/// Defines the symbols of a file, the handler that serves each, and where faults hit its calls.
 macro_rules! doors {
-    ($(fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $serve:ident;)*) => {
+    (@door $symbol:ident) => {
+        $crate::process::world::door::Door {
+            name: stringify!($symbol),
+            faults: $crate::process::world::door::FaultSites::None,
+        }
+    };
+    (@door $symbol:ident $sites:ident($class:ident)) => {
+        $crate::process::world::door::Door {
+            name: stringify!($symbol),
+            faults: $crate::process::world::door::FaultSites::$sites(
+                $crate::case::fault::FaultClass::$class,
+            ),
+        }
+    };
+    ($(
+        fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
+            = $serve:ident $(, faults $sites:ident($class:ident))?;
+    )*) => {
         $(
             // A block of its own lets a handler have the same name as its symbol.
             const _: () = {
                 #[unsafe(no_mangle)]
                 unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
                     if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
-                        let serve: unsafe fn(&'static str, $($ty),*) -> Option<$ret> = self::$serve;
+                        const DOOR: &$crate::process::world::door::Door =
+                            &doors!(@door $symbol $($sites($class))?);
+                        let serve: unsafe fn(
+                            &'static $crate::process::world::door::Door,
+                            $($ty),*
+                        ) -> Option<$ret> = self::$serve;
                         // SAFETY: the caller keeps the contract that the C library documents for
                         // this function; a handler requires no more.
-                        if let Some(answer) = unsafe { serve(stringify!($symbol), $($arg),*) } {
+                        if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
                             return answer;
                         }
                     }
@@ -62,35 +84,46 @@ macro_rules! doors {
             };
         )*
 
-        /// The symbols that this file defines.
-        pub(super) const SYMBOLS: &[&str] = &[$(stringify!($symbol)),*];
+        /// The doors that this file defines.
+        pub(super) const DOORS: &[$crate::process::world::door::Door] =
+            &[$(doors!(@door $symbol $($sites($class))?)),*];
     };
 }
 use doors;
 
+/// All doors.
+fn all() -> impl Iterator<Item = &'static Door> {
+    let files = [
+        control::DOORS,
+        data::DOORS,
+        directory::DOORS,
+        entropy::DOORS,
+        link::DOORS,
+        locks::DOORS,
+        machine::DOORS,
+        map::DOORS,
+        memory::DOORS,
+        open::DOORS,
+        path::DOORS,
+        refuse::DOORS,
+        size::DOORS,
+        stat::DOORS,
+        syscall::DOORS,
+        threads::DOORS,
+        time::DOORS,
+        wait::DOORS,
+    ];
+    files.into_iter().flatten()
+}
+
 /// The symbols of all doors.
 pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
-    let files = [
-        control::SYMBOLS,
-        data::SYMBOLS,
-        directory::SYMBOLS,
-        entropy::SYMBOLS,
-        link::SYMBOLS,
-        locks::SYMBOLS,
-        machine::SYMBOLS,
-        map::SYMBOLS,
-        memory::SYMBOLS,
-        open::SYMBOLS,
-        path::SYMBOLS,
-        refuse::SYMBOLS,
-        size::SYMBOLS,
-        stat::SYMBOLS,
-        syscall::SYMBOLS,
-        threads::SYMBOLS,
-        time::SYMBOLS,
-        wait::SYMBOLS,
-    ];
-    files.into_iter().flatten().copied()
+    all().map(|door| door.name)
+}
+
+/// The class that faults count the calls of a door by, for a door as the log names it.
+pub(crate) fn fault_class(name: &str) -> Option<FaultClass> {
+    all().find(|door| door.name == name)?.faults.class()
 }
 
 /// The return type of a C function.
@@ -124,7 +157,7 @@ impl Returned for i64 {
 
 /// Turns an outcome into the return value of a C function; sets `errno` if it is an error.
 #[inline]
-fn answer<R: Returned>(outcome: Outcome) -> R {
+fn answer<R: Returned>(outcome: CallResult) -> R {
     match outcome {
         Ok(number) => R::success(number),
         Err(errno) => {
@@ -135,22 +168,22 @@ fn answer<R: Returned>(outcome: Outcome) -> R {
 }
 
 /// As [`answer`], for the functions that return the error number itself.
-fn error_number(outcome: Outcome) -> c_int {
+fn error_number(outcome: CallResult) -> c_int {
     outcome.map_or_else(|errno| errno.0, |_| 0)
 }
 
 /// Serves a call on a descriptor if the descriptor is simulated.
 #[inline]
 fn on_descriptor(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Handle) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Handle) -> CallResult,
+) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
     }
-    world::serve(|world| {
+    baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             let file = world.file(fd)?;
             act(world, file)
@@ -163,17 +196,17 @@ fn on_descriptor(
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn on_path(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
     let path = unsafe { bytes(path) }?;
     // Calls on the host are not scheduling points: their number may depend on the machine.
     world::enter(|world| world.place(dirfd, path).is_some()).filter(|&is| is)?;
-    world::serve(|world| match world.place(dirfd, path)? {
+    baton::serve(|world| match world.place(dirfd, path)? {
         Ok((base, path)) => {
             let name = world.name(base, path);
             let called = Called::at(door, &name, arguments);
@@ -189,12 +222,12 @@ unsafe fn on_path(
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn change_path(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     arguments: [u64; 2],
-    act: impl FnOnce(&mut World, Ino, &[u8]) -> Outcome,
-) -> Option<Outcome> {
+    act: impl FnOnce(&mut World, Ino, &[u8]) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
     let served = unsafe { on_path(door, dirfd, path, arguments, act) };
     if served.is_none() {
@@ -264,5 +297,21 @@ unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a m
         // SAFETY: the buffer is not null, so it has room for `length` bytes, by this function's
         // contract.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_calls_has_a_door_but_those_that_only_a_call_shows() {
+        for class in FaultClass::ALL {
+            let served = all().any(|door| door.faults.class() == Some(class));
+            let shown_by_a_call = matches!(class, FaultClass::Call | FaultClass::Create);
+            assert_ne!(served, shown_by_a_call, "{class:?}");
+        }
+        assert_eq!(fault_class("readdir"), Some(FaultClass::Read));
+        assert_eq!(fault_class("getpid"), None);
     }
 }

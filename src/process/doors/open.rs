@@ -7,43 +7,53 @@ use libc::mode_t;
 
 use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::errno;
+use crate::process::threads::baton;
 use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
-use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, Outcome, What, World};
+use crate::process::world::door::Door;
+use crate::process::world::{self, CallResult, Called, Referent, World};
 
-use super::entropy::IDENTITY;
 use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
 
 doors! {
-    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
-    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open;
-    fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
-    fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open_at;
-    fn creat(path: *const c_char, mode: mode_t) -> c_int = create;
-    fn creat64(path: *const c_char, mode: mode_t) -> c_int = create;
-    fn __open_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
-    fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked;
-    fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
-    fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int = open_at_checked;
-    fn mkstemp(fork_server: *mut c_char) -> c_int = make_temporary;
-    fn mkstemp64(fork_server: *mut c_char) -> c_int = make_temporary;
-    fn mkostemp(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkostemp64(fork_server: *mut c_char, flags: c_int) -> c_int = make_temporary_with;
-    fn mkstemps(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkstemps64(fork_server: *mut c_char, suffix: c_int) -> c_int = make_temporary_before;
-    fn mkostemps(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int = make_temporary_any;
-    fn mkostemps64(fork_server: *mut c_char, suffix: c_int, flags: c_int) -> c_int
-        = make_temporary_any;
-    fn mkdtemp(fork_server: *mut c_char) -> *mut c_char = make_temporary_directory;
-    fn close(fd: c_int) -> c_int = close;
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
+    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
+    fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open_at, faults Before(Open);
+    fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open_at, faults Before(Open);
+    fn creat(path: *const c_char, mode: mode_t) -> c_int = create, faults Before(Open);
+    fn creat64(path: *const c_char, mode: mode_t) -> c_int = create, faults Before(Open);
+    fn __open_2(path: *const c_char, flags: c_int) -> c_int = open_checked, faults Before(Open);
+    fn __open64_2(path: *const c_char, flags: c_int) -> c_int = open_checked, faults Before(Open);
+    fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
+        = open_at_checked, faults Before(Open);
+    fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int
+        = open_at_checked, faults Before(Open);
+    fn mkstemp(template: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkstemp64(template: *mut c_char) -> c_int = make_temporary, faults Before(Open);
+    fn mkostemp(template: *mut c_char, flags: c_int) -> c_int
+        = make_temporary_with, faults Before(Open);
+    fn mkostemp64(template: *mut c_char, flags: c_int) -> c_int
+        = make_temporary_with, faults Before(Open);
+    fn mkstemps(template: *mut c_char, suffix: c_int) -> c_int
+        = make_temporary_before, faults Before(Open);
+    fn mkstemps64(template: *mut c_char, suffix: c_int) -> c_int
+        = make_temporary_before, faults Before(Open);
+    fn mkostemps(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+        = make_temporary_any, faults Before(Open);
+    fn mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int
+        = make_temporary_any, faults Before(Open);
+    fn mkdtemp(template: *mut c_char) -> *mut c_char
+        = make_temporary_directory, faults Before(Mkdir);
+    fn close(fd: c_int) -> c_int = close, faults Inside(Close);
     fn dup(fd: c_int) -> c_int = duplicate;
     fn dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
     fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int = duplicate_with;
 }
 
 unsafe fn open(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     flags: c_int,
     mode: mode_t,
@@ -52,19 +62,19 @@ unsafe fn open(
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
 }
 
-unsafe fn create(door: &'static str, path: *const c_char, mode: mode_t) -> Option<c_int> {
+unsafe fn create(door: &'static Door, path: *const c_char, mode: mode_t) -> Option<c_int> {
     let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
     // SAFETY: creat(2) takes a C string.
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, mode) }
 }
 
-unsafe fn open_checked(door: &'static str, path: *const c_char, flags: c_int) -> Option<c_int> {
+unsafe fn open_checked(door: &'static Door, path: *const c_char, flags: c_int) -> Option<c_int> {
     // SAFETY: open(2) takes a C string.
     unsafe { open_at(door, libc::AT_FDCWD, path, flags, 0) }
 }
 
 unsafe fn open_at_checked(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -81,7 +91,7 @@ const PROCESSOR_LIMITS: [&[u8]; 2] = [b"/proc/self/cgroup", b"/sys/fs/cgroup"];
 const HARMLESS: [&[u8]; 4] = [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty"];
 
 unsafe fn open_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -119,21 +129,23 @@ unsafe fn open_at(
     None
 }
 
-fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> Outcome {
+fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> CallResult {
     let handle = world.disk.open(base, path, flags, mode & !world.umask)?;
-    world.give(FIRST, What::File(handle), flags & libc::O_CLOEXEC != 0)
+    world.give(FIRST, Referent::File(handle), flags & libc::O_CLOEXEC != 0)
 }
 
-fn open_random(door: &'static str, name: &[u8], flags: c_int) -> Option<c_int> {
+fn open_random(door: &'static Door, name: &[u8], flags: c_int) -> Option<c_int> {
     let called = Called::at(door, name, [bits(flags), 0]);
     let outcome = world::enter(|world| {
-        world.call(&called, |world| world.give(FIRST, What::Random, flags & libc::O_CLOEXEC != 0))
+        world.call(&called, |world| {
+            world.give(FIRST, Referent::Random, flags & libc::O_CLOEXEC != 0)
+        })
     })?;
     Some(answer(outcome))
 }
 
 /// Opens the file of a descriptor again, as opening `/proc/self/fd/N` does.
-fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
+fn reopen(door: &'static Door, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(flags), mode.into()], |world, file| {
         let path = world.disk.path_of(world.disk.ino(file)?).ok_or(Errno::ENOENT)?;
         open_file(world, Ino::ROOT, &path, flags, mode)
@@ -141,55 +153,41 @@ fn reopen(door: &'static str, fd: c_int, flags: c_int, mode: mode_t) -> Option<c
     Some(answer(outcome))
 }
 
-pub(super) fn close(door: &'static str, fd: c_int) -> Option<c_int> {
+pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
     if !is_simulated(fd) {
         super::wait::stir();
         return None;
     }
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         let path = world.opened_as(fd).to_vec();
         let called = Called::on(door, fd, [0; 2]).closing(&path);
         world.call(&called, |world| {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
-            world.close(closed.what);
-            match closed.what {
-                What::File(_) => world.inject_close(door).map(|()| 0),
-                What::Random => Ok(0),
+            world.close(closed.referent);
+            match closed.referent {
+                Referent::File(_) => world.inject_close(door).map(|()| 0),
+                Referent::Random => Ok(0),
             }
         })
     })?;
     Some(answer(outcome))
 }
 
-impl World {
-    /// Closes the file or device of a descriptor. Closing any descriptor of a file drops the
-    /// process's range locks on it (fcntl(2)).
-    pub(in crate::process) fn close(&mut self, what: What) {
-        if let What::File(file) = what
-            && let Ok(ino) = self.disk.ino(file)
-        {
-            self.disk.drop_process_locks(ino, IDENTITY);
-        }
-        self.let_go(what);
-        self.schedule.wake_all(On::FileLock);
-    }
-}
-
-/// Another descriptor for the file or device of `fd`.
-fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<What>, Errno> {
+/// One more descriptor for what `fd` refers to.
+fn share(world: &mut World, fd: c_int, close_on_exec: bool) -> Result<Descriptor<Referent>, Errno> {
     let descriptor = *world.descriptors.get(fd).ok_or(Errno::EBADF)?;
-    if let What::File(handle) = descriptor.what {
+    if let Referent::File(handle) = descriptor.referent {
         world.disk.share(handle)?;
     }
     Ok(Descriptor { close_on_exec, ..descriptor })
 }
 
-fn duplicate(door: &'static str, fd: c_int) -> Option<c_int> {
+fn duplicate(door: &'static Door, fd: c_int) -> Option<c_int> {
     duplicate_from(door, fd, FIRST, false)
 }
 
 pub(super) fn duplicate_from(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     least: c_int,
     close_on_exec: bool,
@@ -198,23 +196,23 @@ pub(super) fn duplicate_from(
         return None;
     }
     let called = Called::on(door, fd, [bits(least), 0]);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             let copy = share(world, fd, close_on_exec)?;
-            world.give(least, copy.what, close_on_exec)
+            world.give(least, copy.referent, close_on_exec)
         })
     })?;
     Some(answer(outcome))
 }
 
-fn duplicate_to(door: &'static str, fd: c_int, to: c_int) -> Option<c_int> {
+fn duplicate_to(door: &'static Door, fd: c_int, to: c_int) -> Option<c_int> {
     if fd == to && is_simulated(fd) {
         return Some(answer(on_descriptor(door, fd, [bits(to), 0], |_, _| Ok(to.into()))?));
     }
     duplicate_with(door, fd, to, 0)
 }
 
-fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Option<c_int> {
+fn duplicate_with(door: &'static Door, fd: c_int, to: c_int, flags: c_int) -> Option<c_int> {
     match (is_simulated(fd), is_simulated(to)) {
         (false, false) => return None,
         (true, true) => {}
@@ -224,22 +222,22 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
         }
     }
     let called = Called::on(door, fd, [bits(to), bits(flags)]);
-    let outcome = world::serve(|world| {
+    let outcome = baton::serve(|world| {
         world.call(&called, |world| {
             if fd == to || flags & !libc::O_CLOEXEC != 0 {
                 return Err(Errno::EINVAL);
             }
             let copy = share(world, fd, flags & libc::O_CLOEXEC != 0)?;
-            let what = copy.what;
+            let referent = copy.referent;
             match world.descriptors.set(to, copy) {
                 Ok(replaced) => {
                     if let Some(replaced) = replaced {
-                        world.close(replaced.what);
+                        world.close(replaced.referent);
                     }
                     Ok(to.into())
                 }
                 Err(_) => {
-                    world.let_go(what);
+                    world.let_go(referent);
                     Err(Errno::EBADF)
                 }
             }
@@ -253,13 +251,13 @@ fn duplicate_with(door: &'static str, fd: c_int, to: c_int, flags: c_int) -> Opt
 /// # Safety
 /// `template` is null or a C string that may be written to.
 unsafe fn try_names(
-    fork_server: *mut c_char,
+    template: *mut c_char,
     suffix: c_int,
     attempt: impl Fn(*const c_char) -> Option<c_int>,
 ) -> Option<c_int> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
     // SAFETY: `template` is null or a C string, by this function's contract.
-    let name = unsafe { bytes(fork_server) }?;
+    let name = unsafe { bytes(template) }?;
     let end = usize::try_from(suffix).ok().and_then(|suffix| name.len().checked_sub(suffix));
     let start = end.and_then(|end| end.checked_sub(6));
     let Some(start) = start.filter(|&start| &name[start..start + 6] == b"XXXXXX") else {
@@ -271,67 +269,66 @@ unsafe fn try_names(
         for (at, byte) in random.into_iter().enumerate() {
             let letter = LETTERS[usize::from(byte) % LETTERS.len()];
             // SAFETY: the six bytes are inside the string, which may be written to.
-            unsafe { *fork_server.add(start + at) = letter.cast_signed() };
+            unsafe { *template.add(start + at) = letter.cast_signed() };
         }
-        let fd = attempt(fork_server)?;
+        let fd = attempt(template)?;
         if fd >= 0 || errno() != libc::EEXIST {
             return Some(fd);
         }
     }
 }
 
-unsafe fn make_temporary(door: &'static str, fork_server: *mut c_char) -> Option<c_int> {
+unsafe fn make_temporary(door: &'static Door, template: *mut c_char) -> Option<c_int> {
     // SAFETY: mkstemp(3) takes a C string that may be changed.
-    unsafe { make_temporary_any(door, fork_server, 0, 0) }
+    unsafe { make_temporary_any(door, template, 0, 0) }
 }
 
 unsafe fn make_temporary_with(
-    door: &'static str,
-    fork_server: *mut c_char,
+    door: &'static Door,
+    template: *mut c_char,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemp(3) takes a C string that may be changed.
-    unsafe { make_temporary_any(door, fork_server, 0, flags) }
+    unsafe { make_temporary_any(door, template, 0, flags) }
 }
 
 unsafe fn make_temporary_before(
-    door: &'static str,
-    fork_server: *mut c_char,
+    door: &'static Door,
+    template: *mut c_char,
     suffix: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkstemps(3) takes a C string that may be changed.
-    unsafe { make_temporary_any(door, fork_server, suffix, 0) }
+    unsafe { make_temporary_any(door, template, suffix, 0) }
 }
 
 unsafe fn make_temporary_any(
-    door: &'static str,
-    fork_server: *mut c_char,
+    door: &'static Door,
+    template: *mut c_char,
     suffix: c_int,
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: mkostemps(3) takes a C string that may be changed.
     unsafe {
-        if !on_disk(fork_server) {
-            note_outside(fork_server);
+        if !on_disk(template) {
+            note_outside(template);
             return None;
         }
         let flags = flags & !libc::O_ACCMODE | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-        try_names(fork_server, suffix, |name| open(door, name, flags, 0o600))
+        try_names(template, suffix, |name| open(door, name, flags, 0o600))
     }
 }
 
 unsafe fn make_temporary_directory(
-    door: &'static str,
-    fork_server: *mut c_char,
+    door: &'static Door,
+    template: *mut c_char,
 ) -> Option<*mut c_char> {
     // SAFETY: mkdtemp(3) takes a C string that may be changed.
     unsafe {
-        if !on_disk(fork_server) {
-            note_outside(fork_server);
+        if !on_disk(template) {
+            note_outside(template);
             return None;
         }
-        let made =
-            try_names(fork_server, 0, |name| super::link::make_directory(door, name, 0o700))?;
-        Some(if made == 0 { fork_server } else { ptr::null_mut() })
+        let made = try_names(template, 0, |name| super::link::make_directory(door, name, 0o700))?;
+        Some(if made == 0 { template } else { ptr::null_mut() })
     }
 }

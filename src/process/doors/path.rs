@@ -6,7 +6,8 @@ use std::ptr;
 use crate::disk::{Errno, Ino};
 use crate::process::seam;
 use crate::process::seam::kernel::set_errno;
-use crate::process::world::{self, MOUNT, Outcome, What, World};
+use crate::process::world::door::Door;
+use crate::process::world::{self, CallResult, MOUNT, Referent, World};
 
 use super::{answer, doors, on_descriptor};
 
@@ -24,7 +25,7 @@ doors! {
 }
 
 /// A place on the disk: a path, and the directory from which a relative one starts.
-pub(super) type Place<'a> = (Ino, &'a [u8]);
+pub(super) type DiskPath<'a> = (Ino, &'a [u8]);
 
 /// The components of the mount point's path.
 const MOUNT_WORDS: [&[u8]; 2] = [b"proc", b"crashpoint"];
@@ -60,7 +61,7 @@ impl World {
         &self,
         dirfd: c_int,
         path: &'a [u8],
-    ) -> Option<Result<Place<'a>, Errno>> {
+    ) -> Option<Result<DiskPath<'a>, Errno>> {
         if path.starts_with(b"/") {
             return inside(path).map(|path| Ok((Ino::ROOT, path)));
         }
@@ -75,7 +76,7 @@ impl World {
 
     fn set_directory(&mut self, directory: Option<crate::disk::Handle>) {
         if let Some(before) = std::mem::replace(&mut self.directory, directory) {
-            self.let_go(What::File(before));
+            self.let_go(Referent::File(before));
         }
     }
 
@@ -122,7 +123,7 @@ unsafe fn hand_out(path: &[u8], buffer: *mut c_char, size: usize) -> *mut c_char
 }
 
 unsafe fn real_path(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     resolved: *mut c_char,
 ) -> Option<*mut c_char> {
@@ -143,7 +144,7 @@ unsafe fn real_path(
 }
 
 unsafe fn real_path_checked(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     resolved: *mut c_char,
     room: usize,
@@ -156,19 +157,19 @@ unsafe fn real_path_checked(
     unsafe { real_path(door, path, resolved) }
 }
 
-unsafe fn canonical_name(door: &'static str, path: *const c_char) -> Option<*mut c_char> {
+unsafe fn canonical_name(door: &'static Door, path: *const c_char) -> Option<*mut c_char> {
     // SAFETY: canonicalize_file_name(3) is realpath(3) with a null buffer.
     unsafe { real_path(door, path, ptr::null_mut()) }
 }
 
-unsafe fn current(_: &'static str, buffer: *mut c_char, size: usize) -> Option<*mut c_char> {
+unsafe fn current(_: &'static Door, buffer: *mut c_char, size: usize) -> Option<*mut c_char> {
     let path = world::enter(|world| world.current())??;
     // SAFETY: getcwd(3) takes a buffer of `size` bytes or null.
     Some(unsafe { hand_out(&path, buffer, size) })
 }
 
 unsafe fn current_checked(
-    door: &'static str,
+    door: &'static Door,
     buffer: *mut c_char,
     size: usize,
     room: usize,
@@ -177,12 +178,12 @@ unsafe fn current_checked(
     unsafe { current(door, buffer, size.min(room)) }
 }
 
-unsafe fn current_name(door: &'static str) -> Option<*mut c_char> {
+unsafe fn current_name(door: &'static Door) -> Option<*mut c_char> {
     // SAFETY: a null buffer needs no room.
     unsafe { current(door, ptr::null_mut(), 0) }
 }
 
-unsafe fn change_directory(door: &'static str, path: *const c_char) -> Option<c_int> {
+unsafe fn change_directory(door: &'static Door, path: *const c_char) -> Option<c_int> {
     // SAFETY: chdir(2) takes a C string.
     let served = unsafe { super::on_path(door, libc::AT_FDCWD, path, [0; 2], enter_directory) };
     if let Some(outcome) = served {
@@ -204,14 +205,14 @@ fn leave_directory(chdir: impl FnOnce() -> c_int) -> Option<c_int> {
     Some(left)
 }
 
-fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> Outcome {
+fn enter_directory(world: &mut World, base: Ino, path: &[u8]) -> CallResult {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let directory = world.disk.open(base, path, flags, 0)?;
     world.set_directory(Some(directory));
     Ok(0)
 }
 
-fn change_directory_to(door: &'static str, fd: c_int) -> Option<c_int> {
+fn change_directory_to(door: &'static Door, fd: c_int) -> Option<c_int> {
     if let Some(outcome) = on_descriptor(door, fd, [0; 2], |world, directory| {
         let base = world.disk.ino(directory)?;
         enter_directory(world, base, b".")

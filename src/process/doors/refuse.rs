@@ -11,6 +11,7 @@ use crate::process::seam;
 use crate::process::seam::kernel::set_errno;
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 
 use super::{Returned, answer, bytes, doors, note_outside, on_disk};
 
@@ -80,12 +81,12 @@ fn refused_pointer<T>(call: &str, errno: c_int, failure: *mut T) -> Option<*mut 
     Some(failure)
 }
 
-fn process(door: &'static str) -> Option<pid_t> {
-    refused(door, libc::ENOSYS)
+fn process(door: &'static Door) -> Option<pid_t> {
+    refused(door.name, libc::ENOSYS)
 }
 
 fn spawn(
-    door: &'static str,
+    door: &'static Door,
     _: *mut pid_t,
     _: *const c_char,
     _: *const c_void,
@@ -93,34 +94,34 @@ fn spawn(
     _: *const *mut c_char,
     _: *const *mut c_char,
 ) -> Option<c_int> {
-    Some(refusal(door, libc::ENOSYS)?.0)
+    Some(refusal(door.name, libc::ENOSYS)?.0)
 }
 
 fn execute(
-    door: &'static str,
+    door: &'static Door,
     _: *const c_char,
     _: *const *const c_char,
     _: *const *const c_char,
 ) -> Option<c_int> {
-    refused(door, libc::ENOSYS)
+    refused(door.name, libc::ENOSYS)
 }
 
-fn execute_found(door: &'static str, _: *const c_char, _: *const *const c_char) -> Option<c_int> {
-    refused(door, libc::ENOSYS)
+fn execute_found(door: &'static Door, _: *const c_char, _: *const *const c_char) -> Option<c_int> {
+    refused(door.name, libc::ENOSYS)
 }
 
-fn shell(door: &'static str, _: *const c_char) -> Option<c_int> {
-    refused(door, libc::ENOSYS)
+fn shell(door: &'static Door, _: *const c_char) -> Option<c_int> {
+    refused(door.name, libc::ENOSYS)
 }
 
-fn pipe_to_shell(door: &'static str, _: *const c_char, _: *const c_char) -> Option<*mut FILE> {
-    refused_pointer(door, libc::ENOSYS, ptr::null_mut())
+fn pipe_to_shell(door: &'static Door, _: *const c_char, _: *const c_char) -> Option<*mut FILE> {
+    refused_pointer(door.name, libc::ENOSYS, ptr::null_mut())
 }
 
 /// Passes a signal on. If the engine sends it to itself, it goes to this process: the id by which
 /// the engine knows itself may belong to another process of the host.
-fn signal(_: &'static str, pid: pid_t, signal: c_int) -> Option<c_int> {
-    if pid != super::entropy::IDENTITY {
+fn signal(_: &'static Door, pid: pid_t, signal: c_int) -> Option<c_int> {
+    if pid != world::IDENTITY {
         return None;
     }
     let _harness = seam::harness();
@@ -129,14 +130,14 @@ fn signal(_: &'static str, pid: pid_t, signal: c_int) -> Option<c_int> {
 }
 
 unsafe fn stream(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     mode: *const c_char,
 ) -> Option<*mut FILE> {
     // SAFETY: fopen(3) takes two C strings.
     unsafe {
         if on_disk(path) {
-            return refused_pointer(door, libc::ENOSYS, ptr::null_mut());
+            return refused_pointer(door.name, libc::ENOSYS, ptr::null_mut());
         }
         if bytes(mode).is_some_and(|mode| mode.iter().any(|b| b"wa+".contains(b))) {
             note_outside(path);
@@ -146,7 +147,7 @@ unsafe fn stream(
 }
 
 unsafe fn stream_anew(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     mode: *const c_char,
     _: *mut FILE,
@@ -155,58 +156,63 @@ unsafe fn stream_anew(
     unsafe { stream(door, path, mode) }
 }
 
-fn stream_on(door: &'static str, fd: c_int, _: *const c_char) -> Option<*mut FILE> {
-    is_simulated(fd).then(|| refused_pointer(door, libc::ENOSYS, ptr::null_mut()))?
+fn stream_on(door: &'static Door, fd: c_int, _: *const c_char) -> Option<*mut FILE> {
+    is_simulated(fd).then(|| refused_pointer(door.name, libc::ENOSYS, ptr::null_mut()))?
 }
 
 unsafe fn scan(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     _: *mut c_void,
     _: *mut c_void,
     _: *mut c_void,
 ) -> Option<c_int> {
     // SAFETY: scandir(3) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::ENOSYS))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::ENOSYS))?
 }
 
-unsafe fn walk(door: &'static str, path: *const c_char, _: *mut c_void, _: c_int) -> Option<c_int> {
+unsafe fn walk(
+    door: &'static Door,
+    path: *const c_char,
+    _: *mut c_void,
+    _: c_int,
+) -> Option<c_int> {
     // SAFETY: ftw(3) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::ENOSYS))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::ENOSYS))?
 }
 
 unsafe fn walk_with(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     _: *mut c_void,
     _: c_int,
     _: c_int,
 ) -> Option<c_int> {
     // SAFETY: nftw(3) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::ENOSYS))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::ENOSYS))?
 }
 
-unsafe fn special(door: &'static str, path: *const c_char, _: mode_t, _: dev_t) -> Option<c_int> {
+unsafe fn special(door: &'static Door, path: *const c_char, _: mode_t, _: dev_t) -> Option<c_int> {
     // SAFETY: mknod(2) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::EPERM))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::EPERM))?
 }
 
-unsafe fn fifo(door: &'static str, path: *const c_char, _: mode_t) -> Option<c_int> {
+unsafe fn fifo(door: &'static Door, path: *const c_char, _: mode_t) -> Option<c_int> {
     // SAFETY: mkfifo(3) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::EPERM))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::EPERM))?
 }
 
 unsafe fn fifo_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     _: mode_t,
 ) -> Option<c_int> {
     // SAFETY: mkfifoat(3) takes a C string.
-    (is_simulated(dirfd) || unsafe { on_disk(path) }).then(|| refused(door, libc::EPERM))?
+    (is_simulated(dirfd) || unsafe { on_disk(path) }).then(|| refused(door.name, libc::EPERM))?
 }
 
-unsafe fn watch(door: &'static str, _: c_int, path: *const c_char, _: u32) -> Option<c_int> {
+unsafe fn watch(door: &'static Door, _: c_int, path: *const c_char, _: u32) -> Option<c_int> {
     // SAFETY: inotify_add_watch(2) takes a C string.
-    unsafe { on_disk(path) }.then(|| refused(door, libc::ENOSYS))?
+    unsafe { on_disk(path) }.then(|| refused(door.name, libc::ENOSYS))?
 }

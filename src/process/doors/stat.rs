@@ -10,40 +10,50 @@ use crate::disk::effect::Kind;
 use crate::disk::io::SIZE_MAX;
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
+use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::{self, Called, Outcome, What, World};
+use crate::process::world::door::Door;
+use crate::process::world::{CallResult, Called, Referent, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
 // On x86-64 the plain and the 64-bit structures are the same.
 doors! {
-    fn stat(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
-    fn stat64(path: *const c_char, to: *mut stat64) -> c_int = stat_path;
-    fn lstat(path: *const c_char, to: *mut stat64) -> c_int = stat_link;
-    fn lstat64(path: *const c_char, to: *mut stat64) -> c_int = stat_link;
-    fn fstat(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor;
-    fn fstat64(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor;
-    fn fstatat(dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int) -> c_int = stat_at;
+    fn stat(path: *const c_char, to: *mut stat64) -> c_int = stat_path, faults Before(Stat);
+    fn stat64(path: *const c_char, to: *mut stat64) -> c_int = stat_path, faults Before(Stat);
+    fn lstat(path: *const c_char, to: *mut stat64) -> c_int = stat_link, faults Before(Stat);
+    fn lstat64(path: *const c_char, to: *mut stat64) -> c_int = stat_link, faults Before(Stat);
+    fn fstat(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor, faults Before(Stat);
+    fn fstat64(fd: c_int, to: *mut stat64) -> c_int = stat_descriptor, faults Before(Stat);
+    fn fstatat(dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int) -> c_int
+        = stat_at, faults Before(Stat);
     fn fstatat64(dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int) -> c_int
-        = stat_at;
+        = stat_at, faults Before(Stat);
     fn statx(dirfd: c_int, path: *const c_char, flags: c_int, mask: c_uint, to: *mut libc::statx)
-        -> c_int = stat_extended;
-    fn __xstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat;
-    fn __xstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat;
-    fn __lxstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat_link;
-    fn __lxstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int = old_stat_link;
-    fn __fxstat(version: c_int, fd: c_int, to: *mut stat64) -> c_int = old_stat_descriptor;
-    fn __fxstat64(version: c_int, fd: c_int, to: *mut stat64) -> c_int = old_stat_descriptor;
+        -> c_int = stat_extended, faults Before(Stat);
+    fn __xstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int
+        = old_stat, faults Before(Stat);
+    fn __xstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int
+        = old_stat, faults Before(Stat);
+    fn __lxstat(version: c_int, path: *const c_char, to: *mut stat64) -> c_int
+        = old_stat_link, faults Before(Stat);
+    fn __lxstat64(version: c_int, path: *const c_char, to: *mut stat64) -> c_int
+        = old_stat_link, faults Before(Stat);
+    fn __fxstat(version: c_int, fd: c_int, to: *mut stat64) -> c_int
+        = old_stat_descriptor, faults Before(Stat);
+    fn __fxstat64(version: c_int, fd: c_int, to: *mut stat64) -> c_int
+        = old_stat_descriptor, faults Before(Stat);
     fn __fxstatat(version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int)
-        -> c_int = old_stat_at;
+        -> c_int = old_stat_at, faults Before(Stat);
     fn __fxstatat64(
         version: c_int, dirfd: c_int, path: *const c_char, to: *mut stat64, flags: c_int
-    ) -> c_int = old_stat_at;
-    fn access(path: *const c_char, mode: c_int) -> c_int = access;
-    fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int = access_at;
-    fn euidaccess(path: *const c_char, mode: c_int) -> c_int = access;
-    fn eaccess(path: *const c_char, mode: c_int) -> c_int = access;
+    ) -> c_int = old_stat_at, faults Before(Stat);
+    fn access(path: *const c_char, mode: c_int) -> c_int = access, faults Before(Stat);
+    fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int
+        = access_at, faults Before(Stat);
+    fn euidaccess(path: *const c_char, mode: c_int) -> c_int = access, faults Before(Stat);
+    fn eaccess(path: *const c_char, mode: c_int) -> c_int = access, faults Before(Stat);
     fn statfs(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
     fn statfs64(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
     fn fstatfs(fd: c_int, to: *mut statfs64) -> c_int = stat_disk_of;
@@ -65,7 +75,7 @@ const EXT4: i64 = 0xef53;
 const BLOCK: u64 = 4096;
 
 /// The subject of stat(2): a file of the disk, or the entropy device.
-enum Found {
+enum StatSubject {
     File(Stat),
     Random,
 }
@@ -87,21 +97,21 @@ unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
 }
 
 impl World {
-    fn found(&self, fd: c_int) -> Result<Found, Errno> {
+    fn found(&self, fd: c_int) -> Result<StatSubject, Errno> {
         let descriptor = self.descriptors.get(fd).ok_or(Errno::EBADF)?;
-        match descriptor.what {
-            What::File(file) => self.disk.stat(file).map(Found::File),
-            What::Random => Ok(Found::Random),
+        match descriptor.referent {
+            Referent::File(file) => self.disk.stat(file).map(StatSubject::File),
+            Referent::Random => Ok(StatSubject::Random),
         }
     }
 
     /// Fills the structure of stat(2).
-    fn fill(&self, found: &Found, to: &mut stat64) {
+    fn fill(&self, found: &StatSubject, to: &mut stat64) {
         let seconds = |time| clock::timespec(self.clock.real(time));
         (to.st_uid, to.st_gid) = self.owner;
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
-        let Found::File(file) = found else {
+        let StatSubject::File(file) = found else {
             (to.st_mode, to.st_nlink, to.st_ino) = (libc::S_IFCHR | 0o666, 1, 0);
             return;
         };
@@ -115,13 +125,13 @@ impl World {
     }
 
     /// Fills the structure of statx(2).
-    fn fill_extended(&self, found: &Found, to: &mut libc::statx) {
+    fn fill_extended(&self, found: &StatSubject, to: &mut libc::statx) {
         let stamp = |time| stamp(self.clock.real(time));
         (to.stx_uid, to.stx_gid) = self.owner;
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
         to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-        let Found::File(file) = found else {
+        let StatSubject::File(file) = found else {
             (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
             return;
         };
@@ -148,11 +158,11 @@ fn stamp(real: Duration) -> statx_timestamp {
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn look(
-    door: &'static str,
+    door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
     flags: c_int,
-    tell: impl FnOnce(&World, &Found) -> Outcome,
-) -> Option<Outcome> {
+    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
     if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
         return look_at(door, dirfd, tell);
@@ -162,20 +172,20 @@ unsafe fn look(
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
             let found = world.disk.stat_path(base, path, follow)?;
-            tell(world, &Found::File(found))
+            tell(world, &StatSubject::File(found))
         })
     }
 }
 
 fn look_at(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
-    tell: impl FnOnce(&World, &Found) -> Outcome,
-) -> Option<Outcome> {
+    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
     }
-    world::serve(|world| {
+    baton::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let found = world.found(fd)?;
             tell(world, &found)
@@ -184,7 +194,7 @@ fn look_at(
 }
 
 pub(super) unsafe fn stat_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     to: *mut stat64,
@@ -200,17 +210,17 @@ pub(super) unsafe fn stat_at(
     Some(answer(outcome))
 }
 
-unsafe fn stat_path(door: &'static str, path: *const c_char, to: *mut stat64) -> Option<c_int> {
+unsafe fn stat_path(door: &'static Door, path: *const c_char, to: *mut stat64) -> Option<c_int> {
     // SAFETY: stat(2) takes a C string and room for the answer.
     unsafe { stat_at(door, libc::AT_FDCWD, path, to, 0) }
 }
 
-unsafe fn stat_link(door: &'static str, path: *const c_char, to: *mut stat64) -> Option<c_int> {
+unsafe fn stat_link(door: &'static Door, path: *const c_char, to: *mut stat64) -> Option<c_int> {
     // SAFETY: lstat(2) takes a C string and room for the answer.
     unsafe { stat_at(door, libc::AT_FDCWD, path, to, libc::AT_SYMLINK_NOFOLLOW) }
 }
 
-unsafe fn stat_descriptor(door: &'static str, fd: c_int, to: *mut stat64) -> Option<c_int> {
+unsafe fn stat_descriptor(door: &'static Door, fd: c_int, to: *mut stat64) -> Option<c_int> {
     let outcome = look_at(door, fd, |world, found| {
         // SAFETY: fstat(2) takes room for the answer.
         world.fill(found, unsafe { cleared(to) }?);
@@ -220,7 +230,7 @@ unsafe fn stat_descriptor(door: &'static str, fd: c_int, to: *mut stat64) -> Opt
 }
 
 pub(super) unsafe fn stat_extended(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -242,7 +252,7 @@ pub(super) unsafe fn stat_extended(
 }
 
 unsafe fn old_stat(
-    door: &'static str,
+    door: &'static Door,
     _: c_int,
     path: *const c_char,
     to: *mut stat64,
@@ -252,7 +262,7 @@ unsafe fn old_stat(
 }
 
 unsafe fn old_stat_link(
-    door: &'static str,
+    door: &'static Door,
     _: c_int,
     path: *const c_char,
     to: *mut stat64,
@@ -262,7 +272,7 @@ unsafe fn old_stat_link(
 }
 
 unsafe fn old_stat_descriptor(
-    door: &'static str,
+    door: &'static Door,
     _: c_int,
     fd: c_int,
     to: *mut stat64,
@@ -272,7 +282,7 @@ unsafe fn old_stat_descriptor(
 }
 
 unsafe fn old_stat_at(
-    door: &'static str,
+    door: &'static Door,
     _: c_int,
     dirfd: c_int,
     path: *const c_char,
@@ -283,13 +293,13 @@ unsafe fn old_stat_at(
     unsafe { stat_at(door, dirfd, path, to, flags) }
 }
 
-unsafe fn access(door: &'static str, path: *const c_char, mode: c_int) -> Option<c_int> {
+unsafe fn access(door: &'static Door, path: *const c_char, mode: c_int) -> Option<c_int> {
     // SAFETY: access(2) takes a C string.
     unsafe { access_at(door, libc::AT_FDCWD, path, mode, 0) }
 }
 
 unsafe fn access_at(
-    door: &'static str,
+    door: &'static Door,
     dirfd: c_int,
     path: *const c_char,
     mode: c_int,
@@ -337,7 +347,7 @@ fn device() -> dev_t {
 /// `path` is null or a C string, and `to` is null or has room for the structure, for which all
 /// zeros are a valid value.
 unsafe fn about_path<T>(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     to: *mut T,
     fill: impl FnOnce(&mut T),
@@ -358,7 +368,7 @@ unsafe fn about_path<T>(
 /// # Safety
 /// `to` is null or has room for the structure, for which all zeros are a valid value.
 unsafe fn about_descriptor<T>(
-    door: &'static str,
+    door: &'static Door,
     fd: c_int,
     to: *mut T,
     fill: impl FnOnce(&mut T),
@@ -371,18 +381,18 @@ unsafe fn about_descriptor<T>(
     Some(answer(outcome))
 }
 
-unsafe fn stat_disk(door: &'static str, path: *const c_char, to: *mut statfs64) -> Option<c_int> {
+unsafe fn stat_disk(door: &'static Door, path: *const c_char, to: *mut statfs64) -> Option<c_int> {
     // SAFETY: statfs(2) takes a C string and room for the answer.
     unsafe { about_path(door, path, to, fill_disk) }
 }
 
-unsafe fn stat_disk_of(door: &'static str, fd: c_int, to: *mut statfs64) -> Option<c_int> {
+unsafe fn stat_disk_of(door: &'static Door, fd: c_int, to: *mut statfs64) -> Option<c_int> {
     // SAFETY: fstatfs(2) takes room for the answer.
     unsafe { about_descriptor(door, fd, to, fill_disk) }
 }
 
 unsafe fn stat_volume(
-    door: &'static str,
+    door: &'static Door,
     path: *const c_char,
     to: *mut statvfs64,
 ) -> Option<c_int> {
@@ -390,13 +400,13 @@ unsafe fn stat_volume(
     unsafe { about_path(door, path, to, fill_volume) }
 }
 
-unsafe fn stat_volume_of(door: &'static str, fd: c_int, to: *mut statvfs64) -> Option<c_int> {
+unsafe fn stat_volume_of(door: &'static Door, fd: c_int, to: *mut statvfs64) -> Option<c_int> {
     // SAFETY: fstatvfs(3) takes room for the answer.
     unsafe { about_descriptor(door, fd, to, fill_volume) }
 }
 
 /// A limit of the disk (pathconf(3)).
-fn limit_named(name: c_int) -> Outcome {
+fn limit_named(name: c_int) -> CallResult {
     match name {
         libc::_PC_LINK_MAX => Ok(crate::disk::names::LINK_MAX.into()),
         libc::_PC_NAME_MAX => Ok(NAME_MAX as i64),
@@ -408,7 +418,7 @@ fn limit_named(name: c_int) -> Outcome {
     }
 }
 
-unsafe fn limit(door: &'static str, path: *const c_char, name: c_int) -> Option<i64> {
+unsafe fn limit(door: &'static Door, path: *const c_char, name: c_int) -> Option<i64> {
     // SAFETY: pathconf(3) takes a C string.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [bits(name), 0], |_, _, _| limit_named(name))
@@ -416,7 +426,7 @@ unsafe fn limit(door: &'static str, path: *const c_char, name: c_int) -> Option<
     Some(answer(outcome))
 }
 
-fn limit_of(door: &'static str, fd: c_int, name: c_int) -> Option<i64> {
+fn limit_of(door: &'static Door, fd: c_int, name: c_int) -> Option<i64> {
     let outcome = on_descriptor(door, fd, [bits(name), 0], |_, _| limit_named(name))?;
     Some(answer(outcome))
 }

@@ -6,12 +6,14 @@ use std::ffi::{c_int, c_long, c_uint};
 use libc::timespec;
 
 use crate::disk::Errno;
-use crate::process::doors::traps::descriptor_call;
+use crate::process::seam::dispatch::RawCall;
 use crate::process::seam::kernel::{errno, next, set_errno};
 use crate::process::seam::{self, Side};
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::door::Door;
 
+use super::descriptor_calls::descriptor_call;
 use super::futex::{Arguments, futex};
 use super::{answer, doors};
 
@@ -28,7 +30,7 @@ type Six = [usize; 6];
 
 #[expect(clippy::too_many_arguments, reason = "a system call has six")]
 unsafe fn by_number(
-    _: &'static str,
+    _: &'static Door,
     number: c_long,
     a: usize,
     b: usize,
@@ -46,7 +48,7 @@ unsafe fn by_number(
 ///
 /// # Safety
 /// The contract of the call.
-pub(in crate::process) unsafe fn raw([number, rest @ ..]: [i64; 7]) -> i64 {
+pub(super) unsafe fn raw([number, rest @ ..]: RawCall) -> i64 {
     let before = errno();
     let arguments = rest.map(|argument| argument.cast_unsigned() as usize);
     let [a, b, c, d, e, f] = arguments;

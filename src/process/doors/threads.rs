@@ -10,6 +10,7 @@ use crate::disk::Errno;
 use crate::process::threads::baton::{self, Start};
 use crate::process::world;
 use crate::process::world::clock::{self, READING};
+use crate::process::world::door::Door;
 
 use super::doors;
 use super::refuse::refused;
@@ -35,7 +36,7 @@ doors! {
 }
 
 unsafe fn create(
-    _: &'static str,
+    _: &'static Door,
     thread: *mut pthread_t,
     attributes: *const pthread_attr_t,
     start: Option<Start>,
@@ -53,24 +54,24 @@ unsafe fn create(
 }
 
 /// The time of the run at which `clock` shows `until`; `None` if either is invalid.
-pub(super) fn event(clock: clockid_t, until: *const timespec) -> Option<Time> {
+pub(super) fn time_at(clock: clockid_t, until: *const timespec) -> Option<Time> {
     // SAFETY: the callers' functions take a time, or null.
     let until = unsafe { until.as_ref() }.copied().and_then(clock::duration)?;
     world::enter(|world| world.clock.when(clock, until))?
 }
 
-fn join(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+fn join(_: &'static Door, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
     baton::point();
     baton::join_thread(thread, result, None)
 }
 
-fn join_now(_: &'static str, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
+fn join_now(_: &'static Door, thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
     let joined = baton::join_thread(thread, result, Some(Time::START))?;
     Some(if joined == libc::ETIMEDOUT { libc::EBUSY } else { joined })
 }
 
 fn join_until(
-    door: &'static str,
+    door: &'static Door,
     thread: pthread_t,
     result: *mut *mut c_void,
     until: *const timespec,
@@ -79,7 +80,7 @@ fn join_until(
 }
 
 fn join_on(
-    _: &'static str,
+    _: &'static Door,
     thread: pthread_t,
     result: *mut *mut c_void,
     clock: clockid_t,
@@ -91,19 +92,19 @@ fn join_on(
     if until.is_null() {
         return baton::join_thread(thread, result, None);
     }
-    let Some(until) = event(clock, until) else { return Some(libc::EINVAL) };
+    let Some(until) = time_at(clock, until) else { return Some(libc::EINVAL) };
     baton::join_thread(thread, result, Some(until))
 }
 
-fn detach(_: &'static str, thread: pthread_t) -> Option<c_int> {
+fn detach(_: &'static Door, thread: pthread_t) -> Option<c_int> {
     baton::detach_thread(thread)
 }
 
-fn signal(door: &'static str, _: pthread_t) -> Option<c_int> {
-    refused::<c_int>(door, libc::ENOSYS).map(|_| libc::ENOSYS)
+fn signal(door: &'static Door, _: pthread_t) -> Option<c_int> {
+    refused::<c_int>(door.name, libc::ENOSYS).map(|_| libc::ENOSYS)
 }
 
-fn signal_with(door: &'static str, thread: pthread_t, number: c_int) -> Option<c_int> {
+fn signal_with(door: &'static Door, thread: pthread_t, number: c_int) -> Option<c_int> {
     if number == 0 {
         return None;
     }
@@ -111,19 +112,19 @@ fn signal_with(door: &'static str, thread: pthread_t, number: c_int) -> Option<c
 }
 
 fn create_plain(
-    door: &'static str,
+    door: &'static Door,
     _: *mut pthread_t,
     _: *const c_void,
     _: *mut c_void,
 ) -> Option<c_int> {
     /// `thrd_error`.
     const ERROR: c_int = 2;
-    refused::<c_int>(door, Errno::EAGAIN.0).map(|_| ERROR)
+    refused::<c_int>(door.name, Errno::EAGAIN.0).map(|_| ERROR)
 }
 
 /// Costs time, so that a loop that yields until a deadline ends.
-fn let_others_run(door: &'static str) -> Option<c_int> {
-    world::enter(|world| world.call_unrecorded(door, READING, [0; 3]))?;
-    baton::give_way();
+fn let_others_run(door: &'static Door) -> Option<c_int> {
+    world::enter(|world| world.call_unrecorded(door.name, READING, [0; 3]))?;
+    baton::yield_turn();
     Some(0)
 }

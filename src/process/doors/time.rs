@@ -8,8 +8,9 @@ use libc::{clockid_t, time_t, timespec, timeval, useconds_t};
 use crate::disk::Errno;
 use crate::process::threads::baton;
 use crate::process::world::clock;
-use crate::process::world::schedule::On;
-use crate::process::world::{self, Called, Outcome};
+use crate::process::world::door::Door;
+use crate::process::world::schedule::WaitFor;
+use crate::process::world::{self, CallResult, Called};
 
 use super::{answer, bits, doors};
 
@@ -29,15 +30,15 @@ doors! {
 }
 
 /// Reads a clock of the world; `None` if there is no world, an error if there is no such clock.
-fn reading(door: &'static str, clock: clockid_t) -> Option<Result<Duration, Errno>> {
+fn reading(door: &'static Door, clock: clockid_t) -> Option<Result<Duration, Errno>> {
     world::enter(|world| {
         let shown = world.clock.read(clock);
-        world.call_unrecorded(door, Duration::ZERO, [bits(clock), 0, 0]);
+        world.call_unrecorded(door.name, Duration::ZERO, [bits(clock), 0, 0]);
         shown.ok_or(Errno::EINVAL)
     })
 }
 
-unsafe fn read_clock(door: &'static str, clock: clockid_t, now: *mut timespec) -> Option<c_int> {
+unsafe fn read_clock(door: &'static Door, clock: clockid_t, now: *mut timespec) -> Option<c_int> {
     let outcome = reading(door, clock)?.map(|shown| {
         // SAFETY: clock_gettime(2) takes room for the time.
         unsafe { *now = clock::timespec(shown) };
@@ -47,7 +48,7 @@ unsafe fn read_clock(door: &'static str, clock: clockid_t, now: *mut timespec) -
 }
 
 unsafe fn read_resolution(
-    _: &'static str,
+    _: &'static Door,
     clock: clockid_t,
     resolution: *mut timespec,
 ) -> Option<c_int> {
@@ -62,7 +63,11 @@ unsafe fn read_resolution(
     Some(0)
 }
 
-unsafe fn read_time_of_day(door: &'static str, now: *mut timeval, _: *mut c_void) -> Option<c_int> {
+unsafe fn read_time_of_day(
+    door: &'static Door,
+    now: *mut timeval,
+    _: *mut c_void,
+) -> Option<c_int> {
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
     // SAFETY: gettimeofday(2) takes null or room for the time.
     if let Some(now) = unsafe { now.as_mut() } {
@@ -72,7 +77,7 @@ unsafe fn read_time_of_day(door: &'static str, now: *mut timeval, _: *mut c_void
     Some(0)
 }
 
-unsafe fn read_seconds(door: &'static str, now: *mut time_t) -> Option<time_t> {
+unsafe fn read_seconds(door: &'static Door, now: *mut time_t) -> Option<time_t> {
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
     let seconds = clock::timespec(shown).tv_sec;
     // SAFETY: time(2) takes null or room for the time.
@@ -82,7 +87,7 @@ unsafe fn read_seconds(door: &'static str, now: *mut time_t) -> Option<time_t> {
     Some(seconds)
 }
 
-unsafe fn read_base(door: &'static str, now: *mut timespec, base: c_int) -> Option<c_int> {
+unsafe fn read_base(door: &'static Door, now: *mut timespec, base: c_int) -> Option<c_int> {
     const TIME_UTC: c_int = 1;
     if base != TIME_UTC {
         return Some(0);
@@ -91,24 +96,24 @@ unsafe fn read_base(door: &'static str, now: *mut timespec, base: c_int) -> Opti
     unsafe { read_clock(door, libc::CLOCK_REALTIME, now) }.map(|_| base)
 }
 
-fn read_processor_time(door: &'static str) -> Option<i64> {
+fn read_processor_time(door: &'static Door) -> Option<i64> {
     let shown = reading(door, libc::CLOCK_PROCESS_CPUTIME_ID)?.unwrap_or_default();
     Some(i64::try_from(shown.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Sleeps in virtual time, while other threads run.
-pub(super) fn pause(door: &'static str, duration: Duration) -> Option<Outcome> {
+pub(super) fn pause(door: &'static Door, duration: Duration) -> Option<CallResult> {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let until = world::enter(|world| {
-        world.begin(door);
+        world.begin(door.name);
         world.clock.now() + duration
     })?;
-    baton::wait(On::Time, Some(until));
+    baton::wait(WaitFor::Time, Some(until));
     world::enter(|world| world.end(&Called::on(door, -1, [nanos, 0]), Ok(0)))
 }
 
 unsafe fn sleep_for(
-    door: &'static str,
+    door: &'static Door,
     request: *const timespec,
     _: *mut timespec,
 ) -> Option<c_int> {
@@ -122,7 +127,7 @@ unsafe fn sleep_for(
 }
 
 unsafe fn sleep_on(
-    door: &'static str,
+    door: &'static Door,
     clock: clockid_t,
     flags: c_int,
     request: *const timespec,
@@ -141,12 +146,12 @@ unsafe fn sleep_on(
     Some(super::error_number(outcome))
 }
 
-fn sleep_microseconds(door: &'static str, microseconds: useconds_t) -> Option<c_int> {
+fn sleep_microseconds(door: &'static Door, microseconds: useconds_t) -> Option<c_int> {
     let duration = Duration::from_micros(microseconds.into());
     Some(answer(pause(door, duration)?))
 }
 
-fn sleep_seconds(door: &'static str, seconds: c_uint) -> Option<c_uint> {
+fn sleep_seconds(door: &'static Door, seconds: c_uint) -> Option<c_uint> {
     let duration = Duration::from_secs(seconds.into());
     pause(door, duration).map(|_| 0)
 }

@@ -4,7 +4,7 @@
 //! descriptor. The kernel would only return `EBADF`, and an engine might continue as if the disk
 //! had failed.
 
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{c_int, c_void};
 use std::{fmt, io, ptr};
 
 use libc::{sock_filter, sock_fprog};
@@ -13,64 +13,32 @@ use crate::log::Mark;
 
 use crate::process::seam::dispatch;
 use crate::process::world::descriptors::FIRST;
-use crate::process::world::{self, exit};
+use crate::process::world::{self, EXIT_LEAKED, exit};
 
-pub use crate::host::probe::{Failure, raw_calls_arrive, self_test};
-
-/// The exit status of a process that made a system call past the doors.
-pub const EXIT_LEAKED: c_int = 114;
+use super::descriptor_calls::{DESCRIPTOR_CALLS, descriptor_call};
+use super::syscall;
 
 /// Why the traps could not be set. A run continues without them.
 #[derive(Debug, thiserror::Error)]
-pub struct Refused {
+pub struct TrapsRefused {
     what: &'static str,
     source: io::Error,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for TrapsRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "system calls past the doors go unnoticed: {} failed: {}", self.what, self.source)
     }
 }
 
-/// The system calls whose first argument is a descriptor.
-macro_rules! descriptor_calls {
-    ($($name:ident: $number:ident),* $(,)?) => {
-        &[$((libc::$number, concat!("raw system call ", stringify!($name)))),*]
-    };
-}
-
-const TRAPPED: &[(c_long, &str)] = descriptor_calls![
-    read: SYS_read, write: SYS_write, pread64: SYS_pread64, pwrite64: SYS_pwrite64,
-    readv: SYS_readv, writev: SYS_writev, preadv: SYS_preadv, pwritev: SYS_pwritev,
-    preadv2: SYS_preadv2, pwritev2: SYS_pwritev2, lseek: SYS_lseek, close: SYS_close,
-    fstat: SYS_fstat, newfstatat: SYS_newfstatat, statx: SYS_statx, fstatfs: SYS_fstatfs,
-    ftruncate: SYS_ftruncate, fallocate: SYS_fallocate, fadvise64: SYS_fadvise64,
-    readahead: SYS_readahead, fsync: SYS_fsync, fdatasync: SYS_fdatasync, syncfs: SYS_syncfs,
-    sync_file_range: SYS_sync_file_range, dup: SYS_dup, dup2: SYS_dup2, dup3: SYS_dup3,
-    fcntl: SYS_fcntl, flock: SYS_flock, ioctl: SYS_ioctl, getdents64: SYS_getdents64,
-    openat: SYS_openat, openat2: SYS_openat2, mkdirat: SYS_mkdirat, unlinkat: SYS_unlinkat,
-    renameat: SYS_renameat, renameat2: SYS_renameat2, linkat: SYS_linkat,
-    readlinkat: SYS_readlinkat, fchmod: SYS_fchmod, fchmodat: SYS_fchmodat, fchown: SYS_fchown,
-    fchownat: SYS_fchownat, utimensat: SYS_utimensat, faccessat: SYS_faccessat,
-    faccessat2: SYS_faccessat2, fchdir: SYS_fchdir, sendfile: SYS_sendfile,
-    copy_file_range: SYS_copy_file_range, splice: SYS_splice, fsetxattr: SYS_fsetxattr,
-    fgetxattr: SYS_fgetxattr, flistxattr: SYS_flistxattr, fremovexattr: SYS_fremovexattr,
-];
-
-/// The name of a trapped system call in a report; `None` for a call that is not trapped.
-pub(crate) fn descriptor_call(number: c_long) -> Option<&'static str> {
-    TRAPPED.iter().find(|&&(trapped, _)| trapped == number).map(|&(_, name)| name)
-}
-
-/// Sets the traps for the calling thread and for all threads that it starts from now on; they
-/// cannot be removed. A trapped call is marked in the log as not simulated, and ends the process
+/// Sets the traps for the calling thread and all that it starts from now on; they cannot be
+/// removed again. A trapped call is marked in the log as not simulated, and ends the process
 /// through the world's hook.
 ///
 /// # Errors
-/// The kernel's error: it is too old, or a container forbids the call.
-pub fn install() -> Result<(), Refused> {
-    let refused = |what| move |source| Refused { what, source };
+/// What the kernel said: it is too old, or a container forbids it.
+pub fn install() -> Result<(), TrapsRefused> {
+    let refused = |what| move |source| TrapsRefused { what, source };
     handle().map_err(refused("sigaction"))?;
     dispatch::prepare();
     let filter = filter();
@@ -100,7 +68,7 @@ const X86_64: u32 = 0xc000_003e;
 
 /// The filter. Most calls have a small first argument, or a pointer, and pass after a few steps.
 fn filter() -> Vec<sock_filter> {
-    let calls = TRAPPED.len() as u8;
+    let calls = DESCRIPTOR_CALLS.len() as u8;
     let load = |offset| step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, offset);
     let jump = |kind, yes, no, k| step((libc::BPF_JMP | kind | libc::BPF_K) as u16, yes, no, k);
     let end = |verdict| step((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, verdict);
@@ -113,7 +81,7 @@ fn filter() -> Vec<sock_filter> {
         jump(libc::BPF_JGE, calls + 1, 0, 1 << 31),
         load(NUMBER),
     ];
-    for (at, &(number, _)) in TRAPPED.iter().enumerate() {
+    for (at, &(number, _)) in DESCRIPTOR_CALLS.iter().enumerate() {
         let left = calls - at as u8;
         filter.push(jump(libc::BPF_JEQ, left, 0, number as u32));
     }
@@ -159,7 +127,7 @@ extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
     let (number, code) = unsafe { ((*trap).number, (*trap).code) };
     if code == HANDED_OVER {
         // SAFETY: the kernel gives the handler the registers of the call.
-        unsafe { dispatch::serve(context) };
+        unsafe { dispatch::answer(context, syscall::raw) };
         return;
     }
     let name = descriptor_call(number.into()).unwrap_or("raw system call");
@@ -187,11 +155,5 @@ mod tests {
                 assert!(farthest < filter.len(), "step {at}");
             }
         }
-    }
-
-    #[test]
-    fn a_call_without_a_descriptor_is_not_trapped() {
-        assert_eq!(descriptor_call(libc::SYS_getpid), None);
-        assert_eq!(descriptor_call(libc::SYS_fsync), Some("raw system call fsync"));
     }
 }

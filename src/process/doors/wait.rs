@@ -16,7 +16,8 @@ use crate::process::threads::baton;
 use crate::process::world;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
-use crate::process::world::schedule::{On, Woken};
+use crate::process::world::door::Door;
+use crate::process::world::schedule::{WaitFor, Woken};
 
 use super::refuse::refused;
 use super::{answer, doors};
@@ -42,14 +43,18 @@ doors! {
 pub(super) fn stir() {
     if baton::several() {
         world::enter(|world| {
-            world.schedule.wake(usize::MAX, |on| matches!(on, On::Host(_)));
+            world.schedule.wake(usize::MAX, |on| matches!(on, WaitFor::Host(_)));
         });
     }
 }
 
 /// Calls `look` until it reports something ready or the time is up; the number is `look`'s. `None`
 /// if no other thread can make anything ready and there is no limit.
-fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int) -> Option<c_int> {
+fn look(
+    door: &'static Door,
+    until: Option<Time>,
+    mut look: impl FnMut() -> c_int,
+) -> Option<c_int> {
     loop {
         let ready = look();
         if ready != 0 {
@@ -58,7 +63,7 @@ fn look(door: &'static str, until: Option<Time>, mut look: impl FnMut() -> c_int
         if until.is_none() && !baton::several() {
             return None;
         }
-        if baton::wait(On::Host(door), until) == Woken::TimedOut {
+        if baton::wait(WaitFor::Host(door.name), until) == Woken::TimedOut {
             return Some(0);
         }
     }
@@ -73,7 +78,7 @@ fn deadline(timeout: Option<Duration>) -> Option<Option<Time>> {
 
 /// Waits until a call on a descriptor of the host would not block in the kernel, where the schedule
 /// could not wake the thread. An error if no other thread can make it ready.
-pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Option<Errno> {
+pub(super) fn until_ready(door: &'static Door, fd: c_int, events: c_short) -> Option<Errno> {
     world::enter(|_| ())?;
     let mut one = pollfd { fd, events, revents: 0 };
     let ready = || {
@@ -99,7 +104,7 @@ pub(super) fn until_ready(door: &'static str, fd: c_int, events: c_short) -> Opt
 /// # Safety
 /// `list` points to `count` entries.
 unsafe fn wait(
-    door: &'static str,
+    door: &'static Door,
     (list, count): (*mut pollfd, nfds_t),
     timeout: Option<Duration>,
 ) -> Option<c_int> {
@@ -126,7 +131,7 @@ unsafe fn wait(
 }
 
 fn wait_for_host(
-    door: &'static str,
+    door: &'static Door,
     list: &mut [pollfd],
     timeout: Option<Duration>,
 ) -> Option<c_int> {
@@ -141,11 +146,11 @@ fn wait_for_host(
         // call.
         unsafe { libc::poll(list.as_mut_ptr(), list.len() as nfds_t, 0) }
     };
-    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::EINTR))
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door.name, libc::EINTR))
 }
 
 unsafe fn poll(
-    door: &'static str,
+    door: &'static Door,
     list: *mut pollfd,
     count: nfds_t,
     timeout: c_int,
@@ -156,7 +161,7 @@ unsafe fn poll(
 }
 
 unsafe fn poll_until(
-    door: &'static str,
+    door: &'static Door,
     list: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
@@ -170,7 +175,7 @@ unsafe fn poll_until(
 
 /// A set has room for the numbers up to 1023, all of them the host's. Without any this is a sleep.
 unsafe fn select(
-    door: &'static str,
+    door: &'static Door,
     count: c_int,
     _: *mut libc::fd_set,
     _: *mut libc::fd_set,
@@ -178,7 +183,7 @@ unsafe fn select(
     timeout: *mut timeval,
 ) -> Option<c_int> {
     if count > 0 {
-        return refused(door, libc::ENOSYS);
+        return refused(door.name, libc::ENOSYS);
     }
     // SAFETY: select(2) takes a time or null.
     let timeout = unsafe { timeout.as_ref() }.copied()?;
@@ -189,7 +194,7 @@ unsafe fn select(
 
 /// Regular files cannot be watched (epoll_ctl(2)): the error is the kernel's.
 fn watch_descriptor(
-    _: &'static str,
+    _: &'static Door,
     _: c_int,
     _: c_int,
     fd: c_int,
@@ -199,7 +204,7 @@ fn watch_descriptor(
 }
 
 fn await_events(
-    door: &'static str,
+    door: &'static Door,
     epoll: c_int,
     events: *mut libc::epoll_event,
     most: c_int,
@@ -209,11 +214,11 @@ fn await_events(
     let wait = next!(epoll_wait(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int);
     // SAFETY: epoll_wait(2) takes room for `most` events.
     let ready = || unsafe { wait(epoll, events, most, 0) };
-    look(door, deadline(timeout)?, ready).or_else(|| refused(door, libc::ENOSYS))
+    look(door, deadline(timeout)?, ready).or_else(|| refused(door.name, libc::ENOSYS))
 }
 
 fn await_events_masked(
-    door: &'static str,
+    door: &'static Door,
     epoll: c_int,
     events: *mut libc::epoll_event,
     most: c_int,

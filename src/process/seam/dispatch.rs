@@ -1,9 +1,9 @@
-//! Syscall user dispatch: raw system calls, which no symbol leads to, reach the doors all the same.
+//! Syscall user dispatch: raw system calls, which use no symbol, reach the doors anyway.
 //!
-//! The kernel hands every system call of a thread that does not come out of the C library to a
-//! signal handler, which leads it to the door of its number (see
-//! Documentation/admin-guide/syscall-user-dispatch.rst). That is per thread, and every clone and
-//! fork switches it off again.
+//! The kernel hands every system call of a thread that is made outside the C library to a signal
+//! handler, which passes it to the door of its number (see
+//! Documentation/admin-guide/syscall-user-dispatch.rst). That is set per thread, and every clone
+//! and fork switches it off again.
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -13,25 +13,25 @@ use super::kernel::next;
 const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
 const PR_SYS_DISPATCH_ON: c_int = 1;
 
-/// What the kernel reads at each call from elsewhere: `SYSCALL_DISPATCH_FILTER_BLOCK`, hand it
-/// over.
+/// The byte that the kernel reads at each call from outside: `SYSCALL_DISPATCH_FILTER_BLOCK`, hand
+/// it over.
 static SELECTOR: u8 = 1;
 
-/// Where the C library's code is, and how long: calls from there pass.
+/// The start and the length of the C library's code: calls from there pass.
 static LIBRARY: OnceLock<(usize, usize)> = OnceLock::new();
 
-/// Looks for the C library's code; done once in the template, so that no leaf has to.
+/// Looks for the C library's code; done once in the fork server, so that no child has to.
 pub(crate) fn prepare() {
     LIBRARY.get_or_init(|| find_library().unwrap_or((0, 0)));
 }
 
-/// Hands the raw system calls of the calling thread over, from now on. Where the kernel refuses,
-/// they go past the doors: the template has said so.
+/// Has the kernel hand over the raw system calls of the calling thread from now on. If it refuses,
+/// they go past the doors; the fork server has reported that.
 pub(crate) fn arm() {
     let Some(&(start, length)) = LIBRARY.get() else { return };
     if length > 0 {
         let prctl = next!(prctl(c_int, c_int, usize, usize, *const u8) -> c_int);
-        // SAFETY: the selector is there for ever; the handler of the signal is in place.
+        // SAFETY: the selector is a static, and the handler of the signal is installed.
         unsafe {
             prctl(
                 PR_SET_SYSCALL_USER_DISPATCH,
@@ -48,7 +48,7 @@ pub(crate) fn arm() {
 fn find_library() -> Option<(usize, usize)> {
     let inside = next!(syscall(i64) -> i64) as *const () as usize;
     let mut search = Search { inside, found: None };
-    // SAFETY: the visitor gets the pointer that is passed here, and nobody else has it.
+    // SAFETY: the visitor gets the pointer that is passed here, and is its only user.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
 }
@@ -64,7 +64,7 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c
     if info.dlpi_phdr.is_null() {
         return 0;
     }
-    // SAFETY: the loader says how many headers there are.
+    // SAFETY: the loader gives the number of the headers.
     let headers =
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let segment = headers
@@ -79,15 +79,18 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c
     c_int::from(segment.is_some())
 }
 
-/// Serves a system call that was handed over: registers are as the call left them.
+/// A system call as it was made: its number and its six arguments.
+pub(crate) type RawCall = [i64; 7];
+
+/// Serves a system call that was handed over: `serve` gets the call from the registers, and its
+/// answer becomes the call's result.
 ///
 /// # Safety
 /// `context` is the `ucontext_t` of a handler of this dispatch's signal.
-pub(crate) unsafe fn serve(context: *mut c_void) {
-    // SAFETY: as the caller says.
+pub(crate) unsafe fn answer(context: *mut c_void, serve: unsafe fn(RawCall) -> i64) {
+    // SAFETY: the caller passes the context that the kernel gave its handler.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    let register = |name: c_int| registers[name as usize];
-    let arguments = [
+    let call = [
         libc::REG_RAX,
         libc::REG_RDI,
         libc::REG_RSI,
@@ -96,8 +99,7 @@ pub(crate) unsafe fn serve(context: *mut c_void) {
         libc::REG_R8,
         libc::REG_R9,
     ]
-    .map(register);
-    // SAFETY: the engine made this very call.
-    let result = unsafe { crate::process::doors::raw(arguments) };
-    registers[libc::REG_RAX as usize] = result;
+    .map(|name| registers[name as usize]);
+    // SAFETY: the engine made this very call, and so keeps its contract.
+    registers[libc::REG_RAX as usize] = unsafe { serve(call) };
 }

@@ -1,11 +1,11 @@
-//! The engine's heap: apart from the harness's, so that an address tells nothing about the harness.
+//! The engine's heap: separate from the harness's, so that addresses do not depend on the harness.
 //!
-//! A leaf inherits the memory of its explorer, whose heap is different at each crash state. If the
-//! engine took its memory out of the same heap, so would be the addresses that it gets; and engines
-//! do depend on those: parking_lot, for one, keeps waiting threads in a table by the address of
-//! their lock, and two locks that share an entry share the time of its next fair turn. So what is
-//! asked for on the engine's side of the seam comes out of a stretch of address space of its own,
-//! which is untouched in each new leaf. Nothing of it is given back before the leaf ends.
+//! A child inherits the memory of its explorer, whose heap is different at each crash state. If the
+//! engine allocated from the same heap, its addresses would differ too; and engines do depend on
+//! addresses: parking_lot, for one, keeps waiting threads in a table by the address of their lock,
+//! and two locks that share an entry share the time of its next fair unlock. So memory that is
+//! allocated on the engine's side of the seam comes from a separate range of addresses, which is
+//! untouched in each new child. None of it is returned to the system before the child ends.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -15,36 +15,36 @@ use dlmalloc::{Allocator, Dlmalloc};
 
 use super::lock::Lock;
 
-/// Where the heap begins: far from where Linux puts a program, its libraries and its stacks.
+/// The heap's first address: far from where Linux puts a program, its libraries and its stacks.
 const BASE: usize = 0x1000_0000_0000;
 
-/// Bytes of address space: more than any leaf may use. Memory is used as it is written.
+/// Bytes of address space: more than any child may use. Memory is used as it is written.
 const CAPACITY: usize = 64 << 30;
 
-/// What an allocator may write behind a block: the header of the next one, and the links of a free
-/// one.
-const BEHIND: usize = 64;
+/// Bytes that the allocator may write past a block: the header of the next block, and the links of
+/// a free one.
+const PAST_BLOCK: usize = 64;
 
-/// How many bytes of the stretch may be used; 0 if there is none.
+/// How many bytes of the range may be used; 0 if there is no range.
 static USABLE: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether the stretch was handed out.
+/// Whether the range was handed out.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 static HEAP: Lock<Heap> = Lock::new(Heap::new());
 
 struct Heap {
-    blocks: Dlmalloc<Stretch>,
-    /// Behind this address nothing was ever written.
+    blocks: Dlmalloc<AddressRange>,
+    /// From this address on nothing was ever written.
     fresh: usize,
 }
 
-/// The stretch, handed out whole and once.
-struct Stretch;
+/// The range of addresses, handed out whole and once.
+struct AddressRange;
 
-// SAFETY: as soon as `USABLE` is not 0, the stretch is mapped for reading and writing and at least
-// as long as that. It belongs to nobody else, is never unmapped, and is handed out once.
-unsafe impl Allocator for Stretch {
+// SAFETY: as soon as `USABLE` is not 0, the range is mapped for reading and writing and at least
+// as long as that. It has no other user, is never unmapped, and is handed out once.
+unsafe impl Allocator for AddressRange {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let usable = USABLE.load(Ordering::Relaxed);
         if size > usable || TAKEN.swap(true, Ordering::Relaxed) {
@@ -80,16 +80,16 @@ unsafe impl Allocator for Stretch {
 
 impl Heap {
     const fn new() -> Self {
-        let mut blocks = Dlmalloc::new_with_allocator(Stretch);
+        let mut blocks = Dlmalloc::new_with_allocator(AddressRange);
         // There is one segment, and it is never unused.
         blocks.set_max_release_check_rate(0);
         Self { blocks, fresh: BASE }
     }
 
-    /// Notes that a block was handed out, and where it ends at most.
+    /// Notes that a block was handed out, and its last possible byte.
     fn used(&mut self, block: *mut u8, size: usize) -> *mut u8 {
         if !block.is_null() {
-            self.fresh = self.fresh.max(block.addr() + size + BEHIND);
+            self.fresh = self.fresh.max(block.addr() + size + PAST_BLOCK);
         }
         block
     }
@@ -98,9 +98,9 @@ impl Heap {
         if align > CAPACITY || size > CAPACITY {
             return ptr::null_mut();
         }
-        // SAFETY: the caller gives a power of two.
+        // SAFETY: the callers of `allocate` give a power of two.
         let block = unsafe { self.blocks.c_memalign(align, size) };
-        // What is cut off to align it becomes free blocks.
+        // The bytes cut off to align it become free blocks.
         self.used(block, size.saturating_add(align))
     }
 
@@ -116,19 +116,19 @@ impl Heap {
     }
 }
 
-/// Takes the stretch; done once, in the template. Without it the engine uses the C library's heap.
+/// Maps the range; done once, in the fork server. Without it the engine uses the C library's heap.
 pub(crate) fn prepare() {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let flags = flags | libc::MAP_FIXED_NOREPLACE;
     let at = ptr::without_provenance_mut(BASE);
-    // SAFETY: a new mapping where nothing is mapped yet touches nothing that exists; a kernel that
-    // puts it elsewhere is not believed.
+    // SAFETY: a new mapping where nothing is mapped yet touches nothing that exists; one that the
+    // kernel put elsewhere is not used.
     let base = unsafe { libc::mmap(at, CAPACITY, protection, flags, -1, 0) };
     if base != at {
         return;
     }
-    // A huge page would be cleared whole in each leaf, for a few kilobytes.
+    // A huge page would be cleared whole in each child, for a few kilobytes.
     // SAFETY: advice on a mapping of this length.
     unsafe { libc::madvise(base, CAPACITY, libc::MADV_NOHUGEPAGE) };
     base.expose_provenance();
@@ -143,13 +143,13 @@ pub(crate) fn limit(bytes: u64) {
     }
 }
 
-/// Whether the engine has a heap of its own.
+/// Whether the engine has its own heap.
 #[inline]
-pub(crate) fn is_there() -> bool {
+pub(crate) fn exists() -> bool {
     USABLE.load(Ordering::Relaxed) != 0
 }
 
-/// Whether a block is one of this heap's.
+/// Whether a block belongs to this heap.
 #[inline(always)]
 pub(crate) fn has(block: *mut c_void) -> bool {
     (BASE..BASE + CAPACITY).contains(&block.addr())
@@ -165,39 +165,39 @@ pub(crate) fn allocate_zeroed(size: usize) -> *mut c_void {
     HEAP.take().allocate_zeroed(size).cast()
 }
 
-/// Makes a block longer or shorter, elsewhere if need be; null, and the block is as before, if
-/// there is no space.
+/// Makes a block longer or shorter, and may move it; null, and the block is unchanged, if there is
+/// no space.
 ///
 /// # Safety
-/// The block is one of this heap's, and not free.
+/// The block belongs to this heap, and is not free.
 pub(crate) unsafe fn resize(block: *mut c_void, size: usize) -> *mut c_void {
     let mut heap = HEAP.take();
     if size > CAPACITY {
         return ptr::null_mut();
     }
-    // SAFETY: as the caller says.
+    // SAFETY: the caller's block is one of `blocks`, and not free.
     let block = unsafe { heap.blocks.c_realloc(block.cast(), size) };
     heap.used(block, size).cast()
 }
 
-/// Gives a block back.
+/// Frees a block.
 ///
 /// # Safety
-/// The block is one of this heap's, and not free. Nobody uses it any more.
+/// The block belongs to this heap, is not free, and is not used any more.
 pub(crate) unsafe fn release(block: *mut c_void) {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller's block is one of `blocks`, not free, and unused.
     unsafe { HEAP.take().blocks.c_free(block.cast()) };
 }
 
-/// How many bytes a block has, which may be more than were asked for.
+/// The size of a block in bytes, which may be more than requested.
 ///
 /// # Safety
-/// The block is one of this heap's, and not free.
+/// The block belongs to this heap, and is not free.
 pub(crate) unsafe fn size(block: *mut c_void) -> usize {
     /// The word before a block holds its length with this word, and three flags (dlmalloc 2.8.6,
     /// "Chunk representations").
     const FLAGS: usize = 7;
-    // SAFETY: as the caller says.
+    // SAFETY: a block that is not free has its length in the word before it.
     let head = unsafe { block.cast::<usize>().sub(1).read() };
     (head & !FLAGS) - size_of::<usize>()
 }
@@ -210,7 +210,7 @@ mod tests {
     fn heap() {
         static ONCE: std::sync::Once = std::sync::Once::new();
         ONCE.call_once(prepare);
-        assert!(is_there());
+        assert!(exists());
     }
 
     fn bytes_of<'a>(block: *mut c_void, size: usize) -> &'a mut [u8] {

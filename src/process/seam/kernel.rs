@@ -1,16 +1,16 @@
-//! The next definition of a symbol behind a door: the C library's own.
+//! The next definition of a door's symbol: the C library's own.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Where a symbol's next definition is, once it was looked up.
-pub(crate) struct Next {
+/// The address of a symbol's next definition, once it was looked up.
+pub(crate) struct NextSymbol {
     symbol: &'static CStr,
     address: AtomicPtr<c_void>,
 }
 
-impl Next {
+impl NextSymbol {
     /// Nothing is looked up yet.
     pub(crate) const fn new(symbol: &'static CStr) -> Self {
         Self { symbol, address: AtomicPtr::new(ptr::null_mut()) }
@@ -27,7 +27,7 @@ impl Next {
     #[cold]
     fn look_up(&self) -> *mut c_void {
         let before = errno();
-        // SAFETY: the symbol is a C string; `RTLD_NEXT` starts behind this object.
+        // SAFETY: the symbol is a C string; `RTLD_NEXT` starts after this object.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.symbol.as_ptr()) };
         set_errno(before);
         let address = if found.is_null() { missing as *mut c_void } else { found };
@@ -36,8 +36,8 @@ impl Next {
     }
 }
 
-/// Stands in for a function that this C library does not have. It takes no arguments, which on
-/// this machine's calling convention may be called with any.
+/// The substitute for a function that this C library lacks. It takes no arguments; with this
+/// machine's calling convention it may be called with any.
 extern "C" fn missing() -> i64 {
     set_errno(libc::ENOSYS);
     -1
@@ -58,7 +58,8 @@ pub(crate) fn set_errno(errno: c_int) {
 /// The next definition of a function as a function pointer of its type.
 macro_rules! next {
     ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
-        static NEXT: $crate::process::seam::kernel::Next = $crate::process::seam::kernel::Next::new(
+        use $crate::process::seam::kernel::NextSymbol;
+        static NEXT: NextSymbol = NextSymbol::new(
             match ::std::ffi::CStr::from_bytes_with_nul(
                 concat!(stringify!($symbol), "\0").as_bytes(),
             ) {
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn a_symbol_that_the_c_library_lacks_fails_with_enosys() {
         let next = next!(crashpoint_no_such_symbol(c_int) -> c_int);
-        // SAFETY: the stand-in ignores its arguments.
+        // SAFETY: the substitute ignores its arguments.
         assert_eq!(unsafe { next(3) }, -1);
         assert_eq!(errno(), libc::ENOSYS);
     }

@@ -1,27 +1,27 @@
-//! A lock that needs no memory and no other call: what doors may take wherever they are entered.
+//! A lock that neither allocates nor makes a call, so that doors may take it anywhere.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// A value behind a spin lock. Only one thread of a world runs at a time, so nobody waits long:
-/// a contender is a thread of the harness that sets a mark.
+/// A value protected by a spin lock. Only one thread of a world runs at a time, so waits are short:
+/// the other contender is a thread of the harness that sets a mark.
 pub(crate) struct Lock<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `taken` lets one thread at a time to the value.
+// SAFETY: `taken` gives one thread at a time access to the value.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
-    /// A value that nobody holds.
+    /// A value that is free.
     pub(crate) const fn new(value: T) -> Self {
         Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
-    /// Waits until nobody holds the value and takes it.
+    /// Waits until the value is free and takes it.
     #[inline]
     pub(crate) fn take(&self) -> Held<'_, T> {
         loop {
@@ -32,11 +32,11 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Takes the value if nobody holds it.
+    /// Takes the value if it is free.
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Held<'_, T>> {
         let free = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        // Not a `Held` made beforehand: to drop that would free what another one holds.
+        // A `Held` must not be made before: dropping it would free the holder's lock.
         free.is_ok().then(|| Held(self))
     }
 }
@@ -48,14 +48,14 @@ impl<T> Deref for Held<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: who has a `Held` is the only one.
+        // SAFETY: only the holder of the lock has a `Held`.
         unsafe { &*self.0.value.get() }
     }
 }
 
 impl<T> DerefMut for Held<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: who has a `Held` is the only one.
+        // SAFETY: only the holder of the lock has a `Held`.
         unsafe { &mut *self.0.value.get() }
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time_has_the_value() {
+    fn one_thread_at_a_time_has_the_value() {
         let lock = Lock::new(0u32);
         let held = lock.take();
         assert!(lock.try_take().is_none());

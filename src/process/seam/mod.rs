@@ -1,9 +1,10 @@
-//! Whose side a thread is on: the first thing that every door reads.
+//! The side of the engine/harness boundary that a thread is on: the first thing a door reads.
 //!
 //! The flag is a const-initialised cell without a destructor, hence one load relative to the
 //! thread pointer: a door may be entered before `main`, inside `malloc` and in the destructors of
 //! thread-locals.
 
+pub(crate) mod altstack;
 pub(crate) mod dispatch;
 pub(crate) mod heap;
 pub(crate) mod kernel;
@@ -11,12 +12,12 @@ pub(crate) mod lock;
 
 use std::cell::Cell;
 
-/// Whose calls a thread makes.
+/// The owner of the calls that a thread makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The harness's: every door leads to the kernel.
+    /// The harness: every door passes the call to the C library.
     Harness,
-    /// The engine's: the doors lead into the simulated world.
+    /// The engine: the doors serve the call in the simulated world.
     Engine,
 }
 
@@ -24,26 +25,26 @@ thread_local! {
     static SIDE: Cell<Side> = const { Cell::new(Side::Harness) };
 }
 
-/// The side of the calling thread. A thread starts on the harness's.
+/// The side of the calling thread. A thread starts on the harness's side.
 #[inline(always)]
 pub fn side() -> Side {
     SIDE.get()
 }
 
-/// Runs `f` on the engine's side of the seam, and comes back also if it panics.
+/// Runs `f` on the engine's side of the seam, and returns from there even if it panics.
 pub fn engine<R>(f: impl FnOnce() -> R) -> R {
     let _back = cross(Side::Engine);
     f()
 }
 
-/// Takes the calling thread to the harness's side until the guard is dropped. A door does this
-/// before all else, so that what it calls itself (an allocator that reads the clock, a panic's
-/// message) goes to the kernel and not through a second door.
+/// Moves the calling thread to the harness's side until the guard is dropped. A door does this
+/// before all else, so that its own calls (an allocator that reads the clock, a panic's message) go
+/// to the kernel and not through a second door.
 pub(crate) fn harness() -> Back {
     cross(Side::Harness)
 }
 
-/// Takes the calling thread to the engine's side for good: it is the engine's, and its
+/// Moves the calling thread to the engine's side for good: it belongs to the engine, and its
 /// thread-locals are destroyed there too.
 pub(crate) fn become_engine() {
     SIDE.set(Side::Engine);
@@ -53,7 +54,7 @@ fn cross(side: Side) -> Back {
     Back(SIDE.replace(side))
 }
 
-/// Takes the thread back to where it came from.
+/// Moves the thread back to the side that it came from.
 pub(crate) struct Back(Side);
 
 impl Drop for Back {
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_brings_the_thread_back() {
+    fn a_panic_returns_the_thread_to_its_side() {
         let panicked = std::panic::catch_unwind(|| engine(|| panic!("on purpose")));
         assert!(panicked.is_err());
         assert_eq!(side(), Side::Harness);

@@ -1,9 +1,9 @@
-//! The baton: the real threads of the engine, of which the one that holds it runs.
+//! The baton: of the engine's real threads, only the one that holds it runs.
 //!
-//! Every thread that the engine starts begins in `begin`, waits for the baton, and hands it on at
-//! its end, after its thread-locals were destroyed. Who gets it is decided by the `schedule` of
-//! the world; this file makes the threads follow. A thread that does not hold the baton sleeps on
-//! a word of its own, in the kernel.
+//! Every thread that the engine starts begins in `begin`, waits for the baton, and passes it on at
+//! its end, after its thread-locals were destroyed. The `schedule` of the world decides which
+//! thread gets it; this file makes the threads follow. A thread that does not hold the baton sleeps
+//! on its own futex, in the kernel.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -15,24 +15,24 @@ use libc::pthread_t;
 use crate::base::time::Time;
 use crate::log::Mark;
 
-use crate::host::signals::AltStack;
-use crate::host::watch;
+use super::holder;
 use crate::process::seam;
+use crate::process::seam::altstack::AltStack;
 use crate::process::seam::dispatch;
 use crate::process::seam::kernel::{errno, next, set_errno};
-use crate::process::world::schedule::{FIRST, Id, Next, On, Woken};
-use crate::process::world::{self, World};
+use crate::process::world::schedule::{FIRST, Next, ThreadId, WaitFor, Woken};
+use crate::process::world::{self, Setup, World};
 
-/// How many threads a process may start in its life.
+/// How many threads a process may ever start.
 const MOST: usize = 4096;
 
-/// What other threads know of a thread.
+/// The state of a thread that other threads use.
 struct Slot {
     /// 1 when it is given the baton.
     turn: AtomicU32,
-    /// The kernel's number of it.
+    /// Its number in the kernel.
     tid: AtomicI32,
-    /// The C library's.
+    /// Its handle in the C library.
     handle: AtomicU64,
 }
 
@@ -40,41 +40,50 @@ static SLOTS: [Slot; MOST] =
     [const { Slot { turn: AtomicU32::new(0), tid: AtomicI32::new(0), handle: AtomicU64::new(0) } };
         MOST];
 
-/// How many threads are alive. With one there is nothing to decide.
+/// How many threads are alive. With one there is nothing to schedule.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 
-/// The thread that has handed on the baton for the last time: the next holder waits until it is
-/// gone, since what the C library does at the end of a thread (giving back memory) would otherwise
-/// happen at any time.
+/// The thread that has passed on the baton for the last time. The next holder waits until it is
+/// gone, since the C library's work at the end of a thread (freeing memory) would otherwise happen
+/// at any time.
 static DYING: AtomicU32 = AtomicU32::new(0);
 
-/// The key whose destructor is the last of a thread; one more than it, 0 before there is one.
+/// The key whose destructor is the last of a thread, plus one; 0 before there is one.
 static LAST_KEY: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// The calling thread; 0 if it belongs to no world.
-    static OWN: Cell<Id> = const { Cell::new(0) };
+    static OWN: Cell<ThreadId> = const { Cell::new(0) };
 }
 
-fn slot(id: Id) -> &'static Slot {
+fn slot(id: ThreadId) -> &'static Slot {
     &SLOTS[id as usize % MOST]
 }
 
 /// The number of the calling thread; 0 if it belongs to no world.
-pub(crate) fn own() -> Id {
+pub(crate) fn own() -> ThreadId {
     OWN.get()
 }
 
-/// Whether more threads than one are alive.
+/// Whether more than one thread is alive.
 #[inline(always)]
 pub(crate) fn several() -> bool {
     ALIVE.load(Ordering::Relaxed) > 1
 }
 
+impl World {
+    /// Installs the world of this process in place of the one before. The engine's descriptors
+    /// from before are gone. The calling thread is the first of the new world.
+    pub fn install(setup: Setup) {
+        world::replace(Some(Self::new(setup)));
+        hold_as_first();
+    }
+}
+
 /// The calling thread is the first of a new world, and holds the baton.
-pub(crate) fn found() {
+fn hold_as_first() {
     OWN.set(FIRST);
-    // SAFETY: asks for two numbers.
+    // SAFETY: neither call has a precondition.
     let (tid, handle) = unsafe { (libc::gettid(), libc::pthread_self()) };
     slot(FIRST).tid.store(tid, Ordering::Relaxed);
     slot(FIRST).handle.store(handle, Ordering::Relaxed);
@@ -90,17 +99,27 @@ pub(crate) fn point() {
     }
 }
 
-/// As [`point`], but by the rule another one runs, if one can.
-pub(crate) fn give_way() {
+/// As [`point`], but in the default order another thread runs, if one can.
+pub(crate) fn yield_turn() {
     if several() {
         switch(true);
     }
 }
 
-/// Waits until it is woken or until a time has come.
+/// As [`world::enter`], for a call that other threads may see: another one may run before it and
+/// after it.
+#[inline]
+pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
+    point();
+    let served = world::enter(serve);
+    point();
+    served
+}
+
+/// Waits until the thread is woken or until a time has come.
 ///
-/// A thread that belongs to no world cannot give way: time passes at once.
-pub(crate) fn wait(on: On, until: Option<Time>) -> Woken {
+/// A thread that belongs to no world cannot yield: time passes at once.
+pub(crate) fn wait(on: WaitFor, until: Option<Time>) -> Woken {
     if OWN.get() == 0 {
         if let Some(until) = until {
             world::enter(|world| world.pass_time(until));
@@ -114,14 +133,14 @@ pub(crate) fn wait(on: On, until: Option<Time>) -> Woken {
 
 /// The calling thread spins until another one does something: another one runs, if one can. To be
 /// called in the handler of a signal that has interrupted the engine.
-pub(crate) fn spins() {
+pub(crate) fn yield_spinning() {
     let own = OWN.get();
     if own != 0 && world::enter(|world| world.schedule.spin(own)) == Some(true) {
         switch(false);
     }
 }
 
-/// Has the schedule decide, and follows it.
+/// Lets the schedule decide which thread runs, and waits if that is another one.
 fn switch(yields: bool) {
     let own = OWN.get();
     if own == 0 {
@@ -138,8 +157,8 @@ fn switch(yields: bool) {
 }
 
 impl World {
-    /// Who runs next. If nobody can before a time, it is that time.
-    fn next_thread(&mut self, yields: bool) -> Id {
+    /// The thread that runs next. If none can run before a time, the clock advances to that time.
+    fn next_thread(&mut self, yields: bool) -> ThreadId {
         loop {
             let next = self.schedule.next(self.clock.now(), yields);
             match next {
@@ -150,7 +169,7 @@ impl World {
                     return id;
                 }
                 Next::At(time) => self.pass_time(time),
-                Next::Nobody => {
+                Next::Never => {
                     if let Some(call) = self.schedule.awaits_host() {
                         self.not_simulated(&format!("{call} that waits for the host"));
                     }
@@ -163,37 +182,37 @@ impl World {
 }
 
 /// Gives the baton to a thread.
-fn give(to: Id) {
+fn give(to: ThreadId) {
     let slot = slot(to);
     slot.turn.store(1, Ordering::Release);
     let syscall = next!(syscall(i64, *const u32, c_int, c_int) -> i64);
     let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: wakes who sleeps on a word that is there for ever.
+    // SAFETY: wakes the thread that sleeps on the word of a static.
     unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wake, 1) };
 }
 
 /// Sleeps until the calling thread is given the baton.
-fn take(own: Id) {
+fn take(own: ThreadId) {
     let slot = slot(own);
     let syscall = next!(syscall(i64, *const u32, c_int, u32, *const c_void) -> i64);
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     while slot.turn.swap(0, Ordering::Acquire) == 0 {
-        // SAFETY: sleeps while a word that is there for ever is 0; there is no time limit.
+        // SAFETY: sleeps while the word of a static is 0; there is no time limit.
         unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wait, 0, ptr::null()) };
     }
-    watch::holder(slot.tid.load(Ordering::Relaxed));
-    bury();
+    holder::set(slot.tid.load(Ordering::Relaxed));
+    await_dying();
 }
 
-/// Waits until the thread that died last is gone.
-fn bury() {
+/// Waits until the thread that ended last is gone.
+fn await_dying() {
     let dead = DYING.swap(0, Ordering::Acquire);
     if dead == 0 {
         return;
     }
     let slot = slot(dead);
-    // SAFETY: signal 0 asks whether the thread is there. Its number is not given out again so
-    // soon: the kernel counts them up.
+    // SAFETY: signal 0 asks whether the thread exists. Its number is not reused so soon: the kernel
+    // counts them up.
     unsafe {
         let tid = slot.tid.load(Ordering::Relaxed);
         while libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 {
@@ -206,20 +225,20 @@ fn bury() {
     }
 }
 
-/// Joins a thread that is gone: the C library takes its stack back.
+/// Joins a thread that is gone: the C library frees its stack.
 fn join(handle: pthread_t, result: *mut *mut c_void) -> c_int {
     let join = next!(pthread_join(pthread_t, *mut *mut c_void) -> c_int);
-    // SAFETY: each thread is started joinable, and joined once: when it is gone and either the
-    // engine joins it or nobody will.
+    // SAFETY: each thread is started joinable, and joined once: when it is gone, by the engine or,
+    // if it is detached, in `await_dying` or `detach_thread`.
     unsafe { join(handle, result) }
 }
 
 /// A function that a thread begins with.
 pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
-/// What a new thread is told.
-struct Birth {
-    id: Id,
+/// The arguments of a new thread.
+struct NewThread {
+    id: ThreadId,
     start: Start,
     argument: *mut c_void,
 }
@@ -227,7 +246,7 @@ struct Birth {
 /// Starts a thread of the engine.
 ///
 /// # Safety
-/// As pthread_create(3) asks for; `start` may run on another thread.
+/// The contract of pthread_create(3); `start` may run on another thread.
 pub(crate) unsafe fn create(
     handle: *mut pthread_t,
     attributes: *const libc::pthread_attr_t,
@@ -242,16 +261,16 @@ pub(crate) unsafe fn create(
         (world.schedule.count_started() < MOST - 1).then(|| world.schedule.start())
     });
     let Some(Some(id)) = started else { return libc::EAGAIN };
-    let birth = Box::into_raw(Box::new(Birth { id, start, argument }));
-    // SAFETY: as the caller says; `begin` owns the box.
-    let result = unsafe { create_joinable(handle, attributes, birth) };
+    let new = Box::into_raw(Box::new(NewThread { id, start, argument }));
+    // SAFETY: the caller keeps the contract of pthread_create(3); `begin` owns the box.
+    let result = unsafe { create_joinable(handle, attributes, new) };
     if result == 0 {
         // SAFETY: the C library has written the handle.
         slot(id).handle.store(unsafe { *handle }, Ordering::Relaxed);
         ALIVE.fetch_add(1, Ordering::Relaxed);
     } else {
-        // SAFETY: nobody took the box.
-        drop(unsafe { Box::from_raw(birth) });
+        // SAFETY: no thread was started that could own the box.
+        drop(unsafe { Box::from_raw(new) });
         world::enter(|world| world.schedule.forget(id));
     }
     result
@@ -264,13 +283,13 @@ pub(crate) unsafe fn create(
 unsafe fn create_joinable(
     handle: *mut pthread_t,
     attributes: *const libc::pthread_attr_t,
-    birth: *mut Birth,
+    new: *mut NewThread,
 ) -> c_int {
     type Attributes = libc::pthread_attr_t;
     let create =
         next!(pthread_create(*mut pthread_t, *const Attributes, Start, *mut c_void) -> c_int);
     let getdetachstate = next!(pthread_attr_getdetachstate(*const Attributes, *mut c_int) -> c_int);
-    let argument = birth.cast();
+    let argument = new.cast();
     // SAFETY: the attributes are null or initialised. They are changed for an instant only, in
     // which no other thread of the engine runs.
     unsafe {
@@ -282,7 +301,7 @@ unsafe fn create_joinable(
         if state != libc::PTHREAD_CREATE_DETACHED {
             return create(handle, attributes, begin, argument);
         }
-        let id = (*birth).id;
+        let id = (*new).id;
         libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_JOINABLE);
         let result = create(handle, attributes, begin, argument);
         libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_DETACHED);
@@ -293,28 +312,28 @@ unsafe fn create_joinable(
     }
 }
 
-/// The life of a thread. What it does before it holds the baton must leave no trace: no memory
-/// is taken, and nothing is mapped.
-unsafe extern "C-unwind" fn begin(birth: *mut c_void) -> *mut c_void {
-    let birth = birth.cast::<Birth>();
-    // SAFETY: `create` made the box, and gave it away.
-    let id = unsafe { (*birth).id };
+/// The first function of a thread. Before the thread holds the baton it must leave no trace: it
+/// allocates nothing and maps nothing.
+unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
+    let new = new.cast::<NewThread>();
+    // SAFETY: `create` made the box for this thread.
+    let id = unsafe { (*new).id };
     OWN.set(id);
-    // SAFETY: asks for a number.
+    // SAFETY: `gettid` has no precondition.
     slot(id).tid.store(unsafe { libc::gettid() }, Ordering::Relaxed);
     take(id);
     // SAFETY: as above.
-    let Birth { start, argument, .. } = *unsafe { Box::from_raw(birth) };
+    let NewThread { start, argument, .. } = *unsafe { Box::from_raw(new) };
     let key = LAST_KEY.load(Ordering::Relaxed) - 1;
     // SAFETY: the key was made before the first thread; the value is a count, never followed.
     unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
-    // Its stack overflow is told from a fault by this; it is the thread's until the end.
+    // With it an overflow of the thread's stack can be noted; the thread keeps it until its end.
     if let Ok(stack) = AltStack::new() {
         stack.keep();
     }
     dispatch::arm();
     seam::become_engine();
-    // SAFETY: the engine asked for just this call. If it unwinds (`pthread_exit`), there is
+    // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
     // nothing here to drop.
     unsafe { start(argument) }
 }
@@ -323,7 +342,8 @@ unsafe extern "C-unwind" fn begin(birth: *mut c_void) -> *mut c_void {
 fn make_last_key() -> bool {
     if LAST_KEY.load(Ordering::Relaxed) == 0 {
         let mut key = 0;
-        // SAFETY: the C library writes a number; the destructor takes what `begin` stored.
+        // SAFETY: the C library writes a number; the destructor takes the value that `begin`
+        // stored.
         if unsafe { libc::pthread_key_create(&raw mut key, Some(last_destructor)) } != 0 {
             return false;
         }
@@ -332,12 +352,12 @@ fn make_last_key() -> bool {
     true
 }
 
-/// How often the C library goes through the destructors of a thread's keys
+/// How often the C library runs the destructors of a thread's keys
 /// (`PTHREAD_DESTRUCTOR_ITERATIONS`).
 const ROUNDS: usize = 4;
 
-/// Runs once a round, behind the destructors of `thread_local!`. In the last round the thread has
-/// nothing left to do that the engine could see, and hands on the baton.
+/// Runs once a round, after the destructors of `thread_local!`. In the last round the thread has
+/// nothing left to do that the engine could see, and passes on the baton.
 unsafe extern "C" fn last_destructor(round: *mut c_void) {
     let side = seam::harness();
     let round = round.addr();
@@ -362,12 +382,12 @@ unsafe extern "C" fn last_destructor(round: *mut c_void) {
     }
 }
 
-/// The thread that the engine knows by this handle, if it is one of the world's.
-fn known(handle: pthread_t) -> Option<Id> {
+/// The thread that has this handle in the engine, if it is one of the world's.
+fn known(handle: pthread_t) -> Option<ThreadId> {
     let started = world::enter(|world| world.schedule.count_started())?;
     // The newest: a handle may have been another thread's before.
     (1..=started).rev().find_map(|id| {
-        let id = Id::try_from(id).ok()?;
+        let id = ThreadId::try_from(id).ok()?;
         (slot(id).handle.load(Ordering::Relaxed) == handle).then_some(id)
     })
 }
@@ -384,15 +404,15 @@ pub(crate) fn join_thread(
         return Some(libc::EDEADLK);
     }
     while !world::enter(|world| world.schedule.has_ended(id))? {
-        if wait(On::End(id), until) == Woken::TimedOut {
+        if wait(WaitFor::End(id), until) == Woken::TimedOut {
             return Some(libc::ETIMEDOUT);
         }
     }
-    world::enter(|world| world.forget_panics(id));
+    world::enter(|world| world.panics.forget(id));
     Some(join(handle, result))
 }
 
-/// Nobody will join this thread; `None` if it is not one of the world's.
+/// This thread will not be joined; `None` if it is not one of the world's.
 pub(crate) fn detach_thread(handle: pthread_t) -> Option<c_int> {
     let id = known(handle)?;
     let _harness = seam::harness();
@@ -408,19 +428,19 @@ pub(crate) fn detach_thread(handle: pthread_t) -> Option<c_int> {
 }
 
 /// Lets the other threads run until they have ended, or until this time. Those that are left then
-/// never run again, and what they had open is closed; says how many those are.
+/// never run again, and their open descriptors are closed; returns how many those are.
 pub fn settle(until: Time) -> usize {
     while several() {
         let now = world::now();
         if now >= until {
             break;
         }
-        wait(On::Settled, Some(until));
+        wait(WaitFor::Settled, Some(until));
     }
     if !several() {
         return 0;
     }
-    let frozen = world::enter(World::leave_threads_behind).unwrap_or(0);
+    let frozen = world::enter(World::freeze_other_threads).unwrap_or(0);
     ALIVE.store(1, Ordering::Relaxed);
     frozen
 }

@@ -1,5 +1,6 @@
-//! The real threads of the engine: who holds the baton, who spins, who panicked.
+//! The real threads of the engine: which one holds the baton, which one spins, which one panicked.
 
 pub(crate) mod baton;
+pub(crate) mod holder;
 pub(crate) mod panics;
 pub(crate) mod spin;

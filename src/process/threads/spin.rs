@@ -1,13 +1,13 @@
 //! A wait without a call: a thread that spins on a word of memory until another one changes it.
 //!
-//! Only the holder of the baton runs, so that such a wait would never end: nothing in it is a
-//! scheduling point. The watch finds it, and the thread gives way. So that a seed still decides the
-//! run, this must happen at each such wait and nowhere else; time, which differs from run to run,
-//! only says when to look. What is looked for is a state of the thread that comes back: the same
+//! Only the holder of the baton runs, so such a wait would never end: nothing in it is a scheduling
+//! point. The watch finds it, and the thread yields. For a seed to still determine the run, this
+//! must happen at each such wait and nowhere else; real time, which differs from run to run, only
+//! decides when to look. The sign of such a wait is a state of the thread that recurs: the same
 //! registers and the same top of its stack, several times. A thread that computes counts something
-//! in them, and goes on.
+//! there, and continues.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::base::digest::Digester;
 
 use super::baton;
-use crate::host::signals::say_where_it_spins;
 use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::{self, Side};
 use crate::process::world;
@@ -23,35 +22,34 @@ use crate::process::world;
 /// CPU time without a call after which a thread is looked at.
 const QUIET: Duration = Duration::from_millis(15);
 
-/// How many states of a thread are compared.
+/// How many samples of a thread's state are compared.
 const SAMPLES: usize = 48;
 
-/// How often the watch looks for one: a thread that waits for a processor answers late.
+/// How often the watch looks for a sample: a thread that waits for a processor answers late.
 const LOOKS: usize = 16 * SAMPLES;
 
-/// CPU time that a thread must have had between two of them: much more than noting one takes.
+/// CPU time that a thread must have had between two samples: much more than taking one costs.
 const BETWEEN: Duration = Duration::from_micros(50);
 
-/// How often one of them must be there. A wait that counts its turns in steps of ever the same
-/// length has some hundred.
+/// How many samples must be equal. A wait that counts its iterations in blocks of a constant length
+/// has some hundred distinct states.
 const SAME: usize = 3;
 
-/// How many bytes of the stack, from what may be in use below its pointer on, belong to a state: a
-/// page.
+/// How many bytes of the stack, from the red zone below its pointer on, belong to a state: a page.
 const STACK: usize = 4096;
 
-/// What a thread may keep below its stack pointer (System V ABI, AMD64, 3.2.2).
+/// Bytes that a thread may use below its stack pointer (System V ABI, AMD64, 3.2.2).
 const RED_ZONE: usize = 128;
 
-/// What a thread that gets the signal is to do.
+/// The request that the signal carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Ask {
-    /// Note its state.
+    /// Sample your state.
     State,
     /// Let others run.
-    GiveWay,
-    /// Say where it is, and end the process.
+    Yield,
+    /// Note where you are, and end the process.
     Where,
 }
 
@@ -73,7 +71,7 @@ pub(crate) fn ask(thread: c_int, what: Ask) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal()) };
 }
 
-/// What the watch knows of how long the holder of the baton has made no call.
+/// How long the holder of the baton has made no call, as far as the watch knows.
 #[derive(Default)]
 pub(crate) struct Quiet {
     entered: u64,
@@ -90,8 +88,8 @@ impl Quiet {
         baton::several() && now.saturating_sub(self.since) >= QUIET
     }
 
-    /// Has a thread give way if its states come back; `ran` says how much CPU time it has had, and
-    /// `nap` waits a moment.
+    /// Has a thread yield if its states recur; `ran` is the CPU time it has had, and `nap` waits an
+    /// instant.
     pub(crate) fn end(&mut self, thread: c_int, ran: impl Fn() -> Duration, nap: impl Fn()) {
         ENTERED.store(self.entered, Ordering::Relaxed);
         NOTED.store(0, Ordering::Release);
@@ -101,8 +99,8 @@ impl Quiet {
             if noted >= SAMPLES || world::entered() != self.entered {
                 break;
             }
-            // Where it has not run since it was asked, its state is the same whatever it does:
-            // these signals queue.
+            // If it has not run since it was asked, its state is the same whatever it does: these
+            // signals queue.
             if noted < asked {
                 since = ran();
             } else if ran().saturating_sub(since) >= BETWEEN {
@@ -111,14 +109,14 @@ impl Quiet {
             }
             nap();
         }
-        if come_back() {
-            ask(thread, Ask::GiveWay);
+        if states_recur() {
+            ask(thread, Ask::Yield);
         }
     }
 }
 
-/// Whether enough of the noted states are the same.
-fn come_back() -> bool {
+/// Whether enough of the samples are equal.
+fn states_recur() -> bool {
     let noted = NOTED.load(Ordering::Acquire).min(SAMPLES);
     let states = &STATES[..noted];
     states.iter().any(|state| {
@@ -127,28 +125,35 @@ fn come_back() -> bool {
     })
 }
 
-/// The handler of the signal.
-pub(crate) extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
-    let is = |ask: Ask| ASKED.load(Ordering::Acquire) == ask as u8;
-    if is(Ask::Where) {
-        say_where_it_spins();
-    }
+fn is_asked(ask: Ask) -> bool {
+    ASKED.load(Ordering::Acquire) == ask as u8
+}
+
+/// Whether the signal asks the thread to say where it is.
+pub(crate) fn is_asked_where() -> bool {
+    is_asked(Ask::Where)
+}
+
+/// Does what the signal asks the calling thread for, in the handler of that signal. The context is
+/// the interrupted thread's. [`Ask::Where`] is left to the caller.
+///
+/// The handler may switch threads: it interrupts engine code, which holds nothing of the harness.
+pub(crate) fn answer(context: &libc::ucontext_t) {
     // On the harness's side it may hold what others need, and is not waiting for the engine.
     let quiet = world::entered() == ENTERED.load(Ordering::Relaxed);
     if !quiet || seam::side() != Side::Engine {
         return;
     }
-    if is(Ask::GiveWay) {
-        baton::spins();
+    if is_asked(Ask::Yield) {
+        baton::yield_spinning();
         return;
     }
     let _harness = seam::harness();
-    // The engine may be about to read what an earlier call of its own left there.
+    // The engine may be about to read the value that its last call left there.
     let before = errno();
     let at = NOTED.load(Ordering::Relaxed);
     if let Some(state) = STATES.get(at) {
-        // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
-        state.store(unsafe { state_of(&*context.cast()) }, Ordering::Relaxed);
+        state.store(state_of(context), Ordering::Relaxed);
         NOTED.store(at + 1, Ordering::Release);
     }
     set_errno(before);
@@ -158,7 +163,7 @@ pub(crate) extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut 
 fn state_of(context: &libc::ucontext_t) -> u64 {
     let registers = &context.uc_mcontext.gregs;
     let mut digester = Digester::default();
-    // Those behind describe a fault, and this is none.
+    // The registers after this one describe a fault, and this is none.
     for register in &registers[..=libc::REG_EFL as usize] {
         digester.add_number(*register as u64);
     }
@@ -168,12 +173,12 @@ fn state_of(context: &libc::ucontext_t) -> u64 {
     digester.finish().0
 }
 
-/// Reads own memory of which it is not known how far it reaches: the kernel copies what is there,
-/// and nothing where it may not; registers alone must do then.
+/// Reads this process's memory, of which it is unknown how far it is mapped: the kernel copies the
+/// part that is, and nothing if it may not. The registers alone must do then.
 fn read(from: usize, buffer: &mut [u8]) -> &[u8] {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let page = STACK - from % STACK;
-    // Two parts, since a part of which something is missing is not copied at all.
+    // Two parts, since a part that is not wholly mapped is not copied at all.
     let part = |start: usize, length: usize| libc::iovec {
         iov_base: ptr::with_exposed_provenance_mut(start),
         iov_len: length,

@@ -1,4 +1,4 @@
-//! What the engine's clocks show: virtual time, which only calls and sleeps move.
+//! The engine's clocks: they show virtual time, which only calls and sleeps advance.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use libc::{clockid_t, timespec};
 
 use crate::base::time::Time;
 
-/// What a call of a door costs.
+/// The virtual time that a call takes.
 pub(crate) const CALL: Duration = Duration::from_micros(1);
-/// What reading a clock costs: enough that a loop which waits for a deadline ends.
+/// The virtual time that reading a clock takes: enough that a loop which polls for a deadline ends.
 pub(crate) const READING: Duration = Duration::from_nanos(100);
 
 /// The clocks of one process.
 pub(crate) struct Clock {
     now: Time,
     start: Time,
-    /// What the monotonic clock showed at `start`.
+    /// The monotonic clock's reading at `start`.
     uptime: Duration,
-    /// What the real-time clock showed at [`Time::START`].
+    /// The real-time clock's reading at [`Time::START`].
     wall_clock: Duration,
     read: bool,
 }
@@ -33,7 +33,7 @@ impl Clock {
         self.now
     }
 
-    /// How long this process runs.
+    /// How long this process has run.
     pub(crate) fn running(&self) -> Duration {
         self.now.since(self.start)
     }
@@ -55,7 +55,7 @@ impl Clock {
         self.show(clock)
     }
 
-    /// What a clock shows now.
+    /// A clock's present reading; `None` if there is no such clock.
     pub(crate) fn show(&self, clock: clockid_t) -> Option<Duration> {
         match clock {
             libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => {
@@ -70,20 +70,20 @@ impl Clock {
         }
     }
 
-    /// The moment of the run at which a clock shows `shown`, or now if that is past; `None` if
-    /// there is no such clock.
+    /// The run's time at which a clock shows `shown`, or now if that is past; `None` if there is no
+    /// such clock.
     pub(crate) fn when(&self, clock: clockid_t, shown: Duration) -> Option<Time> {
         Some(self.now + shown.saturating_sub(self.show(clock)?))
     }
 
-    /// The real-time clock at a moment of the run.
+    /// The real-time clock's reading at a time of the run.
     pub(crate) fn real(&self, at: Time) -> Duration {
         self.wall_clock + at.since(Time::START)
     }
 
-    /// The moment of the run at which the real-time clock shows `real`; what lies before the run
-    /// becomes its beginning, since a run's times have no sign.
-    pub(crate) fn event(&self, real: Duration) -> Time {
+    /// The run's time at which the real-time clock shows `real`; a time before the run becomes its
+    /// start, since a run's times have no sign.
+    pub(crate) fn time_at(&self, real: Duration) -> Time {
         Time::START + real.saturating_sub(self.wall_clock)
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clocks_share_one_time_and_differ_in_where_they_began() {
+    fn the_clocks_share_one_time_and_differ_in_their_start() {
         let (uptime, wall_clock) = (Duration::from_secs(50), Duration::from_secs(1_000_000));
         let mut clock = Clock::new(Time(5_000_000_000), uptime, wall_clock);
         clock.advance(Duration::from_secs(2));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_moves_time_so_that_a_waiting_loop_ends() {
+    fn a_reading_advances_time_so_that_a_waiting_loop_ends() {
         let mut clock = Clock::new(Time::START, Duration::ZERO, Duration::ZERO);
         let first = clock.read(libc::CLOCK_MONOTONIC);
         assert!(clock.read(libc::CLOCK_MONOTONIC) > first);
@@ -125,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_real_time_reads_back_as_the_moment_it_was_made_from() {
+    fn a_real_time_reads_back_as_the_time_it_was_made_from() {
         let clock = Clock::new(Time::START, Duration::ZERO, Duration::from_secs(77));
         let at = Time(123_456_789);
-        assert_eq!(clock.event(clock.real(at)), at);
-        assert_eq!(clock.event(Duration::from_secs(3)), Time::START);
+        assert_eq!(clock.time_at(clock.real(at)), at);
+        assert_eq!(clock.time_at(Duration::from_secs(3)), Time::START);
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 /// The lowest simulated descriptor. The kernel's own limit on descriptors is 1 << 20 by default,
-/// so that such a number that slips past the doors is refused and not mistaken for a file.
+/// so that such a number that goes past the doors is refused and not mistaken for a file.
 pub(crate) const FIRST: c_int = 1 << 20;
 
 /// How many a process may have open, as `RLIMIT_NOFILE` would say.
@@ -18,8 +18,8 @@ pub(crate) fn is_simulated(fd: c_int) -> bool {
 /// One descriptor.
 #[derive(Clone, Copy)]
 pub(crate) struct Descriptor<T> {
-    /// What it refers to.
-    pub(crate) what: T,
+    /// The thing that it refers to.
+    pub(crate) referent: T,
     /// `FD_CLOEXEC`.
     pub(crate) close_on_exec: bool,
 }
@@ -43,8 +43,8 @@ impl<T> Descriptors<T> {
         self.put(slot, descriptor).ok().map(|_| number(slot))
     }
 
-    /// Puts a descriptor at a number of the caller's choice; returns what was there, or the
-    /// descriptor if the number is too high.
+    /// Puts a descriptor at a number of the caller's choice; returns the one that it replaced, or
+    /// the new one if the number is too high.
     pub(crate) fn set(
         &mut self,
         fd: c_int,
@@ -76,17 +76,17 @@ impl<T> Descriptors<T> {
         self.slots.get(slot(fd)?)?.as_ref()
     }
 
-    /// The descriptor of a number, to change.
+    /// The descriptor of a number, mutable.
     pub(crate) fn get_mut(&mut self, fd: c_int) -> Option<&mut Descriptor<T>> {
         self.slots.get_mut(slot(fd)?)?.as_mut()
     }
 
-    /// Frees all numbers; returns what they were.
+    /// Frees all numbers; returns their descriptors.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Descriptor<T>> + use<T> {
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
-    /// Frees a number; returns what it was.
+    /// Frees a number; returns its descriptor.
     pub(crate) fn remove(&mut self, fd: c_int) -> Option<Descriptor<T>> {
         self.slots.get_mut(slot(fd)?)?.take()
     }
@@ -104,8 +104,8 @@ fn number(slot: usize) -> c_int {
 mod tests {
     use super::*;
 
-    fn descriptor(what: u8) -> Descriptor<u8> {
-        Descriptor { what, close_on_exec: false }
+    fn descriptor(referent: u8) -> Descriptor<u8> {
+        Descriptor { referent, close_on_exec: false }
     }
 
     #[test]
@@ -113,17 +113,17 @@ mod tests {
         let mut all = Descriptors::new();
         assert_eq!(all.add(0, descriptor(1)), Some(FIRST));
         assert_eq!(all.add(0, descriptor(2)), Some(FIRST + 1));
-        assert_eq!(all.remove(FIRST).map(|d| d.what), Some(1));
+        assert_eq!(all.remove(FIRST).map(|d| d.referent), Some(1));
         assert_eq!(all.add(FIRST + 5, descriptor(3)), Some(FIRST + 5));
         assert_eq!(all.add(0, descriptor(4)), Some(FIRST));
         assert!(all.get(FIRST + 3).is_none());
     }
 
     #[test]
-    fn a_number_of_the_callers_choice_replaces_what_was_there() {
+    fn a_number_of_the_callers_choice_replaces_its_descriptor() {
         let mut all = Descriptors::new();
         assert!(matches!(all.set(FIRST + 9, descriptor(1)), Ok(None)));
-        assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.what == 1));
+        assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.referent == 1));
         assert!(all.set(FIRST + (1 << 16), descriptor(3)).is_err());
         assert!(all.set(4, descriptor(3)).is_err());
     }

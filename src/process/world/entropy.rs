@@ -1,4 +1,4 @@
-//! What the engine gets for random bytes: a stream that the seed decides.
+//! The engine's random bytes: a stream that the seed decides.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -2,72 +2,72 @@
 
 use std::time::Duration;
 
-use crate::case::fault::{Fault, FaultClass, FaultError};
+use crate::case::fault::{Fault, FaultClass, InjectedError, Injection, InjectionKind};
 use crate::sim::fault_kind::FaultKind;
 
 /// The faults of one process and how far their counters are.
 pub(crate) struct Faults {
-    /// Each with the calls that were counted for it.
+    /// Each with the number of calls that were counted for it.
     planned: Vec<(Fault, u32)>,
     step: u32,
-    /// A short write happened: the next write fails with this.
-    owed: Option<FaultError>,
+    /// A short write happened: the next write fails with this error.
+    owed: Option<InjectedError>,
     /// The file system has turned read-only.
     read_only: bool,
 }
 
-/// A call that a fault may strike.
+/// A point in a call where a fault may be injected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct At {
+pub(crate) struct FaultPoint {
     pub(crate) class: FaultClass,
-    /// It needs a disk that can be written.
+    /// The call needs a writable disk.
     pub(crate) changes: bool,
-    /// It would come to where space is taken.
+    /// The call would get as far as taking space.
     pub(crate) takes_space: bool,
-    /// It moves bytes, of which there may be fewer or wrong ones.
+    /// The call moves bytes, so that there may be fewer or wrong ones.
     pub(crate) moves: bool,
 }
 
-impl At {
-    /// A call that changes the disk and takes space if calls of its class do.
+impl FaultPoint {
+    /// In a call that changes the disk and takes space if calls of its class do.
     pub(crate) fn any(class: FaultClass) -> Self {
         Self { class, changes: class.changes(), takes_space: true, moves: false }
     }
 
-    /// As [`At::any`], for one that moves bytes.
+    /// As [`FaultPoint::any`], in a call that moves bytes.
     pub(crate) fn moving(class: FaultClass) -> Self {
         Self { moves: true, ..Self::any(class) }
     }
 
-    /// Whether a kernel shows this error here.
-    fn may_show(&self, error: FaultError) -> bool {
-        error.applies_to(self.class)
-            && match error {
-                FaultError::NoSpace | FaultError::Quota => self.takes_space,
-                FaultError::Short | FaultError::Corrupt => self.moves,
+    /// Whether a kernel may do this here.
+    fn may_show(&self, kind: InjectionKind) -> bool {
+        kind.applies_to(self.class)
+            && match kind {
+                InjectionKind::NoSpace | InjectionKind::Quota => self.takes_space,
+                InjectionKind::Short | InjectionKind::Corrupt => self.moves,
                 _ => true,
             }
     }
 }
 
-/// What is to happen to a call.
+/// The effect of a fault on one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Injection {
+pub(crate) enum CallFault {
     /// It fails.
-    Fails(FaultError),
-    /// It moves that many bytes at most.
+    Fails(InjectedError),
+    /// It moves this many bytes at most.
     Short(u64),
-    /// It takes that long.
+    /// It takes this long.
     Slow(Duration),
     /// One bit of this byte is wrong.
     Corrupt(u64),
 }
 
-/// What struck, and what that is in the terms of a sim's promises.
-pub(crate) type Struck = (Injection, FaultKind);
+/// A fault that hit a call: its effect, and its kind in the terms of a sim's promises.
+pub(crate) type Hit = (CallFault, FaultKind);
 
 impl Faults {
-    /// Faults of a process that is at step 0.
+    /// The faults of a process that is at step 0.
     pub(crate) fn new(planned: Vec<Fault>) -> Self {
         let planned = planned.into_iter().map(|fault| (fault, 0)).collect();
         Self { planned, step: 0, owed: None, read_only: false }
@@ -85,41 +85,44 @@ impl Faults {
     }
 
     /// Counts a call.
-    pub(crate) fn on(&mut self, call: At) -> Option<Struck> {
-        let due = self.count(call);
-        if let Some(error) = self.owed.take_if(|_| call.class == FaultClass::Write) {
-            return Some((Injection::Fails(error), error.fault_kind(call.class)));
+    pub(crate) fn on(&mut self, point: FaultPoint) -> Option<Hit> {
+        let due = self.count(point);
+        if let Some(error) = self.owed.take_if(|_| point.class == FaultClass::Write) {
+            return Some((CallFault::Fails(error), error.kind().fault_kind(point.class)));
         }
-        self.read_only |= due.is_some_and(|(fault, _)| fault.error == FaultError::ReadOnly);
-        if self.read_only && call.changes {
-            return Some((Injection::Fails(FaultError::ReadOnly), FaultKind::ReadOnly));
+        let is_read_only = |fault: &Fault| fault.injection.kind() == InjectionKind::ReadOnly;
+        self.read_only |= due.is_some_and(|(fault, _)| is_read_only(&fault));
+        if self.read_only && point.changes {
+            return Some((CallFault::Fails(InjectedError::ReadOnly), FaultKind::ReadOnly));
         }
-        let (fault, first) = due.filter(|(fault, _)| fault.error != FaultError::ReadOnly)?;
-        let fault_kind = fault.error.fault_kind(call.class);
-        let inject = match (fault.error, fault.after) {
-            (FaultError::Slow, ms) => Injection::Slow(Duration::from_millis(ms)),
-            // A file read or written to the last byte is no short one: at least one byte moves.
-            (FaultError::Short, most) => Injection::Short(most.max(1)),
-            (FaultError::Corrupt, byte) => Injection::Corrupt(byte),
-            (error, most) if first && most > 0 && call.class == FaultClass::Write => {
+        let (fault, first) = due.filter(|(fault, _)| !is_read_only(fault))?;
+        let hit = match fault.injection {
+            Injection::Slow { delay } => CallFault::Slow(delay),
+            // A call that moves no byte would mean the end of the file: at least one byte moves.
+            Injection::Short { bytes } => CallFault::Short(bytes.max(1)),
+            Injection::Corrupt { byte } => CallFault::Corrupt(byte),
+            Injection::Error { error, after_bytes }
+                if first && after_bytes > 0 && point.class == FaultClass::Write =>
+            {
                 self.owed = Some(error);
-                Injection::Short(most)
+                CallFault::Short(after_bytes)
             }
-            (error, _) => Injection::Fails(error),
+            Injection::Error { error, .. } => CallFault::Fails(error),
         };
-        Some((inject, fault_kind))
+        Some((hit, fault.injection.kind().fault_kind(point.class)))
     }
 
-    /// Counts a call for each fault that is waiting for it; returns the one whose turn it is, and
-    /// whether this is the first call that it strikes.
-    fn count(&mut self, call: At) -> Option<(Fault, bool)> {
+    /// Counts a call for each fault that waits for it; returns the fault that is due, and whether
+    /// this is the first call that it hits.
+    fn count(&mut self, point: FaultPoint) -> Option<(Fault, bool)> {
         let mut due = None;
         for (fault, counted) in &mut self.planned {
-            if fault.class.counts(call.class) && fault.step <= self.step {
+            if fault.class.counts(point.class) && fault.step <= self.step {
                 *counted = counted.saturating_add(1);
                 let first = *counted == fault.nth;
-                let turn = first || fault.always && *counted > fault.nth;
-                due = due.or((turn && call.may_show(fault.error)).then_some((*fault, first)));
+                let hits = first || fault.always && *counted > fault.nth;
+                let shows = hits && point.may_show(fault.injection.kind());
+                due = due.or(shows.then_some((*fault, first)));
             }
         }
         due
@@ -132,16 +135,16 @@ mod tests {
     use FaultClass::{Open, Read, Rename, Sync, Write};
 
     fn fault(step: u32, class: FaultClass, nth: u32, after: u64) -> Fault {
-        Fault { step, after, ..Fault::new(FaultError::NoSpace, class, nth) }
+        Fault { step, ..Fault::new(InjectionKind::NoSpace.with(after), class, nth) }
     }
 
-    fn at(class: FaultClass) -> At {
-        At::moving(class)
+    fn at(class: FaultClass) -> FaultPoint {
+        FaultPoint::moving(class)
     }
 
-    fn fails(injected: Option<Struck>) -> Option<FaultError> {
-        injected.map(|(inject, _)| match inject {
-            Injection::Fails(error) => error,
+    fn fails(hit: Option<Hit>) -> Option<InjectedError> {
+        hit.map(|(fault, _)| match fault {
+            CallFault::Fails(error) => error,
             other => panic!("{other:?} is no failure"),
         })
     }
@@ -155,70 +158,71 @@ mod tests {
         faults.step(2);
         assert_eq!(on(&mut faults, Write), None);
         faults.step(3);
-        assert_eq!(on(&mut faults, Sync), Some(FaultError::NoSpace));
+        assert_eq!(on(&mut faults, Sync), Some(InjectedError::NoSpace));
         assert_eq!(on(&mut faults, Sync), None);
-        assert_eq!(on(&mut faults, Write), Some(FaultError::NoSpace));
+        assert_eq!(on(&mut faults, Write), Some(InjectedError::NoSpace));
         assert_eq!(on(&mut faults, Write), None);
     }
 
     #[test]
     fn the_write_after_a_short_one_fails_once() {
         let mut faults = Faults::new(vec![fault(0, Write, 1, 10)]);
-        assert_eq!(faults.on(at(Write)), Some((Injection::Short(10), FaultKind::FailedWrite)));
+        assert_eq!(faults.on(at(Write)), Some((CallFault::Short(10), FaultKind::FailedWrite)));
         assert_eq!(fails(faults.on(at(Sync))), None);
-        assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
+        assert_eq!(fails(faults.on(at(Write))), Some(InjectedError::NoSpace));
         assert_eq!(fails(faults.on(at(Write))), None);
     }
 
     #[test]
     fn a_lasting_fault_fails_every_call_from_its_own_on() {
-        let lasting = Fault { always: true, ..Fault::new(FaultError::Io, FaultClass::Call, 2) };
+        let lasting = Fault { always: true, ..Fault::new(InjectionKind::Io, FaultClass::Call, 2) };
         let mut faults = Faults::new(vec![lasting]);
         assert_eq!(fails(faults.on(at(Open))), None);
         for class in [Read, Write, Rename, Sync] {
-            assert_eq!(fails(faults.on(at(class))), Some(FaultError::Io));
+            assert_eq!(fails(faults.on(at(class))), Some(InjectedError::Io));
         }
     }
 
     #[test]
     fn a_disk_that_turned_read_only_still_reads() {
-        let mut faults = Faults::new(vec![Fault::new(FaultError::ReadOnly, Write, 2)]);
+        let mut faults = Faults::new(vec![Fault::new(InjectionKind::ReadOnly, Write, 2)]);
         assert_eq!(fails(faults.on(at(Rename))), None);
         assert_eq!(fails(faults.on(at(Write))), None);
-        assert_eq!(fails(faults.on(at(Write))), Some(FaultError::ReadOnly));
+        assert_eq!(fails(faults.on(at(Write))), Some(InjectedError::ReadOnly));
         assert_eq!(fails(faults.on(at(Read))), None);
-        assert_eq!(fails(faults.on(at(Rename))), Some(FaultError::ReadOnly));
-        assert_eq!(fails(faults.on(at(Sync))), Some(FaultError::ReadOnly));
+        assert_eq!(fails(faults.on(at(Rename))), Some(InjectedError::ReadOnly));
+        assert_eq!(fails(faults.on(at(Sync))), Some(InjectedError::ReadOnly));
     }
 
     #[test]
-    fn an_error_strikes_only_calls_that_a_kernel_may_fail_with_it() {
-        let full = Fault { always: true, ..Fault::new(FaultError::Files, FaultClass::Call, 1) };
+    fn an_error_is_injected_only_into_calls_that_a_kernel_may_fail_with_it() {
+        let full = Fault { always: true, ..Fault::new(InjectionKind::Files, FaultClass::Call, 1) };
         let mut faults = Faults::new(vec![full]);
         assert_eq!(fails(faults.on(at(Write))), None);
-        assert_eq!(fails(faults.on(at(Open))), Some(FaultError::Files));
+        assert_eq!(fails(faults.on(at(Open))), Some(InjectedError::Files));
     }
 
     #[test]
-    fn a_disk_that_stays_full_takes_the_part_of_one_write_only() {
+    fn a_disk_that_stays_full_takes_part_of_one_write_only() {
         let full = Fault { always: true, ..fault(0, Write, 1, 10) };
         let mut faults = Faults::new(vec![full]);
-        assert_eq!(faults.on(at(Write)), Some((Injection::Short(10), FaultKind::FailedWrite)));
-        assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
-        assert_eq!(fails(faults.on(at(Write))), Some(FaultError::NoSpace));
+        assert_eq!(faults.on(at(Write)), Some((CallFault::Short(10), FaultKind::FailedWrite)));
+        assert_eq!(fails(faults.on(at(Write))), Some(InjectedError::NoSpace));
+        assert_eq!(fails(faults.on(at(Write))), Some(InjectedError::NoSpace));
     }
 
     #[test]
-    fn no_space_is_needed_for_a_name_that_is_there() {
-        let mut faults = Faults::new(vec![Fault::new(FaultError::NoSpace, FaultClass::Mkdir, 1)]);
-        assert_eq!(faults.on(At { takes_space: false, ..at(FaultClass::Mkdir) }), None);
+    fn an_existing_name_needs_no_space() {
+        let mut faults =
+            Faults::new(vec![Fault::new(InjectionKind::NoSpace, FaultClass::Mkdir, 1)]);
+        assert_eq!(faults.on(FaultPoint { takes_space: false, ..at(FaultClass::Mkdir) }), None);
     }
 
     #[test]
     fn a_listing_is_neither_short_nor_corrupt() {
-        for error in [FaultError::Short, FaultError::Corrupt] {
+        for error in [InjectionKind::Short, InjectionKind::Corrupt] {
             let mut faults = Faults::new(vec![Fault::new(error, Read, 1)]);
-            assert_eq!(faults.on(At::any(Read)), None);
+            assert_eq!(faults.on(FaultPoint::any(Read)), None);
         }
     }
 }

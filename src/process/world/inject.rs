@@ -1,99 +1,97 @@
-//! How faults strike the calls of a world: what fails before it does anything, and what a read, a
-//! write, a sync and a close leave that do not go well.
+//! How faults are injected into the calls of a world: calls that fail before they do anything, and
+//! the state that a failed or short read, write, sync or close leaves.
 
 use std::ffi::c_int;
 
+use super::door::{Door, FaultSites};
+use super::faults::{CallFault, FaultPoint};
+use super::{CallResult, Called, RANDOM, World, length};
 use crate::base::digest::hash;
-use crate::case::fault::{FaultClass, FaultError};
+use crate::case::fault::{FaultClass, InjectedError};
 use crate::disk::effect::Ino;
 use crate::disk::{Disk, Errno, Handle};
 use crate::log::Mark;
 
-use super::faults::{At, Injection};
-use crate::process::world::{Called, Outcome, RANDOM, World, length};
-
 impl World {
-    /// Counts a call and strikes it, if it is the turn of a fault. How long it takes passes here,
-    /// for all threads at once: none runs meanwhile.
+    /// Counts a call, and injects the fault that is due for it. The delay of a slow call passes
+    /// here, for all threads at once: none runs meanwhile.
     #[inline]
-    fn inject(&mut self, call: At) -> Option<Injection> {
+    fn inject(&mut self, point: FaultPoint) -> Option<CallFault> {
         if self.faults.none() {
             return None;
         }
-        let (inject, fault_kind) = self.faults.on(call)?;
-        self.fault = Some(fault_kind);
-        if let Injection::Slow(duration) = inject {
-            self.clock.advance(duration);
+        let (fault, kind) = self.faults.on(point)?;
+        self.fault = Some(kind);
+        if let CallFault::Slow(delay) = fault {
+            self.clock.advance(delay);
             self.check_time();
             self.disk.set_time(self.clock.now());
             return None;
         }
-        Some(inject)
+        Some(fault)
     }
 
-    /// What a call fails with before it does anything, if a fault was planned for it. Those that
-    /// move or sync bytes or close see to it themselves, once it is known that there is a file.
+    /// The error that a call fails with before it does anything, if a fault was planned for it.
     #[inline]
-    pub(crate) fn refusal(&mut self, called: &Called<'_>) -> Option<FaultError> {
+    pub(crate) fn refusal(&mut self, called: &Called<'_>) -> Option<InjectedError> {
         if self.faults.none() || called.path == RANDOM {
             return None;
         }
-        let class = FaultClass::of(called.door)?;
-        let lists = called.door.contains("dir");
-        match class {
-            FaultClass::Write | FaultClass::Sync | FaultClass::Close => return None,
-            FaultClass::Read if !lists => return None,
-            _ => {}
-        }
-        match self.inject(self.at(called, class))? {
-            Injection::Fails(error) => Some(error),
-            Injection::Short(_) | Injection::Slow(_) | Injection::Corrupt(_) => None,
+        let FaultSites::Before(class) = called.door.faults else { return None };
+        match self.inject(self.fault_point(called, class))? {
+            CallFault::Fails(error) => Some(error),
+            CallFault::Short(_) | CallFault::Slow(_) | CallFault::Corrupt(_) => None,
         }
     }
 
-    /// What a call on names would come to. The kernel sees whether a name is there before it takes
-    /// space for it or asks whether the disk can be written (`filename_create`).
-    fn at(&self, called: &Called<'_>, class: FaultClass) -> At {
-        let there = |path: &[u8]| self.disk.stat_path(Ino::ROOT, path, false).is_ok();
+    /// How far a call on names would get. The kernel sees whether a name exists before it takes
+    /// space for it or asks whether the disk is writable (`filename_create`).
+    fn fault_point(&self, called: &Called<'_>, class: FaultClass) -> FaultPoint {
+        let exists = |path: &[u8]| self.disk.stat_path(Ino::ROOT, path, false).is_ok();
         let made = if called.other.is_empty() { called.path } else { called.other };
         let flags = called.arguments[0] as c_int;
         match class {
-            FaultClass::Open if makes(flags, || there(called.path)) => At::any(FaultClass::Create),
+            FaultClass::Open if makes(flags, || exists(called.path)) => {
+                FaultPoint::any(FaultClass::Create)
+            }
             FaultClass::Open => {
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-                At { changes: writes || flags & libc::O_TRUNC != 0, ..At::any(class) }
+                let changes = writes || flags & libc::O_TRUNC != 0;
+                FaultPoint { changes, ..FaultPoint::any(class) }
             }
             FaultClass::Mkdir | FaultClass::Link => {
-                let free = !there(made);
-                At { changes: free, takes_space: free, ..At::any(class) }
+                let free = !exists(made);
+                FaultPoint { changes: free, takes_space: free, ..FaultPoint::any(class) }
             }
-            FaultClass::Rename => At { takes_space: there(called.path), ..At::any(class) },
-            _ => At::any(class),
+            FaultClass::Rename => {
+                FaultPoint { takes_space: exists(called.path), ..FaultPoint::any(class) }
+            }
+            _ => FaultPoint::any(class),
         }
     }
 
-    /// What a close shows, once the descriptor is gone.
-    pub(crate) fn inject_close(&mut self, door: &str) -> Result<(), Errno> {
-        if FaultClass::of(door) != Some(FaultClass::Close) {
+    /// The result of a close, once the descriptor is gone.
+    pub(crate) fn inject_close(&mut self, door: &Door) -> Result<(), Errno> {
+        if door.faults.class() != Some(FaultClass::Close) {
             return Ok(());
         }
-        match self.inject(At::any(FaultClass::Close)) {
-            Some(Injection::Fails(error)) => Err(Errno(error.errno())),
+        match self.inject(FaultPoint::any(FaultClass::Close)) {
+            Some(CallFault::Fails(error)) => Err(Errno(error.errno())),
             _ => Ok(()),
         }
     }
 
-    /// Reads from an open file, unless a fault was planned here.
+    /// Reads from an open file, unless a fault is due.
     pub(crate) fn read_file(
         &mut self,
         file: Handle,
         to: &mut [u8],
         at: Option<i64>,
     ) -> Result<usize, Errno> {
-        let inject = self.inject(At::moving(FaultClass::Read));
-        let room = match inject {
-            Some(Injection::Fails(error)) => return Err(Errno(error.errno())),
-            Some(Injection::Short(most)) => {
+        let fault = self.inject(FaultPoint::moving(FaultClass::Read));
+        let room = match fault {
+            Some(CallFault::Fails(error)) => return Err(Errno(error.errno())),
+            Some(CallFault::Short(most)) => {
                 to.len().min(usize::try_from(most).unwrap_or(usize::MAX))
             }
             _ => to.len(),
@@ -103,32 +101,33 @@ impl World {
             Some(offset) => self.disk.read_at(file, to, offset)?,
             None => self.disk.read(file, to)?,
         };
-        match inject {
-            Some(Injection::Corrupt(byte)) if read > 0 => {
+        match fault {
+            Some(CallFault::Corrupt(byte)) if read > 0 => {
                 to[byte as usize % read] ^= 1 << (byte % 8)
             }
-            Some(Injection::Corrupt(_)) => self.fault = None,
+            Some(CallFault::Corrupt(_)) => self.fault = None,
             _ => {}
         }
         Ok(read)
     }
 
-    /// Writes, unless a fault was planned here.
-    pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> Outcome {
+    /// Writes, unless a fault is due.
+    pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> CallResult {
         self.write_as(to, bytes, at, 0)
     }
 
-    /// Writes with `O_DSYNC` or `O_SYNC` beside the flags that the file was opened with.
+    /// As [`World::write`], with `O_DSYNC` or `O_SYNC` in addition to the flags that the file was
+    /// opened with.
     pub(crate) fn write_as(
         &mut self,
         to: Handle,
         bytes: &[u8],
         at: Option<i64>,
         flags: i32,
-    ) -> Outcome {
-        let bytes = match self.inject(At::moving(FaultClass::Write)) {
-            Some(Injection::Fails(error)) => return Err(Errno(error.errno())),
-            Some(Injection::Short(most)) => {
+    ) -> CallResult {
+        let bytes = match self.inject(FaultPoint::moving(FaultClass::Write)) {
+            Some(CallFault::Fails(error)) => return Err(Errno(error.errno())),
+            Some(CallFault::Short(most)) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 &bytes[..bytes.len().min(most)]
             }
@@ -142,24 +141,24 @@ impl World {
         Ok(length(written))
     }
 
-    /// Makes a sync call, unless a fault was planned here: then the pages are clean, and nobody
-    /// knows what reached the disk. A call that was interrupted, or a disk that is read-only,
-    /// leaves the pages as they were.
+    /// Carries out a sync call, unless a fault is due. A sync that fails leaves the pages clean,
+    /// whatever reached the disk; one that was interrupted or met a read-only disk leaves them as
+    /// they were.
     pub(crate) fn sync(
         &mut self,
         handle: Handle,
-        what: Syncs,
+        scope: SyncScope,
         act: impl FnOnce(&mut Disk) -> Result<(), Errno>,
-    ) -> Outcome {
-        match self.inject(At::any(FaultClass::Sync)) {
-            Some(Injection::Fails(error @ (FaultError::Interrupted | FaultError::ReadOnly))) => {
-                Err(Errno(error.errno()))
-            }
-            Some(Injection::Fails(error)) => {
-                let failed = match what {
-                    Syncs::All => self.disk.fail_sync_all(handle),
-                    Syncs::File => self.disk.fail_sync(handle, false),
-                    Syncs::Data => self.disk.fail_sync(handle, true),
+    ) -> CallResult {
+        match self.inject(FaultPoint::any(FaultClass::Sync)) {
+            Some(CallFault::Fails(
+                error @ (InjectedError::Interrupted | InjectedError::ReadOnly),
+            )) => Err(Errno(error.errno())),
+            Some(CallFault::Fails(error)) => {
+                let failed = match scope {
+                    SyncScope::All => self.disk.fail_sync_all(handle),
+                    SyncScope::File => self.disk.fail_sync(handle, false),
+                    SyncScope::Data => self.disk.fail_sync(handle, true),
                 };
                 self.follow_failed_sync();
                 match failed {
@@ -171,14 +170,14 @@ impl World {
         }
     }
 
-    /// What the kernel does behind a sync that failed: it may stop the file system, and drop the
-    /// pages that it could not write.
+    /// The consequences of a failed sync: the kernel may stop the file system, and drop the pages
+    /// that it could not write.
     fn follow_failed_sync(&mut self) {
         if self.disk.is_stopped() {
             self.mark(Mark::Stopped);
         }
         if self.evicts {
-            // Told first: a crash may fall between the two.
+            // Marked first: a crash may fall between the two.
             self.mark(Mark::Evicted);
             self.disk.evict();
         }
@@ -186,13 +185,13 @@ impl World {
 }
 
 /// Whether an open with these flags makes a file.
-fn makes(flags: c_int, there: impl FnOnce() -> bool) -> bool {
-    flags & libc::O_TMPFILE == libc::O_TMPFILE || flags & libc::O_CREAT != 0 && !there()
+fn makes(flags: c_int, exists: impl FnOnce() -> bool) -> bool {
+    flags & libc::O_TMPFILE == libc::O_TMPFILE || flags & libc::O_CREAT != 0 && !exists()
 }
 
-/// What a sync call is about.
+/// What a sync call makes durable.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Syncs {
+pub(crate) enum SyncScope {
     /// A file with all that belongs to it.
     File,
     /// The bytes of a file.

@@ -1,16 +1,21 @@
 //! The simulated world of one process: a disk, descriptors, clocks and entropy, and the log of
-//! all that the engine does with them.
+//! the engine's calls on them.
 //!
-//! There is one world per process. Doors reach it through `enter`, or, if the call is one that
-//! others may see, through `serve`, which is a scheduling point on both sides. The harness installs
-//! it before the engine runs.
+//! There is one world per process. Doors reach it through `enter`, or, for a call that other
+//! threads may see, through the baton's `serve`, which adds a scheduling point before and after it.
+//! The harness installs it before the engine runs.
 
 pub(crate) mod clock;
 pub(crate) mod descriptors;
+pub(crate) mod door;
 pub(crate) mod entropy;
 pub(crate) mod faults;
 pub(crate) mod inject;
+pub(crate) mod maps;
+pub(crate) mod panics;
 pub mod schedule;
+pub mod setup;
+pub(crate) mod streams;
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -18,173 +23,53 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::time::Time;
-use crate::case::fault::{Fault, FaultClass, FaultError};
+use crate::case::fault::{FaultClass, InjectionKind};
 use crate::disk::effect::{Effect, Ino};
-use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::log::{Call, Mark, Payload, Record};
-use crate::sim::fault_kind::FaultKind;
-
-use super::doors::{Map, Streams};
-use super::seam;
-use crate::process::doors::traps::EXIT_LEAKED;
+use crate::process::seam;
 use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::lock::Lock;
-use crate::process::threads::baton;
-use crate::process::threads::panics::Unseen;
-use crate::process::world::clock::{CALL, Clock};
-use crate::process::world::descriptors::{Descriptor, Descriptors};
-use crate::process::world::entropy::Entropy;
-use crate::process::world::faults::Faults;
-use crate::process::world::schedule::{Plan, Schedule};
+use crate::sim::fault_kind::FaultKind;
+
+use self::clock::{CALL, Clock};
+use self::descriptors::{Descriptor, Descriptors};
+use self::door::Door;
+use self::entropy::Entropy;
+use self::faults::Faults;
+use self::maps::Maps;
+use self::panics::Panics;
+use self::schedule::{Schedule, WaitFor};
+use self::streams::Streams;
+
+pub(crate) use self::setup::exit;
+pub use self::setup::{Budget, EXIT_HUNG, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 
 /// Where the simulated disk is mounted: a path that not even root can create on the host, so that
-/// a call which slips past the doors fails.
+/// a call which goes past the doors fails.
 pub const MOUNT: &str = "/proc/crashpoint";
 
-/// The status that a process ends with when the default hook finds its engine hung.
-pub const EXIT_HUNG: c_int = 113;
+/// The number of the engine's process and of its first thread, in every run.
+pub(crate) const IDENTITY: libc::pid_t = 1000;
 
 /// How many return addresses of a call are kept.
 const FRAMES: usize = 32;
 
-/// Takes the records of a run.
-pub trait Sink: Sync {
-    /// Adds a record; says whether there was room for it.
-    fn append(&self, record: &Record<'_>) -> bool;
-}
-
-/// How long an engine may run before it counts as hung. Both replay exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Simulated calls.
-    pub calls: u64,
-    /// Virtual time since the process began.
-    pub time: Duration,
-}
-
-impl Default for Budget {
-    /// A million calls, one virtual day. That many calls take some seconds, well below the CPU time
-    /// that a leaf may use, so an endless loop of calls ends at the same call each time.
-    fn default() -> Self {
-        Self { calls: 1_000_000, time: Duration::from_secs(24 * 60 * 60) }
-    }
-}
-
-/// What a process does when something happens that ends it or should outlive it.
-#[derive(Clone, Copy)]
-pub struct Hooks {
-    /// The engine used up its budget, in words. Must not return.
-    pub hung: fn(&str) -> !,
-    /// A system call of this name went past the doors. Must not return.
-    pub leaked: fn(&str) -> !,
-    /// The engine wrote these bytes to the standard error output.
-    pub words: fn(&[u8]),
-}
-
-impl Default for Hooks {
-    /// Ends the process with [`EXIT_HUNG`] or [`EXIT_LEAKED`]; keeps no words.
-    fn default() -> Self {
-        Self { hung: |_| exit(EXIT_HUNG), leaked: |_| exit(EXIT_LEAKED), words: |_| {} }
-    }
-}
-
-/// What a world begins with.
-pub struct Setup {
-    /// What is on the disk.
-    pub tree: Tree,
-    /// The run's time at which this process begins.
-    pub start: Time,
-    /// What the monotonic clock shows then.
-    pub uptime: Duration,
-    /// What the real-time clock showed at [`Time::START`], since 1970.
-    pub wall_clock: Duration,
-    /// What entropy comes from.
-    pub seed: u64,
-    /// What decides whose turn it is.
-    pub schedule: Plan,
-    /// Which calls fail.
-    pub faults: Vec<Fault>,
-    /// What the file system does when a sync fails.
-    pub profile: Profile,
-    /// How much the disk holds, if that is little.
-    pub space: Option<Space>,
-    /// Whether the cache drops pages whose write failed, as soon as it did.
-    pub evicts: bool,
-    /// Which calls are logged with their return addresses.
-    pub stacks: Stacks,
-    /// How many processors the engine sees.
-    pub cpus: u32,
-    /// When the engine counts as hung.
-    pub budget: Budget,
-    /// What happens at an end, and to last words.
-    pub hooks: Hooks,
-    /// Where the log goes.
-    pub sink: &'static dyn Sink,
-}
-
-/// Which calls are logged with their return addresses: to unwind at each costs a third of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stacks {
-    /// None.
-    #[default]
-    None,
-    /// Those that make changes durable.
-    OfSyncs,
-    /// All.
-    All,
-}
-
-impl Stacks {
-    fn has(self, synced: bool) -> bool {
-        match self {
-            Self::None => false,
-            Self::OfSyncs => synced,
-            Self::All => true,
-        }
-    }
-}
-
-impl Setup {
-    /// A world at the beginning of a run, without faults, seed 0, one processor.
-    pub fn new(tree: Tree, sink: &'static dyn Sink) -> Self {
-        Self {
-            tree,
-            start: Time::START,
-            uptime: Duration::from_secs(100_000),
-            wall_clock: Duration::from_secs(1_700_000_000),
-            seed: 0,
-            schedule: Plan::Listed(Vec::new()),
-            faults: Vec::new(),
-            profile: Profile::POSIX,
-            space: None,
-            evicts: false,
-            stacks: Stacks::None,
-            cpus: 1,
-            budget: Budget::default(),
-            hooks: Hooks::default(),
-            sink,
-        }
-    }
-}
-
-/// Something about a run that its verdict must mention.
+/// A remark about a run that its verdict must mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The engine changed this path, which is outside the mount.
     Outside(Vec<u8>),
-    /// The engine called this, which is not simulated.
+    /// The engine made this call, which is not simulated.
     NotSimulated(String),
 }
 
-/// What a simulated descriptor refers to.
+/// The thing that a simulated descriptor refers to.
 #[derive(Clone, Copy)]
-pub(crate) enum What {
+pub(crate) enum Referent {
     /// An open file or directory of the disk.
     File(Handle),
     /// `/dev/urandom`.
@@ -193,7 +78,7 @@ pub(crate) enum What {
 
 /// A call as a door got it.
 pub(crate) struct Called<'a> {
-    pub(super) door: &'static str,
+    pub(super) door: &'static Door,
     pub(super) fd: c_int,
     pub(super) path: &'a [u8],
     pub(super) other: &'a [u8],
@@ -202,12 +87,12 @@ pub(crate) struct Called<'a> {
 
 impl<'a> Called<'a> {
     /// A call on a descriptor.
-    pub(crate) fn on(door: &'static str, fd: c_int, arguments: [u64; 2]) -> Self {
+    pub(crate) fn on(door: &'static Door, fd: c_int, arguments: [u64; 2]) -> Self {
         Self { door, fd, path: b"", other: b"", arguments }
     }
 
     /// A call on a path.
-    pub(crate) fn at(door: &'static str, path: &'a [u8], arguments: [u64; 2]) -> Self {
+    pub(crate) fn at(door: &'static Door, path: &'a [u8], arguments: [u64; 2]) -> Self {
         Self { door, fd: -1, path, other: b"", arguments }
     }
 
@@ -222,42 +107,42 @@ impl<'a> Called<'a> {
     }
 }
 
-/// What a call comes to: a number, or an error.
-pub(crate) type Outcome = Result<i64, Errno>;
+/// The result of a call: a number, or an error.
+pub(crate) type CallResult = Result<i64, Errno>;
 
 /// The simulated world of one process.
 pub struct World {
     pub(crate) disk: Disk,
-    pub(crate) descriptors: Descriptors<What>,
+    pub(crate) descriptors: Descriptors<Referent>,
     pub(crate) streams: Streams,
-    pub(crate) maps: Vec<Map>,
+    pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) schedule: Schedule,
-    /// Panics on threads that nobody has dealt with.
-    pub(crate) panics: Vec<Unseen>,
+    /// Panics on threads of the engine that nothing has dealt with yet.
+    pub(crate) panics: Panics,
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
     pub(crate) cpus: u32,
-    /// User and group of all files: those of the process, so that it finds its own.
+    /// User and group of all files: those of the process, so that it owns them.
     pub(crate) owner: (u32, u32),
     pub(crate) hooks: Hooks,
-    /// The digest of the bytes that the call at hand moves.
+    /// The digest of the bytes that the current call moves.
     pub(crate) bytes: u64,
     pub(super) faults: Faults,
     pub(super) evicts: bool,
     space: Option<Space>,
     /// A call found no room.
     full: bool,
-    /// What was injected into the call at hand.
+    /// The fault that was injected into the current call.
     pub(super) fault: Option<FaultKind>,
     budget: Budget,
     calls: u64,
     unrecorded: u64,
     last: &'static str,
     stacks: Stacks,
-    /// The call at hand made something durable.
+    /// The current call made something durable.
     synced: Arc<AtomicBool>,
     notes: Vec<Note>,
     sink: &'static dyn Sink,
@@ -270,13 +155,13 @@ static ENTERED: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `serve` in the world, on the harness's side of the seam; `None` if there is no world.
 ///
-/// Every door that serves a call passes here. Whatever the harness does inside leaves `errno` as
-/// it was: callers of `readdir` tell the end of a directory from an error by it.
+/// Every door that serves a call passes here. The harness leaves `errno` unchanged inside: callers
+/// of `readdir` distinguish the end of a directory from an error by it.
 #[inline]
 pub(crate) fn enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     let before = errno();
-    // One thread at a time does: an atomic addition would cost several times as much.
+    // Only one thread at a time writes: an atomic addition would cost several times as much.
     ENTERED.store(entered().wrapping_add(1), Ordering::Relaxed);
     let served = WORLD.take().as_deref_mut().map(serve);
     set_errno(before);
@@ -289,20 +174,18 @@ pub(super) fn entered() -> u64 {
     ENTERED.load(Ordering::Relaxed)
 }
 
-/// As [`enter`], for a call that other threads may see: another one may run before it and behind
-/// it.
-#[inline]
-pub(crate) fn serve<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
-    baton::point();
-    let served = enter(serve);
-    baton::point();
-    served
-}
-
-/// As [`enter`], for a signal handler: `None` also if the world is in use.
+/// As [`enter`], for a signal handler: returns `None` also if the world is in use.
 pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
     let _harness = seam::harness();
     WORLD.try_take()?.as_deref_mut().map(serve)
+}
+
+/// Replaces the present world by another one, or by none.
+pub(super) fn replace(world: Option<World>) {
+    let mut world = world.map(Box::new);
+    std::mem::swap(&mut *WORLD.take(), &mut world);
+    // The lock is free again: dropping the old world may enter it.
+    drop(world);
 }
 
 /// Begins a step of the workload, within which faults are counted.
@@ -320,12 +203,12 @@ pub fn saw_clock() -> bool {
     enter(|world| world.clock.was_read()).unwrap_or(false)
 }
 
-/// How often more threads than one could run and one was chosen.
+/// How often more than one thread could run and one was chosen.
 pub fn decisions() -> u64 {
     enter(|world| world.schedule.decisions()).unwrap_or(0)
 }
 
-/// What the run's verdict must mention, each once, in the order in which it came.
+/// The remarks that the run's verdict must mention, each once, in the order of their first time.
 pub fn notes() -> Vec<Note> {
     enter(|world| world.notes.clone()).unwrap_or_default()
 }
@@ -346,22 +229,13 @@ pub fn tree() -> Option<Tree> {
 }
 
 impl World {
-    /// Installs the world of this process in place of the one before. The engine's descriptors
-    /// from before are gone.
-    pub fn install(setup: Setup) {
-        let world = Box::new(Self::new(setup));
-        let before = WORLD.take().replace(world);
-        drop(before);
-        baton::found();
-    }
-
-    /// Removes the world: from here on the doors lead to the kernel.
+    /// Removes the world: from here on the doors pass every call to the kernel.
     pub fn remove() {
-        let before = WORLD.take().take();
-        drop(before);
+        replace(None);
     }
 
-    fn new(setup: Setup) -> Self {
+    /// A world that no call was made in.
+    pub(super) fn new(setup: Setup) -> Self {
         let mut disk = match setup.faults.is_empty() && setup.space.is_none() {
             true => Disk::new(setup.tree),
             false => Disk::mounted(setup.tree, &setup.profile),
@@ -381,11 +255,11 @@ impl World {
             disk,
             descriptors: Descriptors::new(),
             streams: Streams::default(),
-            maps: Vec::new(),
+            maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             schedule: Schedule::new(setup.schedule),
-            panics: Vec::new(),
+            panics: Panics::default(),
             directory: None,
             umask: 0o022,
             cpus: setup.cpus,
@@ -412,9 +286,9 @@ impl World {
     pub(crate) fn call(
         &mut self,
         called: &Called<'_>,
-        act: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
-        self.begin(called.door);
+        act: impl FnOnce(&mut Self) -> CallResult,
+    ) -> CallResult {
+        self.begin(called.door.name);
         let outcome = match self.refusal(called) {
             Some(error) => Err(Errno(error.errno())),
             None => act(self),
@@ -430,7 +304,7 @@ impl World {
     }
 
     /// A call ends: the log gets a record.
-    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: Outcome) -> Outcome {
+    pub(crate) fn end(&mut self, called: &Called<'_>, outcome: CallResult) -> CallResult {
         if self.space.is_some_and(|space| outcome == Err(space.error)) {
             self.fault = self.fault.or(Some(no_room(called.door)));
             if !std::mem::replace(&mut self.full, true) {
@@ -439,31 +313,31 @@ impl World {
         }
         self.record(called, outcome);
         if !self.maps.is_empty() {
-            self.refresh_maps();
+            self.maps.refresh(&self.disk);
         }
         outcome
     }
 
-    /// Nobody can run before this time.
+    /// No thread can run before this time.
     pub(crate) fn pass_time(&mut self, until: Time) {
         self.clock.advance(until.since(self.clock.now()));
         self.check_time();
     }
 
-    /// No thread but the calling one runs from now on, and what was left open is closed. Says how
-    /// many threads there were.
-    pub(super) fn leave_threads_behind(&mut self) -> usize {
+    /// No thread but the calling one runs from now on, and if there were others, all descriptors
+    /// are closed. Returns how many there were.
+    pub(super) fn freeze_other_threads(&mut self) -> usize {
         let frozen = self.schedule.freeze_others();
         if frozen > 0 {
             for descriptor in self.descriptors.take_all() {
-                self.close(descriptor.what);
+                self.close(descriptor.referent);
             }
         }
         frozen
     }
 
-    /// Carries out a call that is too frequent for a record of its own and changes no disk: what
-    /// it was (`numbers`) goes into the record after it.
+    /// Carries out a call that is too frequent for its own record and does not change the disk: a
+    /// digest of its `numbers` goes into the next record.
     pub(crate) fn call_unrecorded(
         &mut self,
         door: &'static str,
@@ -493,6 +367,14 @@ impl World {
         self.check_time();
     }
 
+    /// A call of a thread that panicked: if it has unwound, the panic was caught.
+    #[cold]
+    fn outlived_panics(&mut self) {
+        if !std::thread::panicking() {
+            self.panics.forget(self.schedule.current());
+        }
+    }
+
     #[inline]
     pub(super) fn check_time(&mut self) {
         if self.clock.running() > self.budget.time {
@@ -503,14 +385,14 @@ impl World {
     #[cold]
     pub(super) fn hang(&mut self, what: &str) -> ! {
         let mut what = what.to_owned();
-        for unseen in self.unseen_panics() {
-            what.push_str(&format!("; before that, {unseen}"));
+        for panic in self.panics.unseen(&self.schedule) {
+            what.push_str(&format!("; before that, {panic}"));
         }
         self.mark(Mark::Hung(&what));
         (self.hooks.hung)(&what)
     }
 
-    fn record(&mut self, called: &Called<'_>, outcome: Outcome) {
+    fn record(&mut self, called: &Called<'_>, outcome: CallResult) {
         let mut space;
         let stack: &[u8] = if self.stacks.has(self.synced.swap(false, Ordering::Relaxed)) {
             space = [0; FRAMES * 8];
@@ -520,7 +402,7 @@ impl World {
         };
         let unrecorded = std::mem::take(&mut self.unrecorded);
         let call = Call {
-            door: called.door,
+            door: called.door.name,
             fd: called.fd,
             path: if called.path.is_empty() { self.opened_as(called.fd) } else { called.path },
             other: called.other,
@@ -545,7 +427,7 @@ impl World {
         }
     }
 
-    /// The engine called something that is not simulated.
+    /// The engine made a call that is not simulated.
     #[cold]
     pub(crate) fn not_simulated(&mut self, call: &str) {
         self.mark(Mark::NotSimulated(call));
@@ -569,7 +451,7 @@ impl World {
     #[inline]
     pub(crate) fn file(&self, fd: c_int) -> Result<Handle, Errno> {
         match self.descriptors.get(fd) {
-            Some(Descriptor { what: What::File(handle), .. }) => Ok(*handle),
+            Some(Descriptor { referent: Referent::File(handle), .. }) => Ok(*handle),
             Some(_) => Err(Errno::EINVAL),
             None => Err(Errno::EBADF),
         }
@@ -578,34 +460,51 @@ impl World {
     /// The path that a descriptor was opened by, without a leading slash; empty if it is closed.
     pub(crate) fn opened_as(&self, fd: c_int) -> &[u8] {
         match self.descriptors.get(fd) {
-            Some(Descriptor { what: What::File(file), .. }) => {
+            Some(Descriptor { referent: Referent::File(file), .. }) => {
                 relative(self.disk.opened_as(*file).unwrap_or_default())
             }
-            Some(Descriptor { what: What::Random, .. }) => RANDOM,
+            Some(Descriptor { referent: Referent::Random, .. }) => RANDOM,
             None => b"",
         }
     }
 
-    /// Gives what was opened the lowest free number from `least` on.
-    pub(crate) fn give(&mut self, least: c_int, what: What, close_on_exec: bool) -> Outcome {
-        match self.descriptors.add(least, Descriptor { what, close_on_exec }) {
+    /// Gives an opened file the lowest free descriptor from `least` on.
+    pub(crate) fn give(
+        &mut self,
+        least: c_int,
+        referent: Referent,
+        close_on_exec: bool,
+    ) -> CallResult {
+        match self.descriptors.add(least, Descriptor { referent, close_on_exec }) {
             Some(fd) => Ok(fd.into()),
             None => {
-                self.let_go(what);
+                self.let_go(referent);
                 Err(Errno::EMFILE)
             }
         }
     }
 
-    /// One descriptor less refers to something.
-    pub(crate) fn let_go(&mut self, what: What) {
-        if let What::File(handle) = what {
+    /// Closes what a removed descriptor referred to. The process's range locks on a file go with
+    /// any descriptor of it (fcntl(2)).
+    pub(super) fn close(&mut self, referent: Referent) {
+        if let Referent::File(file) = referent
+            && let Ok(ino) = self.disk.ino(file)
+        {
+            self.disk.drop_process_locks(ino, IDENTITY);
+        }
+        self.let_go(referent);
+        self.schedule.wake_all(WaitFor::FileLock);
+    }
+
+    /// Drops one descriptor's reference.
+    pub(crate) fn let_go(&mut self, referent: Referent) {
+        if let Referent::File(handle) = referent {
             let closed = self.disk.close(handle);
-            debug_assert!(closed.is_ok(), "a descriptor refers to what is open");
+            debug_assert!(closed.is_ok(), "a descriptor refers to an open file");
         }
     }
 
-    /// The whole path of a place on the disk, without a leading slash.
+    /// The whole path of a name on the disk, without a leading slash.
     pub(crate) fn name<'a>(&self, base: Ino, path: &'a [u8]) -> Cow<'a, [u8]> {
         if base == Ino::ROOT || path.starts_with(b"/") {
             return Cow::Borrowed(relative(path));
@@ -636,7 +535,7 @@ pub(crate) fn length(bytes: usize) -> i64 {
 /// Passes the disk's effects on to the log.
 struct Effects {
     sink: &'static dyn Sink,
-    /// Whether what a sync has no room for is gone from the cache.
+    /// Whether the cache drops the pages that a sync found no room for.
     evicts: bool,
     hung: fn(&str) -> !,
     synced: Arc<AtomicBool>,
@@ -645,7 +544,7 @@ struct Effects {
 impl Journal for Effects {
     fn record(&mut self, at: Time, effect: &Effect<'_>) {
         if self.evicts && matches!(effect, Effect::SyncFailed(_)) {
-            // Told first: a crash may fall between the two.
+            // Marked first: a crash may fall between the two.
             self.append(at, Payload::Mark(Mark::Evicted));
         }
         self.append(at, Payload::Effect(*effect));
@@ -676,24 +575,18 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
     &space[..used]
 }
 
-/// What it is, in the terms of a sim's promises, that a call found no room.
-fn no_room(door: &str) -> FaultKind {
-    let class = match FaultClass::of(door) {
-        // An open needs room for a file that it makes.
+/// The fault kind, in the terms of a sim's promises, of a call that found no room.
+fn no_room(door: &Door) -> FaultKind {
+    let class = match door.faults.class() {
+        // An open needs room for a file that it creates.
         Some(FaultClass::Open) => FaultClass::Create,
         class => class.unwrap_or(FaultClass::Write),
     };
-    FaultError::NoSpace.fault_kind(class)
+    InjectionKind::NoSpace.fault_kind(class)
 }
 
 /// The user and the group that the process acts as.
 fn owner() -> (u32, u32) {
     // SAFETY: neither call has a precondition.
     unsafe { (libc::geteuid(), libc::getegid()) }
-}
-
-/// Ends the process without running anything of it.
-pub(crate) fn exit(status: c_int) -> ! {
-    // SAFETY: `_exit` has no precondition.
-    unsafe { libc::_exit(status) }
 }

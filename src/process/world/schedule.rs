@@ -1,10 +1,10 @@
-//! Whose turn it is: the threads of a world, what each waits for, and who runs next.
+//! The schedule: the threads of a world, the wait of each, and which one runs next.
 //!
 //! One thread runs at a time. At each scheduling point, and whenever the running thread has to
-//! wait, the next one is decided here, and nothing else decides it: the rule is that a thread goes
-//! on as long as it can, and that after it comes the one which was passed over for longest. A
-//! [`Plan`] departs from that rule, by draws from a seed or by a list of turns; each departure is
-//! one [`Turn`], so that the list of them replays the run.
+//! wait, the next one is decided here and nowhere else. In the default order a thread runs as long
+//! as it can, and after it the one that was passed over for longest. A [`Plan`] departs from that
+//! order, by draws from a seed or by a list of turns. Each departure is one [`Turn`], so that the
+//! list of turns replays the run.
 //!
 //! This file knows no real threads: `baton` makes them follow.
 
@@ -14,67 +14,58 @@ use std::fmt;
 use libc::clockid_t;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
+pub use crate::case::turn::Turn;
 
-/// A thread: 1 is the first of its process; a number is never used again.
-pub(crate) type Id = u32;
+/// A thread: 1 is the first of its process; a number is never reused.
+pub(crate) type ThreadId = u32;
 
 /// The first thread of a world.
-pub(crate) const FIRST: Id = 1;
+pub(crate) const FIRST: ThreadId = 1;
 
-/// What the schedule of a process comes from.
+/// The source of a process's schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// From this seed: how it is drawn (often or seldom, by chance or by priorities), and each
+    /// A seed decides how turns are drawn (often or seldom, by chance or by priorities), and each
     /// draw.
     Drawn {
         /// The seed.
         seed: u64,
-        /// How many decisions the run is expected to come to, if another schedule of it has told:
-        /// what happens a few times only is then placed anywhere in the run, and nowhere else.
+        /// How many decisions the run is expected to have, if another schedule of it has shown
+        /// that: changes of priority that happen only a few times are then spread over the run.
         decisions: Option<u64>,
     },
-    /// Only these departures from the rule.
+    /// Only these departures from the default order.
     Listed(Vec<Turn>),
 }
 
-/// A departure from the rule: at which decision, counted from 0, and who runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    /// The decision: one at which more than one thread could run.
-    pub decision: u64,
-    /// The thread that it gave the turn to.
-    pub thread: Id,
-}
-
-/// What a thread waits for.
+/// The event that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
-    /// A word of memory, as futex(2) knows it by its address, with these bits.
+pub(crate) enum WaitFor {
+    /// A wake of the futex at this address, with these bits (futex(2)).
     Word(usize, u32),
-    /// An object that others hold, named for a report. Who is woken tries again.
+    /// An object that others hold, named for a report. A thread that is woken tries again.
     Object(usize, &'static str),
     /// A condition variable.
     Condition(usize),
     /// The others at a barrier.
     Barrier(usize),
     /// The end of a thread.
-    End(Id),
+    End(ThreadId),
     /// A lock on a file.
     FileLock,
     /// A descriptor of the host, in this call.
     Host(&'static str),
     /// Time.
     Time,
-    /// What another thread does, in a loop without a call; at most until this scheduling point.
+    /// A write by another thread, in a loop without a call; at most until this scheduling point.
     Spin(u64),
     /// The end of all others.
     Settled,
 }
 
-impl fmt::Display for On {
+impl fmt::Display for WaitFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Word(..) => f.write_str("a futex"),
@@ -94,17 +85,17 @@ impl fmt::Display for On {
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// What was waited for came.
+    /// The event came.
     Came,
     /// Its time was up.
     TimedOut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ThreadState {
     Ready,
     Waits {
-        on: On,
+        on: WaitFor,
         until: Option<Time>,
         since: u64,
     },
@@ -114,67 +105,68 @@ enum State {
 }
 
 struct Thread {
-    state: State,
+    state: ThreadState,
     woken: Woken,
-    /// When it last had or gave up the turn: who is ready and has the least was passed over for
-    /// longest.
+    /// When it last ran or yielded: of the ready threads, the one with the least was passed over
+    /// for longest.
     last: u64,
     priority: u64,
     detached: bool,
-    /// How often it span.
+    /// How often in a row it was found spinning.
     spins: u32,
 }
 
-/// How departures from the rule are drawn.
+/// How departures from the default order are drawn.
 enum Policy {
-    /// One decision in so many goes to any thread.
+    /// One decision in this many goes to a random thread.
     Walk { one_in: u64 },
     /// The thread with the highest priority runs; at these decisions the running one gets the
     /// lowest (probabilistic concurrency testing, Burckhardt et al., ASPLOS 2010).
     Priorities { lowered_at: Vec<u64> },
-    /// The same, but the running one gets the lowest at one decision in so many: in a long run an
-    /// order that one change of priorities would do for is tried at many places.
+    /// The same, but the running one gets the lowest at one decision in this many: in a long run an
+    /// order that needs one change of priorities is tried at many places.
     Lowered { one_in: u64 },
-    /// Where a list says so.
+    /// At the decisions of a list.
     Listed(std::vec::IntoIter<Turn>, Option<Turn>),
 }
 
 /// The threads of one process.
 pub(crate) struct Schedule {
     threads: Vec<Thread>,
-    current: Id,
+    current: ThreadId,
     policy: Policy,
     stream: ChaCha8Rng,
     decisions: u64,
     /// How many scheduling points there were.
     points: u64,
-    /// Counts what has to be put in order: waits and turns.
+    /// A counter that orders waits and turns.
     count: u64,
     least_priority: u64,
     turn: Option<Turn>,
-    /// The clocks of condition variables that were given one, and how many a barrier waits for.
+    /// The clocks of condition variables that were given one.
     pub(crate) clocks: BTreeMap<usize, clockid_t>,
+    /// How many threads each barrier waits for.
     pub(crate) barriers: BTreeMap<usize, u32>,
-    /// Which `pthread_once_t` is being run, and by whom.
-    pub(crate) once: BTreeMap<usize, Id>,
+    /// Which `pthread_once_t` is being run, and by which thread.
+    pub(crate) once: BTreeMap<usize, ThreadId>,
 }
 
-/// Who runs next.
+/// The thread that runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// This thread.
-    Thread(Id),
-    /// Nobody before this time.
+    Thread(ThreadId),
+    /// None before this time.
     At(Time),
-    /// Nobody, ever.
-    Nobody,
+    /// None, ever.
+    Never,
 }
 
-/// For how many scheduling points others go on while a thread spins; each time twice as many.
+/// For how many scheduling points others run while a thread spins; each time twice as many.
 const PATIENCE: u64 = 64;
 
-/// Within how many decisions priorities are lowered if nobody knows how many there will be: as many
-/// as a short workload has.
+/// Within how many decisions priorities are lowered if their number is unknown: as many as a short
+/// workload has.
 const HORIZON: u64 = 1 << 11;
 
 impl Schedule {
@@ -209,12 +201,12 @@ impl Schedule {
     }
 
     /// Adds a thread, which is ready to run.
-    pub(crate) fn start(&mut self) -> Id {
+    pub(crate) fn start(&mut self) -> ThreadId {
         self.count += 1;
-        // Above all that were ever lowered.
+        // Above every lowered priority.
         let priority = u64::MAX / 2 + self.stream.next_u64() / 2;
         let thread = Thread {
-            state: State::Ready,
+            state: ThreadState::Ready,
             woken: Woken::Came,
             last: self.count,
             priority,
@@ -222,11 +214,11 @@ impl Schedule {
             spins: 0,
         };
         self.threads.push(thread);
-        Id::try_from(self.threads.len()).unwrap_or(Id::MAX)
+        ThreadId::try_from(self.threads.len()).unwrap_or(ThreadId::MAX)
     }
 
     /// The thread that runs.
-    pub(crate) fn current(&self) -> Id {
+    pub(crate) fn current(&self) -> ThreadId {
         self.current
     }
 
@@ -241,49 +233,50 @@ impl Schedule {
     }
 
     /// The thread that was added last could not be started.
-    pub(crate) fn forget(&mut self, id: Id) {
+    pub(crate) fn forget(&mut self, id: ThreadId) {
         debug_assert_eq!(id as usize, self.threads.len());
         self.threads.pop();
     }
 
-    /// How many wait for this.
-    pub(crate) fn waiting(&self, on: On) -> usize {
+    /// How many threads wait for this.
+    pub(crate) fn waiting(&self, on: WaitFor) -> usize {
         let waits = |thread: &&Thread| match thread.state {
-            State::Waits { on: other, .. } => other == on,
+            ThreadState::Waits { on: other, .. } => other == on,
             _ => false,
         };
         self.threads.iter().filter(waits).count()
     }
 
-    fn thread(&mut self, id: Id) -> Option<&mut Thread> {
+    fn thread(&mut self, id: ThreadId) -> Option<&mut Thread> {
         self.threads.get_mut(id as usize - 1)
     }
 
     /// The running thread waits from now on.
-    pub(crate) fn wait(&mut self, on: On, until: Option<Time>) {
+    pub(crate) fn wait(&mut self, on: WaitFor, until: Option<Time>) {
         self.count += 1;
         let (since, current) = (self.count, self.current);
         if let Some(thread) = self.thread(current) {
-            thread.state = State::Waits { on, until, since };
+            thread.state = ThreadState::Waits { on, until, since };
             thread.last = since;
         }
     }
 
-    /// The running thread spins: it waits until the others have to wait too, or have gone on for
-    /// long. Says whether it does: not if no other thread can run before something happens to this
-    /// one, or if it is another one that runs, or it waits already.
-    pub(crate) fn spin(&mut self, id: Id) -> bool {
+    /// The running thread spins: it waits until the others have to wait too, or have run for long.
+    /// Returns whether it waits: it does not if no other thread could run meanwhile, if another
+    /// thread than `id` runs, or if it waits already.
+    pub(crate) fn spin(&mut self, id: ThreadId) -> bool {
         // Two that spin for each other are left to the watch, which names one of them.
         let again = self.thread(id).is_some_and(|thread| thread.spins > 2);
         let can_run = |thread: &Thread| match thread.state {
-            State::Ready | State::Waits { until: Some(_), .. } => true,
-            State::Waits { on, .. } => matches!(on, On::Spin(_)) && !again,
-            State::Ended | State::Frozen => false,
+            ThreadState::Ready | ThreadState::Waits { until: Some(_), .. } => true,
+            ThreadState::Waits { on, .. } => matches!(on, WaitFor::Spin(_)) && !again,
+            ThreadState::Ended | ThreadState::Frozen => false,
         };
-        // It is one itself.
+        // It counts itself.
         let able = self.threads.iter().filter(|thread| can_run(thread)).count() > 1;
         let (points, runs) = (self.points, id == self.current);
-        let Some(thread) = self.thread(id).filter(|thread| thread.state == State::Ready) else {
+        let Some(thread) = self.thread(id).filter(|thread| thread.state == ThreadState::Ready)
+        else {
             return false;
         };
         if !able || !runs {
@@ -291,7 +284,7 @@ impl Schedule {
         }
         let patience = PATIENCE << thread.spins.min(32);
         thread.spins += 1;
-        self.wait(On::Spin(points + patience), None);
+        self.wait(WaitFor::Spin(points + patience), None);
         true
     }
 
@@ -301,12 +294,12 @@ impl Schedule {
         self.thread(current).map_or(Woken::Came, |thread| thread.woken)
     }
 
-    /// Wakes up to `most` of those that wait for what `matches`, the longest waiting first; says
+    /// Wakes up to `most` of the threads whose wait `matches`, the longest waiting first; returns
     /// how many.
-    pub(crate) fn wake(&mut self, most: usize, matches: impl Fn(&On) -> bool) -> usize {
+    pub(crate) fn wake(&mut self, most: usize, matches: impl Fn(&WaitFor) -> bool) -> usize {
         let mut waiting: Vec<(u64, usize)> = Vec::new();
         for (index, thread) in self.threads.iter().enumerate() {
-            if let State::Waits { on, since, .. } = &thread.state
+            if let ThreadState::Waits { on, since, .. } = &thread.state
                 && matches(on)
             {
                 waiting.push((*since, index));
@@ -315,23 +308,23 @@ impl Schedule {
         waiting.sort_unstable();
         waiting.truncate(most);
         for &(_, index) in &waiting {
-            self.threads[index].state = State::Ready;
+            self.threads[index].state = ThreadState::Ready;
             self.threads[index].woken = Woken::Came;
         }
         waiting.len()
     }
 
-    /// Wakes those that wait for an object, a lock on a file, or anything else that they try for
-    /// again.
-    pub(crate) fn wake_all(&mut self, on: On) -> usize {
+    /// Wakes all that wait for this. They must be ones that try again: of an object, a lock on a
+    /// file, and similar.
+    pub(crate) fn wake_all(&mut self, on: WaitFor) -> usize {
         self.wake(usize::MAX, |other| *other == on)
     }
 
-    /// Up to `most` of those that wait for one word wait for another from now on; says how many.
+    /// Moves up to `most` of the threads that wait for one word to another; returns how many.
     pub(crate) fn requeue(&mut self, from: usize, to: usize, most: usize) -> usize {
         let mut moved = 0;
         for thread in &mut self.threads {
-            if let State::Waits { on: On::Word(at, _), .. } = &mut thread.state
+            if let ThreadState::Waits { on: WaitFor::Word(at, _), .. } = &mut thread.state
                 && *at == from
                 && moved < most
             {
@@ -346,45 +339,45 @@ impl Schedule {
     pub(crate) fn end(&mut self) {
         let current = self.current;
         if let Some(thread) = self.thread(current) {
-            thread.state = State::Ended;
+            thread.state = ThreadState::Ended;
         }
-        self.wake_all(On::End(current));
-        self.wake_all(On::Settled);
+        self.wake_all(WaitFor::End(current));
+        self.wake_all(WaitFor::Settled);
     }
 
     /// Whether a thread has ended.
-    pub(crate) fn has_ended(&self, id: Id) -> bool {
-        self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == State::Ended)
+    pub(crate) fn has_ended(&self, id: ThreadId) -> bool {
+        self.threads.get(id as usize - 1).is_none_or(|thread| thread.state == ThreadState::Ended)
     }
 
-    /// Nobody will join this thread; says whether it has ended.
-    pub(crate) fn detach(&mut self, id: Id) -> bool {
+    /// This thread will not be joined; returns whether it has ended.
+    pub(crate) fn detach(&mut self, id: ThreadId) -> bool {
         if let Some(thread) = self.thread(id) {
             thread.detached = true;
         }
         self.has_ended(id)
     }
 
-    /// Whether nobody will join this thread.
-    pub(crate) fn is_detached(&self, id: Id) -> bool {
+    /// Whether this thread will not be joined.
+    pub(crate) fn is_detached(&self, id: ThreadId) -> bool {
         self.threads.get(id as usize - 1).is_some_and(|thread| thread.detached)
     }
 
-    /// No thread but the running one runs ever again; says how many that were still alive.
+    /// No thread but the running one runs ever again; returns how many were still alive.
     pub(crate) fn freeze_others(&mut self) -> usize {
         let mut frozen = 0;
         for (index, thread) in self.threads.iter_mut().enumerate() {
             let other = index + 1 != self.current as usize;
-            if other && !matches!(thread.state, State::Ended | State::Frozen) {
-                thread.state = State::Frozen;
+            if other && !matches!(thread.state, ThreadState::Ended | ThreadState::Frozen) {
+                thread.state = ThreadState::Frozen;
                 frozen += 1;
             }
         }
         frozen
     }
 
-    /// Who runs at this time. The running thread is preferred unless it waits, has ended, or
-    /// `yields`.
+    /// The thread that runs at this time. The running thread is preferred unless it waits, has
+    /// ended, or `yields`.
     pub(crate) fn next(&mut self, now: Time, yields: bool) -> Next {
         self.points += 1;
         self.wake_due(now);
@@ -398,7 +391,7 @@ impl Schedule {
             ready = self.ready();
         }
         let next = match ready.len() {
-            0 => return self.next_deadline().map_or(Next::Nobody, Next::At),
+            0 => return self.next_deadline().map_or(Next::Never, Next::At),
             1 => ready[0],
             _ => self.decide(&ready, yields),
         };
@@ -406,7 +399,7 @@ impl Schedule {
             self.count += 1;
             let (count, current) = (self.count, self.current);
             if let Some(thread) = self.thread(current)
-                && thread.state == State::Ready
+                && thread.state == ThreadState::Ready
             {
                 thread.last = count;
             }
@@ -415,7 +408,7 @@ impl Schedule {
         Next::Thread(next)
     }
 
-    /// The departure from the rule that the last decision was, if it was one.
+    /// The last decision, if it departed from the default order.
     pub(crate) fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
     }
@@ -423,23 +416,23 @@ impl Schedule {
     /// The call in which a thread waits for the host, if one does.
     pub(crate) fn awaits_host(&self) -> Option<&'static str> {
         self.threads.iter().find_map(|thread| match thread.state {
-            State::Waits { on: On::Host(call), .. } => Some(call),
+            ThreadState::Waits { on: WaitFor::Host(call), .. } => Some(call),
             _ => None,
         })
     }
 
-    /// What each thread waits for, in words; for a deadlock.
+    /// The wait of each thread, in words; for the report of a deadlock.
     pub(crate) fn waits(&self) -> String {
         let mut words = Vec::new();
         for (index, thread) in self.threads.iter().enumerate() {
-            if let State::Waits { on, .. } = &thread.state {
+            if let ThreadState::Waits { on, .. } = &thread.state {
                 words.push(format!("thread {} waits for {on}", index + 1));
             }
         }
         words.join(", ")
     }
 
-    /// The running thread comes after all others: by the rule, and by its priority.
+    /// Puts the running thread after all others: in the default order, and by its priority.
     fn put_last(&mut self) {
         self.count += 1;
         let (last, current) = (self.count, self.current);
@@ -457,96 +450,96 @@ impl Schedule {
         }
     }
 
-    fn most_urgent(&self, ready: &[Id]) -> Option<Id> {
+    fn most_urgent(&self, ready: &[ThreadId]) -> Option<ThreadId> {
         ready.iter().copied().max_by_key(|id| self.threads[*id as usize - 1].priority)
     }
 
-    fn ready(&self) -> Vec<Id> {
+    fn ready(&self) -> Vec<ThreadId> {
         let ready = |(index, thread): (usize, &Thread)| {
-            (thread.state == State::Ready).then_some(index as Id + 1)
+            (thread.state == ThreadState::Ready).then_some(index as ThreadId + 1)
         };
         self.threads.iter().enumerate().filter_map(ready).collect()
     }
 
     fn wake_due(&mut self, now: Time) {
         for thread in &mut self.threads {
-            if let State::Waits { until: Some(until), .. } = thread.state
+            if let ThreadState::Waits { until: Some(until), .. } = thread.state
                 && until <= now
             {
-                thread.state = State::Ready;
+                thread.state = ThreadState::Ready;
                 thread.woken = Woken::TimedOut;
             }
         }
     }
 
-    /// The running thread spins no longer if it is here for another reason. Those of which the
-    /// others had enough points go on.
+    /// A running thread that is here for another reason does not spin any more. Spinning threads
+    /// are ready again once the others had enough scheduling points.
     fn count_spins(&mut self) {
         let (current, points) = (self.current as usize, self.points);
         for (index, thread) in self.threads.iter_mut().enumerate() {
             match thread.state {
-                State::Waits { on: On::Spin(until), .. } if until <= points => {
-                    thread.state = State::Ready;
+                ThreadState::Waits { on: WaitFor::Spin(until), .. } if until <= points => {
+                    thread.state = ThreadState::Ready;
                 }
-                State::Waits { on: On::Spin(_), .. } => {}
+                ThreadState::Waits { on: WaitFor::Spin(_), .. } => {}
                 _ if index + 1 == current => thread.spins = 0,
                 _ => {}
             }
         }
     }
 
-    /// Nobody else is ready: those that spin go on, if another thread ran meanwhile. Who does so
-    /// for the second time lets time pass first: each time costs CPU time.
+    /// No thread is ready: those that spin are, if another thread ran meanwhile. One that spins for
+    /// the second time lets time pass first, because each time costs CPU time.
     fn let_spin(&mut self) {
         let (deadline, count) = (self.next_deadline().is_some(), self.count);
         for thread in &mut self.threads {
-            if let State::Waits { on: On::Spin(_), since, .. } = thread.state
+            if let ThreadState::Waits { on: WaitFor::Spin(_), since, .. } = thread.state
                 && since < count
                 && (thread.spins == 1 || !deadline)
             {
-                thread.state = State::Ready;
+                thread.state = ThreadState::Ready;
             }
         }
     }
 
     fn next_deadline(&self) -> Option<Time> {
         let deadline = |thread: &Thread| match thread.state {
-            State::Waits { until, .. } => until,
+            ThreadState::Waits { until, .. } => until,
             _ => None,
         };
         self.threads.iter().filter_map(deadline).min()
     }
 
-    /// Decides between several that are ready.
-    fn decide(&mut self, ready: &[Id], yields: bool) -> Id {
+    /// Decides between several ready threads.
+    fn decide(&mut self, ready: &[ThreadId], yields: bool) -> ThreadId {
         let decision = self.decisions;
         self.decisions += 1;
-        let rule = self.rule(ready, yields);
-        let next = self.drawn(decision, ready, yields).unwrap_or(rule);
-        self.turn = (next != rule).then_some(Turn { decision, thread: next });
+        let default = self.default_order(ready, yields);
+        let next = self.drawn(decision, ready, yields).unwrap_or(default);
+        self.turn = (next != default).then_some(Turn { decision, thread: next });
         next
     }
 
-    /// Who runs unless a plan departs from it.
-    fn rule(&self, ready: &[Id], yields: bool) -> Id {
+    /// The thread that runs unless the plan departs from the default order.
+    fn default_order(&self, ready: &[ThreadId], yields: bool) -> ThreadId {
         if !yields && ready.contains(&self.current) {
             return self.current;
         }
-        let last = |id: &Id| self.threads[*id as usize - 1].last;
+        let last = |id: &ThreadId| self.threads[*id as usize - 1].last;
         ready.iter().copied().min_by_key(last).unwrap_or(self.current)
     }
 
-    /// Whom the plan gives the turn, if it departs from the rule here.
-    fn drawn(&mut self, decision: u64, ready: &[Id], yields: bool) -> Option<Id> {
+    /// The thread that the plan runs instead, if it departs from the default order here.
+    fn drawn(&mut self, decision: u64, ready: &[ThreadId], yields: bool) -> Option<ThreadId> {
         match &mut self.policy {
             Policy::Walk { one_in } => {
                 if below(&mut self.stream, *one_in) != 0 {
                     return None;
                 }
-                // Who yields is not given the turn again.
+                // A thread that yields does not run again at once.
                 let current = self.current;
                 let others = ready.iter().copied().filter(|&id| !yields || id != current);
-                let others: Vec<Id> = others.collect();
+                let others: Vec<ThreadId> = others.collect();
                 let any = below(&mut self.stream, others.len() as u64);
                 others.get(usize::try_from(any).unwrap_or(0)).copied()
             }
@@ -565,7 +558,7 @@ impl Schedule {
             Policy::Listed(rest, next) => {
                 let turn = next.filter(|turn| turn.decision <= decision)?;
                 *next = rest.next();
-                // Where the engine has changed, the thread may not be ready, or not be there.
+                // If the engine has changed, the thread may not be ready, or not exist.
                 ready.contains(&turn.thread).then_some(turn.thread)
             }
         }
@@ -573,7 +566,7 @@ impl Schedule {
 }
 
 impl Policy {
-    /// Different runs are scheduled in different ways: what one way seldom shows another often
+    /// Different runs are scheduled in different ways: one way often shows what another seldom
     /// does.
     fn draw(stream: &mut ChaCha8Rng, decisions: Option<u64>) -> Self {
         match below(stream, 9) {
@@ -605,47 +598,47 @@ fn below(stream: &mut ChaCha8Rng, bound: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn by_rule() -> Schedule {
+    fn in_default_order() -> Schedule {
         Schedule::new(Plan::Listed(Vec::new()))
     }
 
     #[test]
-    fn a_thread_goes_on_until_it_waits_and_then_the_one_passed_over_longest_runs() {
-        let mut schedule = by_rule();
+    fn a_thread_runs_until_it_waits_and_then_the_one_passed_over_longest_runs() {
+        let mut schedule = in_default_order();
         let (second, third) = (schedule.start(), schedule.start());
         assert_eq!(schedule.next(Time(0), false), Next::Thread(FIRST));
-        schedule.wait(On::Time, Some(Time(100)));
+        schedule.wait(WaitFor::Time, Some(Time(100)));
         assert_eq!(schedule.next(Time(0), false), Next::Thread(second));
         assert_eq!(schedule.next(Time(0), true), Next::Thread(third));
-        schedule.wait(On::Condition(7), None);
+        schedule.wait(WaitFor::Condition(7), None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(second));
-        schedule.wait(On::Condition(7), None);
+        schedule.wait(WaitFor::Condition(7), None);
         assert_eq!(schedule.next(Time(0), false), Next::At(Time(100)));
         assert_eq!(schedule.next(Time(100), false), Next::Thread(FIRST));
         assert_eq!(schedule.woken(), Woken::TimedOut);
-        assert_eq!(schedule.wake(1, |on| *on == On::Condition(7)), 1);
+        assert_eq!(schedule.wake(1, |on| *on == WaitFor::Condition(7)), 1);
         schedule.end();
         assert_eq!(schedule.next(Time(100), false), Next::Thread(third));
-        schedule.wait(On::End(second), None);
-        assert_eq!(schedule.next(Time(100), false), Next::Nobody);
+        schedule.wait(WaitFor::End(second), None);
+        assert_eq!(schedule.next(Time(100), false), Next::Never);
         let words = "thread 2 waits for a condition variable, thread 3 waits for the end of \
                      thread 2";
         assert_eq!(schedule.waits(), words);
     }
 
     #[test]
-    fn whoever_waits_for_a_word_is_woken_in_the_order_of_waiting_and_may_be_moved() {
-        let mut schedule = by_rule();
+    fn threads_that_wait_for_a_word_are_woken_in_order_and_may_be_moved() {
+        let mut schedule = in_default_order();
         let (second, third) = (schedule.start(), schedule.start());
-        schedule.wait(On::Word(1, u32::MAX), None);
+        schedule.wait(WaitFor::Word(1, u32::MAX), None);
         schedule.next(Time(0), false);
-        schedule.wait(On::Word(1, u32::MAX), None);
+        schedule.wait(WaitFor::Word(1, u32::MAX), None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(third));
-        assert_eq!(schedule.wake(1, |on| matches!(on, On::Word(1, _))), 1);
+        assert_eq!(schedule.wake(1, |on| matches!(on, WaitFor::Word(1, _))), 1);
         assert_eq!(schedule.requeue(1, 2, 5), 1);
-        schedule.wait(On::Time, None);
+        schedule.wait(WaitFor::Time, None);
         assert_eq!(schedule.next(Time(0), false), Next::Thread(FIRST));
-        assert_eq!(schedule.wake(9, |on| matches!(on, On::Word(2, _))), 1);
+        assert_eq!(schedule.wake(9, |on| matches!(on, WaitFor::Word(2, _))), 1);
         assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
     }
 
@@ -653,8 +646,8 @@ mod tests {
         Plan::Drawn { seed, decisions: None }
     }
 
-    /// Runs three threads that always stay ready, and returns who had the turns.
-    fn turns(plan: Plan) -> (Vec<Id>, Vec<Turn>) {
+    /// Runs three threads that always stay ready; returns which ones ran, and the turns.
+    fn turns(plan: Plan) -> (Vec<ThreadId>, Vec<Turn>) {
         let mut schedule = Schedule::new(plan);
         schedule.start();
         schedule.start();
@@ -669,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn the_departures_from_the_rule_replay_the_run() {
+    fn the_departures_from_the_default_order_replay_the_run() {
         for seed in 0..50 {
             let (order, departures) = turns(drawn(seed));
             assert_eq!(turns(drawn(seed)).0, order);
@@ -687,9 +680,9 @@ mod tests {
     }
 
     #[test]
-    fn who_spins_waits_until_others_wait_or_have_gone_on_for_long() {
-        let mut schedule = by_rule();
-        assert!(!schedule.spin(FIRST), "nobody else is there");
+    fn a_thread_that_spins_waits_until_others_wait_or_have_run_for_long() {
+        let mut schedule = in_default_order();
+        assert!(!schedule.spin(FIRST), "there is no other thread");
         let second = schedule.start();
         assert!(!schedule.spin(second), "it does not run");
         assert!(schedule.spin(FIRST));
@@ -702,26 +695,26 @@ mod tests {
         for _ in 1..2 * PATIENCE - 1 {
             assert_eq!(schedule.next(Time(0), true), Next::Thread(second));
         }
-        schedule.wait(On::Time, Some(Time(7)));
+        schedule.wait(WaitFor::Time, Some(Time(7)));
         assert_eq!(schedule.next(Time(0), false), Next::At(Time(7)));
         assert_eq!(schedule.next(Time(7), true), Next::Thread(FIRST));
-        // Who made a call in between spins for the first time again.
+        // After a call in between, a thread spins for the first time again.
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(second));
-        schedule.wait(On::Time, Some(Time(9)));
+        schedule.wait(WaitFor::Time, Some(Time(9)));
         assert_eq!(schedule.next(Time(7), false), Next::Thread(FIRST));
         assert!(schedule.spin(FIRST), "time can pass");
-        assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "nobody ran meanwhile");
+        assert_eq!(schedule.next(Time(7), false), Next::At(Time(9)), "no thread ran meanwhile");
         assert_eq!(schedule.next(Time(9), false), Next::Thread(second));
-        schedule.wait(On::Condition(1), None);
+        schedule.wait(WaitFor::Condition(1), None);
         assert_eq!(schedule.next(Time(9), false), Next::Thread(FIRST));
-        assert!(!schedule.spin(FIRST), "nobody else can run");
+        assert!(!schedule.spin(FIRST), "no other thread can run");
     }
 
     #[test]
-    fn what_is_left_behind_never_runs_again() {
-        let mut schedule = by_rule();
+    fn a_thread_that_outlived_its_engine_never_runs_again() {
+        let mut schedule = in_default_order();
         let second = schedule.start();
         assert_eq!(schedule.freeze_others(), 1);
         assert_eq!(schedule.next(Time(0), true), Next::Thread(FIRST));

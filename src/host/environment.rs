@@ -1,28 +1,28 @@
-//! What the environment allows: kernels, containers and sandboxes refuse different things.
+//! The capabilities of the environment: kernels, containers and sandboxes refuse different things.
 
 use serde::{Deserialize, Serialize};
 
 use super::cpu::is_pinned;
 
-/// What the environment of a template allows.
+/// What the environment allows a fork server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Environment {
     /// Address-space randomisation is on, because `personality` was refused: addresses differ
     /// from run to run.
     pub aslr: bool,
-    /// The template runs on one CPU.
+    /// The fork server runs on one CPU.
     pub pinned: bool,
-    /// A seccomp filter may raise a signal: calls with a simulated descriptor that pass the doors
-    /// are trapped.
+    /// A seccomp filter may raise a signal: calls with a simulated descriptor that go past the
+    /// doors are trapped.
     pub seccomp: bool,
-    /// Syscall user dispatch is there: raw system calls reach the doors.
+    /// Syscall user dispatch is available: raw system calls reach the doors.
     pub dispatch: bool,
-    /// What a child says on its standard error before it dies can be kept or shown.
+    /// A child's last output to standard error can be kept.
     pub last_words: bool,
 }
 
-impl Place {
-    /// Looks around. Changes nothing.
+impl Environment {
+    /// Finds out. Changes nothing.
     pub(crate) fn observe(last_words: bool) -> Self {
         Self {
             aslr: has_aslr(),
@@ -33,12 +33,15 @@ impl Place {
         }
     }
 
-    /// What is missing, one line each; none if nothing is.
+    /// The missing capabilities, one line each.
     pub fn notices(&self) -> Vec<String> {
         let missing = [
             (self.aslr, "personality is refused: addresses differ from run to run (aslr=on)"),
-            (!self.seccomp, "seccomp is refused: a call that passes the doors is not trapped"),
-            (!self.dispatch, "syscall user dispatch is refused: raw system calls pass the doors"),
+            (!self.seccomp, "seccomp is refused: a call that goes past the doors is not trapped"),
+            (
+                !self.dispatch,
+                "syscall user dispatch is refused: raw system calls go past the doors",
+            ),
             (!self.last_words, "memfd_create is refused: the last words of an abort are lost"),
             (!self.pinned, "no CPU is free: not pinned, runs are slower"),
         ];
@@ -49,7 +52,7 @@ impl Place {
 fn has_aslr() -> bool {
     /// Asks for the personality without a change of it.
     const ASK: libc::c_ulong = 0xffff_ffff;
-    // SAFETY: asks for a number.
+    // SAFETY: `personality` takes and returns numbers.
     let persona = unsafe { libc::personality(ASK) };
     persona < 0 || persona & libc::ADDR_NO_RANDOMIZE == 0
 }
@@ -65,7 +68,7 @@ fn has_seccomp() -> bool {
 
 fn has_dispatch() -> bool {
     const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
-    // SAFETY: switches off what is off, which fails where it is not known.
+    // SAFETY: switches off a feature that is off, which fails if the kernel lacks it.
     unsafe { libc::prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0 }
 }
 
@@ -74,12 +77,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_is_said_in_one_line() {
-        let all =
-            Place { aslr: false, pinned: true, seccomp: true, dispatch: true, last_words: true };
+    fn each_refusal_is_reported_in_one_line() {
+        let all = Environment {
+            aslr: false,
+            pinned: true,
+            seccomp: true,
+            dispatch: true,
+            last_words: true,
+        };
         assert!(all.notices().is_empty());
-        let none =
-            Place { aslr: true, pinned: false, seccomp: false, dispatch: false, last_words: false };
+        let none = Environment {
+            aslr: true,
+            pinned: false,
+            seccomp: false,
+            dispatch: false,
+            last_words: false,
+        };
         let notices = none.notices();
         assert_eq!(notices.len(), 5);
         assert!(notices.iter().all(|line| !line.contains('\n')));
