@@ -6,8 +6,10 @@ use rand_chacha::rand_core::Rng;
 
 use crate::base::seed::Seed;
 use crate::base::text::TextError;
+use crate::case::Epoch;
+#[cfg(feature = "inner")]
+use crate::case::RESERVED;
 use crate::case::fault::Fault;
-use crate::case::{Epoch, RESERVED};
 use crate::disk::profile::Profile;
 use crate::disk::profiles::UnknownProfile;
 use crate::disk::space::Space;
@@ -16,6 +18,7 @@ use crate::explore::fault_plan;
 use crate::explore::serve;
 use crate::host::fork_server::Reply;
 use crate::oracle::{AfterFault, FaultKind, Source};
+#[cfg(feature = "inner")]
 use crate::sim::engine::Operation;
 use crate::sim::{OpOf, Sim, Step};
 

@@ -51,6 +51,7 @@ impl Case {
     ///
     /// # Errors
     /// The line and the column of what is wrong, and what was expected there.
+    #[cfg(any(test, feature = "inner"))]
     pub fn parse(text: &str) -> Result<Self, CaseError> {
         Self::parse_with_lines(text).map(|(case, _)| case)
     }

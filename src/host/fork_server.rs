@@ -110,11 +110,13 @@ impl ForkServer {
     }
 
     /// What the environment allows the fork server.
+    #[cfg(feature = "inner")]
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
     /// Whether addresses differ from run to run, because the system refused to switch off ASLR.
+    #[cfg(feature = "inner")]
     pub fn aslr(&self) -> bool {
         self.environment.aslr
     }
@@ -126,6 +128,7 @@ impl ForkServer {
 
     /// The process id.
     #[doc(hidden)]
+    #[cfg(feature = "inner")]
     pub fn id(&self) -> u32 {
         self.process.id()
     }

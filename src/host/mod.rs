@@ -25,7 +25,10 @@ pub(crate) mod start;
 pub(crate) mod stderr;
 pub(crate) mod watch;
 
+#[cfg(feature = "inner")]
 pub use item::item;
+#[cfg(feature = "inner")]
 pub use signals::{PanicNote, last_panic, last_words};
 
+#[cfg(feature = "inner")]
 pub use crate::process::seam::altstack::AltStack;

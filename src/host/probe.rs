@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_int};
 use std::fs;
 use std::mem::zeroed;
+#[cfg(feature = "inner")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -286,6 +287,7 @@ fn call_libraries(failures: &mut Vec<StrayCall>) {
 /// Runs `body` in a forked child; returns the status that the child exited with, 0 if the body
 /// returned. For tests of what ends a process.
 #[doc(hidden)]
+#[cfg(feature = "inner")]
 pub fn in_child(body: impl FnOnce()) -> Option<c_int> {
     // SAFETY: the child runs only the calling thread, and the C library's locks are free in it.
     let child = unsafe { libc::fork() };
@@ -301,6 +303,7 @@ pub fn in_child(body: impl FnOnce()) -> Option<c_int> {
 
 /// Calls `fsync` without the C library. For tests of the traps.
 #[doc(hidden)]
+#[cfg(feature = "inner")]
 pub fn past_the_doors(fd: c_int) -> i64 {
     // SAFETY: the call takes a number, and changes no memory of this process.
     unsafe { raw_call(libc::SYS_fsync, [fd as usize, 0, 0, 0, 0, 0]) }

@@ -56,7 +56,10 @@ pub struct ProgramLine {
 
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table of this file says what each is")]
+#[cfg_attr(
+    feature = "inner",
+    expect(missing_docs, reason = "the table of this file explains each call")
+)]
 pub enum Op {
     Creat(Vec<u8>),
     OpenTrunc(Vec<u8>),

@@ -10,6 +10,7 @@ pub mod seam;
 pub(crate) mod threads;
 pub mod world;
 
+#[cfg(feature = "inner")]
 pub use doors::traps;
 pub use threads::baton::settle;
 pub(crate) use threads::panics::take_unseen as take_unseen_panics;

@@ -27,6 +27,7 @@ use crate::base::time::Time;
 use crate::case::fault::{FaultClass, InjectionKind};
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::space::Space;
+#[cfg(feature = "inner")]
 use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::log::{Call, Mark, Payload, Record};
@@ -45,8 +46,10 @@ use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
 use self::streams::Streams;
 
+#[cfg(feature = "inner")]
+pub use self::setup::EXIT_HUNG;
 pub(crate) use self::setup::exit;
-pub use self::setup::{Budget, EXIT_HUNG, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
+pub use self::setup::{Budget, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 
 /// Where the simulated disk is mounted: a path that not even root can create on the host, so that
 /// a call which goes past the doors fails.
@@ -209,6 +212,7 @@ pub fn decisions() -> u64 {
 }
 
 /// The remarks that the run's verdict must mention, each once, in the order of their first time.
+#[cfg(feature = "inner")]
 pub fn notes() -> Vec<Note> {
     enter(|world| world.notes.clone()).unwrap_or_default()
 }
@@ -224,6 +228,7 @@ pub fn calls() -> (u64, &'static str) {
 }
 
 /// The tree of the disk as it is now.
+#[cfg(feature = "inner")]
 pub fn tree() -> Option<Tree> {
     enter(|world| world.disk.tree().clone())
 }
