@@ -13,8 +13,8 @@
 //!
 //! # Promises
 //!
-//! What a command, a [`tick`](Database::tick) or a [`close`](Database::close) that has returned
-//! `Ok` promises for itself and all before it, by [`Fsync`]:
+//! A command, a [`tick`](Database::tick) or a [`close`](Database::close) that has returned `Ok`
+//! promises this for itself and all before it, by [`Fsync`]:
 //!
 //! | | command | tick | close |
 //! |---|---|---|---|

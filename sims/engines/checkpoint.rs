@@ -89,7 +89,7 @@ pub use store::Store;
 /// The kind of an event that needs no kind of its own.
 pub const DATA: u16 = 0x1000;
 
-/// How a store is opened.
+/// The settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The length in bytes at which a segment is finished and the next one begun.

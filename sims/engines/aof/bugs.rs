@@ -11,7 +11,7 @@ pub struct Bugs {
     pub torn_record_filled: bool,
     /// K2: the whole log is replayed, whichever snapshot is found.
     pub snapshot_not_paired: bool,
-    /// K2b: a rewritten log is replayed over the snapshot that was there.
+    /// K2b: a rewritten log is replayed over the old snapshot.
     pub rewrite_follows_snapshot: bool,
     /// K3: bytes that are no record are read as text, one command per line, and executed.
     pub text_executed: bool,

@@ -71,7 +71,7 @@ impl fmt::Display for Ignored {
             Self::Checksum => f.write_str("its checksum is wrong"),
             Self::Undecodable(error) => write!(f, "cannot be decoded: {error}"),
             Self::StringMissing(number) => write!(f, "it has no string {number}"),
-            Self::Disorder => f.write_str("its entries are not in order"),
+            Self::Disorder => f.write_str("its entries are out of order"),
             Self::SegmentMissing(id) => write!(f, "segment {id} does not exist"),
             Self::PastTheEnd(id) => write!(f, "it reaches past the end of segment {id}"),
             Self::Foreign(id) => write!(f, "segment {id} holds a different event than it says"),

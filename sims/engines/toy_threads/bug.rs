@@ -48,12 +48,11 @@ impl ThreadBug {
 
     const fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::AckBeforeFlush => (
-                "ack-before-flush",
-                "P15: etcd 14370, an acknowledgement before the write behind it",
-            ),
+            Self::AckBeforeFlush => {
+                ("ack-before-flush", "P15: etcd 14370, an acknowledgement before its write")
+            }
             Self::LostWakeup => {
-                ("lost-wakeup", "a waiter that does not look again before it waits")
+                ("lost-wakeup", "a waiter that does not check again before it waits")
             }
             Self::CompactionRacesWriter => {
                 ("compaction-races-writer", "moltendb: state taken, then the log swapped unlocked")
@@ -70,7 +69,7 @@ impl ThreadBug {
             }
             Self::RemoverPanics => (
                 "remover-panics",
-                "a panic on a thread that nobody joins, when two clean up at once",
+                "a panic on a thread that is never joined, when two clean up at once",
             ),
         }
     }

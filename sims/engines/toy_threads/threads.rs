@@ -128,8 +128,9 @@ fn compact(shared: &Shared) -> io::Result<()> {
     shared.progress.notify_all();
     if shared.has(ThreadBug::RemoverPanics) {
         let dir = shared.dir.clone();
-        let remove =
-            move || files::remove_all_before(&dir, generation).expect("nobody else removes");
+        let remove = move || {
+            files::remove_all_before(&dir, generation).expect("no other thread removes files")
+        };
         drop(std::thread::Builder::new().name("remover".to_owned()).spawn(remove)?);
         return Ok(());
     }

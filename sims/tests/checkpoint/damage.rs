@@ -101,7 +101,7 @@ fn a_checkpoint_is_ignored_with_its_reason_and_answers_nothing_wrong() {
         }),
         ("it has no string 900", |data| lie(data, |body| body.entries[1].entity_id = 900)),
         ("it has no string 0", |data| lie(data, |body| body.entries[1].scope_id = 0)),
-        ("its entries are not in order", |data| lie(data, |body| body.entries.swap(1, 2))),
+        ("its entries are out of order", |data| lie(data, |body| body.entries.swap(1, 2))),
         ("segment 1 holds a different event than it says", |data| {
             lie(data, |body| {
                 let last = body.entries.iter().rposition(|row| row.segment_id == 1);
