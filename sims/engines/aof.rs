@@ -59,9 +59,9 @@
 //!
 //! # Limits of the formats
 //!
-//! - A log without our lines (of the origin, of Redis) has no checksums: damage inside a value goes
-//!   unnoticed, and it is unknown whether it belongs to the snapshot next to it; it is replayed over
-//!   that snapshot, as the origin does. The next opening of a store replaces it with one of ours.
+//! - A log without our lines (of the origin, of Redis) has no checksums, so damage inside a value
+//!   goes unnoticed. It does not say whether it belongs to the snapshot next to it; it is replayed
+//!   over that one, as the origin does. The next opening of a store replaces it with one of ours.
 //! - Damage in the last record of a log looks like a torn write: the record is dropped. In a log
 //!   with a sector of zeros in a value any damage may look like a lost page: the rest is dropped.
 //! - [`load_snapshot`] alone cannot detect a flipped bit in a value; a store can, as long as its

@@ -17,9 +17,9 @@
 //! TX_BEGIN   the following entries count once there is a TX_COMMIT with the same key
 //! ```
 //!
-//! The format is that of the crate `moltendb-core` 0.5.1, which skips `BASE`, a command that it does
-//! not know; its logs load here, interleaved batches included, and the other way round. Encrypted
-//! logs are refused.
+//! The format is that of the crate `moltendb-core` 0.5.1, which skips `BASE`, a command that it
+//! does not know; its logs load here, interleaved batches included, and the other way round.
+//! Encrypted logs are refused.
 //!
 //! # Promises
 //!
@@ -48,8 +48,8 @@
 //!
 //! - Lines have no checksum. Damage inside a string that leaves the line valid is noticed in the
 //!   lines that the log began with, and nowhere else.
-//! - Damage that looks like a lost sector or a torn last line is treated as one. Stale blocks, which
-//!   some file systems expose after a crash, do not look like that: they are reported as damage.
+//! - Damage that looks like a lost sector or a torn last line is treated as one. Stale blocks,
+//!   which some file systems expose after a crash, do not look like that: they are reported.
 //! - A refused batch of the origin swallows the entries written to its collection until the next
 //!   batch, here as in the origin: nothing in the log distinguishes them.
 

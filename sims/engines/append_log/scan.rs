@@ -107,8 +107,8 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, SnapshotError> {
                 scan.apply(record);
                 scan.end += len;
             }
-            Err(fault) => {
-                end_of_history(data, scan.end, fault, bugs)?;
+            Err(error) => {
+                end_of_history(data, scan.end, error, bugs)?;
                 scan.damaged = true;
                 break;
             }
@@ -142,10 +142,10 @@ fn has_header(data: &[u8], bugs: Bugs) -> Result<bool, SnapshotError> {
 fn end_of_history(
     data: &[u8],
     at: usize,
-    fault: ParseError,
+    error: ParseError,
     bugs: Bugs,
 ) -> Result<(), SnapshotError> {
-    let seen = match fault {
+    let seen = match error {
         ParseError::Foreign(what) => return Err(SnapshotError::InvalidFormat(what)),
         ParseError::Incomplete => None,
         ParseError::Damaged { seen } => Some(seen),

@@ -136,7 +136,7 @@ impl Segment<'_> {
         known && kept < len.map_or(PREFIX, |len| PREFIX + len)
     }
 
-    /// Passes to `sink` the events whose frames begin at `from` or later. A batch that `batch` holds
+    /// Passes to `sink` the events whose frames begin at `from` or later. A batch in `batch`
     /// continues here; one that is open at the end is left in it.
     ///
     /// # Errors

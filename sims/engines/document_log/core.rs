@@ -37,7 +37,7 @@ struct State {
     generation: Arc<Generation>,
     /// The number of lines of the file that a compaction wrote.
     base_lines: u64,
-    /// The error after which nothing more may be written: it leaves the content of the disk unknown.
+    /// The error after which nothing more may be written: the content of the disk is unknown.
     poison: Option<String>,
     /// Why the last snapshot could not be written.
     snapshot_error: Option<String>,
@@ -233,8 +233,8 @@ impl Core {
         self.renew(&writing, Some(begun))
     }
 
-    /// Passes the entries that count to `visit`, each with its place, until it breaks; returns their
-    /// number.
+    /// Passes the entries that count to `visit`, each with its place, until it breaks; returns
+    /// their number.
     pub(super) fn replay(
         &self,
         visit: &mut dyn FnMut(LogEntry, Pointer) -> ControlFlow<()>,

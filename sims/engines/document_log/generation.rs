@@ -1,8 +1,8 @@
 //! One file of the log, and the lines that are still to be written to it. A compaction begins the
 //! next generation.
 //!
-//! A [`Pointer`] holds the generation that it points into, so that it resolves to the same bytes for
-//! as long as it lives, whichever file has the log's name by then.
+//! A [`Pointer`] holds the generation that it points into, so that it resolves to the same bytes
+//! for as long as it lives, whichever file has the log's name by then.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
