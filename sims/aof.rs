@@ -210,13 +210,13 @@ impl<P: Planted> Sim for Aof<P> {
                 ),
                 source(
                     "a crash leaves a prefix of the commands",
-                    "What a crash leaves is always a prefix of the commands, in their order, each \
-                     whole.",
+                    "A crash always leaves a prefix of the commands, in their order, each whole.",
                 ),
                 source(
                     "a damaged snapshot is told, as is a flipped bit of the log before its last \
                      record",
-                    "Damage that no crash explains is told when the store is opened, and changes no file.",
+                    "Damage that no crash explains is reported when the store is opened, and \
+                     changes no file.",
                 ),
                 source(
                     "a failed call takes nothing back",

@@ -279,8 +279,8 @@ impl<P: Planted> Sim for AppendLog<P> {
                 ),
                 source(
                     "a crash leaves a prefix of what was written",
-                    "What a crash leaves is always a prefix of the records in the order in which \
-                     they were written.",
+                    "A crash always leaves a prefix of the records in the order in which they \
+                     were written.",
                 ),
                 source(
                     "a failed call takes nothing back",

@@ -197,8 +197,8 @@ impl<P: Planted> Sim for Checkpoint<P> {
                 ),
                 source(
                     "a crash leaves a prefix of the events, and of a batch all or nothing",
-                    "What a crash leaves is always a prefix of the events in the order in which \
-                     they were appended, and of a batch all or nothing.",
+                    "A crash always leaves a prefix of the events in the order in which they were \
+                     appended, and of a batch all or nothing.",
                 ),
                 source(
                     "the checkpoint changes no answer",
@@ -207,7 +207,8 @@ impl<P: Planted> Sim for Checkpoint<P> {
                 ),
                 source(
                     "damage in a finished segment is told, but for the last one",
-                    "Damage in a segment that no crash explains is told when the store is opened.",
+                    "Damage in a segment that no crash explains is reported when the store is \
+                     opened.",
                 ),
                 source(
                     "a failed call takes nothing back",
