@@ -233,8 +233,8 @@ fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec
     faults
 }
 
-/// Where inside a call it is struck, as [`InjectionKind::with`] counts: a write before it and in its
-/// middle, a read at its first, its middle and its last byte.
+/// Where inside a call a fault is injected, as [`InjectionKind::with`] counts: a write before it
+/// and in its middle, a read at its first, its middle and its last byte.
 fn places(error: InjectionKind, class: FaultClass, call: &Call<'_>) -> Vec<u64> {
     let moved = u64::try_from(call.result).unwrap_or(0);
     match (error, class) {
