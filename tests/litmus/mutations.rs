@@ -125,10 +125,9 @@ fn rules_of_ext4() -> Vec<Mutation> {
 fn rules_of_others() -> Vec<Mutation> {
     let dir = EXT4.fsync_directory;
     vec![
-        (
-            "dioread-lock: a new size does not wait",
-            without(&LOCK, PieceClass::Reach, Required::First),
-        ),
+        ("dioread-lock: a new size does not wait", {
+            without(&LOCK, PieceClass::Reach, Required::First)
+        }),
         ("nodelalloc: an overwrite needs no block", {
             without(&NODELALLOC, PieceClass::Overwrite, Required::First)
         }),
