@@ -9,12 +9,12 @@ use sims::append_log::AppendLog;
 
 /// How many seeds are tried: one in the default run; `DETERMINISM_SEEDS=50` for all.
 fn seeds() -> u64 {
-    sims::asked_for("DETERMINISM_SEEDS").unwrap_or(1)
+    sims::number_from_env("DETERMINISM_SEEDS").unwrap_or(1)
 }
 
 /// For how many seeds the recorded runs are compared, which cost little.
 fn runs() -> u64 {
-    sims::asked_for("DETERMINISM_RUNS").unwrap_or(4)
+    sims::number_from_env("DETERMINISM_RUNS").unwrap_or(4)
 }
 
 /// The longest of these runs.

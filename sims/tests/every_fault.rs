@@ -8,7 +8,7 @@ use crashpoint::{check_case, fail_every_call, sim};
 
 /// How many faults are tried on a sim; `EVERY_FAULT=2000` tries more, on three workloads each.
 fn faults() -> Option<u64> {
-    sims::asked_for("EVERY_FAULT")
+    sims::number_from_env("EVERY_FAULT")
 }
 
 /// What is found when calls of a sim fail, a line each.

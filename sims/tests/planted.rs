@@ -26,7 +26,7 @@ const WORKLOADS: u64 = 108;
 /// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table,
 /// with `PLANTED_ONLY=m13` that of some bugs.
 fn seeds() -> u64 {
-    sims::asked_for("PLANTED_SEEDS").unwrap_or(1)
+    sims::number_from_env("PLANTED_SEEDS").unwrap_or(1)
 }
 
 #[test]
