@@ -125,15 +125,15 @@ fn our_keyspace_reads_the_origins_logs_and_snapshots() {
         load_snapshot(&mut loaded, &snapshot).expect("loads");
         assert_same(&ours(&loaded), &wanted);
         let mut file = kevy_persist::Aof::open(&log, Policy::Always).expect("opens");
-        file.append(&Argv::from(vec![b"INCRBY".to_vec(), b"behind".to_vec(), b"1".to_vec()]))
+        file.append(&Argv::from(vec![b"INCRBY".to_vec(), b"after".to_vec(), b"1".to_vec()]))
             .expect("appends");
         drop(file);
         for _ in 0..2 {
             let mut opened = Database::open(dir.path(), Fsync::No).expect("opens");
-            let behind = opened.get(b"behind").map(|entry| entry.value.clone());
-            assert_eq!(behind, Some(Value::Str(b"1".to_vec())));
+            let after = opened.get(b"after").map(|entry| entry.value.clone());
+            assert_eq!(after, Some(Value::Str(b"1".to_vec())));
             let mut found = ours(opened.keyspace());
-            found.remove(&b"behind"[..]);
+            found.remove(&b"after"[..]);
             assert_same(&found, &wanted);
             opened.rewrite().expect("rewrites");
         }

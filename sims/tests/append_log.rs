@@ -335,7 +335,7 @@ fn a_file_of_another_kind_is_an_error_that_says_what_is_wrong() {
         (b"PGSS\x03\x00rest", "unsupported version 3"),
     ] {
         fs::write(&path, content).expect("writes");
-        let error = load(&path).expect_err("is no log");
+        let error = load(&path).expect_err("not a log");
         assert_eq!(error.to_string(), format!("invalid snapshot format: {says}"));
         assert!(SnapshotWriter::open(&path, NEVER).is_err());
         assert_eq!(fs::read(&path).expect("reads"), content);
@@ -345,7 +345,7 @@ fn a_file_of_another_kind_is_an_error_that_says_what_is_wrong() {
 #[test]
 fn an_io_error_keeps_its_source() {
     let (dir, _path) = place();
-    let error = load(dir.path()).expect_err("a directory is no log");
+    let error = load(dir.path()).expect_err("a directory is not a log");
     let source = std::error::Error::source(&error).expect("has a source");
     assert!(source.downcast_ref::<std::io::Error>().is_some(), "{source:?}");
 }
