@@ -211,14 +211,13 @@ impl<P: Planted> Sim for Aof<P> {
             ),
             (
                 "a crash leaves a prefix of the commands",
-                "What a crash leaves is always a prefix of the commands, in their order, each \
-                 whole.",
+                "A crash always leaves a prefix of the commands, in their order, each whole.",
             ),
             (
                 "open reports a damaged snapshot, and a flipped bit of the log before its last \
                  record",
-                "Damage that no crash explains is told when the store is opened, and changes no \
-                 file.",
+                "Damage that no crash explains is reported when the store is opened, and changes \
+                 no file.",
             ),
             (
                 "a failed call takes nothing back",

@@ -270,8 +270,8 @@ impl<P: Planted> Sim for AppendLog<P> {
             ),
             (
                 "a crash leaves a prefix of what was written",
-                "What a crash leaves is always a prefix of the records in the order in which they \
-                 were written.",
+                "A crash always leaves a prefix of the records in the order in which they were \
+                 written.",
             ),
             (
                 "a failed call takes nothing back",

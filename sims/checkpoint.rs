@@ -196,8 +196,8 @@ impl<P: Planted> Sim for Checkpoint<P> {
             ),
             (
                 "a crash leaves a prefix of the events, and of a batch all or nothing",
-                "What a crash leaves is always a prefix of the events in the order in which they \
-                 were appended, and of a batch all or nothing.",
+                "A crash always leaves a prefix of the events in the order in which they were \
+                 appended, and of a batch all or nothing.",
             ),
             (
                 "the checkpoint changes no answer",
@@ -206,7 +206,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
             ),
             (
                 "open reports damage in a finished segment, except in the last one",
-                "Damage in a segment that no crash explains is told when the store is opened.",
+                "Damage in a segment that no crash explains is reported when the store is opened.",
             ),
             (
                 "a failed call takes nothing back",

@@ -269,11 +269,11 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
             ),
             (
                 "a crash leaves a prefix of the writes; a batch is atomic",
-                "What a crash leaves is always a prefix of the writes; of a batch all or nothing.",
+                "A crash always leaves a prefix of the writes; of a batch all or nothing.",
             ),
             (
                 "a damaged snapshot changes no answer",
-                "A snapshot that is damaged is passed over: the log has all that it has.",
+                "A damaged snapshot is ignored: the log has all that it has.",
             ),
             (
                 "a failed call takes nothing back",

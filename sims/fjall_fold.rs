@@ -287,8 +287,8 @@ fn unsynced_sources() -> Vec<Source> {
         (
             "a crash leaves no cursor that is ahead of the data; folding again converges",
             "Without it the cursor that a crash leaves is never ahead of the data, and folding \
-             again from that cursor ends where the stream is; data may be ahead of the cursor, \
-             and is then folded once more.",
+             again from that cursor ends in the state of the stream; data may be ahead of the \
+             cursor, and is then folded again.",
         ),
     ];
     let of_fjall = Source {

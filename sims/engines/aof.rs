@@ -1,7 +1,7 @@
-//! A keyspace as Redis has it, kept by an append-only log of commands and by snapshots.
+//! A keyspace like that of Redis, made durable by an append-only log of commands and by snapshots.
 //!
-//! Strings, hashes, lists, sets and sorted sets, each with a time to live if it is given one. All
-//! of it is in memory; what makes it last is in two files of one directory:
+//! Strings, hashes, lists, sets and sorted sets, each with an optional time to live. All of it is
+//! in memory, and persisted in two files of one directory:
 //!
 //! | file | |
 //! |---|---|
@@ -13,8 +13,8 @@
 //!
 //! # Promises
 //!
-//! What a command, a [`tick`](Database::tick) or a [`close`](Database::close) that has returned
-//! `Ok` promises for itself and all before it, by [`Fsync`]:
+//! A command, a [`tick`](Database::tick) or a [`close`](Database::close) that has returned `Ok`
+//! promises this for itself and all before it, by [`Fsync`]:
 //!
 //! | | command | tick | close |
 //! |---|---|---|---|
@@ -24,48 +24,48 @@
 //!
 //! [`save`](Database::save), [`snapshot`](Database::snapshot), [`truncate`](Database::truncate),
 //! [`rewrite`](Database::rewrite) and [`sync`](Database::sync) that have returned `Ok`: all before
-//! survives power loss. What a crash leaves is always a prefix of the commands, in their order,
-//! each whole. A failed call takes nothing back: all that earlier calls promised still holds, and
-//! nothing later is acknowledged that does not. Damage that no crash explains is told when the
-//! store is opened, and changes no file.
+//! survives power loss. A crash always leaves a prefix of the commands, in their order, each whole.
+//! A failed call takes nothing back: all that earlier calls promised still holds, and nothing later
+//! is acknowledged unless it holds too. Damage that no crash explains is reported when the store is
+//! opened, and changes no file.
 //!
-//! # What the formats lack, and where it is
+//! # Annotations: what the formats lack
 //!
 //! A log of ours has lines that begin with `#`, which Redis 7 skips:
 //!
 //! ```text
 //! #aof 1 generation=G follows=NAME CRC    the first line; NAME is a snapshot's or `none`
-//! #record LENGTH CRC                      the next LENGTH bytes are commands that happen together
+//! #record LENGTH CRC                      the next LENGTH bytes are commands, applied atomically
 //! #snapshot NAME CRC                      the snapshot of this name holds all up to here
 //! ```
 //!
-//! A snapshot's `NAME` is `CRC-LENGTH@TIME`: of its bytes, and when it was saved, in milliseconds
-//! since 1970. With it, a time to live that the snapshot holds as what remained is a deadline. The
-//! checksum of a line begins with that of the first line and the line's own place in the file.
+//! A snapshot's `NAME` is `CRC-LENGTH@TIME`: the checksum and the length of its bytes, and the time
+//! when it was saved, in milliseconds since 1970. The time turns the remaining times to live that a
+//! snapshot holds into deadlines. The checksum of a line also covers the first line's checksum and
+//! the line's own place in the file.
 //!
-//! **Two files agree** because the log says what it follows. `save` writes the snapshot aside,
+//! **The two files agree** because the log says what it follows. `save` writes the snapshot aside,
 //! appends its name to the log and syncs both; then gives the snapshot its name and syncs the
-//! directory; then replaces the log by an empty one that follows this snapshot. Whichever of the
-//! two snapshots is found with whichever log, the log says from where on it is to be replayed. A
-//! log that was rewritten follows none: it is replayed alone.
+//! directory; then replaces the log with an empty one that follows this snapshot. Whichever of the
+//! two snapshots is found with whichever log, the log says from where it is to be replayed. A
+//! rewritten log follows none: it is replayed alone.
 //!
 //! **No byte of a file is ever written twice.** A log that needs any repair, or has to be cut, is
-//! replaced: written aside, synced, renamed over, its directory synced. So is, before it is relied
-//! on, a log that an earlier process wrote: that one may have had a failed sync, after which the
-//! kernel shows what the disk does not have. After a failed sync, or when it is unknown which file
-//! has a name, the store is poisoned: every call that changes something is refused until the store
-//! is opened again.
+//! replaced: a new one is written aside, synced, renamed over it, and the directory synced. A log
+//! that an earlier process wrote is also replaced before it is relied on: that process may have had
+//! a failed sync, after which the kernel shows data that the disk does not have. After a failed
+//! sync, or when it is unknown which file has a name, the store is poisoned: every call that
+//! changes something is refused until the store is opened again.
 //!
 //! # Limits of the formats
 //!
-//! - A log without our lines (of the origin, of Redis) has no checksums: damage inside a value goes
-//!   unnoticed, and whether it belongs to the snapshot beside it is not known; it is replayed over
-//!   it, as the origin does. The next opening of a store replaces it by one of ours.
+//! - A log without our lines (of the origin, of Redis) has no checksums, so damage inside a value
+//!   goes unnoticed. It does not say whether it belongs to the snapshot next to it; it is replayed
+//!   over that one, as the origin does. The next opening of a store replaces it with one of ours.
 //! - Damage in the last record of a log looks like a torn write: the record is dropped. In a log
-//!   with a sector of zeros in a value any damage may look like a lost page: what follows is
-//!   dropped.
-//! - [`load_snapshot`] alone cannot tell a flipped bit in a value; a store can, as long as its log
-//!   follows the snapshot.
+//!   with a sector of zeros in a value any damage may look like a lost page: the rest is dropped.
+//! - [`load_snapshot`] alone cannot detect a flipped bit in a value; a store can, as long as its
+//!   log follows the snapshot.
 //!
 //! One process at a time.
 
@@ -105,27 +105,27 @@ pub enum Fsync {
     No,
 }
 
-/// What the calls of this module fail with.
+/// An error of this module's calls.
 #[derive(Debug, thiserror::Error)]
 pub enum AofError {
     /// The file system said no. All that earlier calls promised still holds.
     #[error("{what}: {source}")]
     Io {
-        /// What could not be done, and to which file.
+        /// The operation that failed, and its file.
         what: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The command cannot be carried out; nothing has changed. The words are mostly Redis'.
+    /// The command cannot be carried out; nothing has changed. The wording is mostly Redis'.
     #[error("{0}")]
     Command(String),
-    /// The file is not of this format, or what was asked cannot be written in it.
+    /// The file is not of this format, or the format cannot hold the given data.
     #[error("invalid format: {0}")]
     Format(String),
     /// The file is of this format, with damage that no crash explains.
     #[error("corrupt: {0}")]
     Corrupt(String),
-    /// An earlier call failed in a way that leaves it open what is on the disk.
+    /// An earlier call failed in a way that leaves the content of the disk unknown.
     #[error("poisoned by an earlier error: open the store again")]
     Poisoned,
 }
@@ -136,7 +136,7 @@ impl From<io::Error> for AofError {
     }
 }
 
-/// Writes what lives in a keyspace to a file of its own, durably and all or nothing.
+/// Writes the live keys of a keyspace to a file of their own, durably and all or nothing.
 ///
 /// # Errors
 /// `Io`; `Format` if something is too long for the format. The file is then as it was.
@@ -147,8 +147,8 @@ pub fn save_snapshot(keyspace: &Keyspace, path: &Path) -> Result<(), AofError> {
     place.sync_dir()
 }
 
-/// Adds the keys of a snapshot to a keyspace; what is there already stays, but for the keys that
-/// the snapshot has too. Times to live count from now on.
+/// Adds the keys of a snapshot to a keyspace; existing keys stay, except for those that the
+/// snapshot has too. Times to live count from now on.
 ///
 /// # Errors
 /// `Io`; `Format` if it is no snapshot; `Corrupt` if it is damaged. The keyspace is then as it was.
@@ -164,12 +164,12 @@ pub fn load_snapshot(keyspace: &mut Keyspace, path: &Path) -> Result<(), AofErro
     Ok(())
 }
 
-/// Carries out the commands of a log; a torn tail is left out. A log that is missing is empty, one
-/// that follows a snapshot is refused: [`Database::open`] reads those.
+/// Carries out the commands of a log, without a torn tail. A missing log is empty; one that follows
+/// a snapshot is refused: [`Database::open`] reads those.
 ///
 /// # Errors
-/// `Io`; `Format` if it is no log, or follows a snapshot; `Corrupt` if it is damaged; `Command` if
-/// it has a command that this store does not have.
+/// `Io`; `Format` if it is no log, follows a snapshot, or has a command that cannot be carried out;
+/// `Corrupt` if it is damaged.
 pub fn replay_aof(keyspace: &mut Keyspace, path: &Path) -> Result<(), AofError> {
     let Some(bytes) = place::Place::of(path)?.read()? else { return Ok(()) };
     let scan = scan::scan(&bytes, Bugs::default())?;
@@ -182,8 +182,8 @@ pub fn replay_aof(keyspace: &mut Keyspace, path: &Path) -> Result<(), AofError> 
     Ok(())
 }
 
-/// Writes what lives in a keyspace as a log without any line of ours, as the origin writes it:
-/// times to live are what remains.
+/// Writes the live keys of a keyspace as a log without any line of ours, as the origin writes it:
+/// with the remaining times to live.
 ///
 /// # Errors
 /// `Io`. The file is then as it was.
@@ -191,7 +191,7 @@ pub fn export_plain_log(keyspace: &Keyspace, path: &Path) -> Result<RewriteStats
     database::export(keyspace, &place::Place::of(path)?, unix_millis())
 }
 
-/// What the real-time clock shows, in milliseconds since 1970.
+/// The real-time clock, in milliseconds since 1970.
 fn unix_millis() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "times to live end by the real-time clock")]
     let now = SystemTime::now();

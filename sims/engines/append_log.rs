@@ -1,7 +1,7 @@
 //! An append-only snapshot log of a key-value store: one file, replaced whole by compaction.
 //!
-//! A service that follows a stream of updates writes each one here, now and then the position in
-//! the stream (the *cursor*), and after a restart goes on from there.
+//! A service that follows a stream of updates appends each one here, and from time to time its
+//! position in the stream (the *cursor*); after a restart it continues from there.
 //!
 //! # Format (`PGSS`, version 2)
 //!
@@ -13,7 +13,7 @@
 //! type 3  cursor  cursor_len:u8 cursor
 //! ```
 //!
-//! The format is that of the crate `beyond-slipstream` (0.1.0 to 0.3.2), whose files load here and
+//! The format is that of the crate `beyond-slipstream` (0.1.0 to 0.3.2): its files load here, and
 //! the other way round. A purge is written as a delete. Versions and cursors have at most 10 bytes.
 //!
 //! # Promises
@@ -24,37 +24,38 @@
 //! | [`SnapshotWriter::checkpoint`], [`SnapshotWriter::flush`] | survives the process, with all before it |
 //! | [`SnapshotWriter::compact`], [`SnapshotWriter::sync`] | survives power loss, with all before it |
 //!
-//! What a crash leaves is always a prefix of the records in the order in which they were written.
+//! A crash always leaves a prefix of the records in the order in which they were written.
 //!
 //! # How the file is written
 //!
 //! **No byte of a log file is ever written twice.** Records are only appended. A file that needs
 //! any repair (a torn header or tail, a lost page, a write that failed half way) is replaced by a
-//! new one: written aside, synced, renamed over, its directory synced. Nothing is ever cut off in
-//! place: a truncation inside a block is a size change and a zeroing write, which reach the disk
-//! separately, so that bytes of the old tail may come back behind, or in the middle of, records
-//! appended later, even a failed fsync later. As it is, a crash can leave only two things where a
-//! byte was: that byte, or zero.
+//! new one: written aside, synced, renamed over the old one, and the directory synced. A file is
+//! never truncated in place: a truncation inside a block is a size change and a zeroing write,
+//! which reach the disk separately, so bytes of the old tail may reappear after, or in the middle
+//! of, records appended later, even after a failed fsync. Without truncation, a crash can leave
+//! only two things in place of a byte: that byte, or zero.
 //!
 //! A process does not know whether an earlier one had a failed fsync, after which the kernel shows
-//! data that the disk does not have and reports the next fsync as good. So a file that this writer
-//! did not write itself is never made durable by syncing it: the first
+//! data that the disk does not have and reports the next fsync as successful. So a file that this
+//! writer did not write itself is never made durable by syncing it: the first
 //! [`sync`](SnapshotWriter::sync) compacts instead.
 //!
 //! # Limits of the format
 //!
-//! Records have no length of their own under a checksum, and no sequence number, so some damage
-//! cannot be told from a crash. The crash is then what is assumed: what precedes the damage is
-//! recovered, the rest is dropped.
+//! A record's length has no checksum of its own, and records have no sequence numbers, so some
+//! damage cannot be distinguished from a crash. A crash is then assumed: everything before the
+//! damage is recovered, the rest is dropped.
 //!
 //! - A damaged length that points past the end of the file looks like a torn last record.
 //! - Damage in a record that has a sector of zeros in its value looks like a lost page.
 //! - Damage in the last record looks like a torn write.
 //! - A file system that exposes stale blocks after a crash (ext4 with `data=writeback`) may leave
 //!   *old* records of another file in the unsynced tail. They carry valid checksums: nothing in
-//!   the format tells them from records of this log. What else it leaves there is told as damage.
+//!   the format distinguishes them from records of this log. Other stale bytes are judged like any
+//!   other damage.
 //!
-//! One writer at a time; [`load`] beside a live writer is safe.
+//! One writer at a time; [`load`] is safe while a writer is open.
 
 mod bugs;
 mod place;
@@ -76,19 +77,19 @@ pub use store::AppendLogStore;
 pub use token::{Cursor, TOKEN_MAX, VersionToken};
 pub use writer::SnapshotWriter;
 
-/// What the calls of this module fail with.
+/// An error of this module's calls.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file system said no. All that earlier calls promised still holds.
     #[error("snapshot I/O error")]
     Io(#[from] io::Error),
-    /// The file is not such a log, or what was asked cannot be written as one.
+    /// The file is not such a log, or the format cannot hold the given data.
     #[error("invalid snapshot format: {0}")]
     InvalidFormat(String),
     /// The file is such a log, with damage that no crash explains.
     #[error("snapshot corrupted: a record's checksum does not match, and no crash explains it")]
     Corrupted,
-    /// The storage engine below said no.
+    /// The underlying storage engine returned an error.
     #[error("snapshot backend error")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -125,7 +126,7 @@ pub enum Update {
     },
 }
 
-/// What a log holds.
+/// The content of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The position of the last checkpoint.
@@ -136,7 +137,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The keys of this snapshot, in order, that are not among `current_keys`: those that were
-    /// deleted while nobody followed the stream.
+    /// deleted while nothing followed the stream.
     pub fn stale_keys<'a>(
         &'a self,
         current_keys: impl IntoIterator<Item = &'a str>,
@@ -146,9 +147,9 @@ impl Snapshot {
     }
 }
 
-/// Reads what the log at `path` holds; `None` if there is no log or nothing in it.
+/// Reads the log at `path`; `None` if there is no log or it holds nothing.
 ///
-/// Only reads: it answers on a full or read-only disk, and a damaged tail stays for
+/// It only reads: it works on a full or read-only disk, and leaves a damaged tail for
 /// [`SnapshotWriter::open`] to repair.
 ///
 /// # Errors

@@ -1,14 +1,14 @@
 //! An event store over segments, with a checkpoint of its index.
 //!
 //! Events are appended to the streams of *entities*, each with the hash of its payload and that of
-//! its predecessor's. They lie in files of frames, the *segments*; an index in memory knows where.
+//! its predecessor's. They are in files of frames, the *segments*; an index in memory says where.
 //! The *checkpoint* is a copy of that index: with it a store opens without a replay of its
 //! segments. It is only ever an accelerator: with it, without it, with a stale, torn or foreign
 //! one, the store answers the same.
 //!
 //! # Format
 //!
-//! That of the crate `batpak` 0.3.0, whose stores open here and the other way round.
+//! The format is that of the crate `batpak` 0.3.0: its stores open here, and the other way round.
 //!
 //! ```text
 //! NNNNNN.fbat  segment  "FBAT" header_len:u32be header frame* [footer]
@@ -21,42 +21,43 @@
 //! ```
 //!
 //! A payload is MessagePack too, in an array of its bytes. A batch is a frame that says how many
-//! items follow, the items, and a frame that says that it is whole. Sequence numbers are in no
-//! frame: they are counted, and kept in footers and in the checkpoint.
+//! items follow, the items, and a frame that commits them. No frame has a sequence number: they are
+//! counted, and kept in footers and in the checkpoint.
 //!
 //! # Promises
 //!
 //! | call | when it has returned `Ok` |
 //! |---|---|
-//! | [`Store::append`] | survives the process, with all before it; as `sync` once [`Config::sync_every`] events are not synced |
+//! | [`Store::append`] | survives the process, with all before it; like `sync` once [`Config::sync_every`] events are unsynced |
 //! | [`Store::append_batch`], [`Store::sync`], [`Store::compact`], [`Store::close`] | survives power loss, with all before it |
 //!
-//! What a crash leaves is always a prefix of the events in the order in which they were appended,
-//! and of a batch all or nothing. Damage in a segment that no crash explains is told when the store
-//! is opened.
+//! A crash always leaves a prefix of the events in the order in which they were appended, and of a
+//! batch all or nothing. Damage in a segment that no crash explains is reported when the store is
+//! opened.
 //!
 //! # How the files are written
 //!
-//! **No byte of a segment is ever written twice, and nothing is cut off in place.** Each append is
+//! **No byte of a segment is ever written twice, and none is truncated in place.** Each append is
 //! one write of whole frames. A segment is finished (its footer written, file and directory synced)
-//! before the next one is made, so only the last can be torn. A last segment that an earlier writer
-//! left, or that a failed write tore, is *settled* before anything follows it: its frames that
-//! count are written aside with a footer, synced, renamed over it, and the name is synced. Syncing
-//! it would not do: after a failed fsync the kernel shows data that the disk does not have, and
-//! reports the next fsync as good. A checkpoint is only written once all that it covers is durable,
-//! so a last segment that a checkpoint covers to the byte needs no settling.
+//! before the next one is created, so only the last can be torn. A last segment that an earlier
+//! writer left, or that a failed write tore, is *settled* before anything follows it: its frames
+//! that count are written aside with a footer, synced, renamed over it, and the name is synced.
+//! Syncing it would not be enough: after a failed fsync the kernel shows data that the disk does
+//! not have, and reports the next fsync as successful. A checkpoint is only written once all that
+//! it covers is durable, so a last segment that a checkpoint covers to the last byte needs no
+//! settling.
 //!
 //! Compaction writes one segment aside, gives it the name of the last one, syncs the directory,
-//! then removes the others. Its header says which they are: those that are still there, or come
-//! back after a crash, do not count. Their numbers are never used again.
+//! then removes the others. Its header says which they are: those that still exist, or reappear
+//! after a crash, do not count. Their numbers are never used again.
 //!
 //! # Limits of the format
 //!
 //! - Damage in the last frame, or in the last segment in a frame with a sector of zeros, looks like
-//!   a torn write: it and what follows is dropped.
-//! - A file system that exposes stale blocks after a crash may leave frames of another file there;
-//!   what else it leaves is told as damage.
-//! - Damage that takes a segment's footer with it makes it one that the origin did not finish.
+//!   a torn write: it and all that follows is dropped.
+//! - A file system that exposes stale blocks after a crash may leave frames of another file in a
+//!   segment; other stale bytes are judged like any other damage.
+//! - A segment whose footer is damaged too looks like one that the origin did not finish.
 //! - The checkpoint is compared with the segments at the end of each, not frame by frame.
 //! - The origin does not know `merges_from`: after an interrupted compaction it counts events
 //!   twice.
@@ -85,19 +86,19 @@ pub use saved::Ignored;
 pub use segment::told_up_to;
 pub use store::Store;
 
-/// The kind of an event that needs none of its own.
+/// The kind of an event that needs no kind of its own.
 pub const DATA: u16 = 0x1000;
 
-/// How a store is opened.
+/// The settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The length in bytes from which on a segment is finished and the next one begun.
+    /// The length in bytes at which a segment is finished and the next one begun.
     pub segment_len: u64,
-    /// An append that makes it this many events since the last sync syncs; 0: none does.
+    /// The number of unsynced events at which an append syncs; with 0 none does.
     pub sync_every: u32,
     /// Whether a checkpoint is read at open, and written at close and after a compaction.
     pub checkpoint: bool,
-    /// Whether an open takes the footers of finished segments for their frames.
+    /// Whether an open reads the footers of finished segments instead of their frames.
     pub footers: bool,
     /// Bugs to plant.
     #[doc(hidden)]
@@ -116,7 +117,7 @@ impl Default for Config {
     }
 }
 
-/// What the calls of this module fail with.
+/// An error of this module's calls.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system said no. All that earlier calls promised still holds; what this call was to
@@ -128,23 +129,23 @@ pub enum StoreError {
     Corrupt {
         /// The segment's number.
         segment: u64,
-        /// Where in it.
+        /// The damaged byte.
         offset: u64,
-        /// What is wrong.
+        /// The kind of damage.
         what: String,
     },
     /// There is no event with this id.
     #[error("no event {0:032x}")]
     NotFound(u128),
-    /// What was asked cannot be written in this format.
+    /// The event cannot be written in this format.
     #[error("invalid event: {0}")]
     InvalidEvent(String),
-    /// The entity is not where the caller takes it to be.
+    /// The entity's last event is not the one that the caller expects.
     #[error("entity {entity:?} is at clock {actual:?}, not {expected}")]
     ClockMismatch {
         /// The entity.
         entity: String,
-        /// The clock of its last event that the caller named.
+        /// The clock that the caller expects.
         expected: u32,
         /// The clock of its last event.
         actual: Option<u32>,
@@ -157,10 +158,11 @@ pub enum StoreError {
     BrokenChain {
         /// The entity.
         entity: String,
-        /// The event that does not follow the one before.
+        /// The event that does not follow its predecessor.
         clock: u32,
     },
-    /// An earlier call failed so that it is not known what the disk has: open the store again.
+    /// An earlier call failed in a way that leaves the content of the disk unknown: open the store
+    /// again.
     #[error("the store refuses all writes after a failed sync; open it again")]
     Poisoned,
 }

@@ -7,7 +7,7 @@
 //! | `data` | the key | `version_len:u8 version value` |
 //! | `meta` | `cursor` | the cursor's token, none to ten bytes |
 //!
-//! It is that of the crate `beyond-slipstream` (0.3.1, feature `fjall`), whose stores open here and
+//! It is that of the crate `beyond-slipstream` (0.3.1, feature `fjall`): its stores open here, and
 //! the other way round.
 //!
 //! # Promises
@@ -19,29 +19,30 @@
 //!
 //! Data and cursor of a batch are one atomic write of the engine. With `sync` a crash leaves a
 //! prefix of the batches. Without it the cursor that a crash leaves is never ahead of the data, and
-//! folding again from that cursor ends where the stream is; data may be ahead of the cursor, and is
-//! then folded once more.
+//! folding again from that cursor ends in the state of the stream; data may be ahead of the cursor,
+//! and is then folded again.
 //!
-//! One process at a time; [`FoldReader`]s read beside the writer, on any thread. A batch whose
-//! `apply` has returned is in what a reader begins to read afterwards. A reader that begins while
-//! `apply` is at work waits for it.
+//! One process at a time; [`FoldReader`]s read while the writer writes, on any thread. A read that
+//! begins after `apply` has returned sees its batch. One that begins while `apply` is committing
+//! waits for it.
 //!
 //! # What this adds to the engine
 //!
 //! fjall 3.1.13 syncs neither the folder that the store's folder is created in, nor the folder in
 //! which it creates its keyspaces (`Keyspace::create_new`, and the tree of the meta keyspace, sync
-//! what is inside a new folder, and nobody syncs the folder's own name). A disk that does what
-//! fsync(2) says, and no more, may lose such a name after a power loss, and with it all that was
-//! ever synced below it. So [`FjallFold::open`] syncs both before it returns.
+//! the content of a new folder, but nothing syncs the folder's own name). A disk that does only
+//! what fsync(2) promises may lose such a name after a power loss, and with it all that was ever
+//! synced below it. So [`FjallFold::open`] syncs both before it returns.
 //!
-//! And fjall opens no store that a crash left half created: it makes the first journal before the
-//! file by which it tells a store from none, and then finds that there is a journal already. So a
-//! new fold is created beside its path, as `PATH.new`, and takes its name when it is whole.
+//! And fjall does not open a store that a crash left half created: it creates the first journal
+//! before the file by which it recognises a store, and then finds that a journal exists already. So
+//! a new fold is created next to its path, as `PATH.new`, and takes its name when it is complete.
 //!
-//! And a snapshot of fjall's may see half of a batch: a batch draws its number and then goes into
-//! the memtables entry by entry; a flush or a compaction that ends meanwhile draws the next number
-//! and makes all up to it visible (lsm-tree 3.1.10, `SuperVersions::upgrade_version_with_seqno`).
-//! So no snapshot is taken while a batch is on its way.
+//! And a snapshot of fjall's may see half of a batch: a batch draws its number and is then inserted
+//! into the memtables entry by entry; a flush or a compaction that ends meanwhile draws the next
+//! number and makes all up to it visible (lsm-tree 3.1.10,
+//! `SuperVersions::upgrade_version_with_seqno`). So no snapshot is taken while a batch is being
+//! committed.
 
 mod entry;
 
@@ -64,7 +65,7 @@ const CURSOR: &[u8] = b"cursor";
 /// The folder, below the store's, in which the engine keeps its keyspaces.
 const KEYSPACES: &str = "keyspaces";
 
-/// How a fold is opened.
+/// The settings of a fold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoldConfig {
     /// Whether each [`SnapshotStore::apply`] waits until its batch survives power loss. Off by
@@ -73,13 +74,13 @@ pub struct FoldConfig {
     /// Bytes of the cache for blocks; 0 means the engine's own default. 1 GiB by default: the fold
     /// is read at random, and its blocks should stay in memory.
     pub cache_bytes: u64,
-    /// How many threads flush and compact; 0 means the engine's own default, which follows the
-    /// number of CPUs.
+    /// The number of threads that flush and compact; 0 means the engine's own default, which
+    /// depends on the number of CPUs.
     pub workers: usize,
     /// Bytes of a memtable above which it is flushed to a table; 0 means the engine's own default.
     /// The engine keeps the value that a store was created with.
     pub memtable_bytes: u64,
-    /// Create a new store at its path at once, as the engine does: what a crash leaves of that
+    /// Create a new store directly at its path, as the engine does: one that a crash interrupts
     /// never opens.
     pub created_in_place: bool,
     /// A planted bug: leave the names of the keyspaces' folders unsynced, as the engine does.
@@ -108,22 +109,23 @@ pub struct FjallFold {
     cursor: Cursor,
 }
 
-/// Reads a fold beside its writer; cheap to clone, and good on any thread. While one is alive the
-/// store stays open, and locked.
+/// Reads a fold while its writer writes it; cheap to clone, and usable on any thread. While one is
+/// alive the store stays open, and locked.
 #[derive(Clone)]
 pub struct FoldReader {
     database: Database,
     data: Keyspace,
-    /// Held while a batch goes in, and while a snapshot is taken. A fair lock: the standard
-    /// library's lets a writer without a pause shut the readers out for ever.
+    /// Held while a batch is committed, and while a snapshot is taken. A fair lock: with the
+    /// standard library's, a writer that never pauses could shut the readers out for ever.
     between_batches: Arc<Mutex<()>>,
 }
 
 impl FjallFold {
-    /// Opens the fold in the folder `path`, or creates it; says from where to follow the stream.
+    /// Opens the fold in the folder `path`, or creates it; returns the cursor from which to follow
+    /// the stream.
     ///
     /// # Errors
-    /// `Io` for what the file system says, `Backend` for what the engine says, `InvalidFormat` if
+    /// `Io` for an error of the file system, `Backend` for one of the engine, `InvalidFormat` if
     /// the stored cursor is longer than a cursor can be.
     pub fn open(path: &Path, config: FoldConfig) -> Result<(Cursor, Self), SnapshotError> {
         create_dir(path)?;
@@ -133,7 +135,7 @@ impl FjallFold {
         Self::open_here(path, config)
     }
 
-    /// Opens the fold in a folder that is there, or creates it in it.
+    /// Opens or creates the fold in an existing folder.
     fn open_here(path: &Path, config: FoldConfig) -> Result<(Cursor, Self), SnapshotError> {
         let mut builder = Database::builder(path);
         if config.cache_bytes > 0 {
@@ -144,7 +146,7 @@ impl FjallFold {
         }
         let database = builder.open().map_err(backend)?;
         let data = keyspace(&database, DATA, config.memtable_bytes)?;
-        // The cursor is a fraction of a batch: its memtable is to fill at about the same time.
+        // The cursor is a fraction of a batch: its memtable should fill at about the same time.
         let meta = keyspace(&database, META, config.memtable_bytes.div_ceil(8))?;
         if !config.names_not_synced {
             sync_dir(&path.join(KEYSPACES))?;
@@ -216,7 +218,7 @@ impl FoldReader {
         value.map(|value| decode(key.as_bytes(), &value)).transpose()
     }
 
-    /// As [`SnapshotStore::for_each_in_range`]. The entries are those of one moment.
+    /// As [`SnapshotStore::for_each_in_range`]. The entries are those of one point in time.
     ///
     /// # Errors
     /// As [`SnapshotStore::load`]; the visitor's own error ends the visit.
@@ -226,7 +228,7 @@ impl FoldReader {
         mut visit: impl FnMut(Entry) -> Result<(), SnapshotError>,
     ) -> Result<(), SnapshotError> {
         // `Keyspace::prefix` reads whatever is newest when it gets there (3.1.13): half a batch, if
-        // the writer is in it.
+        // the writer is committing one.
         let alone = self.between_batches.lock();
         let snapshot = self.database.snapshot();
         drop(alone);
@@ -278,7 +280,7 @@ fn stored_cursor(meta: &Keyspace) -> Result<Cursor, SnapshotError> {
 /// Creates a folder, if need be, so that its name survives power loss.
 fn create_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        // Whether an earlier process lived to sync the name is not known.
+        // An earlier process may have died before it synced the name.
         return sync_parent(path);
     }
     match path.parent() {
@@ -292,8 +294,8 @@ fn create_dir(path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Creates a fold beside `path`, an empty folder, and puts it there. A path without a name of its
-/// own, such as `.`, has no place beside it.
+/// Creates a fold next to `path`, an empty folder, and renames it there. A path without a name of
+/// its own, such as `.`, is left for the caller to create the fold in.
 fn create_aside(path: &Path, config: FoldConfig) -> Result<(), SnapshotError> {
     let Some(name) = path.file_name() else { return Ok(()) };
     let mut aside = name.to_owned();
@@ -306,7 +308,7 @@ fn create_aside(path: &Path, config: FoldConfig) -> Result<(), SnapshotError> {
     fs::create_dir(aside)?;
     let (_, fold) = FjallFold::open_here(aside, config)?;
     drop(fold);
-    // The name of the folder takes the place of the empty one.
+    // The new folder replaces the empty one.
     fs::rename(aside, path)?;
     Ok(sync_parent(path)?)
 }
@@ -323,7 +325,7 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// What the file system said stays that; of all else the engine's own error is the source.
+/// An error of the file system stays one; all others become the source of a `Backend` error.
 fn backend(error: fjall::Error) -> SnapshotError {
     match error {
         fjall::Error::Io(error) => SnapshotError::Io(error),
@@ -336,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_crash_left_of_a_new_fold_is_created_again() {
+    fn a_new_fold_that_a_crash_left_half_created_is_created_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, aside) = (dir.path().join("store"), dir.path().join("store.new"));
         fs::create_dir(&aside).expect("creates");
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_is_longer_than_a_cursor_can_be_is_refused_at_open() {
+    fn a_stored_cursor_that_is_too_long_is_refused_at_open() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("store");
         let config = FoldConfig { workers: 1, cache_bytes: 0, ..FoldConfig::default() };

@@ -1,28 +1,28 @@
-//! What a consumer of a stream asks of the store that it folds the stream into.
+//! The interface of a store that a consumer folds a stream of updates into.
 
 use std::path::Path;
 
 use super::append_log::{Cursor, Entry, SnapshotError, Update};
 
-/// A fold of a stream of updates: the live keys, and how far the stream was followed.
+/// A fold of a stream of updates: the live keys, and how far the stream has been followed.
 ///
 /// The two belong together. After a restart the consumer follows the stream from the cursor that
-/// it finds, so a cursor that is ahead of the data loses updates for ever; data ahead of the cursor
-/// is folded once more, with the same result.
+/// it finds, so a cursor ahead of the data loses updates for ever; data ahead of the cursor is
+/// folded again, with the same result.
 pub trait SnapshotStore: Sized {
     /// Opens the store at `path` with its default settings, or creates it. The cursor is
-    /// [`Cursor::none`] where nothing was applied yet.
+    /// [`Cursor::none`] if nothing has been applied yet.
     ///
     /// # Errors
-    /// `Io` for what the file system says, `Backend` for what the engine below says,
-    /// `InvalidFormat` or `Corrupted` if what is there is not such a store.
+    /// `Io` for an error of the file system, `Backend` for one of the underlying engine,
+    /// `InvalidFormat` or `Corrupted` if `path` holds something other than such a store.
     fn load(path: &Path) -> Result<(Cursor, Self), SnapshotError>;
 
     /// Folds a batch in, and moves the cursor.
     ///
     /// # Errors
-    /// `InvalidFormat` if an update cannot be stored; then nothing of the batch is. Anything else
-    /// leaves open how much of the batch survives; the cursor does not without the whole batch.
+    /// `InvalidFormat` if an update cannot be stored; then none of the batch is. After any other
+    /// error any part of the batch may survive, but the cursor only with the whole batch.
     fn apply(&mut self, batch: &[Update], cursor: &Cursor) -> Result<(), SnapshotError>;
 
     /// The live entry of a key.

@@ -1,20 +1,20 @@
-//! A small key-value store that can be given one bug at a time: what a harness must find.
+//! A small key-value store that can be given one bug at a time, for a harness to find.
 //!
 //! # Files
 //!
 //! | name | content |
 //! |---|---|
 //! | `CURRENT` | the pointer: which generation is the store |
-//! | `snap-N` | what the store held when generation `N` began |
-//! | `log-N` | what was done to it since |
+//! | `snap-N` | the items of the store when generation `N` began |
+//! | `log-N` | the changes since |
 //! | `next-N` | a pointer to generation `N` that has not taken its name yet |
 //!
 //! A checkpoint begins the next generation: snapshot and empty log are written and synced, then
 //! their names, then the pointer's content; then it is renamed over the old one and the name is
-//! synced; then the old generation is deleted. [`Toy::open`] does the same with what it recovered.
-//! So all that it shows is durable, whatever a crash, or a failed sync that only an earlier process
-//! knew of, had left in the page cache; no torn log is ever appended to; and no byte of a log is
-//! written twice.
+//! synced; then the old generation is deleted. [`Toy::open`] does the same with the items that it
+//! recovered. So all that it shows is durable, whatever the page cache held after a crash, or after
+//! a failed sync that only an earlier process knew of; no torn log is ever appended to; and no byte
+//! of a log is written twice.
 //!
 //! # Promises
 //!
@@ -25,7 +25,7 @@
 //! | [`open`](Toy::open) | what it shows survives power loss |
 //!
 //! A crash leaves a prefix of the calls; of a batch all or nothing. After a failed write or sync
-//! the store refuses every change until it is opened again. The op that failed is then there or
+//! the store refuses every change until it is opened again. The op that failed may then be there or
 //! not.
 
 mod bug;
@@ -43,7 +43,7 @@ pub use bug::Bug;
 pub use wal::Op;
 pub(super) use wal::{Replay, encode, replay};
 
-/// How long a pointer is: four sectors, with something that changes in the first and the last.
+/// The length of a pointer: four sectors, of which the first and the last differ between pointers.
 const POINTER_LEN: usize = 2048;
 
 /// The longest value.
@@ -58,13 +58,13 @@ pub struct Toy {
     generation: u64,
     /// `None` after a failed write or sync.
     log: Option<File>,
-    /// A sync that was acknowledged but not done: [`Bug::AckBeforeSync`].
+    /// Whether a sync was acknowledged but not done: [`Bug::AckBeforeSync`].
     owed: bool,
 }
 
-/// What is found in a directory.
+/// The store that was recovered from a directory.
 #[derive(Debug, Default)]
-struct Found {
+struct Recovered {
     items: BTreeMap<Vec<u8>, Vec<u8>>,
     /// 0 if there is no store.
     generation: u64,
@@ -76,21 +76,22 @@ impl Toy {
     /// Opens the store in a directory, or creates it there; with a planted bug if one is given.
     ///
     /// # Errors
-    /// What the file system says; `InvalidData` if the store is damaged in a way that no crash
+    /// Those of the file system; `InvalidData` if the store is damaged in a way that no crash
     /// explains.
     pub fn open(dir: &Path, bug: Option<Bug>) -> io::Result<Self> {
-        let found = recover(dir, bug)?;
+        let recovered = recover(dir, bug)?;
         let mut toy = Self {
             dir: dir.to_owned(),
             bug,
-            items: found.items,
-            generation: found.generation,
+            items: recovered.items,
+            generation: recovered.generation,
             log: None,
             owed: false,
         };
-        let goes_on = toy.has(Bug::TornTailKept) || toy.has(Bug::PageCacheTrusted) && found.whole;
-        if goes_on && found.generation > 0 {
-            toy.log = Some(File::options().append(true).open(log_path(dir, found.generation))?);
+        let keep_log =
+            toy.has(Bug::TornTailKept) || toy.has(Bug::PageCacheTrusted) && recovered.whole;
+        if keep_log && recovered.generation > 0 {
+            toy.log = Some(File::options().append(true).open(log_path(dir, recovered.generation))?);
         } else {
             toy.begin_generation()?;
         }
@@ -100,8 +101,8 @@ impl Toy {
     /// Sets a key's value.
     ///
     /// # Errors
-    /// `InvalidInput` if the key or the value is too long; what the file system says; any change
-    /// is refused after a failed write or sync.
+    /// `InvalidInput` if the key or the value is too long; those of the file system; any change is
+    /// refused after a failed write or sync.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.write(&[Op::Put { key: key.to_vec(), value: value.to_vec() }], false)
     }
@@ -114,15 +115,15 @@ impl Toy {
         self.write(&[Op::Delete { key: key.to_vec() }], false)
     }
 
-    /// Adds to a key's value, a decimal number; where there is none it is 0.
+    /// Adds to a key's value, a decimal number; a missing one counts as 0.
     ///
     /// # Errors
-    /// As [`put`](Self::put); `InvalidInput` if the value is no number or the sum too large.
+    /// As [`put`](Self::put); `InvalidInput` if the value is not a number or the sum is too large.
     pub fn add(&mut self, key: &[u8], n: i64) -> io::Result<()> {
         self.write(&[Op::Add { key: key.to_vec(), n }], false)
     }
 
-    /// Does all of these or none, durably.
+    /// Carries out all of these or none, durably.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -130,10 +131,10 @@ impl Toy {
         self.write(ops, true)
     }
 
-    /// Makes all that was done durable.
+    /// Makes all changes durable.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.has(Bug::AckBeforeSync) {
             self.owed = true;
@@ -142,16 +143,16 @@ impl Toy {
         self.guarded(|toy, log| toy.sync_file(log))
     }
 
-    /// Makes all that was done durable, as a snapshot with an empty log.
+    /// Makes all changes durable, as a snapshot with an empty log.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub fn checkpoint(&mut self) -> io::Result<()> {
         self.guarded(|_, _| Ok(()))?;
         self.begin_generation()
     }
 
-    /// Whether an earlier error makes it refuse every change until it is opened again.
+    /// Whether the store refuses every change, after an earlier error, until it is opened again.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.log.is_none()
@@ -168,7 +169,7 @@ impl Toy {
         self.items.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
@@ -184,7 +185,7 @@ impl Toy {
         self.bug == Some(bug)
     }
 
-    /// Logs a batch, then does it.
+    /// Logs a batch, then carries it out.
     fn write(&mut self, batch: &[Op], sync: bool) -> io::Result<()> {
         let changed = changed_by(&self.items, batch)?;
         let mut records = Vec::new();
@@ -211,8 +212,8 @@ impl Toy {
         Ok(())
     }
 
-    /// Does something with the log; if that fails, the log takes no more. What a failed write left
-    /// is unknown, and after a failed sync the kernel may say that the next one is good.
+    /// Runs `act` on the log; if that fails, the log is closed. The remains of a failed write are
+    /// unknown, and after a failed sync the kernel may report the next one as successful.
     fn guarded(&mut self, act: impl FnOnce(&Self, &File) -> io::Result<()>) -> io::Result<()> {
         let log = self.log.take();
         let log = log.ok_or_else(|| Error::other("an earlier error: open the store again"))?;
@@ -224,8 +225,8 @@ impl Toy {
         Ok(())
     }
 
-    /// Makes the items a new generation, and goes on with its log. On an error the old one is
-    /// still there, or both are, and the store takes no more.
+    /// Makes the items a new generation, and continues with its log. On an error the old one still
+    /// exists, or both do, and the store accepts no more changes.
     fn begin_generation(&mut self) -> io::Result<()> {
         self.log = None;
         let generation = self.last_number()?.max(self.generation) + 1;
@@ -257,7 +258,7 @@ impl Toy {
         Ok(())
     }
 
-    /// Writes all of a generation but the pointer's name.
+    /// Writes all of a generation except the pointer's name.
     fn write_generation(&self, generation: u64) -> io::Result<File> {
         let all: Vec<Op> = self
             .scan()
@@ -300,13 +301,13 @@ impl Toy {
         self.sync_file(&File::open(&self.dir)?)
     }
 
-    /// The highest number that a file has: one that is used again could, after a crash, mean the
-    /// file that had it first.
+    /// The highest number of a file. A number that is used again could, after a crash, resolve to
+    /// the file that had it first.
     fn last_number(&self) -> io::Result<u64> {
         Ok(numbered(&self.dir)?.into_iter().map(|(number, _)| number).max().unwrap_or(0))
     }
 
-    /// Removes files by their numbers. What cannot be removed is tried again with the next
+    /// Removes files by their numbers. A file that cannot be removed is tried again with the next
     /// generation.
     fn remove_files(&self, which: impl Fn(u64) -> bool) {
         for (number, path) in numbered(&self.dir).unwrap_or_default() {
@@ -318,11 +319,11 @@ impl Toy {
 }
 
 /// Reads the store in a directory, without changing anything.
-fn recover(dir: &Path, bug: Option<Bug>) -> io::Result<Found> {
+fn recover(dir: &Path, bug: Option<Bug>) -> io::Result<Recovered> {
     let pointer = match fs::read(dir.join("CURRENT")) {
         Ok(pointer) => pointer,
         // No call returned before the first pointer was durable.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Recovered::default()),
         Err(error) => return Err(error),
     };
     let (generation, snapshot_len) =
@@ -345,7 +346,7 @@ fn recover(dir: &Path, bug: Option<Bug>) -> io::Result<Found> {
             return Err(damaged("the log"));
         }
     }
-    Ok(Found { items, generation, whole })
+    Ok(Recovered { items, generation, whole })
 }
 
 /// The logs to replay, oldest first.
@@ -379,7 +380,7 @@ pub(super) fn changed_by(
             Op::Add { n, .. } => {
                 let old = changed.get(&key).cloned().unwrap_or_else(|| items.get(&key).cloned());
                 let old =
-                    number(old.as_deref()).ok_or_else(|| refused("the value is no number"))?;
+                    number(old.as_deref()).ok_or_else(|| refused("the value is not a number"))?;
                 let sum = old.checked_add(*n).ok_or_else(|| refused("the sum is too large"))?;
                 Some(sum.to_string().into_bytes())
             }
@@ -389,8 +390,8 @@ pub(super) fn changed_by(
     Ok(changed)
 }
 
-/// Does what a log says. It was checked when it was logged; what bytes that a bug let in say is
-/// done as far as it can be.
+/// Carries out a logged op. It was checked when it was logged; one that a bug accepted from damaged
+/// bytes is carried out as far as possible.
 pub(super) fn apply(items: &mut BTreeMap<Vec<u8>, Vec<u8>>, op: &Op) {
     match op {
         Op::Put { key, value } => drop(items.insert(key.clone(), value.clone())),

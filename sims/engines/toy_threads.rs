@@ -1,21 +1,21 @@
-//! A small key-value store with threads behind it, that can be given one bug at a time: what a
+//! A small key-value store with background threads, that can be given one bug at a time, which a
 //! harness finds only if it explores the order of threads.
 //!
-//! Changes are done in memory and queued. Two flushers write what is queued to the log, and sync it
-//! if somebody waits for that. A compactor makes a snapshot with an empty log whenever the log has
-//! grown long, or is asked to. Each is a thread of its own.
+//! Changes are made in memory and queued. Two flushers write the queue to the log, and sync it if a
+//! caller waits for that. A compactor makes a snapshot with an empty log whenever the log has grown
+//! long, or when asked to. Each is its own thread.
 //!
 //! # Files
 //!
 //! | name | content |
 //! |---|---|
-//! | `snap-N` | what the store held when generation `N` began; the highest `N` is the store |
-//! | `log-N` | what was done to it since |
+//! | `snap-N` | the items of the store when generation `N` began; the highest `N` is the store |
+//! | `log-N` | the changes since |
 //! | `next-N` | a snapshot that has not taken its name yet |
 //!
 //! A generation begins with its snapshot written and synced as `next-N` and its log created; when
 //! both names are durable, the snapshot takes its own name, and that is synced.
-//! [`ToyThreads::open`] begins one with what it recovered.
+//! [`ToyThreads::open`] begins one with the items that it recovered.
 //!
 //! # Promises
 //!
@@ -31,8 +31,8 @@
 //!
 //! # Locks
 //!
-//! `log` comes before `state`. Who holds `log` is the only one to write files; `state` is never
-//! held over a call that can block.
+//! `log` is taken before `state`. Only the holder of `log` writes files; `state` is never held over
+//! a call that can block.
 
 mod bug;
 mod files;
@@ -53,7 +53,7 @@ pub use bug::ThreadBug;
 use files::Log;
 use threads::{Request, compact_on_request, flush_until_closed};
 
-/// So many batches may be queued: the next waits until a flusher has taken them.
+/// The number of batches that may be queued: the next waits until a flusher has taken them.
 const QUEUE_MAX: usize = 16;
 
 /// The keys and their values.
@@ -63,12 +63,12 @@ type Items = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Debug)]
 pub struct ToyThreads {
     shared: Arc<Shared>,
-    /// To the compactor, which ends when all senders are gone.
+    /// Sends to the compactor, which ends when all senders are gone.
     compactor: Option<Sender<Request>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
@@ -81,7 +81,7 @@ struct Shared {
     progress: Condvar,
 }
 
-/// What is in memory. Numbers count batches, from 1.
+/// The state in memory. Numbers count batches, from 1.
 #[derive(Debug, Default)]
 struct State {
     items: Items,
@@ -93,9 +93,9 @@ struct State {
     taken: u64,
     /// The last batch that survives power loss, with all before it.
     durable: u64,
-    /// The last batch that somebody wants durable.
+    /// The last batch that a caller wants durable.
     wanted: u64,
-    /// What failed.
+    /// The error after which every call is refused.
     error: Option<String>,
     closing: bool,
 }
@@ -104,7 +104,7 @@ impl ToyThreads {
     /// Opens the store in a directory, or creates it there; with a planted bug if one is given.
     ///
     /// # Errors
-    /// What the file system says; `InvalidData` if the store is damaged in a way that no crash
+    /// Those of the file system; `InvalidData` if the store is damaged in a way that no crash
     /// explains.
     pub fn open(dir: &Path, bug: Option<ThreadBug>) -> io::Result<Self> {
         let (items, highest) = files::recover(dir)?;
@@ -128,15 +128,16 @@ impl ToyThreads {
             let run = move || flush_until_closed(&shared, &compactor);
             threads.push(spawn(name, Box::new(run))?);
         }
-        let behind = shared.clone();
-        threads.push(spawn("compactor", Box::new(move || compact_on_request(&behind, &requests)))?);
+        let of_compactor = shared.clone();
+        let run = move || compact_on_request(&of_compactor, &requests);
+        threads.push(spawn("compactor", Box::new(run))?);
         Ok(Self { shared, compactor: Some(compactor), threads })
     }
 
-    /// Does all of these or none.
+    /// Carries out all of these or none.
     ///
     /// # Errors
-    /// `InvalidInput` if a key or a value is too long, or a value is no number where one is
+    /// `InvalidInput` if a key or a value is too long, or if a value is not a number where one is
     /// needed; any call is refused after a failed write or sync.
     pub fn write(&self, batch: &[Op]) -> io::Result<()> {
         let state = self.shared.state();
@@ -160,10 +161,10 @@ impl ToyThreads {
         Ok(())
     }
 
-    /// Makes all that was done durable.
+    /// Makes all changes durable.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub fn sync(&self) -> io::Result<()> {
         let shared = &*self.shared;
         let mut state = shared.state();
@@ -190,10 +191,10 @@ impl ToyThreads {
         state.refuse_after_an_error()
     }
 
-    /// Makes all that was done durable, as a snapshot with an empty log.
+    /// Makes all changes durable, as a snapshot with an empty log.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub fn checkpoint(&self) -> io::Result<()> {
         self.shared.state().refuse_after_an_error()?;
         let (done, is_done) = channel();
@@ -217,7 +218,7 @@ impl ToyThreads {
         self.shared.state().items.clone()
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.state().items.len()
@@ -229,10 +230,10 @@ impl ToyThreads {
         self.len() == 0
     }
 
-    /// Hands all that is queued to the kernel, and ends the threads.
+    /// Passes the queue to the kernel, and ends the threads.
     ///
     /// # Errors
-    /// What the file system says; what an earlier call failed with.
+    /// Those of the file system; the error of an earlier call.
     pub fn close(mut self) -> io::Result<()> {
         self.end();
         self.shared.state().refuse_after_an_error()
@@ -272,8 +273,8 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store takes no more: what a failed write left is unknown, and after a failed sync the
-    /// kernel may say that the next one is good.
+    /// Makes the store refuse every call: the remains of a failed write are unknown, and after a
+    /// failed sync the kernel may report the next one as successful.
     fn fail(&self, error: &Error) {
         self.state().error.get_or_insert_with(|| error.to_string());
         self.work.notify_all();

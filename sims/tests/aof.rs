@@ -218,7 +218,7 @@ fn foreign_files_are_refused_and_left_unchanged() {
         ("text as snapshot", with(SNAPSHOT, b"hello\n")),
         ("later snapshot", with(SNAPSHOT, b"KEVYSNAP\x03\0")),
         ("snapshot without end", with(SNAPSHOT, b"KEVYSNAP\x02")),
-        ("bytes behind the end", with(SNAPSHOT, b"KEVYSNAP\x02\0\0")),
+        ("bytes after the end", with(SNAPSHOT, b"KEVYSNAP\x02\0\0")),
     ];
     let lines: Vec<String> = table.iter().map(|(what, said)| format!("{what}: {said}")).collect();
     expect_test::expect![[r#"
@@ -229,13 +229,13 @@ fn foreign_files_are_refused_and_left_unchanged() {
         later log: invalid format: log format 2, not 1
         first line damaged: corrupt: log, first line: its checksum does not match
         a record alone: corrupt: log, byte 0: an annotation without the log's first line
-        unknown command: invalid format: log, before byte 14: QUIT: not a command that this store has
-        inline command: corrupt: log, byte 21: no record, which no crash explains, and records behind it
+        unknown command: invalid format: log, before byte 14: QUIT: this store has no such command
+        inline command: corrupt: log, byte 21: not a record, which no crash explains, and records follow it
         empty snapshot: invalid format: not a snapshot: it does not begin with KEVYSNAP
         text as snapshot: invalid format: not a snapshot: it does not begin with KEVYSNAP
         later snapshot: invalid format: snapshot version 3, not 2
-        snapshot without end: corrupt: snapshot, byte 9: 1 bytes are expected, the file has 0 more
-        bytes behind the end: corrupt: snapshot, byte 10: bytes behind the end"#]].assert_eq(&lines.join("\n"));
+        snapshot without end: corrupt: snapshot, byte 9: 1 bytes expected, but only 0 left
+        bytes after the end: corrupt: snapshot, byte 10: bytes after the end"#]].assert_eq(&lines.join("\n"));
 }
 
 #[test]

@@ -182,9 +182,8 @@ fn the_list_names_sims_with_their_promises() {
                            (engines/append_log.rs: "survives power loss, with all before
                            it")
                          - a crash leaves a prefix of what was written
-                           (engines/append_log.rs: "What a crash leaves is always a
-                           prefix of the records in the order in which they were
-                           written.")
+                           (engines/append_log.rs: "A crash always leaves a prefix of
+                           the records in the order in which they were written.")
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
                            earlier calls promised still holds.")

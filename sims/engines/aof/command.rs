@@ -1,4 +1,4 @@
-//! The commands that change a keyspace: read from Redis' words, written in one normal form.
+//! The commands that change a keyspace: parsed from Redis' syntax, written in one normal form.
 //!
 //! The normal form is what the log holds: a time to live becomes a deadline (`PXAT`, `PEXPIREAT`),
 //! so that a command means the same whenever it is replayed.
@@ -13,7 +13,7 @@ pub(super) enum End {
     Right,
 }
 
-/// What becomes of the time to live of a string that is set.
+/// The time to live of a string that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiry {
     Never,
@@ -21,7 +21,7 @@ pub(super) enum Expiry {
     At(u64),
 }
 
-/// Under which condition a command does anything.
+/// The condition under which a command does anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Only {
     Always,
@@ -59,25 +59,28 @@ pub(super) enum Command {
     Clear,
 }
 
-/// What a log may hold beside commands that change the keyspace.
+/// A command in a log: one that changes the keyspace, or one of the three others that may occur.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Word {
-    Command(Command),
+pub(super) enum LogCommand {
+    Change(Command),
     /// The only database is 0.
     Select,
-    /// What follows takes effect at the next `Exec`, or never.
+    /// The following commands take effect at the next `Exec`, or never.
     Multi,
     Exec,
 }
 
 /// Reads one command of a log.
-pub(super) fn parse_word(args: &[&[u8]], now: &mut dyn FnMut() -> u64) -> Result<Word, AofError> {
+pub(super) fn parse_log_command(
+    args: &[&[u8]],
+    now: &mut dyn FnMut() -> u64,
+) -> Result<LogCommand, AofError> {
     match (name(args).as_slice(), args.len()) {
-        (b"SELECT", 2) if args[1] == b"0" => Ok(Word::Select),
-        (b"SELECT", 2) => Err(AofError::Command("there is no database but 0".into())),
-        (b"MULTI", 1) => Ok(Word::Multi),
-        (b"EXEC", 1) => Ok(Word::Exec),
-        _ => parse(args, now).map(Word::Command),
+        (b"SELECT", 2) if args[1] == b"0" => Ok(LogCommand::Select),
+        (b"SELECT", 2) => Err(AofError::Command("the only database is 0".into())),
+        (b"MULTI", 1) => Ok(LogCommand::Multi),
+        (b"EXEC", 1) => Ok(LogCommand::Exec),
+        _ => parse(args, now).map(LogCommand::Change),
     }
 }
 
@@ -85,7 +88,7 @@ fn name(args: &[&[u8]]) -> Vec<u8> {
     args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default()
 }
 
-/// The arguments of a command, each read as what it should be.
+/// The arguments of a command, and how to read each as its type.
 struct Args<'a> {
     name: Vec<u8>,
     args: &'a [&'a [u8]],
@@ -115,12 +118,13 @@ impl Args<'_> {
     fn pairs(&self, from: usize) -> Result<Vec<(Bytes, Bytes)>, AofError> {
         let (pairs, rest) = self.args[from..].as_chunks::<2>();
         if pairs.is_empty() || !rest.is_empty() {
-            return Err(self.wrong("wants pairs"));
+            return Err(self.wrong("arguments must come in pairs"));
         }
         Ok(pairs.iter().map(|[one, other]| (one.to_vec(), other.to_vec())).collect())
     }
 
-    /// A time that many milliseconds from `base` on; before 1970 is 1970.
+    /// The time that is an argument's number of `unit` milliseconds after `base`; a time before
+    /// 1970 becomes 1970.
     fn time(&self, index: usize, unit: i64, base: u64) -> Result<u64, AofError> {
         let millis = self.int(index)?.checked_mul(unit).ok_or_else(|| self.wrong("too late"))?;
         Ok(base.saturating_add_signed(millis))
@@ -147,7 +151,7 @@ pub(super) fn parse(args: &[&[u8]], now: &mut dyn FnMut() -> u64) -> Result<Comm
         b"SADD" | b"SREM" | b"ZADD" | b"ZINCRBY" | b"ZREM" => parse_members(&args),
         b"DEL" | b"UNLINK" | b"EXPIRE" | b"PEXPIRE" | b"EXPIREAT" | b"PEXPIREAT" | b"PERSIST"
         | b"RENAME" | b"FLUSHDB" | b"FLUSHALL" => parse_key(&args, now),
-        _ => Err(args.wrong("not a command that this store has")),
+        _ => Err(args.wrong("this store has no such command")),
     }
 }
 
@@ -305,7 +309,7 @@ fn parse_key(args: &Args<'_>, now: &mut dyn FnMut() -> u64) -> Result<Command, A
 }
 
 impl Command {
-    /// The keys that it reads or changes; none stands for all.
+    /// The keys that it reads or changes; none means all.
     pub(super) fn keys(&self) -> Vec<&Bytes> {
         match self {
             Self::Clear => Vec::new(),
@@ -336,7 +340,7 @@ impl Command {
         }
     }
 
-    /// The command in Redis' words, in the normal form.
+    /// The command in Redis' syntax, in the normal form.
     pub(super) fn args(&self) -> Vec<Bytes> {
         let words = |name: &str, key: &Bytes, rest: Vec<Bytes>| {
             let mut args = vec![name.as_bytes().to_vec(), key.clone()];

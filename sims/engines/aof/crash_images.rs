@@ -1,5 +1,4 @@
-//! Images that a crash can leave of a log, against what must be recovered from them; and every
-//! flipped bit.
+//! Checks recovery from images of a log that a crash can leave, and from every flipped bit.
 
 use super::command::{Command, Expiry, Only};
 use super::scan::{Damage, Header, Seal, judge, scan};
@@ -18,7 +17,8 @@ fn written() -> (Vec<u8>, Vec<usize>, Seal) {
         let fill = if number % 3 == 2 { 0 } else { b'a' + number as u8 };
         let mut value = vec![fill; len];
         if number == 4 {
-            // A value that is itself the end of a log: what is torn in it is no record.
+            // A value that is itself the tail of a log: if it is torn, no records may be read from
+            // it.
             value = log.clone();
         }
         let key = format!("key {number}").into_bytes();
@@ -35,7 +35,7 @@ fn written() -> (Vec<u8>, Vec<usize>, Seal) {
     (log, ends, seal)
 }
 
-/// The records before the first byte that an image lacks: all of them, and no other, are found.
+/// Checks that exactly the records before the first byte that an image lacks are found.
 fn check(log: &[u8], ends: &[usize], image: &[u8], what: &dyn Fn() -> String) {
     let whole = ends.iter().rev().find(|end| image.get(..**end) == log.get(..**end)).copied();
     // The first line is durable before the log has its name.
@@ -80,21 +80,21 @@ fn a_sector_last_written_when_a_record_ended_in_it_gives_the_records_before() {
         image[*end..stop].fill(0);
         check(&log, &ends, &image, &|| format!("sector written up to {end}"));
         image[stop..].fill(0);
-        check(&log, &ends, &image, &|| format!("sector written up to {end}, nothing behind"));
+        check(&log, &ends, &image, &|| format!("sector written up to {end}, nothing after it"));
     }
 }
 
 #[test]
-fn a_flipped_bit_with_records_behind_it_is_told() {
+fn a_flipped_bit_before_other_records_is_reported() {
     let (log, ends, seal) = written();
     let last = ends[ends.len() - 2];
-    let (mut told, mut dropped) = (0, 0);
+    let (mut reported, mut dropped) = (0, 0);
     for bit in 0..8 * log.len() {
         let mut image = log.clone();
         image[bit / 8] ^= 1 << (bit % 8);
         let at = ends.iter().rev().find(|end| **end <= bit / 8).copied().unwrap_or(0);
         match scan(&image, Bugs::default()) {
-            Err(AofError::Corrupt(_) | AofError::Format(_)) => told += 1,
+            Err(AofError::Corrupt(_) | AofError::Format(_)) => reported += 1,
             Ok(found) => {
                 assert_eq!(found.end, at, "bit {bit}: not a prefix");
                 // A record with a sector of zeros in it looks like one with a lost page.
@@ -105,11 +105,11 @@ fn a_flipped_bit_with_records_behind_it_is_told() {
             Err(error) => panic!("bit {bit}: {error}"),
         }
     }
-    assert!(told > 9 * dropped / 10, "{told} told, {dropped} dropped");
+    assert!(reported > 9 * dropped / 10, "{reported} reported, {dropped} dropped");
 }
 
 #[test]
-fn a_record_of_another_log_or_another_place_is_none() {
+fn a_record_of_another_log_or_another_place_is_not_accepted() {
     let (log, ends, seal) = written();
     let other = Seal::of(&Header { generation: 4, follows: None }.line());
     let end = ends[1];
@@ -127,7 +127,7 @@ fn a_record_of_another_log_or_another_place_is_none() {
 }
 
 #[test]
-fn hostile_bytes_behind_damage_are_searched_in_bounded_time() {
+fn hostile_bytes_after_damage_are_searched_in_bounded_time() {
     let (log, ends, _) = written();
     let mut image = log[..ends[0]].to_vec();
     image.extend_from_slice(b"#damaged\r\n");

@@ -1,4 +1,4 @@
-//! The store: a keyspace, its log and its snapshot, in step with each other.
+//! The store: a keyspace, its log and its snapshot, kept consistent with each other.
 
 use std::io;
 use std::path::Path;
@@ -18,15 +18,15 @@ use super::{AofError, Bugs, Fsync, resp, unix_millis};
 pub const LOG: &str = "append.aof";
 /// The name of the snapshot in a store's directory.
 pub const SNAPSHOT: &str = "dump.snap";
-/// How long `EverySec` waits between two syncs.
+/// The time that `EverySec` lets pass between two syncs.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a rewrite wrote.
+/// The size of a rewritten log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RewriteStats {
-    /// How many keys are in the new log.
+    /// The number of keys in the new log.
     pub keys: u64,
-    /// How many bytes it has.
+    /// The length of the new log, in bytes.
     pub bytes: u64,
 }
 
@@ -40,7 +40,7 @@ pub struct Database {
     log: Option<Log>,
     generation: u64,
     fsync: Fsync,
-    /// When the log was synced last, or the first record after the opening was written.
+    /// When the log was last synced, or when the first record after the opening was written.
     last_sync: Option<Instant>,
     size_at_last_rewrite: u64,
     rewrites_total: u64,
@@ -50,11 +50,11 @@ pub struct Database {
 impl Database {
     /// Opens the store in a directory, or creates it.
     ///
-    /// A log with a torn tail, or one without our lines, is replaced at once; one that is in order
-    /// stays as it is, byte for byte, until it is relied on.
+    /// A log with a torn tail, or one without our lines, is replaced at once; an intact one stays
+    /// as it is, byte for byte, until it is relied on.
     ///
     /// # Errors
-    /// `Format` or `Corrupt` for what is there; `Io`. The files are then as they were.
+    /// `Format` or `Corrupt` for the existing files; `Io`. The files are then as they were.
     pub fn open(dir: &Path, fsync: Fsync) -> Result<Self, AofError> {
         Self::open_with(dir, fsync, Bugs::default())
     }
@@ -71,7 +71,7 @@ impl Database {
         snapshot_place.sweep()?;
         let bytes = place.read()?;
         let loaded = load(bytes.as_deref(), &mut || snapshot_place.read(), bugs)?;
-        let Loaded { keyspace, log: in_order, generation } = loaded;
+        let Loaded { keyspace, log: intact, generation } = loaded;
         let mut store = Self {
             place,
             snapshot_place,
@@ -84,7 +84,7 @@ impl Database {
             rewrites_total: 0,
             bugs,
         };
-        match in_order {
+        match intact {
             Some((seal, len)) => {
                 store.log = Some(Log::reopen(&store.place, seal, len)?);
                 store.size_at_last_rewrite = len;
@@ -96,12 +96,12 @@ impl Database {
         Ok(store)
     }
 
-    /// Carries out a command of Redis that changes something, and logs it. What the log then
-    /// promises is up to [`Fsync`].
+    /// Carries out a Redis command that changes something, and logs it. Its durability depends on
+    /// [`Fsync`].
     ///
     /// # Errors
     /// `Command` if it cannot be carried out, `Io` if it could not be logged: it has not happened.
-    /// After a failed sync it may have; the store is then poisoned.
+    /// After a failed sync it may have happened; the store is then poisoned.
     pub fn execute(&mut self, args: &[&[u8]]) -> Result<Reply, AofError> {
         self.log()?;
         let mut now = None;
@@ -123,8 +123,7 @@ impl Database {
         self.keyspace.apply(&command)
     }
 
-    /// Removes the keys of a command that have expired, and says so in the log: a replay knows no
-    /// time.
+    /// Removes the expired keys of a command, and logs that: a replay does not know the time.
     fn drop_expired(&mut self, command: &Command) -> Result<(), AofError> {
         let deadline = |key: &&Bytes| self.keyspace.entry(key).and_then(|entry| entry.deadline);
         let keys = command.keys();
@@ -144,7 +143,7 @@ impl Database {
         self.keyspace.apply(&delete).map(drop)
     }
 
-    /// Hands a command to the kernel.
+    /// Logs a command: passes it to the kernel.
     fn record(&mut self, command: &Command) -> Result<(), AofError> {
         let (bugs, always) = (self.bugs, self.fsync == Fsync::Always);
         let log = self.log()?;
@@ -156,7 +155,7 @@ impl Database {
         self.log()?.append(&bytes, bugs).map_err(|source| self.failed("append to", source))
     }
 
-    /// What the service calls again and again: syncs if the policy is `EverySec` and it is time.
+    /// Syncs if the policy is `EverySec` and it is time. The service calls this periodically.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -177,7 +176,7 @@ impl Database {
     ///
     /// # Errors
     /// `Io`. A failed sync poisons the store: the kernel may have dropped the data, and would
-    /// report the next sync as good.
+    /// report the next sync as successful.
     pub fn sync(&mut self) -> Result<(), AofError> {
         let bugs = self.bugs;
         let log = self.log()?;
@@ -200,7 +199,7 @@ impl Database {
         }
     }
 
-    /// Takes a snapshot of all keys and drops from the log what it holds.
+    /// Takes a snapshot of all keys, and drops from the log the records that it holds.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot) and [`truncate`](Self::truncate).
@@ -219,10 +218,10 @@ impl Database {
     ///
     /// # Errors
     /// `Io`; `Format` if something is too long for the format. The snapshot is then the old one,
-    /// or it is not known which; either goes with the log.
+    /// or it is unknown which it is; the log fits either.
     pub fn snapshot(&mut self) -> Result<(), AofError> {
         let bugs = self.bugs;
-        // What is synced below must be what this process wrote.
+        // The sync below is only reliable for a log that this process wrote.
         if self.log()?.torn || self.log()?.inherited {
             self.replace()?;
         }
@@ -231,8 +230,8 @@ impl Database {
         appended.map_err(|source| self.failed("append to", source))?;
         self.sync()?;
         let end = self.log()?.len;
-        // From here on it may be either snapshot that has the name. The log goes with both, but
-        // what a second sync of the directory says after a failed one is not to be relied on.
+        // From here on, either snapshot may have the name. The log fits both, but after a failed
+        // sync of the directory the result of a second one cannot be relied on.
         let log = self.log.take();
         self.snapshot_place.rename_temp()?;
         if !bugs.snapshot_name_not_synced {
@@ -247,8 +246,8 @@ impl Database {
         write_snapshot(&self.snapshot_place, &self.keyspace, unix_millis())
     }
 
-    /// Drops from the log what the last snapshot of this process holds, if there is any; says
-    /// whether there was.
+    /// Drops from the log the records that the last snapshot of this process holds; returns whether
+    /// there was one.
     ///
     /// # Errors
     /// `Io`; `Corrupt` if the log does not read back as it was written. The log is then the old
@@ -271,11 +270,12 @@ impl Database {
         Ok(true)
     }
 
-    /// Replaces the log by one that holds only what makes up the live keys, and stands alone.
+    /// Replaces the log with one that holds only the commands that make up the live keys, and
+    /// follows no snapshot.
     ///
     /// # Errors
-    /// `Io`. Until the new log has the name the old one is the log, and the store goes on with it;
-    /// an error after that poisons the store.
+    /// `Io`. Until the new log is renamed, the old one is the log, and the store continues with it;
+    /// an error from then on poisons the store.
     pub fn rewrite(&mut self) -> Result<RewriteStats, AofError> {
         self.log()?.flush()?;
         let stats = self.replace()?;
@@ -286,7 +286,7 @@ impl Database {
     fn replace(&mut self) -> Result<RewriteStats, AofError> {
         let bugs = self.bugs;
         let now = if self.keyspace.has_deadlines() { unix_millis() } else { 0 };
-        let follows = if bugs.rewrite_follows_snapshot { self.snapshot_there()? } else { None };
+        let follows = if bugs.rewrite_follows_snapshot { self.existing_snapshot()? } else { None };
         let keyspace = std::mem::take(&mut self.keyspace);
         let mut keys = 0;
         let installed = self.install(follows, &mut |put| {
@@ -295,7 +295,7 @@ impl Database {
         });
         self.keyspace = keyspace;
         installed?;
-        // What has expired is in no file any more, so that nobody need be told when it goes.
+        // The expired keys are in no file any more, so their removal need not be logged.
         if self.keyspace.has_deadlines() {
             let dead = |(_, entry): &(&Bytes, &Entry)| entry.deadline.is_some_and(|at| at <= now);
             let dead: Vec<_> =
@@ -307,8 +307,8 @@ impl Database {
         Ok(RewriteStats { keys, bytes })
     }
 
-    /// The planted K2b: the snapshot that happens to be there.
-    fn snapshot_there(&self) -> Result<Option<Name>, AofError> {
+    /// The planted K2b: the snapshot that happens to exist.
+    fn existing_snapshot(&self) -> Result<Option<Name>, AofError> {
         let name = |bytes: Vec<u8>| {
             let crc = crc32fast::hash(&bytes);
             Name { crc, len: bytes.len() as u64, saved: unix_millis() }
@@ -316,7 +316,7 @@ impl Database {
         Ok(self.snapshot_place.read()?.map(name))
     }
 
-    /// Puts a new log in the place of what is there, durably.
+    /// Puts a new log in the place of the old one, if there is one, durably.
     fn install(
         &mut self,
         follows: Option<Name>,
@@ -325,7 +325,7 @@ impl Database {
         let generation = self.generation + 1;
         let header = Header { generation, follows };
         let mut new = Log::write_aside(&self.place, header, records)?;
-        // From here on it may be either file that has the name.
+        // From here on, either file may have the name.
         let old = self.log.take();
         self.place.rename_temp()?;
         if self.bugs.reopened_by_name
@@ -342,7 +342,7 @@ impl Database {
         Ok(())
     }
 
-    /// Closes the store. With `EverySec` all is durable then.
+    /// Closes the store. With `EverySec` all is durable on return.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -364,7 +364,7 @@ impl Database {
         self.keyspace.entry(key).filter(alive)
     }
 
-    /// All keys that live, in order.
+    /// All live keys, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&Bytes, &Entry)> {
         let now = if self.keyspace.has_deadlines() { unix_millis() } else { 0 };
         let alive = move |(_, entry): &(&Bytes, &Entry)| {
@@ -373,23 +373,23 @@ impl Database {
         self.keyspace.entries().filter(alive)
     }
 
-    /// The keyspace as it is in memory, with keys that have expired and were not touched since.
+    /// The keyspace as it is in memory, including expired keys that were not touched since.
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
     }
 
-    /// How many bytes the log has; 0 if the store is poisoned.
+    /// The length of the log, in bytes; 0 if the store is poisoned.
     pub fn size_bytes(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.len)
     }
 
-    /// How many it had after the last rewrite, or when it was opened: by how much it has grown
-    /// since says when to rewrite.
+    /// The length of the log after the last rewrite, or at opening, in bytes: its growth since then
+    /// says when to rewrite.
     pub fn size_at_last_rewrite(&self) -> u64 {
         self.size_at_last_rewrite
     }
 
-    /// How often [`rewrite`](Self::rewrite) has succeeded since the store was opened.
+    /// The number of successful calls of [`rewrite`](Self::rewrite) since the store was opened.
     pub fn rewrites_total(&self) -> u64 {
         self.rewrites_total
     }
@@ -403,7 +403,7 @@ impl Database {
     }
 }
 
-/// Writes a snapshot beside its place, durably. An error leaves nothing behind.
+/// Writes a snapshot to its temporary file, durably. An error leaves no file behind.
 pub(super) fn write_snapshot(
     place: &Place,
     keyspace: &Keyspace,
@@ -418,7 +418,7 @@ pub(super) fn write_snapshot(
     written
 }
 
-/// Writes a log as the origin does.
+/// Writes a log in the form in which the origin writes one.
 pub(super) fn export(
     keyspace: &Keyspace,
     place: &Place,

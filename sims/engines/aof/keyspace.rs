@@ -1,5 +1,5 @@
-//! The keyspace in memory: what commands do to it. It has no clock: a key that has expired stays
-//! until somebody who knows the time removes it.
+//! The keyspace in memory, and how commands change it. It has no clock: an expired key stays until
+//! a caller that knows the time removes it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,22 +11,22 @@ use super::value::{Bytes, Entry, Kind, Value, parse_int, parse_score, score_text
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keyspace {
     entries: BTreeMap<Bytes, Entry>,
-    /// How many entries have a deadline.
+    /// The number of entries with a deadline.
     volatile: usize,
 }
 
-/// What a command answers.
+/// The reply to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Done.
     Ok,
-    /// There is nothing.
+    /// No value.
     Nil,
     /// A number: a count, or the value of a counter.
     Int(i64),
     /// Bytes.
     Bytes(Bytes),
-    /// Several.
+    /// Several byte strings.
     Many(Vec<Bytes>),
 }
 
@@ -41,7 +41,7 @@ impl Keyspace {
         self.entries.iter()
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -51,21 +51,21 @@ impl Keyspace {
         self.entries.is_empty()
     }
 
-    /// Whether some entry has a deadline: who looks then needs to know the time.
+    /// Whether some entry has a deadline, so that a reader needs to know the time.
     pub(super) fn has_deadlines(&self) -> bool {
         self.volatile > 0
     }
 
-    /// Puts an entry in the place of what is there; a collection without members removes it.
+    /// Sets or replaces an entry; a collection without members removes it.
     pub fn insert(&mut self, key: Bytes, entry: Entry) {
         self.remove(&key);
-        if !entry.value.is_hollow() {
+        if !entry.value.is_empty_collection() {
             self.volatile += usize::from(entry.deadline.is_some());
             self.entries.insert(key, entry);
         }
     }
 
-    /// Takes an entry out.
+    /// Removes an entry and returns it.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.volatile -= usize::from(entry.deadline.is_some());
@@ -79,10 +79,10 @@ impl Keyspace {
         std::mem::replace(&mut entry.deadline, deadline) != deadline
     }
 
-    /// Says why a command cannot be carried out, before anything is done about it.
+    /// Checks that a command can be carried out, without carrying it out.
     ///
     /// # Errors
-    /// `Command`, in Redis' words.
+    /// `Command`, in Redis' wording.
     pub(super) fn check(&self, command: &Command) -> Result<(), AofError> {
         match command {
             Command::Add { key, by } => {
@@ -117,7 +117,7 @@ impl Keyspace {
             }
             Command::ListSet { key, index, .. } => {
                 let len = self.list(key)?.ok_or_else(|| refuse("no such key"))?.len();
-                place(*index, len).map(drop).ok_or_else(|| refuse("index out of range"))
+                position(*index, len).map(drop).ok_or_else(|| refuse("index out of range"))
             }
             Command::Rename { from, .. } if !self.entries.contains_key(from) => {
                 Err(refuse("no such key"))
@@ -169,8 +169,8 @@ impl Keyspace {
         }
     }
 
-    /// The command that says the same without arithmetic that another reader of the log might do
-    /// in another precision.
+    /// An equivalent command, without arithmetic that another reader of the log might do in another
+    /// precision.
     ///
     /// # Errors
     /// As [`Keyspace::check`].
@@ -268,22 +268,22 @@ impl Keyspace {
         Reply::Ok
     }
 
-    /// Carries out a command on a collection; its key goes with the last member.
+    /// Carries out a command on a collection; its key is removed with the last member.
     fn apply_to_collection(&mut self, command: &Command) -> Reply {
         let keys = command.keys();
         let Some(key) = keys.first().map(|key| (*key).clone()) else { return Reply::Nil };
-        let hollow = match command {
+        let empty = match command {
             Command::HashSet { .. } | Command::HashAdd { .. } => Value::Hash(BTreeMap::new()),
             Command::Push { only, .. } if *only != Only::IfPresent => Value::List(VecDeque::new()),
             Command::SetAdd { .. } => Value::Set(BTreeSet::new()),
             Command::ScoreSet { .. } | Command::ScoreAdd { .. } => Value::ZSet(BTreeMap::new()),
-            // Nothing to take from, nothing to add to.
+            // There is nothing to take from, and these commands create nothing.
             Command::Pop { .. } if !self.entries.contains_key(&key) => return Reply::Nil,
             _ if !self.entries.contains_key(&key) => return Reply::Int(0),
             _ => Value::Set(BTreeSet::new()),
         };
         let entry = self.entries.entry(key.clone());
-        let entry = entry.or_insert(Entry { value: hollow, deadline: None });
+        let entry = entry.or_insert(Entry { value: empty, deadline: None });
         let reply = match &mut entry.value {
             Value::Hash(hash) => change_hash(hash, command),
             Value::List(list) => change_list(list, command),
@@ -291,7 +291,7 @@ impl Keyspace {
             Value::ZSet(scores) => change_scores(scores, command),
             Value::Str(_) => Reply::Nil,
         };
-        if entry.value.is_hollow() {
+        if entry.value.is_empty_collection() {
             self.remove(&key);
         }
         reply
@@ -343,7 +343,7 @@ fn change_list(list: &mut VecDeque<Bytes>, command: &Command) -> Reply {
             }
         }
         Command::ListSet { index, item, .. } => {
-            if let Some(old) = place(*index, list.len()).and_then(|at| list.get_mut(at)) {
+            if let Some(old) = position(*index, list.len()).and_then(|at| list.get_mut(at)) {
                 old.clone_from(item);
             }
             Reply::Ok
@@ -399,7 +399,7 @@ fn change_scores(scores: &mut BTreeMap<Bytes, f64>, command: &Command) -> Reply 
                     Only::IfAbsent => !scores.contains_key(member),
                     Only::IfPresent => scores.contains_key(member),
                 };
-                // As in Redis, -0 is no new score where 0 is, nor the other way round.
+                // As in Redis, -0 and 0 are the same score.
                 if holds && scores.get(member) != Some(score) {
                     new += usize::from(scores.insert(member.clone(), *score).is_none());
                 }
@@ -437,8 +437,8 @@ fn finite(sum: f64) -> Result<f64, AofError> {
     if sum.is_finite() { Ok(sum) } else { Err(refuse("increment would produce NaN or Infinity")) }
 }
 
-/// The place that an index means; negative ones count from the end.
-fn place(index: i64, len: usize) -> Option<usize> {
+/// The position that an index stands for; a negative one counts from the end.
+fn position(index: i64, len: usize) -> Option<usize> {
     let len = i64::try_from(len).ok()?;
     let at = if index < 0 { index.checked_add(len)? } else { index };
     usize::try_from(at).ok().filter(|_| at < len)

@@ -1,31 +1,31 @@
-//! Puts together what the two files of a store say.
+//! Loads a store from its two files.
 
-use super::command::Word;
+use super::command::LogCommand;
 use super::keyspace::Keyspace;
-use super::scan::{Header, Scan, Seal, scan, words};
+use super::scan::{Header, Scan, Seal, log_commands, scan};
 use super::snapshot::{self, Name};
 use super::{AofError, Bugs, unix_millis};
 
-/// What was loaded, and how to go on with the log.
+/// A loaded store, and how to continue its log.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) keyspace: Keyspace,
     /// The log, if it can be appended to as it is: its seal and its length.
     pub(super) log: Option<(Seal, u64)>,
-    /// The generation of the log that is there; 0 without one of ours.
+    /// The generation of the existing log; 0 without one of ours.
     pub(super) generation: u64,
 }
 
 /// Reads the snapshot, if it turns out to be needed.
-pub(super) type Snapshot<'a> = &'a mut dyn FnMut() -> Result<Option<Vec<u8>>, AofError>;
+pub(super) type ReadSnapshot<'a> = &'a mut dyn FnMut() -> Result<Option<Vec<u8>>, AofError>;
 
 /// Loads a store from the bytes of its files.
 ///
 /// # Errors
-/// `Format` or `Corrupt`, with the file and the place in it.
+/// `Format` or `Corrupt`, with the file and the place in it; `Io`.
 pub(super) fn load(
     log: Option<&[u8]>,
-    snapshot: Snapshot<'_>,
+    snapshot: ReadSnapshot<'_>,
     bugs: Bugs,
 ) -> Result<Loaded, AofError> {
     let log = log.unwrap_or_default();
@@ -50,11 +50,11 @@ pub(super) fn load(
     Ok(loaded)
 }
 
-/// Loads what the log follows; says how many of its records that holds already.
+/// Loads the snapshot that the log follows; returns how many of the log's records it already holds.
 fn base(
     scan: &Scan<'_>,
     header: Header,
-    snapshot: Snapshot<'_>,
+    snapshot: ReadSnapshot<'_>,
     keyspace: &mut Keyspace,
     bugs: Bugs,
 ) -> Result<usize, AofError> {
@@ -67,11 +67,11 @@ fn base(
         (None, _) => return Ok(0),
         (Some(_), Some(bytes)) => bytes,
         (Some(follows), None) => {
-            let what = format!("the log follows the snapshot {follows}, which is not there");
+            let what = format!("the log follows the snapshot {follows}, which does not exist");
             return Err(AofError::Corrupt(what));
         }
     };
-    // The last one: two snapshots that are alike byte for byte may differ in their times.
+    // The last one: two snapshots that are identical byte for byte may differ in their times.
     let in_log = scan.snapshots.iter().rev().find(|(name, _)| name.matches(&bytes));
     match in_log {
         Some((name, _)) if bugs.snapshot_not_paired => read(name, &bytes).map(|()| 0),
@@ -82,7 +82,7 @@ fn base(
                 read(&name, &bytes).map(|()| 0)
             }
             Some(follows) => Err(AofError::Corrupt(format!(
-                "the snapshot is damaged, or not the one that the log follows: {follows}"
+                "the snapshot is damaged, or is not the one that the log follows: {follows}"
             ))),
         },
     }
@@ -91,15 +91,15 @@ fn base(
 /// Carries out the commands of some records.
 ///
 /// # Errors
-/// `Format` if a record holds something else, `Command` with the byte of the log where the record
-/// ends whose command cannot be carried out.
+/// `Format`, with the byte of the log where the record ends, if a record holds anything but
+/// commands that can be carried out.
 pub(super) fn replay(records: &[(&[u8], usize)], keyspace: &mut Keyspace) -> Result<(), AofError> {
     let mut now = None;
     let mut now = || *now.get_or_insert_with(unix_millis);
     for (commands, end) in records {
-        let done = words(commands, &mut now).and_then(|words| {
-            for word in words {
-                if let Word::Command(command) = word {
+        let done = log_commands(commands, &mut now).and_then(|parsed| {
+            for command in parsed {
+                if let LogCommand::Change(command) = command {
                     keyspace.apply(&command)?;
                 }
             }

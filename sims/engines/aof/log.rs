@@ -1,4 +1,4 @@
-//! The log's file: appended to, synced, replaced as a whole, never written twice.
+//! The log's file: appended to, synced, replaced as a whole; no byte of it is written twice.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -11,14 +11,14 @@ use super::snapshot::Name;
 use super::value::{Bytes, Entry, Value, score_text};
 use super::{AofError, Bugs};
 
-/// How many bytes of a new file are written at once.
+/// The number of bytes of a new file that are written at once.
 const CHUNK: usize = 1024 * 1024;
-/// How many bytes the planted K5 keeps in the process.
+/// The number of bytes that the planted K5 keeps in the process.
 const KEPT: usize = 8 * 1024;
-/// How many members of a collection one command of a rewritten log has at most, as in Redis.
+/// The most members of a collection in one command of a rewritten log, as in Redis.
 const MEMBERS: usize = 64;
 
-/// Takes the commands of one record after the other.
+/// Accepts the commands of one record per call.
 pub(super) type Put<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// An open log.
@@ -26,24 +26,24 @@ pub(super) type Put<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 pub(super) struct Log {
     file: File,
     seal: Seal,
-    /// How long the file is, but for what a failed write left.
+    /// The length of the file, without the remains of a failed write.
     pub(super) len: u64,
-    /// Whether a failed write left a part of a record in the file. Nothing may follow it there.
+    /// Whether a failed write left a part of a record in the file. Nothing may be appended to it.
     pub(super) torn: bool,
-    /// Whether some bytes of the file were written by an earlier process. Whether that one had a
+    /// Whether some bytes of the file were written by an earlier process. That one may have had a
     /// failed sync, after which the kernel shows data that the disk does not have and reports the
-    /// next sync as good, cannot be known: such a file is replaced before it is relied on.
+    /// next sync as successful: such a file is replaced before it is relied on.
     pub(super) inherited: bool,
     /// Whether something was appended since the last sync.
     pub(super) dirty: bool,
     /// The last snapshot that holds all up to some place in this log, and that place.
     pub(super) covered: Option<(Name, u64)>,
-    /// What the planted K5 has not written.
+    /// The bytes that the planted K5 has not written.
     kept: Vec<u8>,
 }
 
 impl Log {
-    /// Goes on with a file that was read to be in order.
+    /// Opens a file that was read and found intact, to append to it.
     pub(super) fn reopen(place: &Place, seal: Seal, len: u64) -> io::Result<Self> {
         let file = File::options().append(true).open(&place.path)?;
         Ok(Self::new(file, seal, len, true))
@@ -54,7 +54,7 @@ impl Log {
         Self { file, seal, len, torn, inherited, dirty: inherited, covered: None, kept }
     }
 
-    /// Writes a new log beside the old one, durably. An error leaves nothing behind.
+    /// Writes a new log next to the old one, durably. An error leaves no file behind.
     pub(super) fn write_aside(
         place: &Place,
         header: Header,
@@ -93,7 +93,7 @@ impl Log {
         Ok(())
     }
 
-    /// Hands a record to the kernel.
+    /// Passes a record to the kernel.
     pub(super) fn append(&mut self, commands: &[u8], bugs: Bugs) -> io::Result<()> {
         let record = self.seal.record(self.len + self.kept.len() as u64, commands);
         if bugs.buffered {
@@ -104,7 +104,7 @@ impl Log {
         self.write(&record, bugs)
     }
 
-    /// Says in the log that a snapshot holds all up to here.
+    /// Appends a line that says that a snapshot holds all up to here.
     pub(super) fn append_snapshot(&mut self, name: &Name, bugs: Bugs) -> io::Result<()> {
         self.flush()?;
         let line = self.seal.snapshot(self.len, name);
@@ -120,7 +120,7 @@ impl Log {
             self.len = self.file.metadata()?.len();
             return written;
         }
-        // One write: where the file ends is where a record ends, or this has failed.
+        // A single write: either the file ends where a record ends, or the write has failed.
         let written = loop {
             match self.file.write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -139,7 +139,7 @@ impl Log {
         }
     }
 
-    /// The planted K5 writes what it has kept; else there is nothing.
+    /// Writes the bytes that the planted K5 has kept; without it there are none.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let kept = std::mem::take(&mut self.kept);
         if kept.is_empty() { Ok(()) } else { self.write(&kept, Bugs::default()) }
@@ -154,8 +154,8 @@ impl Log {
     }
 }
 
-/// Calls `put` with the commands that make up each key, in the order of the keys; keys that have
-/// expired are left out. Says how many there were.
+/// Calls `put` with the commands that make up each key, in the order of the keys, without expired
+/// ones. Returns the number of keys.
 pub(super) fn dump(
     keyspace: &Keyspace,
     now: u64,
@@ -177,19 +177,19 @@ pub(super) fn dump(
 
 /// The commands that make up a key.
 fn encode(out: &mut Vec<u8>, key: &Bytes, entry: &Entry, bugs: Bugs) {
-    let mut some = |name: &str, rest: &[Bytes], each: usize| {
+    let mut command = |name: &str, rest: &[Bytes], each: usize| {
         for part in rest.chunks(each * MEMBERS) {
             resp::encode(out, &[&[name.as_bytes().to_vec(), key.clone()][..], part].concat());
         }
     };
     match &entry.value {
-        Value::Str(text) => some("SET", std::slice::from_ref(text), 1),
+        Value::Str(text) => command("SET", std::slice::from_ref(text), 1),
         Value::Hash(hash) => {
             let flat: Vec<_> = hash.iter().flat_map(|(f, v)| [f.clone(), v.clone()]).collect();
-            some("HSET", &flat, 2);
+            command("HSET", &flat, 2);
         }
-        Value::List(list) => some("RPUSH", &list.iter().cloned().collect::<Vec<_>>(), 1),
-        Value::Set(set) => some("SADD", &set.iter().cloned().collect::<Vec<_>>(), 1),
+        Value::List(list) => command("RPUSH", &list.iter().cloned().collect::<Vec<_>>(), 1),
+        Value::Set(set) => command("SADD", &set.iter().cloned().collect::<Vec<_>>(), 1),
         Value::ZSet(_) => {
             let text = |score: f64| match bugs.scores_rounded {
                 true if score != score.trunc() => format!("{score:.17}").into_bytes(),
@@ -198,10 +198,10 @@ fn encode(out: &mut Vec<u8>, key: &Bytes, entry: &Entry, bugs: Bugs) {
             };
             let ranked = entry.value.ranked();
             let flat: Vec<_> = ranked.iter().flat_map(|(m, s)| [text(*s), m.to_vec()]).collect();
-            some("ZADD", &flat, 2);
+            command("ZADD", &flat, 2);
         }
     }
     if let Some(deadline) = entry.deadline {
-        some("PEXPIREAT", &[deadline.to_string().into_bytes()], 1);
+        command("PEXPIREAT", &[deadline.to_string().into_bytes()], 1);
     }
 }

@@ -1,5 +1,5 @@
-//! Where a store lives: its directory, the log and the snapshot in it, and the one name beside
-//! each under which a new file is written before it takes the name.
+//! The paths of a file that is only replaced as a whole: the file, its directory, and the one
+//! temporary file next to it that a new one is written to before it takes the name.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::AofError;
 
-/// One file that is only ever replaced as a whole.
+/// The paths of one file that is only ever replaced as a whole.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -17,18 +17,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The names that go with a path.
+    /// The paths that go with a file's.
     ///
     /// # Errors
     /// `Format` if the path has no parent or no file name.
     pub(super) fn of(path: &Path) -> Result<Self, AofError> {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(AofError::Format(format!("{} is no path of a file", path.display())));
+            return Err(AofError::Format(format!("{} is not a file's path", path.display())));
         };
         // A bare file name has the empty path as its parent, which no call accepts.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        // The name is fixed, so that what an interrupted write left can be told from the files of
-        // others. There is one writer, so it is enough.
+        // The name is fixed, so that the file of an interrupted write can be distinguished from
+        // foreign files. There is one writer, so one name is enough.
         let mut temp = OsString::from(".tmp-");
         temp.push(name);
         Ok(Self { path: path.to_owned(), temp: dir.join(temp), dir: dir.to_owned() })
@@ -49,7 +49,7 @@ impl Place {
         fs::read(&self.path).map(Some).map_err(|error| self.failed("read", error))
     }
 
-    /// Removes what an interrupted write left.
+    /// Removes the file of an interrupted write.
     pub(super) fn sweep(&self) -> Result<(), AofError> {
         match fs::remove_file(&self.temp) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed("sweep", error)),
@@ -57,14 +57,14 @@ impl Place {
         }
     }
 
-    /// Makes a new file beside the one that is there, to append to.
+    /// Creates a new file next to the current one, to append to.
     pub(super) fn create_temp(&self) -> Result<File, AofError> {
         self.sweep()?;
         let created = File::options().append(true).create_new(true).open(&self.temp);
         created.map_err(|error| self.failed("replace", error))
     }
 
-    /// Gives the new file the name.
+    /// Renames the new file over the current one.
     pub(super) fn rename_temp(&self) -> Result<(), AofError> {
         fs::rename(&self.temp, &self.path).map_err(|error| self.failed("replace", error))
     }

@@ -1,14 +1,14 @@
 //! Commands as RESP arrays of bulk strings, the form in which Redis logs them:
-//! `*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n`. There is no inline form: a log's data is never executed.
+//! `*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n`. There is no inline form, so that no data is ever executed.
 
 use super::value::Bytes;
 
 /// Why some bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ParseError {
     /// The bytes end before the command does.
     Incomplete,
-    /// They are something else; so many of them were looked at.
+    /// They are something else; the first `seen` of them were examined.
     Malformed { seen: usize },
 }
 
@@ -28,30 +28,30 @@ fn number(out: &mut Vec<u8>, sign: u8, number: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reads the command that `bytes` start with; also says how long it is. A count or a length never
-/// makes it take more memory than the bytes have room for.
-pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<&[u8]>, usize), Fault> {
+/// Parses the command that `bytes` start with; also returns its length. No count or length makes it
+/// allocate more than the bytes have room for.
+pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<&[u8]>, usize), ParseError> {
     let mut at = 0;
     let count = header(bytes, &mut at, b'*')?;
     if count == 0 {
-        return Err(Fault::Malformed { seen: at });
+        return Err(ParseError::Malformed { seen: at });
     }
     // `$0\r\n\r\n` is the shortest argument.
     if count > (bytes.len() - at) / 6 + 1 {
-        return Err(Fault::Incomplete);
+        return Err(ParseError::Incomplete);
     }
     let mut args = Vec::with_capacity(count);
     for _ in 0..count {
         let len = header(bytes, &mut at, b'$')?;
-        let arg = bytes[at..].get(..len).ok_or(Fault::Incomplete)?;
+        let arg = bytes[at..].get(..len).ok_or(ParseError::Incomplete)?;
         at += len;
         args.push(arg);
         let end = &bytes[at..bytes.len().min(at + 2)];
         if !b"\r\n".starts_with(end) {
-            return Err(Fault::Malformed { seen: at + end.len() });
+            return Err(ParseError::Malformed { seen: at + end.len() });
         }
         if end.len() < 2 {
-            return Err(Fault::Incomplete);
+            return Err(ParseError::Incomplete);
         }
         at += 2;
     }
@@ -59,11 +59,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<&[u8]>, usize), Fault> {
 }
 
 /// Reads a sign, decimal digits and the end of the line.
-fn header(bytes: &[u8], at: &mut usize, sign: u8) -> Result<usize, Fault> {
+fn header(bytes: &[u8], at: &mut usize, sign: u8) -> Result<usize, ParseError> {
     let rest = &bytes[*at..];
-    let malformed = |seen: usize| Err(Fault::Malformed { seen: *at + seen.min(rest.len()) });
+    let malformed = |seen: usize| Err(ParseError::Malformed { seen: *at + seen.min(rest.len()) });
     match rest.first() {
-        None => return Err(Fault::Incomplete),
+        None => return Err(ParseError::Incomplete),
         Some(first) if *first != sign => return malformed(1),
         Some(_) => {}
     }
@@ -73,7 +73,7 @@ fn header(bytes: &[u8], at: &mut usize, sign: u8) -> Result<usize, Fault> {
         return malformed(3 + digits);
     }
     if end.len() < 2 {
-        return if digits < 20 { Err(Fault::Incomplete) } else { malformed(digits) };
+        return if digits < 20 { Err(ParseError::Incomplete) } else { malformed(digits) };
     }
     let number = std::str::from_utf8(&rest[1..=digits]).ok().and_then(|text| text.parse().ok());
     let Some(number) = number else { return malformed(3 + digits) };
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!((read.len(), len), (3, bytes.len()));
         assert!(read.iter().zip(&args).all(|(read, arg)| read == arg));
         for cut in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..cut]), Err(Fault::Incomplete), "cut at {cut}");
+            assert_eq!(parse(&bytes[..cut]), Err(ParseError::Incomplete), "cut at {cut}");
         }
     }
 
@@ -114,13 +114,13 @@ mod tests {
             b"*99999999999999999999999\r\n",
         ] {
             let found = parse(wrong);
-            assert!(matches!(found, Err(Fault::Malformed { .. })), "{wrong:?}: {found:?}");
+            assert!(matches!(found, Err(ParseError::Malformed { .. })), "{wrong:?}: {found:?}");
         }
     }
 
     #[test]
-    fn a_count_or_length_beyond_the_bytes_is_incomplete_and_takes_no_memory() {
-        assert_eq!(parse(b"*1000000000000000\r\n$1\r\na\r\n"), Err(Fault::Incomplete));
-        assert_eq!(parse(b"*1\r\n$18446744073709551615\r\na\r\n"), Err(Fault::Incomplete));
+    fn a_count_or_length_beyond_the_bytes_is_incomplete_and_allocates_nothing() {
+        assert_eq!(parse(b"*1000000000000000\r\n$1\r\na\r\n"), Err(ParseError::Incomplete));
+        assert_eq!(parse(b"*1\r\n$18446744073709551615\r\na\r\n"), Err(ParseError::Incomplete));
     }
 }

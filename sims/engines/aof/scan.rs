@@ -1,36 +1,36 @@
-//! What a log's bytes hold, and where its history ends.
+//! Parses a log's bytes, and finds where its history ends.
 //!
-//! Two kinds of log are read. An *annotated* one begins with our [`Header`] and has a line in
-//! front of each record, with the record's length and checksum. A *plain* one is what Redis and
-//! the origin write: commands, and perhaps lines that begin with `#` and are skipped.
+//! Two kinds of log are read. An *annotated* one begins with our [`Header`] and has a line before
+//! each record, with the record's length and checksum. A *plain* one is written by Redis or the
+//! origin: commands, and perhaps lines that begin with `#` and are skipped.
 //!
 //! No byte of a log of ours is written twice, so a crash leaves in place of each unsynced byte
-//! that byte or zero, and the file may end early. Zeros come by sectors: all of a sector if it was
-//! never written, or all from where the file ended when it last was, which is where a record
-//! starts. [`judge`] tells this from damage of any other kind.
+//! that byte or zero, and the file may end early. Zeros come in sectors: all of a sector if it was
+//! never written, or all from where the file ended when the sector was last written, which is where
+//! a record starts. [`judge`] distinguishes this from any other damage.
 
-use super::command::{Word, parse_word};
-use super::resp::{self, Fault};
+use super::command::{LogCommand, parse_log_command};
+use super::resp::{self, ParseError};
 use super::snapshot::Name;
 use super::{AofError, Bugs};
 
 /// The unit that a disk writes whole, in bytes.
 const SECTOR: usize = 512;
-/// The most bytes of an annotation line.
+/// The maximum length of an annotation line, in bytes.
 const LINE: usize = 200;
-/// How many bytes the search for a record behind damage may check, per byte of the file.
+/// The number of bytes that the search for a record after damage may check, per byte of the file.
 const SEARCH_FACTOR: usize = 64;
 const FORMAT: u32 = 1;
-/// What the lines of an annotated log begin with, but for the first.
+/// The beginnings of the lines of an annotated log, except for the first.
 const RECORD: &[u8] = b"#record ";
 const SNAPSHOT: &[u8] = b"#snapshot ";
 
 /// The first line of an annotated log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// One more than that of the log which this one replaced.
+    /// One more than that of the log that this one replaced.
     pub(super) generation: u64,
-    /// The snapshot that the log goes on from; without one it stands alone.
+    /// The snapshot that the log continues from, if any.
     pub(super) follows: Option<Name>,
 }
 
@@ -52,7 +52,7 @@ impl Header {
             return Err(AofError::Format(format!("log format {format}, not {FORMAT}")));
         }
         let (text, crc) = text.rsplit_once(' ').ok_or_else(|| wrong("no checksum"))?;
-        // As it is written, to the letter: the records' own checksums begin with the line's bytes.
+        // Compared as text, to the letter: the line's bytes enter the records' own checksums.
         if crc != format!("{:08x}", crc32fast::hash(text.as_bytes())) {
             return Err(wrong("its checksum does not match"));
         }
@@ -61,15 +61,15 @@ impl Header {
         let generation = generation.ok_or_else(|| wrong("no generation"))?;
         let follows = match field("follows=") {
             Some("none") => None,
-            Some(name) => Some(Name::parse(name).ok_or_else(|| wrong("no name of a snapshot"))?),
+            Some(name) => Some(Name::parse(name).ok_or_else(|| wrong("not a snapshot's name"))?),
             None => return Err(wrong("it does not say what it follows")),
         };
         Ok(Self { generation, follows })
     }
 }
 
-/// What the checksums of a log's lines begin with: a record counts in its own log and at its own
-/// place alone, so that neither an old log's blocks nor a value that looks like a log is taken
+/// The initial value of the checksums of a log's lines: a record is valid only in its own log and
+/// at its own place, so neither an old log's blocks nor a value that looks like a log is mistaken
 /// for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seal(u32);
@@ -88,7 +88,7 @@ impl Seal {
         hasher.finalize()
     }
 
-    /// A record of some commands, to stand at byte `at` of the log.
+    /// A record of some commands, to be written at byte `at` of the log.
     pub(super) fn record(self, at: u64, commands: &[u8]) -> Vec<u8> {
         let crc = self.crc(at, b'r', commands);
         let mut record = format!("#record {} {crc:08x}\r\n", commands.len()).into_bytes();
@@ -96,7 +96,7 @@ impl Seal {
         record
     }
 
-    /// The line, to stand at byte `at`, that says: this snapshot holds all up to here.
+    /// The line, to be written at byte `at`, that says: this snapshot holds all up to here.
     pub(super) fn snapshot(self, at: u64, name: &Name) -> Vec<u8> {
         let name = name.to_string();
         let crc = self.crc(at, b's', name.as_bytes());
@@ -104,39 +104,39 @@ impl Seal {
     }
 }
 
-/// What stands at a place of a log.
+/// An item of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item<'a> {
-    /// One or more commands, which happen together.
+    /// One or more commands, applied atomically.
     Commands(&'a [u8]),
     /// This snapshot holds all up to here.
     Snapshot(Name),
-    /// Nothing that matters.
+    /// A line to be skipped.
     Comment,
 }
 
-/// What a log holds.
+/// The content of a log.
 #[derive(Debug, Default)]
 pub(super) struct Scan<'a> {
     /// The first line of an annotated log, and its seal.
     pub(super) header: Option<(Header, Seal)>,
-    /// The commands, and how many bytes of the file end with them.
+    /// The commands of each record, and the byte of the file where the record ends.
     pub(super) records: Vec<(&'a [u8], usize)>,
-    /// Each snapshot that holds all up to some record, and which one that is.
+    /// The snapshots that the log names, and how many of its records each holds.
     pub(super) snapshots: Vec<(Name, usize)>,
-    /// How many bytes of the file are its history.
+    /// The byte of the file where its history ends.
     pub(super) end: usize,
-    /// Whether there are bytes behind the history.
+    /// Whether there are bytes after the history.
     pub(super) damaged: bool,
 }
 
-/// Why there is no item at a place.
+/// Why no item could be read at a place.
 enum Missing {
     /// The file ends inside it.
     Incomplete,
-    /// It is none; so many bytes were looked at.
+    /// The bytes are no item; `seen` of them were examined.
     Malformed { seen: usize },
-    /// It is in order, but not of this format.
+    /// It is intact, but may not occur in such a log.
     Foreign(AofError),
 }
 
@@ -180,9 +180,9 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, AofError> {
     Ok(scan)
 }
 
-/// Up to which byte of a log a flipped bit is told, unless the byte is zero then: to where its last
-/// record begins, if no sector of it is zeros, which may be a page that a crash lost. In a log that
-/// is not ours none is.
+/// The byte of a log up to which a flipped bit is reported, unless it makes a byte zero: the one
+/// where the last record begins. It is 0 for a log that is not ours, and for one with as many zeros
+/// as a sector has, which may be a page that a crash lost.
 pub fn told_up_to(log: &[u8]) -> usize {
     let Ok(scan) = scan(log, Bugs::default()) else { return 0 };
     if scan.header.is_none() || log.split(|byte| *byte != 0).any(|run| run.len() >= SECTOR) {
@@ -218,7 +218,7 @@ impl<'a> Scan<'a> {
         true
     }
 
-    /// A plain log may end inside a transaction: then that never was.
+    /// A plain log may end inside a transaction, which then never happened.
     fn roll_back_open_transaction(&mut self) {
         let mut open = None;
         for (number, (commands, _)) in self.records.iter().enumerate() {
@@ -237,27 +237,28 @@ impl<'a> Scan<'a> {
 }
 
 /// The commands of a record.
-pub(super) fn words(
+pub(super) fn log_commands(
     mut commands: &[u8],
     now: &mut dyn FnMut() -> u64,
-) -> Result<Vec<Word>, AofError> {
-    let mut words = Vec::new();
+) -> Result<Vec<LogCommand>, AofError> {
+    let mut parsed = Vec::new();
     while !commands.is_empty() {
         let (args, len) = resp::parse(commands)
-            .map_err(|_| AofError::Format("a record holds something else than commands".into()))?;
-        words.push(parse_word(&args, now)?);
+            .map_err(|_| AofError::Format("a record holds something other than commands".into()))?;
+        parsed.push(parse_log_command(&args, now)?);
         commands = &commands[len..];
     }
-    Ok(words)
+    Ok(parsed)
 }
 
-/// The line that some bytes start with, without its end, and its length with it. Lines are short.
+/// The line that some bytes start with, without its line end, and its length including that. A line
+/// that is too long is none.
 fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = bytes.iter().take(LINE).position(|byte| *byte == b'\n')?;
     Some((bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]), end + 1))
 }
 
-/// Refuses what cannot be the beginning of a plain log, not even of one that a crash tore.
+/// Refuses bytes that cannot be the beginning of a plain log, not even of one that a crash tore.
 fn refuse_other(data: &[u8]) -> Result<(), AofError> {
     let what = match data.first() {
         None | Some(b'*' | b'#' | 0) => return Ok(()),
@@ -283,7 +284,7 @@ fn item(
         (None, b'#') => {
             let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Missing::Incomplete)?;
             if bytes.starts_with(RECORD) || bytes.starts_with(SNAPSHOT) {
-                // Ours, without its first line: what it follows is not known.
+                // A log of ours without its first line: it is unknown what it follows.
                 let what = format!("log, byte {at}: an annotation without the log's first line");
                 return Err(Missing::Foreign(AofError::Corrupt(what)));
             }
@@ -291,8 +292,8 @@ fn item(
         }
         (None, _) => match resp::parse(bytes) {
             Ok((_, len)) => Ok((Item::Commands(&bytes[..len]), len)),
-            Err(Fault::Incomplete) => Err(Missing::Incomplete),
-            Err(Fault::Malformed { seen }) => Err(Missing::Malformed { seen }),
+            Err(ParseError::Incomplete) => Err(Missing::Incomplete),
+            Err(ParseError::Malformed { seen }) => Err(Missing::Malformed { seen }),
         },
     }
 }
@@ -334,20 +335,20 @@ fn annotated(
     }
 }
 
-/// What the bytes are at which nothing could be read.
+/// The kinds of bytes from which nothing could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     /// The file ends inside the record.
     TornTail,
     /// A sector is zero where the record, or a part of it, was.
     LostPage,
-    /// No crash leaves this, but no record follows it, so nothing is known to be missing.
+    /// No crash leaves this, but no record follows, so nothing is known to be missing.
     Garbage,
-    /// No crash leaves this, and records follow it.
+    /// No crash leaves this, and records follow.
     Corrupt,
 }
 
-/// Says whether the history may end at `at`.
+/// Checks that the history may end at `at`, where no item could be read.
 fn end_of_history(
     data: &[u8],
     at: usize,
@@ -362,18 +363,18 @@ fn end_of_history(
     };
     match judge(data, at, seen, seal) {
         Damage::Corrupt if !bugs.damage_ends_log => {
-            let what = "no record, which no crash explains, and records behind it";
+            let what = "not a record, which no crash explains, and records follow it";
             Err(AofError::Corrupt(format!("log, byte {at}: {what}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Tells what the bytes at `at` are. `seen` says how many of them were looked at, or `None` if the
-/// record goes on past the end of the file.
+/// Classifies the bytes at `at`, where no item could be read. `seen` is the number of them that
+/// were examined, or `None` if the record continues past the end of the file.
 pub(super) fn judge(data: &[u8], at: usize, seen: Option<usize>, seal: Option<Seal>) -> Damage {
     match seen {
-        // In a plain log what can be read further on may be part of the torn command's value.
+        // In a plain log, a record further on may be part of the torn command's value.
         None if seal.is_none() || !has_record_after(data, at, seal) => Damage::TornTail,
         None => Damage::Corrupt,
         Some(seen) if has_lost_sector(data, at, at + seen) => Damage::LostPage,
@@ -383,7 +384,7 @@ pub(super) fn judge(data: &[u8], at: usize, seen: Option<usize>, seal: Option<Se
 }
 
 /// Whether some sector that has bytes in `start..stop` is all zeros from its first byte on, or from
-/// `start` on where that is later.
+/// `start` on if that is later.
 fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     (start / SECTOR..=(stop.max(start + 1) - 1) / SECTOR).any(|sector| {
         let from = start.max(sector * SECTOR);
@@ -392,10 +393,11 @@ fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     })
 }
 
-/// Whether a record can be read anywhere behind `at`: in an annotated log one with its checksum, in
+/// Whether a record can be read anywhere after `at`: in an annotated log one with its checksum, in
 /// a plain one a command that this store knows.
 fn has_record_after(data: &[u8], at: usize, seal: Option<Seal>) -> bool {
-    // A value may be full of what a line begins with: only what may be one costs more than a look.
+    // A value may be full of the character that lines begin with: only what may really be a line is
+    // parsed.
     let may_begin = |bytes: &[u8]| match seal {
         Some(_) => bytes.starts_with(RECORD) || bytes.starts_with(SNAPSHOT),
         None => bytes.starts_with(b"*"),
@@ -404,7 +406,7 @@ fn has_record_after(data: &[u8], at: usize, seal: Option<Seal>) -> bool {
     for place in (at + 1..data.len()).filter(|place| may_begin(&data[*place..])) {
         let seen = match item(data, place, seal, Bugs::default()) {
             Ok((Item::Commands(commands), len)) if seal.is_none() => {
-                if words(commands, &mut || 0).is_ok() {
+                if log_commands(commands, &mut || 0).is_ok() {
                     return true;
                 }
                 len
@@ -413,8 +415,8 @@ fn has_record_after(data: &[u8], at: usize, seal: Option<Seal>) -> bool {
             Err(Missing::Incomplete) => 1,
             Err(Missing::Malformed { seen }) => seen,
         };
-        // Hostile bytes can make every place look like a long record. To say "damaged" without
-        // having looked at all of them is the answer that loses nothing.
+        // Hostile bytes can make every place look like a long record. Reporting corruption without
+        // having looked at all of them loses nothing.
         if seen > budget {
             return true;
         }

@@ -1,9 +1,9 @@
-//! `KEVYSNAP` version 2: all keys at one moment, to bytes and back.
+//! Encodes and decodes a snapshot, all keys at one moment, in the format `KEVYSNAP` version 2.
 //!
 //! ```text
 //! file   "KEVYSNAP" version:u8 entry* 0
 //! entry  type:u8 ttl key payload          type 1 string, 2 hash, 3 list, 4 set, 5 sorted set
-//! ttl    0 | 1 remaining:u64le            milliseconds from the moment of saving on
+//! ttl    0 | 1 remaining:u64le            milliseconds from the time of saving
 //! bytes  len:u32le byte*                  key, and each member of a payload
 //! string bytes    hash count:u32le (bytes bytes)*    list, set count:u32le bytes*
 //! sorted set  count:u32le (bytes score:u64le)*       the score's bits
@@ -23,8 +23,8 @@ const MAGIC: &[u8; 8] = b"KEVYSNAP";
 const VERSION: u8 = 2;
 const END: u8 = 0;
 
-/// What tells one snapshot from another and from damage: the checksum and the length of its
-/// bytes; and when it was saved, in milliseconds since 1970.
+/// Identifies a snapshot, and reveals damage to it: the checksum and the length of its bytes, and
+/// the time when it was saved, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) crc: u32,
@@ -33,7 +33,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// The name of a file's bytes, as far as they say it.
+    /// Whether a file's bytes have this checksum and length; they do not hold the time of saving.
     pub(super) fn matches(&self, bytes: &[u8]) -> bool {
         self.len == bytes.len() as u64 && self.crc == crc32fast::hash(bytes)
     }
@@ -53,9 +53,9 @@ impl fmt::Display for Name {
     }
 }
 
-/// Writes what lives at `now`; the same state at the same time gives the same bytes.
+/// Writes the keys that live at `now`; the same state at the same time gives the same bytes.
 pub(super) fn write(out: impl Write, keyspace: &Keyspace, now: u64) -> Result<Name, AofError> {
-    let mut out = Summing { out, crc: crc32fast::Hasher::new(), len: 0 };
+    let mut out = ChecksumWriter { out, crc: crc32fast::Hasher::new(), len: 0 };
     out.put(&[&MAGIC[..], &[VERSION]].concat())?;
     let mut entry = Vec::new();
     for (key, Entry { value, deadline }) in keyspace.entries() {
@@ -71,14 +71,14 @@ pub(super) fn write(out: impl Write, keyspace: &Keyspace, now: u64) -> Result<Na
     Ok(Name { crc: out.crc.finalize(), len: out.len, saved: now })
 }
 
-/// Passes bytes on, and sums them up.
-struct Summing<W> {
+/// Passes bytes on, and computes their checksum and length.
+struct ChecksumWriter<W> {
     out: W,
     crc: crc32fast::Hasher,
     len: u64,
 }
 
-impl<W: Write> Summing<W> {
+impl<W: Write> ChecksumWriter<W> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.crc.update(bytes);
         self.len += bytes.len() as u64;
@@ -133,7 +133,7 @@ fn encode(out: &mut Vec<u8>, key: &[u8], value: &Value, ttl: Option<u64>) -> Res
 
 fn put_len(out: &mut Vec<u8>, len: usize) -> Result<(), AofError> {
     let len = u32::try_from(len).map_err(|_| {
-        AofError::Format(format!("{len} is more than a snapshot can count: 4,294,967,295"))
+        AofError::Format(format!("{len} is more than a snapshot can count (4,294,967,295)"))
     })?;
     out.extend_from_slice(&len.to_le_bytes());
     Ok(())
@@ -145,8 +145,8 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), AofError> {
     Ok(())
 }
 
-/// Adds the keys of a snapshot that was saved at `saved`; what is there already stays, but for the
-/// keys that the snapshot has too. With `unverified` (K6) nothing behind the end is looked at.
+/// Adds the keys of a snapshot that was saved at `saved`; existing keys stay, except for those that
+/// the snapshot has too. With `unverified` (K6) bytes after the end are ignored.
 pub(super) fn read(
     bytes: &[u8],
     saved: u64,
@@ -168,19 +168,19 @@ pub(super) fn read(
             break;
         }
         if kind > 5 {
-            return Err(damaged(start, &format!("there is no type {kind}")));
+            return Err(damaged(start, &format!("unknown type {kind}")));
         }
         let deadline = match fields.u8()? {
             0 => None,
             1 => Some(saved.saturating_add(fields.u64()?)),
-            flag => return Err(damaged(fields.at - 1, &format!("{flag} is no flag"))),
+            flag => return Err(damaged(fields.at - 1, &format!("unknown flag {flag}"))),
         };
         let key = fields.bytes()?;
         let value = fields.value(kind)?;
         keyspace.insert(key, Entry { value, deadline });
     }
     if fields.at < bytes.len() && !unverified {
-        return Err(damaged(fields.at, "bytes behind the end"));
+        return Err(damaged(fields.at, "bytes after the end"));
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], AofError> {
         let left = self.bytes.len() - self.at;
         let field = self.bytes[self.at..].get(..len).ok_or_else(|| {
-            damaged(self.at, &format!("{len} bytes are expected, the file has {left} more"))
+            damaged(self.at, &format!("{len} bytes expected, but only {left} left"))
         })?;
         self.at += len;
         Ok(field)
@@ -228,12 +228,12 @@ impl<'a> Fields<'a> {
         Ok(self.take(len)?.to_vec())
     }
 
-    /// A count of things that take at least so many bytes each: never more than there is room for.
+    /// A count of things that take at least `least` bytes each: never more than there is room for.
     fn count(&mut self, least: usize) -> Result<usize, AofError> {
         let (at, count) = (self.at, self.len()?);
         let room = (self.bytes.len() - self.at) / least;
         if count > room {
-            let what = format!("a count of {count}, where {room} at most have room");
+            let what = format!("a count of {count}, but there is only room for {room}");
             return Err(damaged(at, &what));
         }
         Ok(count)
@@ -269,7 +269,7 @@ impl<'a> Fields<'a> {
         let (member, at) = (self.bytes()?, self.at);
         let score = f64::from_bits(self.u64()?);
         if score.is_nan() {
-            return Err(damaged(at, "a score that is no number"));
+            return Err(damaged(at, "a score that is not a number"));
         }
         Ok((member, score))
     }

@@ -1,11 +1,11 @@
-//! What a key can hold, and how scores are written as text.
+//! The values of keys, and the text form of scores.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A key, or a part of a value: any bytes.
 pub type Bytes = Vec<u8>;
 
-/// The value of a key. A collection is never empty: its key goes with its last member.
+/// The value of a key. A collection is never empty: its key is removed with its last member.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Bytes; a counter is its decimal digits.
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name that the command `TYPE` answers.
+    /// The name that the command `TYPE` replies with.
     pub fn name(self) -> &'static str {
         match self {
             Self::Str => "string",
@@ -49,7 +49,7 @@ impl Kind {
 }
 
 impl Value {
-    /// Which of the types it has.
+    /// The value's type.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Str(_) => Kind::Str,
@@ -61,7 +61,7 @@ impl Value {
     }
 
     /// Whether it is a collection without members.
-    pub(super) fn is_hollow(&self) -> bool {
+    pub(super) fn is_empty_collection(&self) -> bool {
         match self {
             Self::Str(_) => false,
             Self::Hash(hash) => hash.is_empty(),
@@ -83,12 +83,12 @@ impl Value {
     }
 }
 
-/// A key's value, and until when it lives.
+/// A key's value and its deadline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The value.
     pub value: Value,
-    /// From this time on the key is gone: milliseconds since 1970. `None` lives for ever.
+    /// The time from which on the key is gone, in milliseconds since 1970; `None` is never.
     pub deadline: Option<u64>,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn parse_score(text: &[u8]) -> Option<f64> {
     (!score.is_nan()).then_some(score)
 }
 
-/// Reads a whole number as Redis writes it: digits, perhaps a minus in front.
+/// Reads a whole number as Redis writes it: digits, with an optional minus sign.
 pub(super) fn parse_int(text: &[u8]) -> Option<i64> {
     let plain = text.first().is_some_and(|first| *first != b'+');
     std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()

@@ -1,9 +1,9 @@
-//! Every image that a crash can leave of a log, byte by byte, against what must be recovered from
-//! it; and every flipped bit.
+//! Checks recovery from every image of a log that a crash can leave, byte by byte, and from every
+//! flipped bit.
 
 use std::collections::BTreeMap;
 
-use super::record::{Fault, encode_cursor, encode_delete, encode_put, parse};
+use super::record::{ParseError, encode_cursor, encode_delete, encode_put, parse};
 use super::scan::{Damage, HEADER, judge, scan};
 use super::{Bugs, Cursor, SnapshotError, VersionToken};
 
@@ -43,8 +43,8 @@ impl Written {
         self
     }
 
-    /// The records that an image holds before its first lost byte: all of them, and no other, must
-    /// be found. `None` if they are.
+    /// Checks that exactly the records before an image's first lost byte are found; `None` if they
+    /// are.
     fn wrongly_read(&self, image: &[u8]) -> Option<String> {
         let mut wanted = 0;
         for &end in &self.ends {
@@ -61,7 +61,7 @@ impl Written {
     }
 }
 
-/// Bytes that look like data: never the same twice in a row, zero now and then.
+/// Bytes that look like data, an occasional zero among them.
 fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     let mut next = || {
@@ -73,7 +73,7 @@ fn noise(len: usize, seed: u32) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// A value that is itself the end of a log: what is torn inside it must not be read as records.
+/// A value that is itself the tail of a log: if it is torn, no records may be read from it.
 fn records_as_value() -> Vec<u8> {
     let mut inner = Written::new();
     inner.put("inner", &[7; 40], VersionToken::from_u64(1)).cursor(9).delete("inner", 2);
@@ -98,7 +98,7 @@ fn one_block(shift: usize) -> Written {
     log
 }
 
-/// A log over so many blocks, with records across blocks and one larger than a block.
+/// A log of `blocks` blocks, with records across blocks and one larger than a block.
 fn blocks(blocks: usize) -> Written {
     let mut log = Written::new();
     for revision in 1..=2 * blocks as u32 {
@@ -123,7 +123,7 @@ impl<'a> Images<'a> {
         Self { log, image: log.bytes.clone(), seen: 0 }
     }
 
-    /// Puts the log's first `filled` bytes of `start..stop` there, zeros behind them.
+    /// Sets `start..stop` to its first `filled` bytes in the log, followed by zeros.
     fn set(&mut self, start: usize, stop: usize, filled: usize) {
         let stop = stop.min(self.log.bytes.len());
         let kept = (start + filled).min(stop);
@@ -192,7 +192,7 @@ fn it_makes_no_difference_which_field_lies_across_a_sector_boundary() {
             for filled in ends.map(|end| end - start).chain([0]) {
                 images.set(start, start + SECTOR, filled);
                 images.check(log.bytes.len(), || {
-                    format!("shift {shift}, sector {lost} lost but for {filled} bytes")
+                    format!("shift {shift}, sector {lost} lost except for {filled} bytes")
                 });
             }
             images.set(start, start + SECTOR, SECTOR);
@@ -222,8 +222,8 @@ fn every_mix_of_block_versions_with_one_block_torn_gives_at_least_what_was_synce
     assert_eq!(seen, 529_983);
 }
 
-/// Each block from `block` on at each version that a write left it in, plus, for each, torn at each
-/// of its sectors between two versions.
+/// Visits each mix of the versions that writes left the blocks from `block` on in, and each in
+/// which one block is torn between its oldest and its newest version.
 fn block_versions(
     images: &mut Images<'_>,
     written: &[usize],
@@ -243,15 +243,15 @@ fn block_versions(
         block_versions(images, written, block + 1, visit);
     }
     // Torn either way round: the first sectors new and the others old, or the reverse. At most one
-    // block is torn, so those behind it are whole or lost.
+    // block is torn, so those after it are whole or lost.
     for cut in (SECTOR..BLOCK).step_by(SECTOR) {
         for (front, back) in [(newest, oldest), (oldest, newest)] {
             images.set(start, start + BLOCK, back);
-            let behind = images.image.clone();
+            let filled_back = images.image.clone();
             images.set(start, start + BLOCK, front);
             let stop = (start + BLOCK).min(images.image.len());
             let middle = (start + cut).min(stop);
-            images.image[middle..stop].copy_from_slice(&behind[middle..stop]);
+            images.image[middle..stop].copy_from_slice(&filled_back[middle..stop]);
             images.set_rest(block + 1, BLOCK);
             visit(images);
             images.set_rest(block + 1, 0);
@@ -269,7 +269,7 @@ impl Images<'_> {
 }
 
 #[test]
-fn a_flipped_bit_with_records_behind_it_is_told_but_where_the_format_cannot() {
+fn a_flipped_bit_before_other_records_is_reported_except_where_the_format_cannot() {
     let log = blocks(4);
     let last = log.ends[log.ends.len() - 2];
     let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
@@ -279,29 +279,30 @@ fn a_flipped_bit_with_records_behind_it_is_told_but_where_the_format_cannot() {
             image[at] ^= 1 << bit;
             let record = log.ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
             let verdict = match scan(&image, Bugs::default()) {
-                Err(SnapshotError::Corrupted) => "told".to_owned(),
+                Err(SnapshotError::Corrupted) => "reported".to_owned(),
                 Err(error) => panic!("byte {at} bit {bit}: {error}"),
                 Ok(found) => {
                     assert_eq!(found.end, record, "byte {at} bit {bit}: not a prefix");
                     let seen = match parse(&image[record..]) {
-                        Err(Fault::Incomplete) => None,
-                        Err(Fault::Damaged { seen }) => Some(seen),
+                        Err(ParseError::Incomplete) => None,
+                        Err(ParseError::Damaged { seen }) => Some(seen),
                         other => panic!("byte {at} bit {bit}: {other:?}"),
                     };
                     format!("{:?}", judge(&image, record, seen))
                 }
             };
-            let place = if at < last { "with records behind" } else { "in the last record" };
+            let place = if at < last { "with records after it" } else { "in the last record" };
             *verdicts.entry(format!("{place}: {verdict}")).or_default() += 1;
         }
     }
     let lines: Vec<String> = verdicts.iter().map(|(verdict, n)| format!("{verdict} {n}")).collect();
-    // What is not told with records behind it is a length that now points past the end.
+    // The flips that are not reported, with records after them, are in a length that now points
+    // past the end.
     let wanted = [
         "in the last record: Garbage 108",
         "in the last record: TornTail 4",
-        "with records behind: TornTail 291",
-        "with records behind: told 124549",
+        "with records after it: TornTail 291",
+        "with records after it: reported 124549",
     ];
     assert_eq!(lines, wanted);
 }
@@ -339,7 +340,7 @@ fn a_torn_header_is_no_log_and_a_strange_one_is_an_error() {
 }
 
 #[test]
-fn garbage_behind_the_last_record_is_dropped_and_before_a_record_it_is_an_error() {
+fn garbage_after_the_last_record_is_dropped_and_before_a_record_it_is_an_error() {
     let log = one_block(0);
     let mut image = log.bytes.clone();
     image.extend([0x51, 0x52, 0x53, 0x54, 0x55, 0x56]);
@@ -361,11 +362,11 @@ fn a_record_of_a_later_format_is_an_error_even_as_the_last_one() {
 }
 
 #[test]
-fn hostile_bytes_behind_damage_are_searched_in_bounded_time() {
+fn hostile_bytes_after_damage_are_searched_in_bounded_time() {
     let mut image = Written::new().put("a", b"1", VersionToken::unknown()).bytes.clone();
     let damaged = image.len();
     image.extend([0xff; 5]);
-    // At every seventh byte a put of no key and a value of 100,000 bytes seems to start.
+    // At every seventh byte a put of an empty key and a value of 100,000 bytes seems to start.
     image.extend([1, 0, 0, 0xa0, 0x86, 1, 0].repeat(50_000));
     assert_eq!(judge(&image, damaged, Some(5)), Damage::Corrupt);
 }

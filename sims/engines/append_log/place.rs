@@ -1,5 +1,5 @@
-//! Where a log lives: its name, its directory, and the one name beside it under which a new file
-//! is written before it takes the log's name.
+//! The paths of a log: its file, its directory, and the one temporary file next to it that a new
+//! log is written to before it takes the log's name.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
 
-/// A log's names.
+/// A log's paths.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -17,7 +17,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The names that go with a log's path.
+    /// The paths that go with a log's.
     ///
     /// # Errors
     /// `InvalidFormat` if the path has no parent or no file name.
@@ -28,14 +28,14 @@ impl Place {
         };
         // A bare file name has the empty path as its parent, which no call accepts.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        // The name is fixed, so that what an interrupted compaction left can be told from the
-        // files of others. There is one writer, so it is enough.
+        // The name is fixed, so that the file of an interrupted compaction can be distinguished
+        // from foreign files. There is one writer, so one name is enough.
         let mut temp = OsString::from(".tmp-");
         temp.push(name);
         Ok(Self { path: path.to_owned(), temp: dir.join(temp), dir: dir.to_owned() })
     }
 
-    /// Removes what an interrupted compaction left.
+    /// Removes the file of an interrupted compaction.
     pub(super) fn sweep(&self) -> io::Result<()> {
         match fs::remove_file(&self.temp) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -43,7 +43,7 @@ impl Place {
         }
     }
 
-    /// Makes a new file beside the log, to append to.
+    /// Creates a new file next to the log, to append to.
     pub(super) fn create_temp(&self) -> io::Result<File> {
         self.sweep()?;
         File::options().read(true).append(true).create_new(true).open(&self.temp)

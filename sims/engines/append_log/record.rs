@@ -1,4 +1,4 @@
-//! One record, to bytes and back, without copying what is read.
+//! Encodes and parses one record; parsing does not copy.
 
 use super::{Cursor, SnapshotError, TOKEN_MAX, Update, VersionToken};
 
@@ -19,17 +19,17 @@ pub(super) enum Record<'a> {
 
 /// Why some bytes are not a record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ParseError {
     /// The bytes end before the record does.
     Incomplete,
     /// The checksum does not match, or there is no such type. Only the first `seen` bytes were
-    /// looked at: if the damage is in a length, where the record really ends is unknown.
+    /// examined: if the damage is in a length, the real end of the record is unknown.
     Damaged { seen: usize },
     /// The checksum matches, so this was written on purpose, but not by a writer of this format.
     Foreign(String),
 }
 
-/// Says whether a record can hold an update.
+/// Checks that a record can hold an update.
 pub(super) fn check(update: &Update) -> Result<(), SnapshotError> {
     match update {
         Update::Put(entry) => {
@@ -82,21 +82,21 @@ pub(super) fn encode_cursor(out: &mut Vec<u8>, cursor: Cursor) {
     sealed(out, CURSOR, |out| put_token(out, cursor.version()));
 }
 
-/// Reads the record that `bytes` start with; also says how long it is.
-pub(super) fn parse(bytes: &[u8]) -> Result<(Record<'_>, usize), Fault> {
+/// Parses the record that `bytes` start with; also returns its length.
+pub(super) fn parse(bytes: &[u8]) -> Result<(Record<'_>, usize), ParseError> {
     let mut fields = Fields { bytes, at: 0 };
     let crc = fields.u32()?;
     let record = match fields.u8()? {
         PUT => Raw::Put { key: fields.key()?, value: fields.value()?, token: fields.token()? },
         DELETE => Raw::Delete { key: fields.key()?, token: fields.token()? },
         CURSOR => Raw::Cursor { token: fields.token()? },
-        _ => return Err(Fault::Damaged { seen: fields.at }),
+        _ => return Err(ParseError::Damaged { seen: fields.at }),
     };
     let len = fields.at;
     if crc32fast::hash(&bytes[4..len]) != crc {
-        return Err(Fault::Damaged { seen: len });
+        return Err(ParseError::Damaged { seen: len });
     }
-    Ok((record.checked().map_err(|error| Fault::Foreign(error.to_string()))?, len))
+    Ok((record.checked().map_err(|error| ParseError::Foreign(error.to_string()))?, len))
 }
 
 /// A record whose checksum is not yet known to match.
@@ -130,42 +130,42 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
-        let field = self.bytes[self.at..].get(..len).ok_or(Fault::Incomplete)?;
+    fn take(&mut self, len: usize) -> Result<&'a [u8], ParseError> {
+        let field = self.bytes[self.at..].get(..len).ok_or(ParseError::Incomplete)?;
         self.at += len;
         Ok(field)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        self.take(N)?.try_into().map_err(|_| Fault::Incomplete)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
+        self.take(N)?.try_into().map_err(|_| ParseError::Incomplete)
     }
 
-    fn u8(&mut self) -> Result<u8, Fault> {
+    fn u8(&mut self) -> Result<u8, ParseError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    fn u32(&mut self) -> Result<u32, Fault> {
+    fn u32(&mut self) -> Result<u32, ParseError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn key(&mut self) -> Result<&'a [u8], Fault> {
+    fn key(&mut self) -> Result<&'a [u8], ParseError> {
         let len = u16::from_le_bytes(self.array()?);
         self.take(usize::from(len))
     }
 
-    fn value(&mut self) -> Result<&'a [u8], Fault> {
-        let len = usize::try_from(self.u32()?).map_err(|_| Fault::Incomplete)?;
+    fn value(&mut self) -> Result<&'a [u8], ParseError> {
+        let len = usize::try_from(self.u32()?).map_err(|_| ParseError::Incomplete)?;
         self.take(len)
     }
 
     /// The last field. A length over the limit that would end past the file is damage, not an
     /// incomplete record: no writer of this format writes one.
-    fn token(&mut self) -> Result<&'a [u8], Fault> {
+    fn token(&mut self) -> Result<&'a [u8], ParseError> {
         let len = usize::from(self.u8()?);
         let seen = self.at;
-        self.take(len).map_err(|fault| match fault {
-            Fault::Incomplete if len > TOKEN_MAX => Fault::Damaged { seen },
-            fault => fault,
+        self.take(len).map_err(|error| match error {
+            ParseError::Incomplete if len > TOKEN_MAX => ParseError::Damaged { seen },
+            error => error,
         })
     }
 }

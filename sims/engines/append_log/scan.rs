@@ -1,23 +1,23 @@
-//! What a file's bytes hold, and where its history ends.
+//! Replays a file's bytes, and finds where its history ends.
 //!
 //! Since no byte of a log is written twice, a crash leaves in place of each unsynced byte that
-//! byte or zero, and the file may end early. Zeros come by sectors, the unit that a disk writes
-//! whole: all of a sector if it was never written, or all from where the file ended when it last
-//! was. The writer sees to it that this is the start of a record or of a sector. [`judge`] tells
-//! this from damage of any other kind.
+//! byte or zero, and the file may end early. Zeros come in sectors, the unit that a disk writes
+//! whole: all of a sector if it was never written, or all from where the file ended when the
+//! sector was last written. The writer ensures that this is the start of a record or of a sector.
+//! [`judge`] distinguishes this from any other damage.
 
 use std::collections::BTreeMap;
 
-use super::record::{Fault, Record, parse};
+use super::record::{ParseError, Record, parse};
 use super::{Bugs, Cursor, Entry, Snapshot, SnapshotError, VersionToken};
 
-/// What every log starts with: the magic and the version.
+/// The start of every log: the magic and the version.
 pub(super) const HEADER: [u8; 6] = *b"PGSS\x02\x00";
 
 /// The unit that a disk writes whole, in bytes.
 pub(super) const SECTOR: usize = 512;
 
-/// How many bytes the search for a record behind damage may check, per byte of the file.
+/// The number of bytes that the search for a record after damage may check, per byte of the file.
 const SEARCH_FACTOR: usize = 64;
 
 /// The state that a log's records add up to, borrowed from its bytes.
@@ -27,24 +27,24 @@ pub(super) struct Scan<'a> {
     pub(super) entries: BTreeMap<&'a str, (&'a [u8], VersionToken)>,
     /// The last cursor.
     pub(super) cursor: Cursor,
-    /// How many bytes of the file are its history; 0 if it has not even a header.
+    /// The end of the history in the file; 0 if there is not even a header.
     pub(super) end: usize,
-    /// Whether a rewrite would leave a record out.
+    /// Whether a rewrite would drop a record.
     redundant: bool,
-    /// Whether there are bytes behind the history.
+    /// Whether there are bytes after the history.
     damaged: bool,
 }
 
-/// What the bytes are at which no record could be read.
+/// The kinds of bytes from which no record could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     /// The file ends inside the record.
     TornTail,
     /// A sector is zero where the record, or a part of it, was.
     LostPage,
-    /// No crash leaves this, but no record follows it, so nothing is known to be missing.
+    /// No crash leaves this, but no record follows, so nothing is known to be missing.
     Garbage,
-    /// No crash leaves this, and records follow it.
+    /// No crash leaves this, and records follow.
     Corrupt,
 }
 
@@ -107,8 +107,8 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, SnapshotError> {
                 scan.apply(record);
                 scan.end += len;
             }
-            Err(fault) => {
-                end_of_history(data, scan.end, fault, bugs)?;
+            Err(error) => {
+                end_of_history(data, scan.end, error, bugs)?;
                 scan.damaged = true;
                 break;
             }
@@ -117,7 +117,7 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, SnapshotError> {
     Ok(scan)
 }
 
-/// Whether the file starts with its header; not so if a crash tore its creation.
+/// Whether the file starts with its header; it does not if a crash tore its creation.
 fn has_header(data: &[u8], bugs: Bugs) -> Result<bool, SnapshotError> {
     let invalid = |what: String| Err(SnapshotError::InvalidFormat(what));
     if data.starts_with(&HEADER) {
@@ -138,12 +138,17 @@ fn has_header(data: &[u8], bugs: Bugs) -> Result<bool, SnapshotError> {
     }
 }
 
-/// Says whether the history may end at `at`, where `fault` was met.
-fn end_of_history(data: &[u8], at: usize, fault: Fault, bugs: Bugs) -> Result<(), SnapshotError> {
-    let seen = match fault {
-        Fault::Foreign(what) => return Err(SnapshotError::InvalidFormat(what)),
-        Fault::Incomplete => None,
-        Fault::Damaged { seen } => Some(seen),
+/// Checks that the history may end at `at`, where no record could be parsed.
+fn end_of_history(
+    data: &[u8],
+    at: usize,
+    error: ParseError,
+    bugs: Bugs,
+) -> Result<(), SnapshotError> {
+    let seen = match error {
+        ParseError::Foreign(what) => return Err(SnapshotError::InvalidFormat(what)),
+        ParseError::Incomplete => None,
+        ParseError::Damaged { seen } => Some(seen),
     };
     let zeros_follow = data[at..].iter().all(|byte| *byte == 0);
     if bugs.zero_tail_is_an_error && zeros_follow && data.len() - at >= 5 {
@@ -158,11 +163,11 @@ fn end_of_history(data: &[u8], at: usize, fault: Fault, bugs: Bugs) -> Result<()
     }
 }
 
-/// Tells what the bytes at `at` are, where no record could be read. `seen` says how many of them
-/// were looked at, or `None` if the record goes on past the end of the file.
+/// Classifies the bytes at `at`, where no record could be read. `seen` is the number of them that
+/// were examined, or `None` if the record continues past the end of the file.
 pub(super) fn judge(data: &[u8], at: usize, seen: Option<usize>) -> Damage {
     match seen {
-        // Also if a record can be read further on: it may be part of the torn record's value.
+        // Even if a record can be read further on: it may be part of the torn record's value.
         None => Damage::TornTail,
         Some(seen) if has_lost_sector(data, at, at + seen) => Damage::LostPage,
         Some(_) if has_record_after(data, at) => Damage::Corrupt,
@@ -171,10 +176,10 @@ pub(super) fn judge(data: &[u8], at: usize, seen: Option<usize>) -> Damage {
 }
 
 /// Whether some sector that has bytes in `start..stop` is all zeros from its first byte on, or from
-/// `start` on where that is later.
+/// `start` on if that is later.
 ///
-/// It is enough to look at the sectors of the bytes that were parsed: a lost byte elsewhere has not
-/// misled the parser, and one that has (in a length, say) is itself among them.
+/// It is enough to look at the sectors of the parsed bytes: a lost byte elsewhere has not misled
+/// the parser, and one that has (in a length, say) is itself among them.
 fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     (start / SECTOR..=(stop - 1) / SECTOR).any(|sector| {
         let from = start.max(sector * SECTOR);
@@ -183,17 +188,17 @@ fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     })
 }
 
-/// Whether a whole record can be read anywhere behind `at`.
+/// Whether a whole record can be read anywhere after `at`.
 fn has_record_after(data: &[u8], at: usize) -> bool {
     let mut budget = data.len().saturating_mul(SEARCH_FACTOR);
     for start in at + 1..data.len() {
         match parse(&data[start..]) {
-            Ok(_) | Err(Fault::Foreign(_)) => return true,
-            Err(Fault::Incomplete) => {}
-            // Hostile bytes can make every position look like a long record. To say "damaged"
-            // without having looked at all of them is the answer that loses nothing.
-            Err(Fault::Damaged { seen }) if seen > budget => return true,
-            Err(Fault::Damaged { seen }) => budget -= seen,
+            Ok(_) | Err(ParseError::Foreign(_)) => return true,
+            Err(ParseError::Incomplete) => {}
+            // Hostile bytes can make every position look like a long record. Reporting corruption
+            // without having looked at all of them loses nothing.
+            Err(ParseError::Damaged { seen }) if seen > budget => return true,
+            Err(ParseError::Damaged { seen }) => budget -= seen,
         }
     }
     false

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::{Cursor, Entry, Snapshot, SnapshotError, SnapshotWriter, Update, load};
 use crate::engines::snapshot_store::SnapshotStore;
 
-/// The number of bytes appended since the last compaction above which [`SnapshotStore::load`]'s
-/// stores compact: 64 MiB.
+/// A store from [`SnapshotStore::load`] compacts when more than this many bytes (64 MiB) were
+/// appended since the last compaction.
 const COMPACT_THRESHOLD: u64 = 64 * 1024 * 1024;
 
 /// A [`SnapshotStore`] on an append log.
@@ -47,7 +47,7 @@ impl SnapshotStore for AppendLogStore {
         batch.iter().try_for_each(super::record::check)?;
         for update in batch {
             self.writer.write_update(update)?;
-            // What is queued is in the log, whatever becomes of the rest of the batch.
+            // A queued update is in the log, whatever happens to the rest of the batch.
             match update {
                 Update::Put(entry) => {
                     self.snapshot.entries.insert(entry.key.clone(), entry.clone());

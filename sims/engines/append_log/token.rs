@@ -1,8 +1,8 @@
-//! Version tokens and cursors: up to ten bytes that a store uses to name a point of its history.
+//! Version tokens and cursors: up to ten bytes with which a store names a point of its history.
 
 use super::SnapshotError;
 
-/// The most bytes that a token has.
+/// The maximum length of a token, in bytes.
 pub const TOKEN_MAX: usize = 10;
 
 /// A version as some store names it, held inline: eight bytes for a revision counter, ten for a
@@ -14,7 +14,7 @@ pub struct VersionToken {
 }
 
 impl VersionToken {
-    /// The token of no version: no bytes.
+    /// The token of an unknown version: no bytes.
     #[must_use]
     pub fn unknown() -> Self {
         Self::default()
@@ -28,10 +28,10 @@ impl VersionToken {
         Self { len: 8, bytes }
     }
 
-    /// Any token.
+    /// A token of any bytes.
     ///
     /// # Errors
-    /// `InvalidFormat` if it has more than [`TOKEN_MAX`] bytes: one cut short would name another
+    /// `InvalidFormat` if it has more than [`TOKEN_MAX`] bytes: a truncated one would name another
     /// version.
     pub fn from_bytes(token: &[u8]) -> Result<Self, SnapshotError> {
         let mut bytes = [0; TOKEN_MAX];
@@ -53,7 +53,7 @@ impl VersionToken {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// How many bytes the token has.
+    /// The token's length, in bytes.
     pub(super) fn len(&self) -> u8 {
         self.len
     }
@@ -64,7 +64,7 @@ impl VersionToken {
         self.as_bytes().try_into().ok().map(u64::from_be_bytes)
     }
 
-    /// Whether the token is that of no version.
+    /// Whether the token is that of an unknown version.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.len == 0

@@ -1,4 +1,5 @@
-//! The writer: appends, says when to compact, and refuses to go on where it could lie.
+//! The writer: appends, says when to compact, and refuses to continue where it might break a
+//! promise.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write};
@@ -9,17 +10,17 @@ use super::record::{encode_cursor, encode_delete, encode_put};
 use super::scan::{HEADER, SECTOR, Scan, scan};
 use super::{Bugs, Cursor, SnapshotError, Update};
 
-/// How many bytes may be queued before the next call writes them.
+/// The number of bytes that may be queued before the next call writes them.
 const QUEUE_LEN: usize = 8 * 1024;
 
-/// How many bytes of a new file are written at once.
+/// The number of bytes of a new file that are written at once.
 const COMPACT_CHUNK: usize = 1024 * 1024;
 
 /// Appends to a log.
 ///
-/// After a failed fsync, or a failure that leaves it open which file has the log's name, the writer
-/// is poisoned: every call is refused until the log is opened again. What is queued is flushed on
-/// drop, where an error has nobody to tell; call [`flush`](Self::flush) first.
+/// After a failed fsync, or a failure that leaves it unknown which file has the log's name, the
+/// writer is poisoned: every call is refused until the log is opened again. Dropping the writer
+/// flushes the queue, but cannot report an error; call [`flush`](Self::flush) first.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     place: Place,
@@ -30,15 +31,15 @@ pub struct SnapshotWriter {
     bugs: Bugs,
 }
 
-/// The file, and what is still to be appended to it.
+/// The file, and the records that are still to be appended to it.
 #[derive(Debug)]
 struct Log {
     file: File,
-    /// How long the file is, but for what a failed write left: header and whole records.
+    /// The length of the header and the whole records. The remains of a failed write may follow.
     len: u64,
-    /// Whole records, to be written behind `len`.
+    /// Whole records, to be written at `len`.
     queue: Vec<u8>,
-    /// Whether a failed write left a part of the queue in the file. Nothing may follow it there.
+    /// Whether a failed write left a part of the queue in the file. Nothing may be appended to it.
     torn: bool,
     /// Whether some bytes of the file were written by an earlier writer.
     inherited: bool,
@@ -53,8 +54,8 @@ impl SnapshotWriter {
     /// [`checkpoint`](Self::checkpoint) asks for the next.
     ///
     /// # Errors
-    /// As [`load`](super::load) for what is there; `InvalidFormat` if the path has no parent; `Io`
-    /// if the log cannot be replaced. The log is then as it was.
+    /// As [`load`](super::load) for the existing log; `InvalidFormat` if the path has no parent;
+    /// `Io` if the log cannot be replaced. The log is then as it was.
     pub fn open(path: &Path, compact_threshold: u64) -> Result<Self, SnapshotError> {
         Self::open_with(path, compact_threshold, Bugs::default())
     }
@@ -100,8 +101,8 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Appends the position in the stream, and hands all that is queued to the kernel: it survives
-    /// the process, not a power loss. Says whether it is time to [`compact`](Self::compact).
+    /// Appends the position in the stream, and passes the queue to the kernel: it survives the
+    /// process, not a power loss. Returns whether it is time to [`compact`](Self::compact).
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the cursor stays queued too.
@@ -114,11 +115,11 @@ impl SnapshotWriter {
         Ok(self.bytes_since_compact > self.compact_threshold)
     }
 
-    /// Hands all that is queued to the kernel: it survives the process, not a power loss.
+    /// Passes the queue to the kernel: it survives the process, not a power loss.
     ///
     /// # Errors
-    /// `Io` if not all could be written. All of it stays queued: the next call replaces the file
-    /// if the write stopped inside it, and writes again.
+    /// `Io` if not all of it could be written. All of it stays queued: the next call replaces the
+    /// file if a part was written, and writes the queue again.
     pub fn flush(&mut self) -> Result<(), SnapshotError> {
         let bugs = self.bugs;
         for _attempt in 0..2 {
@@ -134,12 +135,12 @@ impl SnapshotWriter {
 
     /// Makes all updates durable: they survive power loss.
     ///
-    /// The first call on a log that an earlier writer left compacts it: whether that writer had a
-    /// failed fsync, and with it data that only the page cache has, cannot be known.
+    /// The first call on a log that an earlier writer left compacts it: that writer may have had a
+    /// failed fsync, and left data that only the page cache has.
     ///
     /// # Errors
     /// `Io`. A failed fsync poisons the writer: the kernel may have dropped the data, and would
-    /// report the next fsync as good.
+    /// report the next fsync as successful.
     pub fn sync(&mut self) -> Result<(), SnapshotError> {
         self.flush()?;
         let bugs = self.bugs;
@@ -154,20 +155,20 @@ impl SnapshotWriter {
         Ok(synced?)
     }
 
-    /// Replaces the log by one that holds only the live entries, in the order of their keys, and
+    /// Replaces the log with one that holds only the live entries, in the order of their keys, and
     /// the last cursor. The result depends on nothing but the state; it is durable on return. All
     /// updates are in it, queued ones too.
     ///
     /// # Errors
-    /// `Io`, `Corrupted` if the log does not read back as it was written. Until the new file has
-    /// the log's name the old one is the log, and the writer goes on with it; an error after that
+    /// `Io`; `Corrupted` if the log does not read back as it was written. Until the new file is
+    /// renamed, the old one is the log, and the writer continues with it; an error from then on
     /// poisons the writer.
     pub fn compact(&mut self) -> Result<(), SnapshotError> {
         self.flush()?;
         self.replace()
     }
 
-    /// Puts a compact log in the place of the file, and goes on with it; what is queued stays so.
+    /// Replaces the file with a compact log, and continues with it; queued records stay queued.
     fn replace(&mut self) -> Result<(), SnapshotError> {
         let bugs = self.bugs;
         let log = self.log()?;
@@ -178,7 +179,7 @@ impl SnapshotWriter {
             return Err(SnapshotError::Corrupted);
         }
         let mut new = Log::write_aside(&self.place, &state, bugs)?;
-        // From here on it may be either file that has the log's name.
+        // From here on, either file may have the log's name.
         let old = self.log.take();
         swap_in(&self.place, &new, bugs)?;
         new.queue = old.map(|log| log.queue).unwrap_or_default();
@@ -194,8 +195,8 @@ impl SnapshotWriter {
         })
     }
 
-    /// The queue, with room for a record. It is emptied before a record is added rather than
-    /// after, so that an error leaves that record out and a full disk does not make it grow.
+    /// The queue, with room for a record. It is flushed before a record is added rather than
+    /// after, so that an error leaves that record out and a full disk does not make the queue grow.
     fn queue(&mut self) -> Result<&mut Vec<u8>, SnapshotError> {
         if self.log()?.queue.len() >= QUEUE_LEN {
             self.flush()?;
@@ -217,7 +218,7 @@ impl Log {
         Self { file, len, queue: Vec::new(), torn: false, inherited }
     }
 
-    /// Opens the log that is there if it can be appended to as it is, else puts a new one there.
+    /// Opens the existing log if it can be appended to as it is, else replaces it with a new one.
     fn open(place: &Place, bugs: Bugs) -> Result<Self, SnapshotError> {
         let mut found = match File::options().read(true).append(true).open(&place.path) {
             Ok(file) => Some(Self::of(file, 0, true)),
@@ -245,7 +246,7 @@ impl Log {
         Ok(Self::of(file, (len + HEADER.len()) as u64, true))
     }
 
-    /// Writes a compact log beside the old one, durably. An error leaves nothing behind.
+    /// Writes a compact log next to the old one, durably. An error leaves no file behind.
     fn write_aside(place: &Place, state: &Scan<'_>, bugs: Bugs) -> Result<Self, SnapshotError> {
         let file = place.create_temp()?;
         let written = write_state(&file, state).and_then(|len| {
@@ -271,7 +272,7 @@ impl Log {
         Ok(data)
     }
 
-    /// Writes what is queued, or says that it could not all be written; then it stays queued.
+    /// Writes the queue. If that fails, or returns `false`, all of it stays queued.
     fn write_queue(&mut self, bugs: Bugs) -> io::Result<bool> {
         let written = write_whole(&mut self.file, &self.queue, self.len);
         if matches!(written, Ok(true)) {
@@ -288,7 +289,7 @@ impl Log {
     }
 }
 
-/// Puts a compact log in the place of what is there, durably.
+/// Puts a compact log in the place of the old one, if there is one, durably.
 fn install(place: &Place, state: &Scan<'_>, bugs: Bugs) -> Result<Log, SnapshotError> {
     let log = Log::write_aside(place, state, bugs)?;
     swap_in(place, &log, bugs)?;
@@ -300,7 +301,7 @@ pub(super) fn rewrite(place: &Place, state: &Scan<'_>, bugs: Bugs) -> Result<(),
     install(place, state, bugs).map(drop)
 }
 
-/// Gives a new log, durable by itself, the log's name, durably.
+/// Renames a new log, whose content is durable, to the log's name, and makes that durable.
 fn swap_in(place: &Place, new: &Log, bugs: Bugs) -> io::Result<()> {
     place.rename_temp()?;
     if bugs.rename_before_sync {
@@ -312,7 +313,7 @@ fn swap_in(place: &Place, new: &Log, bugs: Bugs) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the header, the live entries in order, and the cursor; says how many bytes that is.
+/// Writes the header, the live entries in order, and the cursor; returns their length in bytes.
 fn write_state(file: &File, state: &Scan<'_>) -> Result<u64, SnapshotError> {
     let mut out = BufWriter::with_capacity(COMPACT_CHUNK, file);
     let mut len = 0;
@@ -336,19 +337,19 @@ fn write_state(file: &File, state: &Scan<'_>) -> Result<u64, SnapshotError> {
     Ok(len)
 }
 
-/// Writes all bytes behind the first `len` of a file, or says that it could not.
+/// Appends all bytes to a file of `len` bytes, or returns `false` if it could not.
 ///
-/// A write that ends early inside a sector could be continued, but is given up: the sector might
-/// reach the disk as it is then, with zeros where a record goes on, and nothing would tell that
-/// from damage.
+/// A write that ends early inside a sector could be continued, but is abandoned: the sector might
+/// reach the disk as it is then, with zeros where a record continues, and nothing would
+/// distinguish that from damage.
 fn write_whole(out: &mut impl Write, mut bytes: &[u8], mut len: u64) -> io::Result<bool> {
     while !bytes.is_empty() {
         match out.write(bytes) {
             Ok(written) => {
                 bytes = &bytes[written..];
                 len += written as u64;
-                let seam = !bytes.is_empty() && !len.is_multiple_of(SECTOR as u64);
-                if written == 0 || seam {
+                let inside_sector = !bytes.is_empty() && !len.is_multiple_of(SECTOR as u64);
+                if written == 0 || inside_sector {
                     return Ok(false);
                 }
             }
@@ -363,10 +364,11 @@ fn write_whole(out: &mut impl Write, mut bytes: &[u8], mut len: u64) -> io::Resu
 mod tests {
     use super::*;
 
-    /// Takes so many bytes a call, as listed; an error where nothing is listed any more.
-    struct Narrow(Vec<usize>, Vec<u8>);
+    /// Accepts the listed number of bytes per call, the last first, and fails once the list is
+    /// empty.
+    struct ShortWriter(Vec<usize>, Vec<u8>);
 
-    impl Write for Narrow {
+    impl Write for ShortWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let room = self.0.pop().ok_or(ErrorKind::StorageFull)?.min(bytes.len());
             self.1.extend_from_slice(&bytes[..room]);
@@ -382,7 +384,7 @@ mod tests {
     fn a_write_that_ends_early_is_continued_only_at_a_sector_boundary() {
         let wrote = |mut rooms: Vec<usize>, len: u64| {
             rooms.reverse();
-            let mut out = Narrow(rooms, Vec::new());
+            let mut out = ShortWriter(rooms, Vec::new());
             let result = write_whole(&mut out, &[7; 1000], len);
             (result.map_err(|error| error.kind()), out.1.len())
         };
@@ -401,7 +403,7 @@ mod tests {
         let mut writer = SnapshotWriter::open(&path, u64::MAX).expect("opens");
         assert!(!writer.checkpoint(&Cursor::from_u64(1)).expect("appends"));
         encode_cursor(writer.queue().expect("not poisoned"), Cursor::from_u64(2));
-        // As a full disk leaves it: a part of the queue is in the file, all of it is queued.
+        // As after a full disk: a part of the queue is in the file, all of it is still queued.
         let log = writer.log().expect("not poisoned");
         let half = log.queue[..9].to_vec();
         log.file.write_all(&half).expect("appends");

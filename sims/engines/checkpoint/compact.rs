@@ -1,4 +1,4 @@
-//! Compaction: all segments become one.
+//! Compaction: merges all segments into one.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,15 +10,15 @@ use super::segment;
 use super::store::Store;
 use super::{StoreError, footer};
 
-/// How many bytes are written at once.
+/// The number of bytes that are written at once.
 const CHUNK: usize = 1024 * 1024;
 
-/// What a compaction did.
+/// The effect of a compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// How many segments are no longer needed.
+    /// The number of segments that are no longer needed.
     pub segments_removed: usize,
-    /// How many bytes of segments are fewer now.
+    /// The number of bytes by which the segments have shrunk.
     pub bytes_reclaimed: u64,
 }
 
@@ -26,9 +26,9 @@ impl Store {
     /// Merges all segments into one. All events are durable on return.
     ///
     /// # Errors
-    /// `Io`, `Poisoned`, `Corrupt` if a segment does not read back. Until the merged segment has
-    /// its name the old ones are the store, and it goes on with them; an error after that poisons
-    /// it.
+    /// `Io`; `Poisoned`; `Corrupt` if a segment does not read back. Until the merged segment is
+    /// renamed, the store consists of the old ones and continues with them; an error after that
+    /// poisons it.
     pub fn compact(&mut self) -> Result<Compacted, StoreError> {
         self.finish()?;
         self.settle()?;
@@ -46,7 +46,7 @@ impl Store {
         } else {
             let bugs = self.config.bugs;
             let merge = || -> Result<Vec<At>, StoreError> {
-                let file = self.place.create_beside(&path)?;
+                let file = self.place.create_temp(&path)?;
                 let raw =
                     if bugs.torn_bytes_copied { self.merge_raw(merged, &file)? } else { None };
                 let places = match raw {
@@ -59,14 +59,14 @@ impl Store {
                 self.place.rename(&path)?;
                 Ok(places)
             };
-            merge().inspect_err(|_| self.place.drop_beside(&path))?
+            merge().inspect_err(|_| self.place.remove_temp(&path))?
         };
         for (entry, at) in self.index.entries.iter_mut().zip(places) {
             entry.at = at;
         }
         let named = self.place.sync();
         self.trust(named)?;
-        // Only now. One that stays, or comes back, is dead.
+        // Only now. One that stays, or reappears after a crash, is dead.
         let place = &self.place;
         self.dead.extend(&rest);
         self.dead.retain(|id| remove(&place.segment(*id)).is_err());
@@ -83,7 +83,7 @@ impl Store {
         segment::header(id, now, self.segments.first().copied())
     }
 
-    /// Writes all events to a file, as the segment `id`; says where each one is.
+    /// Writes all events to a file, as the segment `id`; returns the place of each.
     fn merge(&self, id: u64, file: &File) -> Result<Vec<At>, StoreError> {
         let mut out = BufWriter::with_capacity(CHUNK, file);
         let mut entries = self.index.entries.clone();
@@ -106,16 +106,16 @@ impl Store {
         Ok(entries.iter().map(|entry| entry.at).collect())
     }
 
-    /// The planted B4a: the segment makes way for the merged one before that is written.
+    /// The planted B4a: the segment is moved away before the merged one is written.
     fn merge_in_place(&mut self, id: u64) -> Result<Vec<At>, StoreError> {
         let (path, moved) = (self.place.segment(id), self.place.moved_away(id));
         let _ = remove(&moved);
-        let beside = self.place.create_beside(&path)?;
-        let places = self.merge(id, &beside)?;
-        self.place.drop_beside(&path);
+        let temp = self.place.create_temp(&path)?;
+        let places = self.merge(id, &temp)?;
+        self.place.remove_temp(&path);
         std::fs::rename(&path, &moved)?;
         let mut merged = File::create_new(&path)?;
-        let mut copied = beside;
+        let mut copied = temp;
         io::Seek::rewind(&mut copied)?;
         io::copy(&mut copied, &mut merged)?;
         merged.sync_all()?;
@@ -123,7 +123,7 @@ impl Store {
         Ok(places)
     }
 
-    /// The planted B4e: whole segments are copied, torn tails and all. The live index looks right.
+    /// The planted B4e: whole segments are copied, torn tails included. The live index looks right.
     fn merge_raw(&self, id: u64, file: &File) -> Result<Option<Vec<At>>, StoreError> {
         let mut out = self.merged_header(id)?;
         let mut entries = self.index.entries.clone();
@@ -146,7 +146,7 @@ impl Store {
     }
 }
 
-/// An event's frame, which must be what it was when it was written.
+/// An event's frame; its checksum must match.
 fn frame_at<'a>(data: &'a [u8], entry: &Entry) -> Result<&'a [u8], StoreError> {
     let (start, end) = (entry.at.offset as usize, entry.at.end() as usize);
     let frame = data.get(start..end).filter(|frame| frame::body(frame).is_ok());

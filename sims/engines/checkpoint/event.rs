@@ -1,4 +1,4 @@
-//! Events as callers see them.
+//! Events in the form that callers use.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,19 +14,19 @@ const PAYLOAD_MAX: usize = BODY_MAX / 4;
 /// An event to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Whose event it is: 1 to 1024 bytes.
+    /// The entity: 1 to 1024 bytes.
     pub entity: String,
-    /// Where it happened: 1 to 1024 bytes.
+    /// The scope: 1 to 1024 bytes.
     pub scope: String,
     /// The kind: a category in the upper 4 bits, a type in the lower 12. Categories 0x0 and 0xD
     /// are the format's own.
     pub kind: u16,
     /// The payload, in MessagePack.
     pub payload: Vec<u8>,
-    /// The event's id, where the caller has one. An event whose id is stored already is not
+    /// The event's id, if the caller has one. An event whose id is stored already is not
     /// appended again.
     pub id: Option<u128>,
-    /// The id of the event that began all this; its own if there is none.
+    /// The id of the event that began the chain of causes; its own if there is none.
     pub correlation: Option<u128>,
     /// The id of the event that caused it; not 0.
     pub causation: Option<u128>,
@@ -34,7 +34,7 @@ pub struct NewEvent {
     pub expected_clock: Option<u32>,
 }
 
-/// Where an event went.
+/// The numbers of an appended event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Its id.
@@ -48,13 +48,13 @@ pub struct Receipt {
 /// An event that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// What the index knows of it.
+    /// Its entry in the index.
     pub entry: Entry,
-    /// Whose event it is.
+    /// The entity.
     pub entity: String,
-    /// Where it happened.
+    /// The scope.
     pub scope: String,
-    /// When it was appended, in microseconds since 1970.
+    /// The time when it was appended, in microseconds since 1970.
     pub timestamp_us: i64,
     /// The payload, in MessagePack.
     pub payload: Vec<u8>,
@@ -84,7 +84,7 @@ impl NewEvent {
         })
     }
 
-    /// The same event with an id of the caller's.
+    /// The same event with this id.
     pub fn with_id(self, id: u128) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -94,7 +94,7 @@ impl NewEvent {
         Self { causation: Some(cause), ..self }
     }
 
-    /// Says whether the format can hold it.
+    /// Checks that the format can hold it.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let invalid = |what: String| Err(StoreError::InvalidEvent(what));
         for (what, name) in [("entity", &self.entity), ("scope", &self.scope)] {
@@ -113,7 +113,8 @@ impl NewEvent {
         }
     }
 
-    /// The event's frame, behind `out`, and its entry, whose place is still to be set.
+    /// Appends the event's frame to `out`, and returns its entry, whose place is still to be
+    /// completed.
     pub(super) fn encode(
         &self,
         out: &mut Vec<u8>,
@@ -162,10 +163,10 @@ impl NewEvent {
 }
 
 impl StoredEvent {
-    /// The payload as what it was made of.
+    /// Decodes the payload into the type that it was made of.
     ///
     /// # Errors
-    /// `InvalidEvent` if it is something else.
+    /// `InvalidEvent` if it is of another type.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, StoreError> {
         rmp_serde::from_slice(&self.payload)
             .map_err(|error| StoreError::InvalidEvent(error.to_string()))

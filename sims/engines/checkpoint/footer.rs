@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The origin has no checksum here. Ours is one more string at the end of the table,
-//! `crc32:XXXXXXXX` over all bytes of the footer without it; the origin reads past it. A footer
-//! without it is not believed.
+//! `crc32:XXXXXXXX` over all bytes of the footer without it; the origin ignores it. A footer
+//! without it is not trusted.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,17 @@ const MAGIC: [u8; 4] = *b"SIDX";
 pub(super) const TRAILER: usize = 16;
 const ENTRY: usize = 154;
 
-/// A footer's entries, and the strings that they number.
+/// A footer's entries, and the strings that they refer to by number.
 #[derive(Debug)]
 pub(super) struct Footer {
     pub(super) entries: Vec<Entry>,
     pub(super) strings: Vec<String>,
-    /// Whether its checksum is right; `None` if it has none.
+    /// Whether its checksum matches; `None` if it has none.
     pub(super) checked: Option<bool>,
 }
 
-/// Where the footer of a segment of this length says that it starts, from the file's last bytes.
+/// The offset at which the footer of a segment of this length says that it starts; `trailer` is
+/// the file's last bytes.
 pub(super) fn start(trailer: &[u8], file_len: u64) -> Option<u64> {
     let trailer: &[u8; TRAILER] = trailer.last_chunk()?;
     let (offset, rest) = trailer.split_first_chunk::<8>()?;
@@ -64,7 +65,7 @@ pub(super) fn encode<'a>(
         put(&mut entries, entry, entity, scope);
         count = count
             .checked_add(1)
-            .ok_or_else(|| StoreError::InvalidEvent("more events than a footer counts".into()))?;
+            .ok_or_else(|| StoreError::InvalidEvent("too many events for a footer".into()))?;
     }
     let mut trailer = offset.to_le_bytes().to_vec();
     trailer.extend_from_slice(&count.to_le_bytes());
@@ -77,7 +78,7 @@ pub(super) fn encode<'a>(
     Ok(out)
 }
 
-/// The footer of a segment, from its own bytes; `None` if they are none.
+/// Decodes the footer of a segment; `None` if the bytes are no footer.
 pub(super) fn decode(footer: &[u8], segment: u64) -> Option<Footer> {
     let (rest, trailer) = footer.split_last_chunk::<TRAILER>()?;
     let count = u32::from_le_bytes([trailer[8], trailer[9], trailer[10], trailer[11]]) as usize;
@@ -128,7 +129,7 @@ fn put(out: &mut Vec<u8>, entry: &Entry, entity: u32, scope: u32) {
     out.extend_from_slice(&entry.causation.unwrap_or(0).to_le_bytes());
 }
 
-/// Takes the first bytes off `from`.
+/// Takes the first `N` bytes off `from`.
 fn next<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = from.split_first_chunk()?;
     *from = rest;

@@ -6,7 +6,7 @@ use serde_bytes::ByteArray;
 
 use super::StoreError;
 
-/// What stands before the MessagePack: its length and its CRC-32, both `u32` big-endian.
+/// The length of the prefix of the MessagePack: its length and its CRC-32, both `u32` big-endian.
 pub(super) const PREFIX: usize = 8;
 
 /// The longest MessagePack of a frame; more is damage.
@@ -28,7 +28,7 @@ pub(super) fn number(id: &Id) -> u128 {
     u128::from_be_bytes(**id)
 }
 
-/// Where an event stands in its entity's history.
+/// The position of an event in its entity's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) wall_ms: u64,
@@ -38,7 +38,7 @@ pub(super) struct Position {
     pub(super) sequence: u32,
 }
 
-/// All of an event but its payload, its place and its hashes.
+/// All of an event except its payload, its place and its hash chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) event_id: Id,
@@ -67,7 +67,7 @@ pub(super) struct Event<P> {
     pub(super) hash_chain: Option<Chain>,
 }
 
-/// What a frame holds. The payload is an array of numbers: the origin serialises a `Vec<u8>`.
+/// The content of a frame. The payload is an array of numbers: the origin serialises a `Vec<u8>`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Body<'a, P> {
     pub(super) event: Event<P>,
@@ -75,15 +75,15 @@ pub(super) struct Body<'a, P> {
     pub(super) scope: &'a str,
 }
 
-/// A body whose payload nobody needs.
+/// A body whose payload is not needed.
 pub(super) type Outline<'a> = Body<'a, IgnoredAny>;
 
-/// Why no frame can be read.
+/// Why some bytes are not a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It goes on past the end of the bytes.
+pub(super) enum ParseError {
+    /// It would continue past the end of the bytes.
     Incomplete,
-    /// So many bytes were looked at, and the checksum is not theirs.
+    /// The checksum does not match, or the length is 0; this many bytes were examined.
     Damaged(usize),
 }
 
@@ -110,7 +110,8 @@ pub(super) fn encode<P: Serialize>(
     Ok(())
 }
 
-/// The frame before a batch of so many items, or (`items` 0) behind one. `batch` names the batch.
+/// Appends the frame before a batch of `items` items, or (with 0 items) the one after a batch.
+/// `batch` identifies the batch.
 ///
 /// # Errors
 /// As [`encode`].
@@ -145,10 +146,10 @@ pub(super) fn millis(timestamp_us: i64) -> u64 {
 /// The MessagePack of the frame at the start of `data`.
 ///
 /// # Errors
-/// See [`Fault`].
-pub(super) fn body(data: &[u8]) -> Result<&[u8], Fault> {
+/// See [`ParseError`].
+pub(super) fn body(data: &[u8]) -> Result<&[u8], ParseError> {
     let Some((prefix, rest)) = data.split_at_checked(PREFIX) else {
-        return Err(Fault::Incomplete);
+        return Err(ParseError::Incomplete);
     };
     let word = |at: usize| {
         u32::from_be_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]])
@@ -156,19 +157,19 @@ pub(super) fn body(data: &[u8]) -> Result<&[u8], Fault> {
     let len = word(0) as usize;
     // A run of zeros would be an empty frame with the right checksum.
     if len == 0 {
-        return Err(Fault::Damaged(PREFIX));
+        return Err(ParseError::Damaged(PREFIX));
     }
     if len > BODY_MAX || len > rest.len() {
-        return Err(Fault::Incomplete);
+        return Err(ParseError::Incomplete);
     }
     let body = &rest[..len];
-    if crc32fast::hash(body) == word(4) { Ok(body) } else { Err(Fault::Damaged(PREFIX + len)) }
+    if crc32fast::hash(body) == word(4) { Ok(body) } else { Err(ParseError::Damaged(PREFIX + len)) }
 }
 
-/// What a frame's MessagePack says.
+/// Decodes a frame's MessagePack.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The decoder's message.
 pub(super) fn decode<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Result<Body<'a, P>, String> {
     rmp_serde::from_slice(body).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::frame::Chain;
 
-/// Strings by small numbers. Number 0 is the empty string, which no entity or scope is.
+/// Strings by small numbers. Number 0 is the empty string, which names no entity or scope.
 #[derive(Clone, Debug)]
 pub(super) struct Interner {
     numbers: BTreeMap<Arc<str>, u32>,
@@ -43,22 +43,22 @@ impl Interner {
     }
 }
 
-/// What the index knows of an event.
+/// An event's entry in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The event's own id.
     pub id: u128,
-    /// The id of the event that began all this.
+    /// The id of the event that began the chain of causes.
     pub correlation: u128,
     /// The id of the event that caused this one.
     pub causation: Option<u128>,
     /// The kind: a category in the upper 4 bits, a type in the lower 12.
     pub kind: u16,
-    /// Milliseconds since 1970; never less than those of the entity's event before.
+    /// Milliseconds since 1970; never less than those of the entity's previous event.
     pub wall_ms: u64,
     /// The event's number in its entity, from 0.
     pub clock: u32,
-    /// The BLAKE3 hash of the payload of the entity's event before; zeros for the first.
+    /// The BLAKE3 hash of the payload of the entity's previous event; zeros for the first.
     pub prev_hash: [u8; 32],
     /// The BLAKE3 hash of the payload.
     pub event_hash: [u8; 32],
@@ -69,7 +69,7 @@ pub struct Entry {
     pub(super) at: At,
 }
 
-/// Where an event's frame is.
+/// The place of an event's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {
     pub(super) segment: u64,
@@ -78,7 +78,7 @@ pub(super) struct At {
 }
 
 impl At {
-    /// The offset behind the frame, or the greatest one if there is none.
+    /// The offset after the frame, or `u64::MAX` if that is too large.
     pub(super) fn end(self) -> u64 {
         self.offset.saturating_add(self.length.into())
     }
@@ -103,8 +103,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Adds an entry that stands behind all others; not if its event is there already, as it is
-    /// twice on disk after an interrupted compaction of the origin.
+    /// Adds an entry after all others, and returns true; or returns false if its event is there
+    /// already, which an interrupted compaction of the origin leaves on disk twice.
     pub(super) fn insert(&mut self, mut entry: Entry, entity: &str, scope: &str) -> bool {
         if self.by_id.contains_key(&entry.id) {
             return false;

@@ -1,4 +1,4 @@
-//! Where a store lives: the names in its directory, and how a file takes one of them.
+//! A store's directory: the names in it, and how a file takes one of them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -8,9 +8,9 @@ use super::Bugs;
 
 /// The checkpoint's name.
 const CHECKPOINT: &str = "index.ckpt";
-/// How a segment's name ends.
+/// The suffix of a segment's name.
 const SEGMENT: &str = ".fbat";
-/// How the name ends under which the origin keeps a segment that it is merging.
+/// The suffix of the name under which the origin keeps a segment that it is merging.
 const SOURCE: &str = ".fbat.compact-src";
 
 /// A store's directory.
@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The directory, which is made if there is none.
+    /// The directory, which is created if it does not exist.
     pub(super) fn make(dir: &Path, bugs: Bugs) -> io::Result<Self> {
         if !dir.is_dir() {
             fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
@@ -40,15 +40,15 @@ impl Place {
         self.dir.join(CHECKPOINT)
     }
 
-    /// The name beside a file under which its successor is written.
+    /// The temporary file, next to a file, that its successor is written to.
     fn temp(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".tmp");
         PathBuf::from(name)
     }
 
-    /// The numbers of the segments, in order. What the origin left of an interrupted compaction is
-    /// taken back: a segment that it moved away is all there, and what has its name since is not.
+    /// The numbers of the segments, in order. An interrupted compaction of the origin is undone: a
+    /// segment that it moved away is complete, and the one that has its name since is not.
     pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
         let mut found = Vec::new();
         let mut moved = Vec::new();
@@ -72,33 +72,33 @@ impl Place {
         Ok(found)
     }
 
-    /// Where the origin keeps a segment that it is merging.
+    /// The path at which the origin keeps a segment that it is merging.
     pub(super) fn moved_away(&self, id: u64) -> PathBuf {
         self.dir.join(format!("{id:06}{SOURCE}"))
     }
 
-    /// Removes the files that were to take another's name, as far as it can.
+    /// Removes all temporary files, as far as it can.
     pub(super) fn sweep(&self) {
         let left = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         for entry in left.filter(|entry| entry.file_name().to_string_lossy().ends_with(".tmp")) {
-            // One that stays is swept before its name is needed.
+            // One that stays is removed before its name is needed.
             let _ = fs::remove_file(entry.path());
         }
     }
 
-    /// Makes an empty file under the name beside `path`.
-    pub(super) fn create_beside(&self, path: &Path) -> io::Result<File> {
+    /// Creates the temporary file of `path`, empty.
+    pub(super) fn create_temp(&self, path: &Path) -> io::Result<File> {
         let temp = Self::temp(path);
         remove(&temp)?;
         File::options().read(true).append(true).create_new(true).open(temp)
     }
 
-    /// Removes what is beside `path`.
-    pub(super) fn drop_beside(&self, path: &Path) {
+    /// Removes the temporary file of `path`.
+    pub(super) fn remove_temp(&self, path: &Path) {
         let _ = remove(&Self::temp(path));
     }
 
-    /// Gives the file beside `path` that name.
+    /// Renames the temporary file of `path` to `path`.
     pub(super) fn rename(&self, path: &Path) -> io::Result<()> {
         fs::rename(Self::temp(path), path)
     }
@@ -112,12 +112,12 @@ impl Place {
     }
 }
 
-/// An error of a call on a file, which is named.
+/// Adds a file's path to the error of a call.
 pub(super) fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Removes a file that may not be there.
+/// Removes a file if it exists.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,5 +1,5 @@
-//! Opening: the index from the checkpoint, if the segments bear it out, and what follows it; or
-//! from the segments alone.
+//! Recovers the index: from the checkpoint, if it agrees with the segments, and the events after
+//! it; or from the segments alone.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,28 +17,28 @@ use super::{Config, StoreError};
 /// The front of a segment that holds its header.
 const FRONT: u64 = 4096;
 
-/// What an open found.
+/// The result of a recovery.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) segments: Vec<u64>,
-    /// What an interrupted compaction did not remove.
+    /// The segments that an interrupted compaction did not remove.
     pub(super) dead: Vec<u64>,
     /// The last segment, unless it is known to be durable and finished.
     pub(super) unsettled: Option<Unsettled>,
     /// Why the checkpoint was not used, if it was not.
     pub(super) ignored: Option<Ignored>,
-    /// Whether the checkpoint has all that the store has.
+    /// Whether the checkpoint has all events of the store.
     pub(super) current: bool,
 }
 
-/// A last segment that some earlier writer left, or this one after a failed write. Whether it is
-/// durable is not known: that writer may have had a failed fsync, after which the page cache shows
-/// what the disk does not have.
+/// A last segment that an earlier writer left, or this one after a failed write. It may not be
+/// durable: an earlier writer may have had a failed fsync, after which the page cache shows data
+/// that the disk does not have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsettled {
     pub(super) id: u64,
-    /// How much of it counts, if that is known; all else is left to a scan.
+    /// The length that counts, if it is known; otherwise a scan finds it.
     pub(super) len: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn recover(place: &Place, config: &Config) -> Result<Recovered, Store
     Ok(Recovered { index, segments, dead, unsettled, ignored: Some(ignored), current: false })
 }
 
-/// The segments that count, and those whose events are in a merged one behind them.
+/// The segments that count, and those whose events are in a later, merged one.
 fn living(place: &Place, segments: Vec<u64>) -> io::Result<(Vec<u64>, Vec<u64>)> {
     let mut from = u64::MAX;
     let (mut living, mut dead) = (Vec::new(), Vec::new());
@@ -111,7 +111,7 @@ fn from_checkpoint(place: &Place, config: &Config, segments: &[u64]) -> Result<R
     Ok(Recovered { index, segments, dead: Vec::new(), unsettled, ignored: None, current })
 }
 
-/// Adds to the index what the segments hold behind the watermark, or all that they hold.
+/// Adds to the index the events after the watermark, or all without one.
 fn replay(
     place: &Place,
     config: &Config,
@@ -125,7 +125,7 @@ fn replay(
         let from = watermark.filter(|mark| mark.segment == id).map(|mark| mark.offset);
         let last = segments.last() == Some(&id);
         let finished = replay_segment(place, config, (id, last), from, index, &mut batch)?;
-        // The origin finishes a segment in the middle of a batch, which goes on in the next. A
+        // The origin finishes a segment in the middle of a batch, which continues in the next. A
         // segment that is not finished is the last of its session: its open batch is lost.
         if !finished && !config.bugs.batch_stays_open {
             batch = None;
@@ -134,7 +134,7 @@ fn replay(
     Ok(())
 }
 
-/// Says whether the segment is finished.
+/// Replays one segment; returns whether it is finished.
 fn replay_segment(
     place: &Place,
     config: &Config,
@@ -149,8 +149,8 @@ fn replay_segment(
         return Ok(true);
     }
     // The last segment may have lost frames in a crash that its footer still names.
-    let footed = from.is_none() && config.footers && !last && batch.is_none();
-    if footed && replay_footer(config, &file, len, id, index)? {
+    let may_use_footer = from.is_none() && config.footers && !last && batch.is_none();
+    if may_use_footer && replay_footer(config, &file, len, id, index)? {
         return Ok(true);
     }
     let data = read_from(&file, from.unwrap_or(0), len)?;
@@ -162,7 +162,8 @@ fn replay_segment(
     Ok(segment.scan(from, batch, &mut sink)?.finished)
 }
 
-/// Takes the entries of a segment's footer, if it has one that can be believed.
+/// Adds the entries of a segment's footer, if it has one that can be trusted; returns whether it
+/// has.
 fn replay_footer(
     config: &Config,
     file: &File,
@@ -192,7 +193,8 @@ fn footer_start(file: &File, len: u64) -> io::Result<Option<u64>> {
     Ok(footer::start(&trailer, len))
 }
 
-/// The first `to` bytes of a file, with zeros for what is neither its front nor behind `from`.
+/// The first `to` bytes of a file, with zeros for those that are neither in its front nor at `from`
+/// or later.
 fn read_from(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let mut data = vec![0; to as usize];
     let front = to.min(FRONT);
@@ -202,8 +204,8 @@ fn read_from(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Compares a checkpoint with the segments: enough to tell a stale, a merged or a foreign one,
-/// without a look at every frame.
+/// Compares a checkpoint with the segments: enough to detect a stale or foreign one, or one from
+/// before a merge, without a look at every frame.
 struct Check<'a> {
     place: &'a Place,
     config: &'a Config,
@@ -229,8 +231,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that a segment holds the checkpoint's last entry of it, and no event behind that,
-    /// up to the watermark, that the checkpoint does not know.
+    /// Checks that a segment holds the checkpoint's last entry for it, and after that, up to the
+    /// watermark, no event that the checkpoint does not know.
     fn segment(&self, id: u64, last: Option<&Entry>, until: Option<u64>) -> Result<(), Ignored> {
         let file = File::open(self.place.segment(id)).map_err(Ignored::Unreadable)?;
         let len = file.metadata().map_err(Ignored::Unreadable)?.len();
@@ -247,20 +249,20 @@ impl Check<'_> {
         }
         let stop = footer.filter(|footer| from.is_some_and(|from| from <= *footer)).unwrap_or(len);
         let data = read_from(&file, from.unwrap_or(0), stop).map_err(Ignored::Unreadable)?;
-        // Up to here no event may be unknown; behind it all will be replayed.
+        // Up to here no event may be unknown; after it all will be replayed.
         let mark = until.filter(|until| *until <= stop);
         let data = &data[..mark.unwrap_or(stop) as usize];
         let mut unknown = false;
         let mut batch: Option<Batch> = None;
         let mut sink = |entry: Entry, _: &str, _: &str| {
-            // An interrupted compaction of the origin leaves events twice: the first one counts.
+            // An interrupted compaction of the origin leaves events twice: the first copy counts.
             unknown |= self.index.get(entry.id).is_none_or(|known| known.at > entry.at);
         };
         let segment = Segment { id, data, last: true, bugs: self.config.bugs };
         let scanned = segment.scan(from, &mut batch, &mut sink);
         let finished = |end: End| end.finished && until == Some(len);
         let whole = |end: End| end.frames == data.len() as u64 || finished(end);
-        // A watermark in the midst of the footer, or of a frame, is that of another file.
+        // A watermark in the middle of the footer, or of a frame, is that of another file.
         let fits = until.is_none_or(|until| until <= stop || until == len);
         let whole = scanned.is_ok_and(whole) || until.is_none();
         if unknown || !fits || !whole { Err(Ignored::NotCovered(id)) } else { Ok(()) }

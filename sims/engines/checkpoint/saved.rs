@@ -21,10 +21,10 @@ const MAGIC: [u8; 6] = *b"FBATCK";
 const VERSION: u16 = 2;
 const HEADER: usize = 12;
 
-/// Why a checkpoint is ignored. The store is then as the segments alone say.
+/// Why a checkpoint is ignored. The store is then recovered from the segments alone.
 #[derive(Debug)]
 pub enum Ignored {
-    /// The store is told to ignore it.
+    /// The configuration says to ignore it.
     Asked,
     /// There is none.
     Missing,
@@ -32,36 +32,36 @@ pub enum Ignored {
     Unreadable(io::Error),
     /// Its name is a symbolic link.
     Symlink,
-    /// It has so many bytes, fewer than a header.
+    /// It has only this many bytes, fewer than a header.
     Short(usize),
     /// It does not begin with `FBATCK`.
     Magic,
-    /// Its version is another.
+    /// It has another version.
     Version(u16),
-    /// Its checksum is not that of its body.
+    /// Its checksum does not match its body.
     Checksum,
-    /// Its body does not say what a checkpoint's says.
+    /// Its body cannot be decoded.
     Undecodable(String),
-    /// It numbers a string that it does not hold.
+    /// It refers to a string, by number, that it does not hold.
     StringMissing(u32),
     /// Its entries are not in order.
     Disorder,
-    /// It names a segment that is not there.
+    /// It refers to a segment that does not exist.
     SegmentMissing(u64),
-    /// It reaches past what this segment holds.
+    /// It covers more than this segment holds.
     PastTheEnd(u64),
-    /// This segment holds another event than it says.
+    /// This segment holds a different event than the checkpoint says.
     Foreign(u64),
-    /// This segment holds events that it should know and does not.
+    /// This segment holds events that the checkpoint should know and does not.
     NotCovered(u64),
-    /// The segments behind it cannot be replayed.
+    /// The events after it cannot be replayed.
     Tail(Box<StoreError>),
 }
 
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked => f.write_str("not asked for"),
+            Self::Asked => f.write_str("disabled"),
             Self::Missing => f.write_str("there is none"),
             Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
             Self::Symlink => f.write_str("its name is a symbolic link"),
@@ -71,17 +71,17 @@ impl fmt::Display for Ignored {
             Self::Checksum => f.write_str("its checksum is wrong"),
             Self::Undecodable(error) => write!(f, "cannot be decoded: {error}"),
             Self::StringMissing(number) => write!(f, "it has no string {number}"),
-            Self::Disorder => f.write_str("its entries are not in order"),
-            Self::SegmentMissing(id) => write!(f, "segment {id} is not there"),
+            Self::Disorder => f.write_str("its entries are out of order"),
+            Self::SegmentMissing(id) => write!(f, "segment {id} does not exist"),
             Self::PastTheEnd(id) => write!(f, "it reaches past the end of segment {id}"),
-            Self::Foreign(id) => write!(f, "segment {id} holds another event than it says"),
+            Self::Foreign(id) => write!(f, "segment {id} holds a different event than it says"),
             Self::NotCovered(id) => write!(f, "segment {id} holds events that it does not know"),
-            Self::Tail(error) => write!(f, "what follows it cannot be replayed: {error}"),
+            Self::Tail(error) => write!(f, "the events after it cannot be replayed: {error}"),
         }
     }
 }
 
-/// How far a checkpoint covers the store: all earlier segments, and this one up to here.
+/// The end of a checkpoint's coverage: it covers all earlier segments, and this one up to here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Watermark {
     pub(super) segment: u64,
@@ -156,15 +156,15 @@ impl From<Saved> for Entry {
     }
 }
 
-/// Puts a checkpoint of this index in the place of the one that is there.
+/// Replaces the checkpoint with one of this index.
 ///
 /// # Errors
-/// `Io`. The checkpoint is then as it was, or another that is as good.
+/// `Io`. The checkpoint is then the old or the new one, both of which are good.
 pub(super) fn save(place: &Place, index: &Index, watermark: Watermark) -> Result<(), StoreError> {
     let path = place.checkpoint();
     if is_symlink(&path) {
-        let says = format!("{} is a symbolic link", path.display());
-        return Err(io::Error::new(ErrorKind::InvalidInput, says).into());
+        let message = format!("{} is a symbolic link", path.display());
+        return Err(io::Error::new(ErrorKind::InvalidInput, message).into());
     }
     let body = Body {
         global_sequence: index.next_sequence,
@@ -179,13 +179,13 @@ pub(super) fn save(place: &Place, index: &Index, watermark: Watermark) -> Result
     header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     let write = || {
-        let mut file = place.create_beside(&path)?;
+        let mut file = place.create_temp(&path)?;
         file.write_all(&header)?;
         file.write_all(&body)?;
         file.sync_all()?;
         place.rename(&path)
     };
-    write().inspect_err(|_| place.drop_beside(&path))?;
+    write().inspect_err(|_| place.remove_temp(&path))?;
     Ok(place.sync()?)
 }
 
@@ -193,10 +193,10 @@ fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
 }
 
-/// Reads the checkpoint into an index. What it says of the segments is still to be checked.
+/// Reads the checkpoint into an index. Whether it agrees with the segments is still to be checked.
 ///
 /// # Errors
-/// Why it is ignored.
+/// The reason why it is ignored.
 pub(super) fn load(place: &Place, bugs: Bugs) -> Result<(Index, Watermark), Ignored> {
     let path = place.checkpoint();
     if is_symlink(&path) {
@@ -241,8 +241,8 @@ fn restore(body: Body<'_>) -> Result<(Index, Watermark), Ignored> {
         entry.entity = number(entry.entity)?;
         entry.scope = number(entry.scope)?;
         let follows = last.is_none_or(|(sequence, at)| {
-            let behind = (at.segment, at.end()) <= (entry.at.segment, entry.at.offset);
-            sequence < entry.sequence && behind
+            let after = (at.segment, at.end()) <= (entry.at.segment, entry.at.offset);
+            sequence < entry.sequence && after
         });
         if !follows || entry.sequence == u64::MAX || index.get(entry.id).is_some() {
             return Err(Ignored::Disorder);

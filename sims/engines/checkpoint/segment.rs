@@ -1,17 +1,17 @@
-//! What a segment's bytes hold, and where its history ends.
+//! Parses a segment's bytes, and finds where its history ends.
 //!
 //! No byte of a segment is written twice, and each write starts with a frame or a footer. So a
 //! crash leaves in place of each unsynced byte that byte or zero, and the file may end early.
-//! Zeros come by sectors: all of a sector, or all of it from where a write began. Other damage is
-//! an error if a frame can be read behind it; if not, nothing is known to be missing, and it is
-//! taken for a torn write. A length that points past the end of the file is damage like any other.
+//! Zeros come in sectors: all of a sector, or all of it from where a write began. Other damage is
+//! an error if a frame can be read after it; if not, nothing is known to be missing, and it is
+//! treated as a torn write. A length that points past the end of the file is damage like any other.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::footer::{self, Footer};
-use super::frame::{self, BATCH_BEGIN, BATCH_COMMIT, Fault, Outline, PREFIX};
+use super::frame::{self, BATCH_BEGIN, BATCH_COMMIT, Outline, PREFIX, ParseError};
 use super::index::{At, Entry};
 use super::{Bugs, StoreError};
 
@@ -19,18 +19,18 @@ const MAGIC: [u8; 4] = *b"FBAT";
 const VERSION: u16 = 1;
 /// The unit that a disk writes whole, in bytes.
 const SECTOR: usize = 512;
-/// How many bytes the search for a frame behind damage may check, per byte of the file.
+/// The number of bytes that the search for a frame after damage may check, per byte of the file.
 const SEARCH_FACTOR: usize = 64;
 
-/// What a segment begins with, behind the magic and its own length.
+/// The header of a segment, which follows the magic and the header's length.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     version: u16,
     flags: u16,
     created_ns: i64,
     segment_id: u64,
-    /// Not the origin's, which reads past it: the segment holds all that those from this one up to
-    /// it held. They are dead.
+    /// A field that the origin does not have, and skips: the segment holds all events of the
+    /// segments from this number up to its own. Those are dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     merges_from: Option<u64>,
 }
@@ -51,13 +51,13 @@ pub(super) fn header(
     Ok(out)
 }
 
-/// The first of the segments that this one, of which `data` is the front, was merged from.
+/// The first of the segments that a segment was merged from; `data` is its front.
 pub(super) fn merges_from(data: &[u8]) -> Option<u64> {
     let header: Header = rmp_serde::from_slice(data.strip_prefix(&MAGIC)?.get(4..)?).ok()?;
     header.merges_from
 }
 
-/// A batch that has begun: its items so far, and how many are missing.
+/// A batch that has begun: its items so far, and the number of those missing.
 #[derive(Debug)]
 pub(super) struct Batch {
     id: u128,
@@ -78,7 +78,7 @@ pub(super) struct Segment<'a> {
 /// Where a segment's history ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// Behind the header and all frames that count; 0 if there is not even a header.
+    /// The end of the header and of all frames that count; 0 if there is not even a header.
     pub(super) frames: u64,
     /// Whether the footer begins there.
     pub(super) finished: bool,
@@ -86,7 +86,7 @@ pub(super) struct End {
     pub(super) any: bool,
 }
 
-/// Takes an event with its entity and its scope. Its sequence is 0 if the segment does not say.
+/// Accepts an event with its entity and its scope. Its sequence is 0 if the segment has none.
 pub(super) type Sink<'a> = dyn FnMut(Entry, &str, &str) + 'a;
 
 impl Segment<'_> {
@@ -109,7 +109,7 @@ impl Segment<'_> {
             Some((header, PREFIX + len))
         });
         match parsed {
-            // Before the header is asked: zeros may be a number in it.
+            // This comes first: zeros may be a valid number in a torn header.
             _ if self.last && !self.bugs.headerless_is_an_error && self.is_torn_header(len) => {
                 Ok(None)
             }
@@ -124,8 +124,8 @@ impl Segment<'_> {
         }
     }
 
-    /// Whether a crash can have made this of a header: its front, and then nothing or zeros. One
-    /// that does not fit into a sector is none of a segment.
+    /// Whether a crash can have left this of a header: its front, followed by nothing or zeros. No
+    /// segment has a header that does not fit into a sector.
     fn is_torn_header(&self, len: Option<usize>) -> bool {
         if len.is_some_and(|len| len > SECTOR - PREFIX) {
             return false;
@@ -136,8 +136,8 @@ impl Segment<'_> {
         known && kept < len.map_or(PREFIX, |len| PREFIX + len)
     }
 
-    /// Gives `sink` the events whose frames begin at `from` or behind. A batch that `batch` holds
-    /// goes on here; one that is open at the end is left there.
+    /// Passes to `sink` the events whose frames begin at `from` or later. A batch in `batch`
+    /// continues here; one that is open at the end is left in it.
     ///
     /// # Errors
     /// `Corrupt` for damage that no crash explains.
@@ -161,8 +161,8 @@ impl Segment<'_> {
             }
             let body = match frame::body(&self.data[at..]) {
                 Ok(body) => body,
-                Err(fault) => {
-                    self.end_of_history(at, &fault, checked)?;
+                Err(error) => {
+                    self.end_of_history(at, &error, checked)?;
                     break;
                 }
             };
@@ -183,8 +183,8 @@ impl Segment<'_> {
         Ok(end)
     }
 
-    /// Whether a footer's checksum is right; and unless it is wrong, the ids and sequences of its
-    /// entries, by offset.
+    /// Whether a footer has a checksum that matches; and unless it has one that does not, the ids
+    /// and sequences of its entries, by offset.
     fn footer(&self, start: u64) -> (bool, BTreeMap<u64, (u128, u64)>) {
         match footer::decode(&self.data[start as usize..], self.id) {
             Some(Footer { entries, checked, .. }) if checked != Some(false) => {
@@ -195,14 +195,19 @@ impl Segment<'_> {
         }
     }
 
-    /// Says whether the history may end at `at`, where no frame could be read.
-    fn end_of_history(&self, at: usize, fault: &Fault, finished: bool) -> Result<(), StoreError> {
+    /// Checks that the history may end at `at`, where no frame could be read.
+    fn end_of_history(
+        &self,
+        at: usize,
+        error: &ParseError,
+        finished: bool,
+    ) -> Result<(), StoreError> {
         if !self.last && finished {
             return self.corrupt(at, "a frame of a finished segment is damaged");
         }
-        let stop = match fault {
-            Fault::Incomplete => self.data.len(),
-            Fault::Damaged(seen) => at + seen,
+        let stop = match error {
+            ParseError::Incomplete => self.data.len(),
+            ParseError::Damaged(seen) => at + seen,
         };
         if has_lost_sector(self.data, at, stop) || !has_frame_after(self.data, at) {
             return Ok(());
@@ -211,17 +216,17 @@ impl Segment<'_> {
     }
 }
 
-/// Up to which byte of a segment that is not the last one damage is told: to where its footer
-/// begins, if that has a checksum, and a right one. The others may be those of the origin, which a
-/// crash may have torn.
+/// The byte of a segment, other than the last one, up to which damage is reported: the one where
+/// its footer begins, if that has a checksum that matches; else 0. A segment without one may be the
+/// origin's, which a crash may have torn.
 pub fn told_up_to(segment: u64, data: &[u8]) -> usize {
     let start = footer::start(data, data.len() as u64).map_or(0, |start| start as usize);
     let footer = footer::decode(&data[start..], segment);
     if footer.is_some_and(|footer| footer.checked == Some(true)) { start } else { 0 }
 }
 
-/// Takes a frame's event, or puts it into the open batch. Items of a batch that is not whole, a
-/// marker out of place among them, are dropped.
+/// Passes a frame's event to `sink`, or adds it to the open batch. The items of a batch that is not
+/// whole, or is interrupted by a marker, are dropped.
 fn take(
     outline: &Outline<'_>,
     at: At,
@@ -251,7 +256,7 @@ fn take(
     }
 }
 
-/// The entry of a frame. The footer's sequence counts if it is of the same event.
+/// The entry of a frame. The footer's sequence counts if it belongs to the same event.
 pub(super) fn entry(outline: &Outline<'_>, at: At, number: Option<(u128, u64)>) -> Entry {
     let header = &outline.event.header;
     let chain = outline.event.hash_chain.unwrap_or_default();
@@ -273,7 +278,7 @@ pub(super) fn entry(outline: &Outline<'_>, at: At, number: Option<(u128, u64)>) 
 }
 
 /// Whether some sector that has bytes in `start..stop` is all zeros from its first byte on, or from
-/// `start` on where that is later.
+/// `start` on if that is later.
 fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     (start / SECTOR..=(stop - 1) / SECTOR).any(|sector| {
         let from = start.max(sector * SECTOR);
@@ -282,16 +287,16 @@ fn has_lost_sector(data: &[u8], start: usize, stop: usize) -> bool {
     })
 }
 
-/// Whether a frame can be read anywhere behind `at`.
+/// Whether a frame can be read anywhere after `at`.
 fn has_frame_after(data: &[u8], at: usize) -> bool {
     let mut budget = data.len().saturating_mul(SEARCH_FACTOR);
     for start in at + 1..data.len() {
         match frame::body(&data[start..]) {
             Ok(body) if frame::decode::<serde::de::IgnoredAny>(body).is_ok() => return true,
-            Ok(_) | Err(Fault::Incomplete) => {}
-            // To say "damaged" without having looked everywhere is the answer that loses nothing.
-            Err(Fault::Damaged(seen)) if seen > budget => return true,
-            Err(Fault::Damaged(seen)) => budget -= seen,
+            Ok(_) | Err(ParseError::Incomplete) => {}
+            // Reporting corruption without having looked everywhere loses nothing.
+            Err(ParseError::Damaged(seen)) if seen > budget => return true,
+            Err(ParseError::Damaged(seen)) => budget -= seen,
         }
     }
     false

@@ -1,4 +1,4 @@
-//! The store: appends, syncs, reads, and refuses to go on where it could lie.
+//! The store: appends, syncs, reads, and refuses to continue where it might break a promise.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -17,8 +17,8 @@ use super::{Config, StoreError, footer};
 
 /// An event store, open.
 ///
-/// After a failed fsync, or a failure that leaves it open which file has a segment's name, it is
-/// poisoned: it can be read, and refuses all else until it is opened again.
+/// After a failed fsync, or a failure that leaves it unknown which file has a segment's name, it is
+/// poisoned: it can be read, but refuses all other calls until it is opened again.
 #[derive(Debug)]
 pub struct Store {
     pub(super) place: Place,
@@ -26,40 +26,40 @@ pub struct Store {
     pub(super) index: Index,
     /// The numbers of the segments, in order.
     pub(super) segments: Vec<u64>,
-    /// Segments that a merged one has made needless, still there.
+    /// Segments that a merged one replaces, and that are not removed yet.
     pub(super) dead: Vec<u64>,
     active: Option<Active>,
     unsettled: Option<Unsettled>,
     ignored: Option<Ignored>,
-    /// How many events were appended since the last sync.
+    /// The number of events appended since the last sync.
     unsynced: u32,
-    /// Whether the checkpoint has all that the store has.
+    /// Whether the checkpoint has all events of the store.
     pub(super) saved: bool,
     pub(super) poisoned: bool,
     /// The segment that was read last.
     pub(super) reader: Option<(u64, File)>,
 }
 
-/// The segment that is appended to: always one that this store made.
+/// The segment that is appended to: always one that this store created.
 #[derive(Debug)]
 struct Active {
     id: u64,
     file: File,
-    /// The header, until it goes out with the first frames.
+    /// The header, until it is written with the first frames.
     header: Vec<u8>,
-    /// How long the file is, but for what a failed write left: header and whole frames.
+    /// The length of the header and the whole frames. The remains of a failed write may follow.
     len: u64,
-    /// Whether a failed write left a part of itself behind that. Nothing may follow it.
+    /// Whether there are such remains. Nothing may be appended to them.
     torn: bool,
-    /// Whether its name may not be durable yet.
+    /// Whether its name was made durable.
     named: bool,
-    /// How many entries the index had before this segment's.
+    /// The number of entries that the index had before this segment's.
     first: usize,
 }
 
 impl Store {
-    /// Opens the store in a directory, or makes one. Writes nothing but for an interrupted
-    /// compaction of the origin, which it takes back, and leftovers, which it removes.
+    /// Opens the store in a directory, or creates one. It undoes an interrupted compaction of the
+    /// origin and removes leftovers, and writes nothing else.
     ///
     /// # Errors
     /// `Io`, or `Corrupt` for damage that no crash explains.
@@ -87,8 +87,8 @@ impl Store {
     /// Appends an event, or finds that its id is stored already.
     ///
     /// # Errors
-    /// `InvalidEvent`, `ClockMismatch`, `Poisoned`: nothing was done. `Io`: the event is stored or
-    /// not; if the store is not poisoned by it, it is not.
+    /// `InvalidEvent`, `ClockMismatch`, `Poisoned`: nothing was done. `Io`: the event may be stored
+    /// if the error has poisoned the store; otherwise it is not.
     pub fn append(&mut self, event: &NewEvent) -> Result<Receipt, StoreError> {
         event.check()?;
         if let Some(stored) = event.id.and_then(|id| self.index.get(id)) {
@@ -167,7 +167,7 @@ impl Store {
         Ok((frames, entries))
     }
 
-    /// The planted Brot: each frame may begin a new segment, and all entries are entered at last.
+    /// The planted Brot: each frame may begin a new segment; the entries are added at the end.
     fn write_rotating(
         &mut self,
         frames: &[u8],
@@ -193,7 +193,7 @@ impl Store {
     ///
     /// # Errors
     /// `Io`. A failed fsync poisons the store: the kernel may have dropped the data, and would
-    /// report the next fsync as good.
+    /// report the next fsync as successful.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         self.alive()?;
         if self.active.as_ref().is_some_and(|active| active.torn) {
@@ -213,7 +213,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many events were appended since the last sync.
+    /// The number of events appended since the last sync.
     pub fn unsynced(&self) -> u32 {
         self.unsynced
     }
@@ -223,7 +223,7 @@ impl Store {
         self.config.sync_every = events;
     }
 
-    /// Reads an event. What is on disk must be that event, or it is an error.
+    /// Reads an event. It is an error if the disk holds anything else in its place.
     ///
     /// # Errors
     /// `NotFound`, `Io`, `Corrupt`.
@@ -243,7 +243,7 @@ impl Store {
             frame::body(&data).map_err(|_| corrupt("the event's checksum is wrong".into()))?;
         let body = frame::decode::<Vec<u8>>(body).map_err(corrupt)?;
         if frame::number(&body.event.header.event_id) != id {
-            return Err(corrupt("another event is there".into()));
+            return Err(corrupt("a different event is stored there".into()));
         }
         let (entity, scope) = (body.entity.to_owned(), body.scope.to_owned());
         let timestamp_us = body.event.header.timestamp_us;
@@ -258,7 +258,7 @@ impl Store {
         Ok(&self.reader.insert((segment, file)).1)
     }
 
-    /// What the index knows of an event.
+    /// An event's entry in the index.
     pub fn entry(&self, id: u128) -> Option<&Entry> {
         self.index.get(id)
     }
@@ -274,7 +274,7 @@ impl Store {
         self.index.entries.iter().map(move |entry| (entry, text(entry.entity), text(entry.scope)))
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.index.entries.len()
     }
@@ -289,11 +289,11 @@ impl Store {
         self.index.next_sequence
     }
 
-    /// Reads an entity's events and checks that each has the hash of its payload, and names that
-    /// of the event before.
+    /// Reads an entity's events and checks that each has the hash of its payload, and that of the
+    /// previous event's.
     ///
     /// # Errors
-    /// `BrokenChain`, or what [`get`](Self::get) says.
+    /// `BrokenChain`, or as [`get`](Self::get).
     pub fn verify(&mut self, entity: &str) -> Result<(), StoreError> {
         let stream: Vec<Entry> = self.stream(entity).cloned().collect();
         let mut before = [0; 32];
@@ -317,8 +317,8 @@ impl Store {
     /// Writes a checkpoint, once all that it covers is durable.
     ///
     /// # Errors
-    /// `Io`, `Poisoned`. The store goes on without a checkpoint, or with the old one, as well as
-    /// with a new one.
+    /// `Io`, `Poisoned`. The store works as well without a checkpoint, or with the old one, as with
+    /// a new one.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.sync()?;
         self.save()
@@ -335,7 +335,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a checkpoint where one is wanted; one that cannot be written does no harm.
+    /// Writes a checkpoint if the configuration wants one; a failure does no harm.
     pub(super) fn save_if_wanted(&mut self) {
         let wanted = self.config.checkpoint && !self.saved;
         if let Some(Err(error)) = wanted.then(|| self.save()) {
@@ -347,7 +347,7 @@ impl Store {
     /// store instead loses nothing that was promised.
     ///
     /// # Errors
-    /// `Io`, `Poisoned`. A checkpoint that cannot be written is none.
+    /// `Io`, `Poisoned`. A failure to write the checkpoint is not an error.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.finish()?;
         self.settle()?;
@@ -359,13 +359,14 @@ impl Store {
         if self.poisoned { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 
-    /// Passes on what a sync said, and is poisoned by an error.
+    /// Passes on the result of a sync; an error poisons the store.
     pub(super) fn trust(&mut self, synced: io::Result<()>) -> Result<(), StoreError> {
         self.poisoned |= synced.is_err() && !self.config.bugs.failed_sync_forgiven;
         Ok(synced?)
     }
 
-    /// Adds what was written at a place to the index. Entries with a segment have their place.
+    /// Adds events that were written at this place to the index. Entries that already have a
+    /// segment keep their own place.
     fn enter(&mut self, (segment, start): (u64, u64), entries: Vec<Entry>, events: &[NewEvent]) {
         self.unsynced = self.unsynced.saturating_add(entries.len() as u32);
         self.saved = false;
@@ -378,9 +379,9 @@ impl Store {
         }
     }
 
-    /// Writes frames to the end of the active segment, and says where they are.
+    /// Appends frames to the active segment; returns its number and their offset.
     fn write(&mut self, frames: &[u8]) -> Result<(u64, u64), StoreError> {
-        // A write may be short for a reason that has passed when it is tried again.
+        // A write may be short for a transient reason.
         for _attempt in 0..2 {
             let active = self.ready()?;
             if active.write(frames)? {
@@ -414,7 +415,7 @@ impl Store {
         Ok(self.active.insert(active))
     }
 
-    /// Ends the active segment: with a footer and durably; or, if it is torn, to be settled.
+    /// Ends the active segment: durably and with a footer, or, if it is torn, as one to be settled.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.alive()?;
         let Some(mut active) = self.active.take() else { return Ok(()) };
@@ -424,7 +425,7 @@ impl Store {
             let events = entries.iter().map(|entry| (entry, text(entry.entity), text(entry.scope)));
             let footer = footer::encode(active.len, events)?;
             let frames = active.len;
-            // Without it the segment is settled, and gets one there.
+            // If that fails, the segment is torn, and gets its footer when it is settled.
             let _ = active.write(&footer);
             active.len = frames;
         }
@@ -441,7 +442,7 @@ impl Store {
         Ok(())
     }
 
-    /// Puts what counts of an unsettled segment in its place, durably and with a footer.
+    /// Replaces an unsettled segment with its frames that count and a footer, durably.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
         let Some(Unsettled { id, len }) = self.unsettled else { return Ok(()) };
         self.alive()?;
@@ -473,14 +474,14 @@ impl Store {
         let rows = events.iter().map(|(entry, entity, scope)| (entry, &**entity, &**scope));
         data.append(&mut footer::encode(end.frames, rows)?);
         let write = || -> io::Result<()> {
-            let mut file = self.place.create_beside(&path)?;
+            let mut file = self.place.create_temp(&path)?;
             file.write_all(&data)?;
             if !bugs.rename_before_sync {
                 file.sync_all()?;
             }
             self.place.rename(&path)
         };
-        write().inspect_err(|_| self.place.drop_beside(&path))?;
+        write().inspect_err(|_| self.place.remove_temp(&path))?;
         let named = self.place.sync();
         self.trust(named)?;
         self.unsettled = None;
@@ -488,7 +489,7 @@ impl Store {
         Ok(())
     }
 
-    /// The planted B4e, B8 and P22: the segment stays as it is. Not so if this store tore it.
+    /// The planted B4e, B8 and P22: the segment stays as it is, unless this store tore it.
     fn only_sync(&mut self, id: u64) -> Result<bool, StoreError> {
         let Some(Unsettled { len: None, .. }) = self.unsettled else { return Ok(false) };
         let data = std::fs::read(self.place.segment(id))?;
@@ -510,7 +511,7 @@ impl Store {
 }
 
 impl Active {
-    /// Writes bytes to the end in one call; says whether all are there. If not, it is torn.
+    /// Appends bytes in one call; returns whether all were written. If not, the segment is torn.
     fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
         let mut out = std::mem::take(&mut self.header);
         out.extend_from_slice(bytes);
@@ -544,7 +545,8 @@ mod tests {
     use super::super::Bugs;
     use super::*;
 
-    /// Two events, a part of a third as a full disk leaves it, and two more.
+    /// Appends two events, a part of a third as after a full disk, and two more; returns the number
+    /// of events that a reopened store has.
     fn with_half_a_frame(bugs: Bugs) -> Result<usize, StoreError> {
         let dir = tempfile::tempdir()?;
         let config = Config { checkpoint: false, footers: false, bugs, ..Config::default() };
@@ -570,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_what_a_failed_write_left() {
+    fn nothing_is_appended_to_the_remains_of_a_failed_write() {
         assert!(matches!(with_half_a_frame(Bugs::default()), Ok(4)));
         let kept = Bugs { half_frame_kept: true, ..Bugs::default() };
         assert!(matches!(with_half_a_frame(kept), Err(StoreError::Corrupt { .. })));

@@ -1,4 +1,4 @@
-//! The storage whose writes return at once: a thread of its own writes them out.
+//! The storage whose writes return at once: a background thread writes them out.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,21 +11,21 @@ use super::core::{Core, lock};
 use super::generation::Pointer;
 use super::{Bugs, Counts, LogEntry, LogError, Storage};
 
-/// How long a write may wait in memory before it is written out.
+/// The time that a write may wait in memory before it is written out.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
-/// How many queued bytes are written out at once, whatever the time.
-const ENOUGH: usize = 64 << 10;
+/// The number of queued bytes at which they are written out without further delay.
+const FLUSH_LEN: usize = 64 << 10;
 
-/// How many bytes may be queued before a write waits for the disk.
-const TOO_MUCH: usize = 8 << 20;
+/// The number of queued bytes at which a write waits for the disk.
+const QUEUE_MAX: usize = 8 << 20;
 
 /// A write returns once it is queued; it is in the kernel at most [`FLUSH_AFTER`] and the time of
-/// a write later. Dropping the storage writes out what is queued.
+/// a write later. Dropping the storage writes out the queue.
 ///
-/// While the file system refuses what is queued it stays queued and is tried again, and every
-/// write and [`flush`](Storage::flush) says so; a write that returned an error is not queued.
-/// After a failed fsync, or a failure that leaves it open which file has the log's name, every
+/// While the file system refuses the queue, it is kept and tried again, and every write and
+/// [`flush`](Storage::flush) returns the error; a write that returned an error is not queued.
+/// After a failed fsync, or a failure that leaves it unknown which file has the log's name, every
 /// write is refused until the log is opened again.
 #[derive(Debug)]
 pub struct AsyncStorage {
@@ -36,24 +36,24 @@ pub struct AsyncStorage {
 #[derive(Debug)]
 struct Shared {
     core: Core,
-    wanted: Mutex<Wanted>,
+    state: Mutex<WriterState>,
     /// There is something for the writer to do.
     work: Condvar,
-    /// The writer has tried.
+    /// The writer has finished an attempt.
     tried: Condvar,
 }
 
-/// What the writer is to do, and what came of it.
+/// The writer's orders, and their outcome.
 #[derive(Debug, Default)]
-struct Wanted {
-    /// When what is queued must be written out.
+struct WriterState {
+    /// When the queue must be written out.
     deadline: Option<Instant>,
-    /// Do not wait for that.
+    /// Do not wait for the deadline.
     now: bool,
-    /// How often the writer has begun, and how often it has tried.
+    /// The number of attempts that the writer has begun, and of those that it has finished.
     begun: u64,
     tried: u64,
-    /// Why it failed when it tried last.
+    /// Why its last attempt failed, if it did.
     failed: Option<String>,
     closing: bool,
 }
@@ -68,7 +68,7 @@ impl AsyncStorage {
     /// starts the writer.
     ///
     /// # Errors
-    /// As there; `Io` if there can be no thread.
+    /// As there; `Io` if the thread cannot be started.
     pub fn open(path: &Path) -> Result<Self, LogError> {
         Self::open_with(path, Bugs::default())
     }
@@ -80,23 +80,23 @@ impl AsyncStorage {
     #[doc(hidden)]
     pub fn open_with(path: &Path, bugs: Bugs) -> Result<Self, LogError> {
         let core = Core::open(path, bugs)?;
-        let (wanted, work, tried) = (Mutex::default(), Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { core, wanted, work, tried });
+        let (state, work, tried) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { core, state, work, tried });
         let of_writer = Arc::clone(&shared);
         let builder = std::thread::Builder::new().name("document-log".to_owned());
         let writer = builder.spawn(move || of_writer.write_out_until_closed())?;
         Ok(Self { shared, writer: Some(writer) })
     }
 
-    /// Has the writer write out what is queued, and waits for its end.
+    /// Makes the writer write out the queue, and waits for it to end.
     fn end(&mut self) -> Result<(), LogError> {
-        lock(&self.shared.wanted).closing = true;
+        lock(&self.shared.state).closing = true;
         self.shared.work.notify_one();
         if let Some(writer) = self.writer.take() {
-            // A writer that panicked has said so; there is nobody to tell once more.
+            // A panic of the writer was already reported on its own thread.
             let _ = writer.join();
         }
-        match &lock(&self.shared.wanted).failed {
+        match &lock(&self.shared.state).failed {
             Some(why) => Err(LogError::Refused(why.clone())),
             None => Ok(()),
         }
@@ -104,20 +104,20 @@ impl AsyncStorage {
 
     fn write(&self, lines: &Lines) -> Result<Vec<Pointer>, LogError> {
         let shared = &self.shared;
-        let mut wanted = lock(&shared.wanted);
-        while wanted.failed.is_none() && shared.core.queued() >= TOO_MUCH {
-            wanted = shared.wait(wanted);
+        let mut state = lock(&shared.state);
+        while state.failed.is_none() && shared.core.queued() >= QUEUE_MAX {
+            state = shared.wait(state);
         }
-        if let Some(why) = &wanted.failed {
+        if let Some(why) = &state.failed {
             return Err(LogError::Refused(why.clone()));
         }
         let pointers = shared.core.append(&lines.bytes, &lines.extents)?;
-        if wanted.deadline.is_none() || shared.core.bugs.flush_on_idle {
-            wanted.deadline = Some(now() + FLUSH_AFTER);
+        if state.deadline.is_none() || shared.core.bugs.flush_on_idle {
+            state.deadline = Some(now() + FLUSH_AFTER);
             shared.work.notify_one();
         }
-        if shared.core.queued() >= ENOUGH {
-            wanted.now = true;
+        if shared.core.queued() >= FLUSH_LEN {
+            state.now = true;
             shared.work.notify_one();
         }
         Ok(pointers)
@@ -125,51 +125,51 @@ impl AsyncStorage {
 }
 
 impl Shared {
-    fn wait<'a>(&self, wanted: MutexGuard<'a, Wanted>) -> MutexGuard<'a, Wanted> {
-        self.tried.wait(wanted).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, state: MutexGuard<'a, WriterState>) -> MutexGuard<'a, WriterState> {
+        self.tried.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the writer does.
+    /// The body of the writer's thread.
     fn write_out_until_closed(&self) {
         loop {
             let closing = self.await_work();
             let written = self.core.write_out(&self.core.writing());
-            let mut wanted = lock(&self.wanted);
-            wanted.tried = wanted.begun;
-            wanted.failed = written.err().map(|error| chain(&error));
-            if wanted.failed.is_some() && wanted.deadline.is_none() {
-                wanted.deadline = Some(now() + FLUSH_AFTER);
+            let mut state = lock(&self.state);
+            state.tried = state.begun;
+            state.failed = written.err().map(|error| cause(&error));
+            if state.failed.is_some() && state.deadline.is_none() {
+                state.deadline = Some(now() + FLUSH_AFTER);
             }
             self.tried.notify_all();
-            // Who closes the log writes no more: what was queued is written, or cannot be.
+            // Nothing is queued after a close: the queue is written out, or cannot be.
             if closing {
                 return;
             }
         }
     }
 
-    /// Waits until something is to be written out; says whether it is the last.
+    /// Waits until something is to be written out; returns whether that is for the last time.
     fn await_work(&self) -> bool {
-        let mut wanted = lock(&self.wanted);
-        while !wanted.closing && !wanted.now {
-            let left = wanted.deadline.map(|deadline| deadline.saturating_duration_since(now()));
-            wanted = match left {
-                None => self.work.wait(wanted).unwrap_or_else(PoisonError::into_inner),
+        let mut state = lock(&self.state);
+        while !state.closing && !state.now {
+            let left = state.deadline.map(|deadline| deadline.saturating_duration_since(now()));
+            state = match left {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => break,
                 Some(left) => {
-                    let woken = self.work.wait_timeout(wanted, left);
+                    let woken = self.work.wait_timeout(state, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        (wanted.deadline, wanted.now) = (None, false);
-        wanted.begun += 1;
-        wanted.closing
+        (state.deadline, state.now) = (None, false);
+        state.begun += 1;
+        state.closing
     }
 }
 
-/// An error with its source, on one line.
-fn chain(error: &LogError) -> String {
+/// An error's cause, on one line.
+fn cause(error: &LogError) -> String {
     match error {
         LogError::Io(source) => source.to_string(),
         LogError::Refused(why) => why.clone(),
@@ -187,7 +187,7 @@ impl Storage for AsyncStorage {
         let core = &self.shared.core;
         let lines = Lines::batch(entries, core.next_batch(), core.bugs)?;
         if core.bugs.batches_interleave {
-            let parts = lines.apart(entries)?;
+            let parts = lines.split(entries)?;
             let written: Result<Vec<_>, _> = parts.iter().map(|part| self.write(part)).collect();
             return Ok(written?.concat());
         }
@@ -213,15 +213,15 @@ impl Storage for AsyncStorage {
     }
 
     fn flush(&self) -> Result<(), LogError> {
-        let mut wanted = lock(&self.shared.wanted);
-        wanted.now = true;
+        let mut state = lock(&self.shared.state);
+        state.now = true;
         self.shared.work.notify_one();
-        // The try that is under way, if one is, may have begun before the last write.
-        let next = wanted.begun + 1;
-        while wanted.tried < next {
-            wanted = self.shared.wait(wanted);
+        // An attempt that is under way may have begun before the last write.
+        let next = state.begun + 1;
+        while state.tried < next {
+            state = self.shared.wait(state);
         }
-        match &wanted.failed {
+        match &state.failed {
             Some(why) => Err(LogError::Refused(why.clone())),
             None => Ok(()),
         }
@@ -251,7 +251,7 @@ impl Storage for AsyncStorage {
 }
 
 impl Drop for AsyncStorage {
-    /// Who wants to know whether it could be written calls [`close`](Storage::close).
+    /// Ignores an error; [`close`](Storage::close) reports it.
     fn drop(&mut self) {
         let _ = self.end();
     }

@@ -1,11 +1,11 @@
-//! Lines that are written together.
+//! Lines that are written together: encoded, marked as a batch.
 
 use super::entry::{LogEntry, TX_BEGIN, TX_COMMIT};
 use super::lines::Extent;
 use super::{Bugs, LogError};
 use serde_json::Value;
 
-/// Lines that are written together, and where the entries among them are.
+/// Lines that are written together, and the places of the entries among them.
 pub(super) struct Lines {
     pub(super) bytes: Vec<u8>,
     pub(super) extents: Vec<Extent>,
@@ -20,13 +20,13 @@ impl Lines {
         Ok(lines)
     }
 
-    /// The lines of a batch between its marks, all of one write.
+    /// The lines of a batch between its marks, for a single write.
     pub(super) fn batch(entries: &[LogEntry], number: u64, bugs: Bugs) -> Result<Self, LogError> {
         entries.iter().try_for_each(LogEntry::check)?;
         let mut lines = Self { bytes: Vec::new(), extents: Vec::new() };
         let mut collections = entries.iter().map(|entry| entry.collection.as_str());
         let first = collections.next().unwrap_or_default();
-        // What its lines are told by, where batches of the origin stand between each other.
+        // A reader assigns lines to batches by collection, because those of the origin interleave.
         let collection = if collections.all(|other| other == first) { first } else { "" };
         let mark = |cmd| LogEntry::of(cmd, collection, &number.to_string(), Value::Null);
         if !bugs.batch_not_marked {
@@ -46,8 +46,8 @@ impl Lines {
         Ok(())
     }
 
-    /// The planted M13: each line by itself.
-    pub(super) fn apart(&self, entries: &[LogEntry]) -> Result<Vec<Self>, LogError> {
+    /// The planted M13: splits off each line.
+    pub(super) fn split(&self, entries: &[LogEntry]) -> Result<Vec<Self>, LogError> {
         let mut parts: Vec<Self> = Vec::new();
         for (index, line) in self.bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let mark = index == 0 || index == entries.len() + 1;

@@ -1,8 +1,9 @@
-//! What both storages share: the file, what is queued for it, and how it is replaced.
+//! The core that both storages share: the file, the queue for it, and its replacement.
 //!
-//! One lock says who writes files ([`Core::writing`]), one which generation is the log
-//! ([`State`]), and each generation has one for its end. They are taken in this order. Entries are
-//! added under the second and third alone, so that nobody who only adds waits for the disk.
+//! One lock protects the writing of files ([`Core::writing`]), one the choice of the generation
+//! that is the log ([`State`]), and each generation has one for its end. They are taken in this
+//! order. Entries are added under the second and third alone, so that adding one never waits for
+//! the disk.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::generation::{Generation, Pointer, Tail};
 use super::history::{self, History};
 use super::lines::Extent;
-use super::place::{Aside, Place};
+use super::place::{Place, TempLog};
 use super::renewal::{self, Renewed};
 use super::{Bugs, Counts, LogEntry, LogError};
 
@@ -27,22 +28,22 @@ pub(super) struct Core {
     /// One compaction at a time.
     compacting: Mutex<()>,
     state: Mutex<State>,
-    /// Tells batches apart.
+    /// The number of the last batch.
     batches: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     generation: Arc<Generation>,
-    /// How many lines of the file a compaction wrote.
+    /// The number of lines of the file that a compaction wrote.
     base_lines: u64,
-    /// Why nothing more may be written: after this error nobody knows what the disk has.
+    /// The error after which nothing more may be written: the content of the disk is unknown.
     poison: Option<String>,
     /// Why the last snapshot could not be written.
     snapshot_error: Option<String>,
 }
 
-/// Held by whoever writes files.
+/// Held while files are written.
 pub(super) type Writing<'a> = MutexGuard<'a, ()>;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,7 +51,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Core {
-    /// Opens the log at `path`. Only reads; a missing log is empty.
+    /// Opens the log at `path`. It only reads; a missing log is empty.
     pub(super) fn open(path: &Path, bugs: Bugs) -> Result<Self, LogError> {
         let place = Place::of(path)?;
         let file = match open_file(path, bugs) {
@@ -78,7 +79,7 @@ impl Core {
         lock(&self.writing)
     }
 
-    /// The next number of a batch.
+    /// The number of the next batch.
     pub(super) fn next_batch(&self) -> u64 {
         self.batches.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -87,7 +88,7 @@ impl Core {
         Arc::clone(&lock(&self.state).generation)
     }
 
-    /// Queues lines that belong together, and says where each is.
+    /// Queues lines that belong together; returns the place of each entry.
     pub(super) fn append(
         &self,
         lines: &[u8],
@@ -107,7 +108,7 @@ impl Core {
         Ok(extents.iter().map(pointer).collect())
     }
 
-    /// Takes back what was queued last, of this generation, and could not be written.
+    /// Removes from the queue the lines that were queued last and could not be written.
     pub(super) fn retract(&self, pointers: &[Pointer], lines: &[u8]) {
         let Some(first) = pointers.first() else { return };
         let mut tail = first.generation.tail();
@@ -116,13 +117,13 @@ impl Core {
         tail.lines -= lines.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
 
-    /// How many bytes are queued.
+    /// The number of queued bytes.
     pub(super) fn queued(&self) -> usize {
         self.generation().tail().queue.len()
     }
 
-    /// Writes out what is queued, into a new file where nothing may follow in the old one; then it
-    /// is durable, and this says so.
+    /// Writes out the queue: into a new file if nothing may be appended to the old one. Then it is
+    /// durable, and this returns true.
     pub(super) fn write_out(&self, writing: &Writing<'_>) -> Result<bool, LogError> {
         lock(&self.state).check()?;
         let generation = self.generation();
@@ -157,12 +158,12 @@ impl Core {
         }
     }
 
-    /// Makes what is in the file durable. One of an earlier process is replaced: that may have
-    /// died before its name was durable, or after a sync had failed.
+    /// Makes the content of the file durable. A file of an earlier process is replaced: that
+    /// process may have died before the name was durable, or after a failed sync.
     ///
     /// # Errors
     /// `Io`; after that nothing more is written: the kernel may have dropped the data, and would
-    /// report the next sync as good.
+    /// report the next sync as successful.
     pub(super) fn sync(&self, writing: &Writing<'_>) -> Result<(), LogError> {
         lock(&self.state).check()?;
         let generation = self.generation();
@@ -181,14 +182,14 @@ impl Core {
         })
     }
 
-    /// Replaces the log by one that nothing may be appended to yet, durably.
+    /// Replaces the log, durably: with the one that a compaction has begun, or with a new one.
     pub(super) fn renew(&self, _: &Writing<'_>, begun: Option<Renewed>) -> Result<(), LogError> {
         lock(&self.state).check()?;
         let old = self.generation();
         let snapshot = begun.is_some();
         let mut new = match begun {
             Some(begun) if begun.of == old.number => begun,
-            _ => renewal::begin(&self.place, &old, Aside::Renewal, self.bugs)?,
+            _ => renewal::begin(&self.place, &old, TempLog::Renewal, self.bugs)?,
         };
         let finished = new.finish(&self.place, &old, self.bugs);
         let taken = finished.inspect_err(|_| new.abandon(&self.place))?;
@@ -198,7 +199,7 @@ impl Core {
         }
         let installed = new.install(&self.place, self.bugs);
         if let Err(error) = installed {
-            // It may be either file that has the log's name.
+            // Either file may have the log's name.
             match self.bugs.old_file_kept {
                 true => old.set_own(true),
                 false => self.poison(&error),
@@ -213,26 +214,27 @@ impl Core {
         Ok(())
     }
 
-    /// Replaces the log by one that holds what is alive, and what is written meanwhile.
+    /// Replaces the log with one that holds the live lines, and those written meanwhile.
     pub(super) fn compact(&self) -> Result<(), LogError> {
         let _alone = lock(&self.compacting);
         lock(&self.state).check()?;
-        // The long part: others write meanwhile.
+        // The long part: other threads may write meanwhile.
         let old = self.generation();
-        let begun = renewal::begin(&self.place, &old, Aside::Compaction, self.bugs)?;
+        let begun = renewal::begin(&self.place, &old, TempLog::Compaction, self.bugs)?;
         let writing = self.writing();
         let stale = self.generation().number != begun.of;
         if stale {
             begun.abandon(&self.place);
             drop(begun);
             let old = self.generation();
-            let begun = renewal::begin(&self.place, &old, Aside::Compaction, self.bugs)?;
+            let begun = renewal::begin(&self.place, &old, TempLog::Compaction, self.bugs)?;
             return self.renew(&writing, Some(begun));
         }
         self.renew(&writing, Some(begun))
     }
 
-    /// Hands out the entries that count, each with its place, until told to stop; says how many.
+    /// Passes the entries that count to `visit`, each with its place, until it breaks; returns
+    /// their number.
     pub(super) fn replay(
         &self,
         visit: &mut dyn FnMut(LogEntry, Pointer) -> ControlFlow<()>,
@@ -286,8 +288,8 @@ fn open_file(path: &Path, bugs: Bugs) -> std::io::Result<File> {
     }
 }
 
-/// Reads a log: its snapshot, if that goes with it, and the rest. `most` is how much of the file
-/// to look at; 0 is what is known to be its history, and what is queued behind.
+/// Reads a log: its snapshot, if that belongs to it, and the rest. `most` is the number of bytes of
+/// the file to read; 0 means its known history and the queue.
 fn load(
     place: &Place,
     generation: &Generation,
@@ -307,7 +309,7 @@ fn load(
     let Some(snapshot) = snapshot.filter(|_| end <= length) else {
         return history::read(from(0), bugs, visit);
     };
-    let handed_out = snapshot.entries.len() as u64;
+    let visited = snapshot.entries.len() as u64;
     for (index, (entry, extent)) in (0..).zip(snapshot.entries) {
         if visit(entry, extent)?.is_break() {
             return Ok(History { entries: index, ..History::default() });
@@ -319,6 +321,6 @@ fn load(
         false => history::skip(from(0), snapshot.lines)?,
     };
     let mut found = history::read_on(from(end), (&base, end), bugs, visit)?;
-    found.entries += handed_out;
+    found.entries += visited;
     Ok(found)
 }

@@ -1,5 +1,5 @@
-//! Documents by collection and key, on either storage. What is in memory is where each one is; a
-//! read takes it from the log.
+//! Documents by collection and key, on either storage. Only their places are in memory; a read
+//! takes the document from the log.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,16 +12,16 @@ use super::entry::{DELETE, DROP, INSERT};
 use super::generation::Pointer;
 use super::{LogEntry, LogError, Storage};
 
-/// Where the documents of a collection are.
+/// The places of a collection's documents.
 type Places = BTreeMap<String, Pointer>;
 
 /// A store of JSON documents. All calls may be made by several threads: those on different
-/// collections do not wait for each other's decisions.
+/// collections do not wait for each other's version checks.
 #[derive(Debug)]
 pub struct Documents<S> {
     storage: S,
     collections: Mutex<BTreeMap<String, Arc<Mutex<Places>>>>,
-    /// The generation that all places are known in.
+    /// The generation that all places were last moved to.
     generation: Mutex<u64>,
 }
 
@@ -29,7 +29,7 @@ pub struct Documents<S> {
 pub type Item = (String, String, Value);
 
 impl<S: Storage> Documents<S> {
-    /// Finds the documents of a log.
+    /// Opens the documents of a log.
     ///
     /// # Errors
     /// As [`Storage::replay`].
@@ -52,10 +52,10 @@ impl<S: Storage> Documents<S> {
     }
 
     /// Sets a document. If it has a version (a number in its field `_v`), that must be above the
-    /// version of the document that is there.
+    /// version of the stored document.
     ///
     /// # Errors
-    /// `Conflict` if it is not; then nothing is written. Else as [`Storage::write_entry`].
+    /// `Conflict` if it is not; then nothing is written. Otherwise as [`Storage::write_entry`].
     pub fn insert(&self, collection: &str, key: &str, value: Value) -> Result<(), LogError> {
         let places = self.collection(collection);
         let mut places = lock(&places);
@@ -66,17 +66,17 @@ impl<S: Storage> Documents<S> {
         self.move_places()
     }
 
-    /// Sets all of these or none; versions count as in [`insert`](Self::insert), each against
-    /// what was there before the batch or what comes before it in the batch.
+    /// Sets all of these or none; versions are checked as in [`insert`](Self::insert), each against
+    /// the document stored before the batch or an earlier one of the batch.
     ///
     /// # Errors
-    /// `Conflict` if one of them may not be set; then nothing is written. Else as
+    /// `Conflict` if one of them may not be set; then nothing is written. Otherwise as
     /// [`Storage::write_batch`].
     pub fn insert_batch(&self, items: &[Item]) -> Result<(), LogError> {
         let mut names: Vec<&str> = items.iter().map(|(name, ..)| name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        // Always in the order of their names, lest two batches wait for each other.
+        // Locked in the order of their names, so that two batches never wait for each other.
         let shared: Vec<_> = names.iter().map(|name| self.collection(name)).collect();
         let mut held: BTreeMap<&str, MutexGuard<'_, Places>> =
             names.iter().zip(&shared).map(|(name, places)| (*name, lock(places))).collect();
@@ -100,7 +100,7 @@ impl<S: Storage> Documents<S> {
         self.move_places()
     }
 
-    /// Removes a document, if it is there.
+    /// Removes a document, if it exists.
     ///
     /// # Errors
     /// As [`Storage::write_entry`].
@@ -113,7 +113,7 @@ impl<S: Storage> Documents<S> {
         self.move_places()
     }
 
-    /// Removes a collection, if it is there.
+    /// Removes a collection, if it exists.
     ///
     /// # Errors
     /// As [`Storage::write_entry`].
@@ -129,7 +129,7 @@ impl<S: Storage> Documents<S> {
     /// A document.
     ///
     /// # Errors
-    /// As [`Storage::read_at`]; `Changed` if another document is where it was.
+    /// As [`Storage::read_at`]; `Changed` if another document is in its place.
     pub fn get(&self, collection: &str, key: &str) -> Result<Option<Value>, LogError> {
         let places = self.collection(collection);
         let pointer = lock(&places).get(key).cloned();
@@ -151,12 +151,13 @@ impl<S: Storage> Documents<S> {
         Ok(all)
     }
 
-    /// How many documents there are.
+    /// The number of documents.
     pub fn count(&self) -> usize {
         self.shared().iter().map(|(_, places)| lock(places).len()).sum()
     }
 
-    /// Replaces the log by one that holds only what is there. Others may read and write meanwhile.
+    /// Replaces the log with one that holds only the live lines. Other threads may read and write
+    /// meanwhile.
     ///
     /// # Errors
     /// As [`Storage::compact`].
@@ -210,8 +211,8 @@ impl<S: Storage> Documents<S> {
         }
     }
 
-    /// After the log was replaced: lets go of the old file, which old places keep alive. They lead
-    /// to the right documents until then.
+    /// Moves the places to the new file after the log was replaced: old ones keep the old file
+    /// alive, and resolve to the right documents until then.
     fn move_places(&self) -> Result<(), LogError> {
         let now = self.storage.counts().generation;
         let mut known = lock(&self.generation);
@@ -227,7 +228,7 @@ impl<S: Storage> Documents<S> {
             let mut places = lock(&places);
             for (key, place) in places.iter_mut() {
                 let new = moved.get(&name).and_then(|found| found.get(key));
-                // A place that is as new was found by a write that the replay need not have seen.
+                // A place of the same generation is from a write that the replay may have missed.
                 if let Some(new) = new.filter(|new| new.generation() > place.generation()) {
                     *place = new.clone();
                 }
@@ -242,7 +243,7 @@ fn version(value: &Value) -> Option<u64> {
     value.get("_v").and_then(Value::as_u64)
 }
 
-/// Whether a document may take the place of another.
+/// Checks that a document may replace another.
 fn check(old: &Value, new: &Value, collection: &str, key: &str) -> Result<(), LogError> {
     let Some(given) = version(new) else { return Ok(()) };
     let stored = version(old).unwrap_or(0);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::LogError;
 
-/// The longest line, its newline not counted, in bytes.
+/// The longest line, without its newline, in bytes.
 pub(super) const LINE_MAX: usize = 64 << 20;
 
 /// A document of a collection gets this value.
@@ -18,11 +18,11 @@ pub(super) const DROP: &str = "DROP";
 pub(super) const INDEX: &str = "INDEX";
 /// A collection has a schema.
 pub(super) const SCHEMA: &str = "SCHEMA";
-/// A batch begins; the key tells it from others.
+/// A batch begins; the key identifies it.
 pub(super) const TX_BEGIN: &str = "TX_BEGIN";
 /// The batch with this key is whole.
 pub(super) const TX_COMMIT: &str = "TX_COMMIT";
-/// What a log began with: the first line of each log that this module wrote.
+/// The first line of each log that this module wrote: says which lines the log began with.
 pub(super) const BASE: &str = "BASE";
 /// An encrypted entry of the origin.
 pub(super) const ENC: &str = "ENC";
@@ -71,16 +71,16 @@ impl LogEntry {
         Self { cmd: cmd.to_owned(), collection, key, value }
     }
 
-    /// Whether an entry may be written: the marks are the log's own, and what a compaction does
-    /// not know it could not keep apart.
+    /// Checks that an entry may be written: the marks are the log's own, and a compaction could not
+    /// merge entries with a command that it does not know.
     pub(super) fn check(&self) -> Result<(), LogError> {
         match self.cmd.as_str() {
             INSERT | DELETE | DROP | INDEX | SCHEMA => Ok(()),
-            other => Err(LogError::Invalid(format!("`{other}` is no command to write"))),
+            other => Err(LogError::Invalid(format!("the command `{other}` cannot be written"))),
         }
     }
 
-    /// Appends the line to a buffer, and says how long it is without its newline.
+    /// Appends the line to a buffer; returns its length without the newline.
     ///
     /// # Errors
     /// `Invalid` if it is too long; the buffer is then as before.
@@ -93,7 +93,7 @@ impl LogEntry {
         let length = out.len() - before;
         if length > LINE_MAX {
             out.truncate(before);
-            let what = format!("{length} bytes are too many for a line: at most {LINE_MAX}");
+            let what = format!("a line of {length} bytes is too long: at most {LINE_MAX}");
             return Err(LogError::Invalid(what));
         }
         out.push(b'\n');

@@ -1,7 +1,8 @@
-//! One file of the log, and what of it is still in memory. A compaction begins the next.
+//! One file of the log, and the lines that are still to be written to it. A compaction begins the
+//! next generation.
 //!
-//! A [`Pointer`] holds the generation that it points into, so that it leads to the same bytes for
-//! as long as it lives, whichever file has the log's name by then.
+//! A [`Pointer`] holds the generation that it points into, so that it resolves to the same bytes
+//! for as long as it lives, whichever file has the log's name by then.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -11,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogError;
 use super::entry::LogEntry;
-use super::lines::{At, Extent};
+use super::lines::{Extent, ReadAt};
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Clone, Debug)]
 pub struct Pointer {
     pub(super) generation: Arc<Generation>,
@@ -26,12 +27,12 @@ impl Pointer {
         self.generation.number
     }
 
-    /// Where in its file the line begins, in bytes.
+    /// The offset of the line in its file, in bytes.
     pub fn offset(&self) -> u64 {
         self.extent.offset
     }
 
-    /// How long the line is without its newline, in bytes.
+    /// The length of the line without its newline, in bytes.
     pub fn length(&self) -> u32 {
         self.extent.length
     }
@@ -43,21 +44,21 @@ pub(super) struct Generation {
     pub(super) number: u64,
     /// `None` while there is no file.
     pub(super) file: Option<File>,
-    /// Whether this process wrote the file, so that it may go on.
+    /// Whether this process wrote the file, so that it may append to it.
     own: AtomicBool,
     tail: Mutex<Tail>,
 }
 
-/// Where the file ends, and what is to follow.
+/// The end of the file, and the lines that are still to be written to it.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// How many bytes of the file are its history.
+    /// The length of the file's history, in bytes.
     pub(super) written: u64,
-    /// Whole writes, to follow them.
+    /// Whole writes, to follow it.
     pub(super) queue: Vec<u8>,
-    /// Whether a failed write left a part of the queue in the file. Nothing may follow it there.
+    /// Whether a failed write left a part of the queue in the file. Nothing may be appended to it.
     pub(super) torn: bool,
-    /// How many lines there are, the queue's included.
+    /// The number of lines, including those of the queue.
     pub(super) lines: u64,
 }
 
@@ -81,12 +82,12 @@ impl Generation {
     /// The file up to `end`, from `start` on.
     pub(super) fn bytes(&self, start: u64, end: u64) -> Box<dyn Read + '_> {
         match &self.file {
-            Some(file) => Box::new(At { file, offset: start }.take(end.saturating_sub(start))),
+            Some(file) => Box::new(ReadAt { file, offset: start }.take(end.saturating_sub(start))),
             None => Box::new(io::empty()),
         }
     }
 
-    /// What has been written to it so far, in the file and behind.
+    /// All bytes from `start` on, those of the file and those of the queue.
     pub(super) fn all(&self, start: u64) -> Box<dyn Read + '_> {
         let tail = self.tail();
         let (written, queue) = (tail.written, tail.queue.clone());
@@ -100,8 +101,8 @@ impl Generation {
     pub(super) fn line(&self, extent: Extent) -> io::Result<Vec<u8>> {
         let mut line = vec![0; extent.length as usize];
         let tail = self.tail();
-        if let Some(behind) = extent.offset.checked_sub(tail.written) {
-            let queued = tail.queue.get(behind as usize..).and_then(|q| q.get(..line.len()));
+        if let Some(in_queue) = extent.offset.checked_sub(tail.written) {
+            let queued = tail.queue.get(in_queue as usize..).and_then(|q| q.get(..line.len()));
             line.copy_from_slice(queued.ok_or(io::ErrorKind::UnexpectedEof)?);
             return Ok(line);
         }
@@ -123,7 +124,7 @@ impl Generation {
 /// The entry of a line of a file.
 ///
 /// # Errors
-/// `Io`; `Changed` if it is not what was found there before.
+/// `Io`; `Changed` if it has changed since it was found there.
 pub(super) fn entry_in(file: &File, extent: Extent) -> Result<LogEntry, LogError> {
     let mut line = vec![0; extent.length as usize];
     file.read_exact_at(&mut line, extent.offset)?;

@@ -1,7 +1,7 @@
-//! What a log's lines say, in order: the entries that count, without the marks around them.
+//! Reads a log's entries, in order: those that count, without the marks around them.
 //!
 //! An entry inside a batch counts once the batch is whole. The origin's batches may be interleaved
-//! with each other; those of one collection never are, so an entry is of the batch that its
+//! with each other; those of one collection never are, so an entry belongs to the batch that its
 //! collection has open.
 
 use std::io::Read;
@@ -14,10 +14,10 @@ use super::entry::{BASE, ENC, LogEntry, TX_BEGIN, TX_COMMIT};
 use super::lines::{Extent, Lines};
 use super::{Bugs, LogError};
 
-/// The version of what this module adds to the origin's format.
+/// The version of this module's addition to the origin's format.
 pub(super) const FORMAT: u64 = 1;
 
-/// The first line of a log: how much behind it the log began with, and the sum of that.
+/// The first line of a log: how many lines after it the log began with, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     /// XXH3 of the lines, newlines included.
@@ -26,20 +26,20 @@ pub(super) struct Base {
     pub(super) bytes: u64,
 }
 
-/// What was read.
+/// The extent of a log's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
-    /// Where it ends in the file.
+    /// The byte of the file where it ends.
     pub(super) end: u64,
-    /// How many lines it has.
+    /// The number of its lines.
     pub(super) lines: u64,
-    /// How many of them a compaction wrote, the first included.
+    /// The number of lines that a compaction wrote, the first included.
     pub(super) base_lines: u64,
-    /// How many entries were handed out.
+    /// The number of entries that were visited.
     pub(super) entries: u64,
 }
 
-/// What is called with each entry, and may stop the reading.
+/// Called with each entry; may stop the reading.
 pub(super) type Visit<'a> = dyn FnMut(LogEntry, Extent) -> Result<ControlFlow<()>, LogError> + 'a;
 
 impl Base {
@@ -76,7 +76,7 @@ struct Batch {
     entries: Vec<(LogEntry, Extent)>,
 }
 
-/// Sorts entries into batches and hands out those that count.
+/// Sorts entries into batches, and passes on those that count.
 #[derive(Default)]
 pub(super) struct Sorter {
     open: Vec<Batch>,
@@ -89,7 +89,7 @@ impl Sorter {
         Self { bugs, ..Self::default() }
     }
 
-    /// Takes the next entry of the log.
+    /// Accepts the next entry of the log.
     pub(super) fn take(
         &mut self,
         entry: LogEntry,
@@ -98,7 +98,7 @@ impl Sorter {
     ) -> Result<ControlFlow<()>, LogError> {
         match entry.cmd.as_str() {
             TX_BEGIN => {
-                // One that its collection has open still was never finished, and never will be.
+                // A batch that its collection still has open was never finished, and never will be.
                 let interleave = self.bugs.batches_interleave;
                 self.open.retain(|batch| batch.collection != entry.collection && !interleave);
                 let LogEntry { key, collection, .. } = entry;
@@ -109,7 +109,7 @@ impl Sorter {
                     return Ok(ControlFlow::Continue(()));
                 };
                 for (entry, extent) in self.open.remove(at).entries {
-                    if self.hand_out(entry, extent, visit)?.is_break() {
+                    if self.pass_on(entry, extent, visit)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -121,14 +121,14 @@ impl Sorter {
                 };
                 match self.open.iter_mut().find(of) {
                     Some(batch) => batch.entries.push((entry, extent)),
-                    None => return self.hand_out(entry, extent, visit),
+                    None => return self.pass_on(entry, extent, visit),
                 }
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn hand_out(
+    fn pass_on(
         &mut self,
         entry: LogEntry,
         extent: Extent,
@@ -139,13 +139,14 @@ impl Sorter {
         Ok(flow)
     }
 
-    /// How many entries were handed out.
+    /// The number of entries that were visited.
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }
 }
 
-/// Reads the first line of a log, if it says what the log began with, and where that ends.
+/// Reads the first line of a log, if it is a [`Base`]; also returns where the lines end that the
+/// log began with.
 ///
 /// # Errors
 /// As [`read`].
@@ -161,7 +162,7 @@ pub(super) fn read_base(input: impl Read, bugs: Bugs) -> Result<Option<(Base, u6
     }
 }
 
-/// Passes so many lines, as if a log had begun with them: only with planted bugs.
+/// Skips `count` lines, as if the log had begun with them: only with planted bugs.
 pub(super) fn skip(input: impl Read, count: u64) -> Result<(Base, u64), LogError> {
     let mut lines = Lines::from(input, 0, 0, Bugs::default());
     while lines.count() < count && lines.next()?.is_some() {}
@@ -169,7 +170,7 @@ pub(super) fn skip(input: impl Read, count: u64) -> Result<(Base, u64), LogError
     Ok((base, lines.end()))
 }
 
-/// Reads what follows what a log began with, which was handed out already.
+/// Reads the lines after those that the log began with, which were visited already.
 ///
 /// # Errors
 /// As [`read`].
@@ -196,8 +197,8 @@ pub(super) fn read_on(
 /// Reads a log from its first byte.
 ///
 /// # Errors
-/// As [`Lines::next`]; `Unsupported` if a later version or an encrypting one wrote it; what `visit`
-/// says.
+/// As [`Lines::next`]; `Unsupported` if a later version or an encrypting one wrote it; the error of
+/// `visit`.
 pub(super) fn read(
     input: impl Read,
     bugs: Bugs,
@@ -227,7 +228,7 @@ pub(super) fn read(
         && (sum.digest() != base.sum || lines.count() <= base.lines)
         && !bugs.skips_lines()
     {
-        let what = "what the log began with is not what its first line says".to_owned();
+        let what = "the lines that the log began with do not match its first line".to_owned();
         return Err(LogError::Corrupted { line: 1, offset: 0, what });
     }
     let base_lines = base.map_or(0, |base| base.lines + 1);

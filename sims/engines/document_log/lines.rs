@@ -1,10 +1,10 @@
-//! A log's bytes, line by line, and where its history ends.
+//! Reads a log line by line, and finds where its history ends.
 //!
 //! No byte of a log is written twice, so a crash leaves in place of each unsynced byte that byte
 //! or zero, and the file may end early. A line never holds a zero byte (JSON writes one in a
-//! string as an escape), so a line that is not whole shows it, and zeros glue what follows them to
-//! what they took the place of. Whatever stands behind is dropped, even if it can be read: it was
-//! written later than what is missing. Damage that no crash explains is an error.
+//! string as an escape), so an incomplete line can be recognised, and zeros join the following
+//! bytes to the line that they damage. All that follows is dropped, even if it can be read: it was
+//! written later than the missing bytes. Damage that no crash explains is an error.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -16,23 +16,23 @@ use super::{Bugs, LogError};
 /// The unit that a disk writes whole, in bytes.
 const SECTOR: u64 = 512;
 
-/// What each log begins with.
+/// The first bytes of each log.
 const FIRST: &[u8] = b"{\"cmd\":\"";
 
-/// Where a line is, its newline not counted.
+/// The place of a line, without its newline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Extent {
     pub(super) offset: u64,
     pub(super) length: u32,
 }
 
-/// A file from some byte on, read without moving its own position.
-pub(super) struct At<'a> {
+/// Reads a file from some byte on, without moving the file's own position.
+pub(super) struct ReadAt<'a> {
     pub(super) file: &'a File,
     pub(super) offset: u64,
 }
 
-impl Read for At<'_> {
+impl Read for ReadAt<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(into, self.offset)?;
         self.offset += read as u64;
@@ -44,7 +44,7 @@ impl Read for At<'_> {
 pub(super) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
-    /// Where the next line begins.
+    /// The byte where the next line begins.
     next: u64,
     /// The number of the last line, from 1.
     number: u64,
@@ -54,7 +54,7 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    /// Reads on at a byte where a line begins, behind so many lines.
+    /// Reads on at a byte where a line begins, after `number` lines.
     pub(super) fn from(input: R, offset: u64, number: u64, bugs: Bugs) -> Self {
         let (input, line) = (BufReader::with_capacity(64 << 10, input), Vec::new());
         Self { input, line, next: offset, number, skipped: 0, bugs }
@@ -63,8 +63,7 @@ impl<R: Read> Lines<R> {
     /// The next entry, or `None` where the history ends.
     ///
     /// # Errors
-    /// `Io`; `NotALog` if the bytes are something else; `Corrupted` at damage that no crash
-    /// explains.
+    /// `Io`; `NotALog` if the bytes are not a log; `Corrupted` at damage that no crash explains.
     pub(super) fn next(&mut self) -> Result<Option<(LogEntry, Extent)>, LogError> {
         loop {
             self.line.clear();
@@ -92,7 +91,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Whether the history may end at the line that was read last.
+    /// Checks that the history may end at the line that was read last.
     fn judge(&self, error: &serde_json::Error) -> Result<(), LogError> {
         let zeros = self.line.iter().position(|byte| *byte == 0);
         let written = &self.line[..zeros.unwrap_or(self.line.len())];
@@ -122,17 +121,17 @@ impl<R: Read> Lines<R> {
         if self.bugs.skipped_lines_shift { self.skipped } else { 0 }
     }
 
-    /// The bytes of the line that was read last, its newline not counted.
+    /// The bytes of the line that was read last, without its newline.
     pub(super) fn text(&self) -> &[u8] {
         self.line.strip_suffix(b"\n").unwrap_or(&self.line)
     }
 
-    /// Where the history ends, once there is no next entry.
+    /// The byte where the history ends, once there is no next entry.
     pub(super) fn end(&self) -> u64 {
         self.next
     }
 
-    /// How many lines were read.
+    /// The number of lines that were read.
     pub(super) fn count(&self) -> u64 {
         self.number
     }
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_up_to_a_sector_end_the_history_whatever_stands_behind() {
+    fn zeros_up_to_the_end_of_a_sector_end_the_history_whatever_follows() {
         let log = |zeros: usize| [format!("{A}\n").as_bytes(), &vec![0; zeros]].concat();
         assert_eq!(read(&log(9)), Ok(("a".into(), 54)), "at the end of the file");
         let lost = [log(512 - 54), format!("{B}\n").into_bytes()].concat();

@@ -1,4 +1,4 @@
-//! What of a log's entries is still alive: which line each document has, each index, each schema.
+//! Finds the live lines of a log: those of each document, each index and each schema.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Takes the next entry.
+    /// Accepts the next entry.
     pub(super) fn apply(&mut self, entry: LogEntry, extent: Extent) {
         let LogEntry { cmd, collection, key, .. } = entry;
         match cmd.as_str() {
@@ -32,8 +32,8 @@ impl Live {
         }
     }
 
-    /// The lines, in the order in which they are written: the same state gives the same order. What
-    /// documents are held against comes before them.
+    /// The lines, in the order in which they are written: the same state gives the same order.
+    /// Schemas and indexes come before the documents that they apply to.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
         let schemas = self.schemas.values();
         schemas

@@ -1,4 +1,4 @@
-//! Where a log lives: its name, its directory, and the names beside it.
+//! The paths of a log: its file, its directory, its snapshot, its temporary files and its backups.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -8,13 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::LogError;
 
-/// The folder beside a log in which older snapshots are kept.
+/// The folder next to a log in which older snapshots are kept.
 const BACKUPS: &str = "backup";
 
-/// How many of them are kept.
+/// The number of older snapshots that are kept.
 const BACKUPS_KEPT: usize = 4;
 
-/// A log's names.
+/// A log's paths.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -23,18 +23,18 @@ pub(super) struct Place {
     name: OsString,
 }
 
-/// The names under which a new log is written before it takes the log's name. Each has one writer
-/// at a time.
+/// The temporary files to which a new log is written before it takes the log's name. Each has one
+/// writer at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Aside {
-    /// By a compaction, while the log is written to.
+pub(super) enum TempLog {
+    /// For a compaction, while the log is written to.
     Compaction,
-    /// By whoever replaces a log that nothing may be appended to.
+    /// For the replacement of a log that nothing may be appended to.
     Renewal,
 }
 
-impl Aside {
-    /// The other name.
+impl TempLog {
+    /// The other file.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Compaction => Self::Renewal,
@@ -44,7 +44,7 @@ impl Aside {
 }
 
 impl Place {
-    /// The names that go with a log's path.
+    /// The paths that go with a log's.
     ///
     /// # Errors
     /// `Invalid` if the path has no parent or no file name.
@@ -59,33 +59,33 @@ impl Place {
         Ok(Self { path: path.to_owned(), snapshot, dir: dir.to_owned(), name })
     }
 
-    fn aside(&self, aside: Aside) -> PathBuf {
+    fn temp_path(&self, temp: TempLog) -> PathBuf {
         self.dir.join(with(
             &self.name,
-            match aside {
-                Aside::Compaction => ".tmp",
-                Aside::Renewal => ".new.tmp",
+            match temp {
+                TempLog::Compaction => ".tmp",
+                TempLog::Renewal => ".new.tmp",
             },
         ))
     }
 
-    fn snapshot_aside(&self) -> PathBuf {
+    fn snapshot_temp(&self) -> PathBuf {
         self.dir.join(with(&self.name, ".snapshot.bin.tmp"))
     }
 
-    /// Makes a new file beside the log, in the place of what an interrupted call left there.
-    pub(super) fn create(&self, aside: Aside) -> io::Result<File> {
-        create(&self.aside(aside))
+    /// Creates a temporary file, in the place of one that an interrupted call left.
+    pub(super) fn create(&self, temp: TempLog) -> io::Result<File> {
+        create(&self.temp_path(temp))
     }
 
-    /// Removes what was written beside the log.
-    pub(super) fn remove(&self, aside: Aside) -> io::Result<()> {
-        remove(&self.aside(aside))
+    /// Removes a temporary file.
+    pub(super) fn remove(&self, temp: TempLog) -> io::Result<()> {
+        remove(&self.temp_path(temp))
     }
 
-    /// Gives a new file the log's name.
-    pub(super) fn install(&self, aside: Aside) -> io::Result<()> {
-        fs::rename(self.aside(aside), &self.path)
+    /// Renames a temporary file to the log's name.
+    pub(super) fn install(&self, temp: TempLog) -> io::Result<()> {
+        fs::rename(self.temp_path(temp), &self.path)
     }
 
     /// Makes names durable.
@@ -93,24 +93,24 @@ impl Place {
         File::open(&self.dir)?.sync_all()
     }
 
-    /// Makes a new file to write a snapshot to.
+    /// Creates the temporary file of a snapshot.
     pub(super) fn create_snapshot(&self) -> io::Result<File> {
-        create(&self.snapshot_aside())
+        create(&self.snapshot_temp())
     }
 
-    /// Gives a new file the snapshot's name, and the one that had it a name among the backups.
+    /// Renames a new snapshot over the old one, which is kept among the backups.
     pub(super) fn install_snapshot(&self) -> io::Result<()> {
         self.back_up()?;
-        fs::rename(self.snapshot_aside(), &self.snapshot)
+        fs::rename(self.snapshot_temp(), &self.snapshot)
     }
 
-    /// Removes what an interrupted snapshot left.
-    pub(super) fn remove_snapshot_aside(&self) -> io::Result<()> {
-        remove(&self.snapshot_aside())
+    /// Removes the temporary file of an interrupted snapshot.
+    pub(super) fn remove_snapshot_temp(&self) -> io::Result<()> {
+        remove(&self.snapshot_temp())
     }
 
-    /// Keeps the snapshot under the second in which the next one takes its name. It keeps its own
-    /// name too until then, and two of one second get two names.
+    /// Links the snapshot under a name with the current second. It also keeps its own name until
+    /// the next one takes it, and two of one second get different names.
     fn back_up(&self) -> io::Result<()> {
         if !fs::exists(&self.snapshot)? {
             return Ok(());
@@ -119,7 +119,7 @@ impl Place {
         let folder = self.dir.join(BACKUPS);
         fs::create_dir_all(&folder)?;
         let mut backups = self.backups(&folder)?;
-        // Above all of the second, those forgotten included: the order of names is that of time.
+        // Above all counts of this second, even of removed backups: names sort by age.
         let of_second = backups.iter().rev().find(|((other, _), _)| *other == second);
         let first = of_second.map_or(0, |((_, count), _)| count + 1);
         for count in first.. {

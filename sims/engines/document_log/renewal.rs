@@ -1,8 +1,8 @@
-//! How a log is replaced: written aside, synced, renamed over, its directory synced.
+//! Replaces a log: a new one is written aside, synced, renamed over it, and the directory synced.
 //!
-//! Nothing else ever changes a log but appending to it, and only the process that wrote a file
-//! appends to it. So a torn line is never followed by another, nothing is cut off in place, and no
-//! file is made durable by syncing what an earlier process may have failed to sync.
+//! Apart from that a log is only appended to, and only by the process that wrote the file. So a
+//! torn line is never followed by another, nothing is truncated in place, and no file is made
+//! durable by syncing data that an earlier process may have failed to sync.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -14,39 +14,39 @@ use super::generation::{Generation, Tail, entry_in};
 use super::history::{self, Base};
 use super::lines::Extent;
 use super::live::Live;
-use super::place::{Aside, Place};
+use super::place::{Place, TempLog};
 use super::snapshot;
 use super::{Bugs, LogError};
 
-/// How many bytes of a new log are written at once.
+/// The number of bytes of a new log that are written at once.
 const CHUNK: usize = 1 << 20;
 
-/// A new log beside the old one.
+/// A new log next to the old one.
 pub(super) struct Renewed {
     /// The generation that it will replace.
     pub(super) of: u64,
-    aside: Aside,
+    temp: TempLog,
     file: File,
     base: Base,
-    /// Where the base is in the new file.
+    /// The places of the base's lines in the new file.
     extents: Vec<Extent>,
-    /// How much of the old file it stands for.
+    /// The number of bytes of the old file that it replaces.
     cut: u64,
-    /// How many lines that was.
+    /// The number of lines in those.
     old_lines: u64,
-    /// How long it is, and how many lines.
+    /// Its length in bytes and in lines.
     length: u64,
     lines: u64,
 }
 
-/// Writes what is alive in a log to a new file beside it.
+/// Writes the live lines of a log to a new file next to it.
 ///
 /// # Errors
-/// `Io`; `Corrupted` if the old log does not read back. Nothing is left behind then.
+/// `Io`; `Corrupted` if the old log does not read back. The new file is removed then.
 pub(super) fn begin(
     place: &Place,
     old: &Generation,
-    aside: Aside,
+    temp: TempLog,
     bugs: Bugs,
 ) -> Result<Renewed, LogError> {
     let cut = old.tail().written;
@@ -55,23 +55,23 @@ pub(super) fn begin(
         live.apply(entry, extent);
         Ok(ControlFlow::Continue(()))
     })?;
-    let file = place.create(aside)?;
+    let file = place.create(temp)?;
     let written = write_base(&file, old, &live);
     match written {
         Ok((base, extents)) => {
             let length = extents.last().map_or(0, |last| last.offset + u64::from(last.length) + 1);
             let lines = base.lines + 1;
             let (of, old_lines) = (old.number, found.lines);
-            Ok(Renewed { of, aside, file, base, extents, cut, old_lines, length, lines })
+            Ok(Renewed { of, temp, file, base, extents, cut, old_lines, length, lines })
         }
         Err(error) => {
-            let _ = place.remove(aside);
+            let _ = place.remove(temp);
             Err(error)
         }
     }
 }
 
-/// Writes the first line and the live ones, byte for byte; says where each is.
+/// Writes the first line and the live ones, byte for byte; returns the place of each.
 fn write_base(
     mut file: &File,
     old: &Generation,
@@ -103,9 +103,9 @@ fn write_base(
 }
 
 impl Renewed {
-    /// Adds what was written to the old log meanwhile and what is queued for it, and makes the new
-    /// file durable by itself. Says how much of the queue was taken. The caller sees to it that
-    /// nobody writes to the old file.
+    /// Adds the lines that were written to the old log meanwhile and those queued for it, and makes
+    /// the new file's content durable. Returns the number of bytes taken from the queue. The caller
+    /// ensures that nothing writes to the old file.
     pub(super) fn finish(
         &mut self,
         place: &Place,
@@ -127,15 +127,15 @@ impl Renewed {
         if !bugs.rename_before_sync && !bugs.nothing_synced {
             self.file.sync_all()?;
         }
-        // What an interrupted call of an earlier process left.
+        // Files that an interrupted call of an earlier process left.
         if !old.own() {
-            place.remove(self.aside.other())?;
-            place.remove_snapshot_aside()?;
+            place.remove(self.temp.other())?;
+            place.remove_snapshot_temp()?;
         }
         Ok(queue.len())
     }
 
-    /// Writes the snapshot that goes with the new log.
+    /// Writes the snapshot that belongs to the new log.
     pub(super) fn write_snapshot(&self, place: &Place, bugs: Bugs) -> Result<(), LogError> {
         let file = place.create_snapshot()?;
         let lines = match bugs.snapshot_counts_old_lines {
@@ -151,12 +151,12 @@ impl Renewed {
             out.finish(bugs)?;
             Ok(place.install_snapshot()?)
         };
-        write().inspect_err(|_| drop(place.remove_snapshot_aside()))
+        write().inspect_err(|_| drop(place.remove_snapshot_temp()))
     }
 
-    /// Gives the new file the log's name, durably.
+    /// Renames the new file to the log's name, durably.
     pub(super) fn install(&self, place: &Place, bugs: Bugs) -> io::Result<()> {
-        place.install(self.aside)?;
+        place.install(self.temp)?;
         if bugs.rename_before_sync {
             self.file.sync_all()?;
         }
@@ -168,14 +168,14 @@ impl Renewed {
 
     /// Removes the new file: the old one stays the log.
     pub(super) fn abandon(&self, place: &Place) {
-        let _ = place.remove(self.aside);
+        let _ = place.remove(self.temp);
     }
 
     pub(super) fn base_lines(&self) -> u64 {
         self.base.lines + 1
     }
 
-    /// The next generation, with what was queued since.
+    /// The next generation, with the lines that were queued since.
     pub(super) fn into_generation(self, old: &mut Tail, taken: usize) -> Generation {
         let queue = old.queue[taken..].to_vec();
         let lines = self.lines + queue.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -184,7 +184,7 @@ impl Renewed {
     }
 }
 
-/// The planted M5 and M7: what is torn stays, and is followed by the next line, or by a newline.
+/// The planted M5 and M7: a torn line stays, and is followed by the next line, or by a newline.
 pub(super) fn end_torn_line(generation: &Generation, bugs: Bugs) -> Result<(), LogError> {
     let Some(mut file) = generation.file.as_ref() else { return Ok(()) };
     let length = file.metadata()?.len();

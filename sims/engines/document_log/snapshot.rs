@@ -1,16 +1,17 @@
-//! The snapshot beside a log: what the log began with, in a form that is read faster. The log alone
-//! is the truth; a snapshot that is missing, damaged or of another log is passed over.
+//! The snapshot next to a log: the entries that the log began with, in a form that is faster to
+//! read. The log alone is the truth; a snapshot that is missing, damaged or of another log is
+//! ignored.
 //!
 //! ```text
 //! file    "MOLTSNAP" lines:u64le count:u64le record* crc32:u32le
 //! record  len:u64le bincode(cmd, collection, key, value) line_len:u32le
 //! ```
 //!
-//! `lines` is how many lines of the log the snapshot stands for. Each string has its length in
-//! front (`u64le`); the value is the text of the JSON value. The first record is the first line of
-//! the log that the snapshot goes with. The origin stores values without their types, which its own
-//! loader cannot read, and has no such first record: its snapshots are passed over here, ours
-//! there, and both load the log.
+//! `lines` is the number of lines of the log that the snapshot covers. Each string has its length
+//! in front (`u64le`); the value is the text of the JSON value. The first record is the first line
+//! of the log that the snapshot belongs to. The origin stores values without their types, which its
+//! own loader cannot read, and has no such first record: its snapshots are ignored here, ours are
+//! ignored there, and both load the log.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -21,10 +22,10 @@ use super::entry::LogEntry;
 use super::history::Base;
 use super::lines::Extent;
 
-/// What a snapshot begins with.
+/// The first bytes of a snapshot.
 const MAGIC: &[u8; 8] = b"MOLTSNAP";
 
-/// How many bytes of a snapshot are written at once.
+/// The number of bytes of a snapshot that are written at once.
 const CHUNK: usize = 1 << 20;
 
 /// Writes a snapshot.
@@ -35,7 +36,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins one that goes with a log of this first line.
+    /// Begins a snapshot that belongs to the log with this first line.
     pub(super) fn new(file: &'a File, base: &Base, lines: u64) -> io::Result<Self> {
         let out = BufWriter::with_capacity(CHUNK, file);
         let mut new = Self { out, crc: crc32fast::Hasher::new(), record: Vec::new() };
@@ -49,7 +50,7 @@ impl<'a> Writer<'a> {
         Ok(new)
     }
 
-    /// Adds an entry, whose line in the log is so long.
+    /// Adds an entry whose line in the log has this length.
     pub(super) fn add(&mut self, entry: &LogEntry, length: u32) -> io::Result<()> {
         let value = entry.value.to_string();
         let mut record = std::mem::take(&mut self.record);
@@ -65,7 +66,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Ends it: it is durable by itself, under whatever name it has.
+    /// Ends the snapshot, and makes its content durable.
     pub(super) fn finish(mut self, bugs: Bugs) -> io::Result<()> {
         let crc = std::mem::take(&mut self.crc).finalize();
         self.out.write_all(&crc.to_le_bytes())?;
@@ -84,15 +85,15 @@ impl<'a> Writer<'a> {
 
 /// A snapshot that was found whole.
 pub(super) struct Snapshot {
-    /// How many lines of the log it stands for.
+    /// The number of lines of the log that it covers.
     pub(super) lines: u64,
     /// The entries, each with the place of its line in the log.
     pub(super) entries: Vec<(LogEntry, Extent)>,
 }
 
-/// Reads the snapshot that goes with a log of this first line, if there is one.
+/// Reads the snapshot that belongs to the log with this first line, if there is one.
 pub(super) fn load(path: &Path, base: &Base, bugs: Bugs) -> Option<Snapshot> {
-    // Whatever is wrong with it: the log is there.
+    // Whatever is wrong with the snapshot, the log can be read instead.
     let bytes = std::fs::read(path).ok()?;
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) && !bugs.snapshot_unverified {
@@ -133,7 +134,7 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?))
 }
 
-/// As many bytes as are asked for, if there are so many.
+/// Takes `length` bytes off `rest`, if it has that many.
 fn take<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     *rest = after;

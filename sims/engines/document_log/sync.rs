@@ -10,7 +10,7 @@ use super::{Bugs, Counts, LogEntry, LogError, Storage};
 
 /// Every write is durable when it returns.
 ///
-/// After a failed fsync, or a failure that leaves it open which file has the log's name, every
+/// After a failed fsync, or a failure that leaves it unknown which file has the log's name, every
 /// write is refused until the log is opened again.
 #[derive(Debug)]
 pub struct SyncStorage {
@@ -18,8 +18,8 @@ pub struct SyncStorage {
 }
 
 impl SyncStorage {
-    /// Opens the log at `path`; a missing one is empty, and is created by the first write. Only
-    /// reads.
+    /// Opens the log at `path`; a missing one is empty, and is created by the first write. Opening
+    /// only reads.
     ///
     /// # Errors
     /// `Io` if it cannot be read; `NotALog`, `Corrupted` or `Unsupported` if it is not such a log,
@@ -61,7 +61,7 @@ impl Storage for SyncStorage {
     fn write_batch(&self, entries: &[LogEntry]) -> Result<Vec<Pointer>, LogError> {
         let lines = Lines::batch(entries, self.core.next_batch(), self.core.bugs)?;
         if self.core.bugs.batches_interleave {
-            let parts = lines.apart(entries)?;
+            let parts = lines.split(entries)?;
             let written: Result<Vec<_>, _> = parts.iter().map(|part| self.write(part)).collect();
             return Ok(written?.concat());
         }
@@ -91,7 +91,7 @@ impl Storage for SyncStorage {
     }
 
     fn sync(&self) -> Result<(), LogError> {
-        // What this process wrote is durable; what it found need not be.
+        // The lines that this process wrote are durable; those that it found need not be.
         let writing = self.core.writing();
         if self.core.generation().own() { Ok(()) } else { self.core.sync(&writing) }
     }

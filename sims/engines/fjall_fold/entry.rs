@@ -2,7 +2,7 @@
 
 use crate::engines::append_log::{Entry, SnapshotError, Update, VersionToken};
 
-/// Says whether the engine can hold an update: it panics where it cannot.
+/// Checks that the engine can hold an update; it would panic at one that it cannot hold.
 pub(super) fn check(update: &Update) -> Result<(), SnapshotError> {
     let invalid = |what: String| Err(SnapshotError::InvalidFormat(what));
     let key = match update {

@@ -1,4 +1,4 @@
-//! The vulnerability patterns that the toy can be given, one at a time.
+//! The vulnerability patterns that can be planted in the toy, one at a time.
 
 /// A planted bug. `P` numbers are those of a survey of crash vulnerabilities in storage engines;
 /// the systems named are where each was found.
@@ -10,9 +10,9 @@ pub enum Bug {
     SyncBeforeLastWrite,
     /// A sync is acknowledged before it is done.
     AckBeforeSync,
-    /// A failed sync is taken for a good one.
+    /// A failed sync is treated as a successful one.
     SyncErrorIgnored,
-    /// A failed or short write is taken for a good one.
+    /// A failed or short write is treated as a successful one.
     WriteErrorIgnored,
     /// The directory is not synced after files are created in it.
     NoDirSyncAfterCreate,
@@ -26,24 +26,24 @@ pub enum Bug {
     OldDeletedFirst,
     /// The pointer is overwritten in place, as if four sectors were atomic.
     PointerInPlace,
-    /// The records of a batch stand alone.
+    /// Each record of a batch takes effect alone.
     BatchNotAtomic,
-    /// Recovery leaves a torn tail, and later records go behind it.
+    /// Recovery leaves a torn tail, and later records are appended to it.
     TornTailKept,
     /// A torn tail makes the store refuse to open.
     TornTailFatal,
-    /// A record that the end of the log cuts is taken at the length that it has.
+    /// A record that is cut by the end of the log is accepted at its remaining length.
     CutRecordAccepted,
-    /// A zero header is taken for an empty record.
+    /// A zero header is treated as an empty record.
     ZerosAreRecords,
     /// Records are not checked against their checksums.
     ChecksumIgnored,
-    /// Replay goes on behind a damaged record.
+    /// Replay continues after a damaged record.
     DamageSkipped,
-    /// Recovery replays every log that it finds, those already in the snapshot too.
+    /// Recovery replays every log that it finds, including those already in the snapshot.
     OldLogsReplayed,
-    /// Recovery goes on with the log that it finds: what an earlier failed sync lost on the disk,
-    /// the page cache still shows.
+    /// Recovery continues the log that it finds: the page cache still shows data that an earlier
+    /// failed sync lost on the disk.
     PageCacheTrusted,
 }
 

@@ -1,5 +1,5 @@
-//! The toy on a real directory; every image that a crash can leave of its log; and each planted
-//! bug that shows without a simulated disk.
+//! Tests the toy on a real directory, its recovery from every image that a crash can leave of its
+//! log, and each planted bug that shows without a simulated disk.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn the_log(dir: &TempDir) -> PathBuf {
     logs[0].clone()
 }
 
-/// Batches of one and of several, values longer than a sector, keys with zeros in their values.
+/// Batches of one op and of several, values longer than a sector, a value of zeros.
 fn batches() -> Vec<Vec<Op>> {
     let mut batches = vec![
         vec![put("a", b"1")],
@@ -58,7 +58,7 @@ fn batches() -> Vec<Vec<Op>> {
     batches
 }
 
-/// A log, and where each of its batches ends.
+/// A log, and the ends of its batches.
 fn written(batches: &[Vec<Op>]) -> (Vec<u8>, Vec<usize>) {
     let mut log = Vec::new();
     let mut ends = vec![0];
@@ -121,7 +121,7 @@ fn every_planted_bug_of_replay_shows_in_some_image() {
 }
 
 #[test]
-fn a_store_whose_log_is_cut_or_zero_filled_anywhere_shows_a_prefix_and_goes_on() {
+fn a_store_whose_log_is_cut_or_zero_filled_anywhere_shows_a_prefix_and_works() {
     let source = dir();
     let mut toy = open(&source, None);
     let mut states = vec![shown(&toy)];
@@ -160,7 +160,7 @@ fn a_store_whose_log_is_cut_or_zero_filled_anywhere_shows_a_prefix_and_goes_on()
 }
 
 #[test]
-fn a_pointer_mixed_from_two_generations_is_none() {
+fn a_pointer_mixed_from_two_generations_is_invalid() {
     let (old, new) = (pointer_bytes(7, 100), pointer_bytes(8, 200));
     assert_eq!(parse_pointer(&old), Some((7, 100)));
     for mix in 0..1 << (POINTER_LEN / SECTOR) {
@@ -180,7 +180,7 @@ fn a_pointer_mixed_from_two_generations_is_none() {
     }
 }
 
-/// A workload that reaches the code of every switch; checks what a reader sees on the way.
+/// A workload that reaches the code of every planted bug, and checks the items on the way.
 fn workload(dir: &Path, bug: Option<Bug>) -> Vec<String> {
     let mut toy = Toy::open(dir, bug).expect("opens");
     assert!(toy.is_empty());
@@ -209,7 +209,7 @@ fn without_a_crash_or_a_fault_no_bug_shows() {
 }
 
 #[test]
-fn a_generation_replaces_all_files_of_the_one_before() {
+fn a_generation_replaces_all_files_of_its_predecessor() {
     let dir = dir();
     workload(dir.path(), None);
     let mut names: Vec<_> = fs::read_dir(dir.path())
@@ -221,7 +221,7 @@ fn a_generation_replaces_all_files_of_the_one_before() {
 }
 
 #[test]
-fn a_refused_op_changes_nothing_and_the_store_goes_on() {
+fn a_refused_op_changes_nothing_and_the_store_still_works() {
     let dir = dir();
     let mut toy = open(&dir, None);
     toy.put(b"word", b"no number").expect("puts");
@@ -265,7 +265,7 @@ fn after_a_failed_checkpoint_every_change_is_refused_until_the_store_is_opened_a
 }
 
 #[test]
-fn the_bugs_of_recovery_and_of_files_show_on_files_as_a_crash_leaves_them() {
+fn the_bugs_of_recovery_and_of_files_show_on_files_that_a_crash_could_leave() {
     // A tail torn in the second record, then another put, then another opening.
     let after_torn_tail = |bug| {
         let dir = dir();

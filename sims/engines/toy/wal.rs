@@ -1,4 +1,4 @@
-//! The toy's records: what a log and a snapshot consist of, to bytes and back.
+//! Encodes and decodes the records of the toy's logs and snapshots.
 //!
 //! ```text
 //! record  crc32:u32le len:u32le payload     the CRC covers the length and the payload
@@ -50,7 +50,7 @@ impl Op {
     }
 }
 
-/// Appends a batch, record by record; says where its last record starts.
+/// Appends a batch, record by record; returns where its last record starts.
 pub(in crate::engines) fn encode(out: &mut Vec<u8>, batch: &[Op], bug: Option<Bug>) -> usize {
     let mut last = out.len();
     for (i, op) in batch.iter().enumerate() {
@@ -61,7 +61,7 @@ pub(in crate::engines) fn encode(out: &mut Vec<u8>, batch: &[Op], bug: Option<Bu
     last
 }
 
-/// What a log holds.
+/// The content of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::engines) struct Replay {
     /// The ops of all whole batches, in order.
@@ -70,8 +70,8 @@ pub(in crate::engines) struct Replay {
     pub(in crate::engines) end: usize,
 }
 
-/// Reads batches up to the first that is not whole and undamaged. What is behind it was never
-/// acknowledged as durable, and may have been written after what is missing.
+/// Reads batches up to the first that is incomplete or damaged. The bytes after that were never
+/// acknowledged as durable, and may have been written later than the missing ones.
 pub(in crate::engines) fn replay(log: &[u8], bug: Option<Bug>) -> Replay {
     let mut replay = Replay::default();
     let mut batch = Vec::new();
@@ -106,7 +106,7 @@ fn encode_op(out: &mut Vec<u8>, op: &Op, more: bool) {
         }
     };
     out.push(if more { kind | MORE } else { kind });
-    // The lengths were checked when the op was taken.
+    // The lengths were checked when the op was accepted.
     out.extend_from_slice(&(op.key().len() as u16).to_le_bytes());
     out.extend_from_slice(op.key());
     out.extend_from_slice(rest);
@@ -116,7 +116,7 @@ fn encode_op(out: &mut Vec<u8>, op: &Op, more: bool) {
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// The first record: its op, whether its batch goes on, and its length.
+/// The first record: its op, whether its batch continues, and its length.
 fn decode(bytes: &[u8], bug: Option<Bug>) -> Option<(Op, bool, usize)> {
     let crc = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
     let len = u32::from_le_bytes(bytes.get(4..HEADER_LEN)?.try_into().ok()?);

@@ -6,20 +6,19 @@ pub enum ThreadBug {
     /// A sync is acknowledged as soon as the flusher has taken the records, not when they are
     /// durable.
     AckBeforeFlush,
-    /// A sync looks whether it must wait, wakes the flusher, and then waits without another look.
+    /// A sync checks whether it must wait, wakes the flusher, and then waits without another check.
     LostWakeup,
-    /// Compaction takes the items without keeping the flusher out: what is flushed while it writes
-    /// them goes to the log that it deletes.
+    /// Compaction takes the items without keeping the flusher out: batches that are flushed while
+    /// it writes them go to the log that it deletes.
     CompactionRacesWriter,
-    /// Compaction does the same, and catches up with what has changed since, but for what was
-    /// deleted.
+    /// Compaction does the same, and catches up with the changes since, except for deletions.
     CheckpointRacesDelete,
     /// A flusher takes the records before it has the log: another may then write later ones first.
     FlushOutOfOrder,
     /// Closing does not wait for the flusher: the store may be opened again before it is done.
     CloseDoesNotWait,
-    /// Old generations are removed on a thread that nobody joins, and that panics if another has
-    /// removed a file first.
+    /// Old generations are removed on a thread that is never joined, and that panics if another
+    /// thread has removed a file first.
     RemoverPanics,
 }
 
@@ -49,12 +48,11 @@ impl ThreadBug {
 
     const fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::AckBeforeFlush => (
-                "ack-before-flush",
-                "P15: etcd 14370, an acknowledgement before the write behind it",
-            ),
+            Self::AckBeforeFlush => {
+                ("ack-before-flush", "P15: etcd 14370, an acknowledgement before its write")
+            }
             Self::LostWakeup => {
-                ("lost-wakeup", "a waiter that does not look again before it waits")
+                ("lost-wakeup", "a waiter that does not check again before it waits")
             }
             Self::CompactionRacesWriter => {
                 ("compaction-races-writer", "moltendb: state taken, then the log swapped unlocked")
@@ -71,7 +69,7 @@ impl ThreadBug {
             }
             Self::RemoverPanics => (
                 "remover-panics",
-                "a panic on a thread that nobody joins, when two clean up at once",
+                "a panic on a thread that is never joined, when two clean up at once",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! The files of a generation: written, recovered, removed.
+//! Writes, recovers and removes the files of a generation.
 
 use std::fs::{self, File};
 use std::io::{self, Error, ErrorKind, Write};
@@ -38,7 +38,7 @@ impl Log {
     }
 }
 
-/// A snapshot that is durable, but has not its own name yet.
+/// A snapshot that is durable, but does not have its own name yet.
 pub(super) struct Snapshot<'a> {
     dir: &'a Path,
     generation: u64,
@@ -78,8 +78,8 @@ impl Snapshot<'_> {
     }
 }
 
-/// Reads the store in a directory without changing anything: its items, and the highest number
-/// that a file has. One that is used again could, after a crash, mean the file that had it first.
+/// Reads the store in a directory without changing anything: its items, and the highest number of
+/// a file. A number that is used again could, after a crash, resolve to the file that had it first.
 pub(super) fn recover(dir: &Path) -> io::Result<(Items, u64)> {
     let files = numbered(dir)?;
     let highest = files.iter().map(|file| file.number).max().unwrap_or(0);
@@ -98,7 +98,7 @@ pub(super) fn recover(dir: &Path) -> io::Result<(Items, u64)> {
     Ok((items, highest))
 }
 
-/// Removes the files of earlier generations. What cannot be removed is tried again later.
+/// Removes the files of earlier generations. A file that cannot be removed is tried again later.
 pub(super) fn remove_before(dir: &Path, generation: u64) {
     for file in numbered(dir).unwrap_or_default() {
         if file.number < generation {
@@ -107,7 +107,7 @@ pub(super) fn remove_before(dir: &Path, generation: u64) {
     }
 }
 
-/// Does the same, and fails if one cannot be removed: what a planted bug does.
+/// Does the same, but fails if one cannot be removed: only with a planted bug.
 pub(super) fn remove_all_before(dir: &Path, generation: u64) -> io::Result<()> {
     for file in numbered(dir)?.iter().filter(|file| file.number < generation) {
         fs::remove_file(path(dir, &file.kind, file.number))?;

@@ -1,4 +1,4 @@
-//! The store on a real directory, with the system's own order of threads.
+//! Tests the store on a real directory, with the system's own order of threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +33,7 @@ fn shown(store: &ToyThreads) -> BTreeMap<String, String> {
     store.scan().into_iter().map(|(key, value)| (text(key), text(value))).collect()
 }
 
-/// What a process that opens the files as they are now would see.
+/// The items that a process would see if it opened the files as they are now.
 fn shown_by_a_copy(source: &Path) -> BTreeMap<String, String> {
     let copy = dir();
     for entry in fs::read_dir(source).expect("lists") {
@@ -44,7 +44,7 @@ fn shown_by_a_copy(source: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn what_was_closed_is_there_when_the_store_is_opened_again() {
+fn all_changes_before_a_close_are_there_when_the_store_is_opened_again() {
     let dir = dir();
     let mut wanted = BTreeMap::new();
     for round in 0..30 {
@@ -80,7 +80,7 @@ fn a_checkpoint_is_a_snapshot_with_an_empty_log() {
 }
 
 #[test]
-fn what_was_synced_is_in_the_files() {
+fn all_changes_before_a_sync_are_in_the_files() {
     // Short enough that no compaction moves the files that are copied.
     for round in 0..20 {
         let dir = dir();
@@ -127,7 +127,7 @@ fn many_clients_lose_nothing_while_the_store_compacts_itself() {
 }
 
 #[test]
-fn a_refused_batch_changes_nothing_and_the_store_goes_on() {
+fn a_refused_batch_changes_nothing_and_the_store_still_works() {
     let dir = dir();
     let store = open(dir.path());
     store.write(&[put("word", "no number")]).expect("writes");
@@ -146,7 +146,7 @@ fn after_a_failed_compaction_every_call_is_refused_until_the_store_is_opened_aga
     let store = open(dir.path());
     store.write(&[put("a", "1")]).expect("writes");
     store.sync().expect("syncs");
-    // The next snapshot cannot be created where something is.
+    // The next snapshot cannot be created over an existing directory.
     let obstacle = dir.path().join("next-2");
     fs::create_dir(&obstacle).expect("creates");
     assert!(store.checkpoint().is_err());
@@ -161,7 +161,7 @@ fn after_a_failed_compaction_every_call_is_refused_until_the_store_is_opened_aga
 }
 
 #[test]
-fn every_bug_has_a_name_of_its_own() {
+fn every_bug_has_its_own_name() {
     let names: BTreeSet<_> = ThreadBug::ALL.iter().map(|bug| bug.name()).collect();
     assert_eq!(names.len(), ThreadBug::ALL.len());
 }

@@ -1,4 +1,4 @@
-//! What the threads do: two flushers, one compactor.
+//! The bodies of the threads: two flushers, one compactor.
 
 use std::io;
 use std::sync::PoisonError;
@@ -11,7 +11,7 @@ use crate::engines::toy::Op;
 /// The log is compacted when it is longer than this, in bytes: some ten batches.
 const LOG_MAX: u64 = 256;
 
-/// Asks for a compaction; who waits for it is told when it is done.
+/// Asks for a compaction; a caller that waits for it is notified when it is done.
 pub(super) type Request = Option<Sender<()>>;
 
 /// Batches that a flusher took from the queue.
@@ -19,11 +19,11 @@ struct Taken {
     batches: Vec<(u64, Vec<Op>)>,
     /// The last batch that is in the log once these are.
     upto: u64,
-    /// Whether somebody waits until that is durable.
+    /// Whether a caller waits until that is durable.
     sync: bool,
 }
 
-/// Writes what is queued, until the store closes and nothing is.
+/// Writes the queue out, until the store closes and the queue is empty.
 pub(super) fn flush_until_closed(shared: &Shared, compactor: &Sender<Request>) {
     loop {
         let idle = |state: &mut State| state.error.is_none() && !state.closing && !state.has_work();
@@ -34,16 +34,16 @@ pub(super) fn flush_until_closed(shared: &Shared, compactor: &Sender<Request>) {
         }
         drop(state);
         match flush(shared) {
-            // Who is not there to compact any more need not.
+            // A compactor that has ended need not compact.
             Ok(len) if len > LOG_MAX => drop(compactor.send(None)),
             Ok(_) => {}
-            // It was told.
+            // The error was already recorded.
             Err(_) => return,
         }
     }
 }
 
-/// Writes what is queued to the log; returns how long that is.
+/// Writes the queue to the log; returns the log's length.
 fn flush(shared: &Shared) -> io::Result<u64> {
     let early = shared.has(ThreadBug::FlushOutOfOrder).then(|| take(shared));
     let mut log = shared.log();
@@ -52,7 +52,7 @@ fn flush(shared: &Shared) -> io::Result<u64> {
     }
     let taken = early.unwrap_or_else(|| take(shared));
     let written = log.append(taken.batches.iter().map(|(_, batch)| batch.as_slice()));
-    // Told while the log is held: who has it next must not sync past what it lacks.
+    // Recorded while the log is held: its next holder must not sync past the missing records.
     written.inspect_err(|error| shared.fail(error))?;
     if taken.sync {
         log.sync().inspect_err(|error| shared.fail(error))?;
@@ -64,7 +64,7 @@ fn flush(shared: &Shared) -> io::Result<u64> {
     Ok(log.len())
 }
 
-/// Takes what is queued; who waits for room in the queue has it.
+/// Takes the queue, and wakes the callers that wait for room in it.
 fn take(shared: &Shared) -> Taken {
     let mut state = shared.state();
     let batches = std::mem::take(&mut state.queue);
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-/// Compacts whenever it is asked to, until nobody is left who could.
+/// Compacts whenever it is asked to, until all senders are gone.
 pub(super) fn compact_on_request(shared: &Shared, requests: &Receiver<Request>) {
     for request in requests {
         // The log may have been compacted since a flusher found it long.
@@ -93,13 +93,13 @@ pub(super) fn compact_on_request(shared: &Shared, requests: &Receiver<Request>) 
         {
             shared.fail(&error);
         }
-        // Who asked may be gone.
+        // The caller may be gone.
         request.map(|done| done.send(()));
     }
 }
 
-/// Begins a generation with all that was done. While the log is held, what is done from now on
-/// stays queued, and goes to the new log.
+/// Begins a generation with all changes. While the log is held, new changes stay queued, and go to
+/// the new log.
 fn compact(shared: &Shared) -> io::Result<()> {
     let races = shared.has(ThreadBug::CompactionRacesWriter)
         || shared.has(ThreadBug::CheckpointRacesDelete);
@@ -118,7 +118,7 @@ fn compact(shared: &Shared) -> io::Result<()> {
         let state = shared.state();
         (since, upto) = (changed(&items, &state.items), state.issued);
     }
-    // As in a flush: a log that a newer snapshot may hide must not be written to any more.
+    // Recorded as in a flush: a log that a newer snapshot may hide must not be written to any more.
     *log = snapshot.become_current(&since).inspect_err(|error| shared.fail(error))?;
     let mut state = shared.state();
     state.queue.retain(|(number, _)| *number > upto);
@@ -128,8 +128,9 @@ fn compact(shared: &Shared) -> io::Result<()> {
     shared.progress.notify_all();
     if shared.has(ThreadBug::RemoverPanics) {
         let dir = shared.dir.clone();
-        let remove =
-            move || files::remove_all_before(&dir, generation).expect("nobody else removes");
+        let remove = move || {
+            files::remove_all_before(&dir, generation).expect("no other thread removes files")
+        };
         drop(std::thread::Builder::new().name("remover".to_owned()).spawn(remove)?);
         return Ok(());
     }
@@ -137,7 +138,7 @@ fn compact(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// The planted catch-up: what is new or has another value now, but not what is gone.
+/// The planted catch-up: the keys that are new or have another value now, but not those deleted.
 fn changed(before: &Items, now: &Items) -> Vec<Op> {
     let differs = |(key, value): &(&Vec<u8>, &Vec<u8>)| before.get(*key) != Some(*value);
     let put =

@@ -87,7 +87,7 @@ fn a_damaged_checkpoint_is_ignored_with_a_reason_and_no_answer_is_wrong() {
         ("its checksum is wrong", |data| [data, &[0]].concat()),
         ("cannot be decoded: ", |_| seal(b"nothing of the kind")),
         ("cannot be decoded: ", |_| seal(b"")),
-        ("segment 7 is not there", |data| lie(data, |body| body.watermark_segment_id = 7)),
+        ("segment 7 does not exist", |data| lie(data, |body| body.watermark_segment_id = 7)),
         ("it reaches past the end of segment 1", |data| {
             lie(data, |body| body.watermark_segment_id = 0)
         }),
@@ -102,8 +102,8 @@ fn a_damaged_checkpoint_is_ignored_with_a_reason_and_no_answer_is_wrong() {
         }),
         ("it has no string 900", |data| lie(data, |body| body.entries[1].entity_id = 900)),
         ("it has no string 0", |data| lie(data, |body| body.entries[1].scope_id = 0)),
-        ("its entries are not in order", |data| lie(data, |body| body.entries.swap(1, 2))),
-        ("segment 1 holds another event than it says", |data| {
+        ("its entries are out of order", |data| lie(data, |body| body.entries.swap(1, 2))),
+        ("segment 1 holds a different event than it says", |data| {
             lie(data, |body| {
                 let last = body.entries.iter().rposition(|row| row.segment_id == 1);
                 body.entries[last.expect("some")].event_hash[0] ^= 1;
@@ -225,7 +225,8 @@ fn a_checkpoint_does_not_hide_that_a_segment_is_shorter_or_missing() {
     let right = dump(&path, plain());
     let file = fs::File::options().write(true).open(segment(&dir, 3)).expect("opens");
     file.set_len(700).expect("cuts");
-    for (gone, says) in [(None, "past the end of segment 3"), (Some(3), "segment 3 is not there")] {
+    for (gone, says) in [(None, "past the end of segment 3"), (Some(3), "segment 3 does not exist")]
+    {
         if let Some(id) = gone {
             fs::remove_file(segment(&dir, id)).expect("removes");
         }
