@@ -1,5 +1,5 @@
-//! The keyspace with its append-only log under test: a service with one client, in each of the
-//! three policies.
+//! The sims of the keyspace with its append-only log: a service with one client, under each of the
+//! three sync policies.
 
 mod model;
 mod op;
@@ -11,29 +11,28 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::State;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, Promises, Source};
-use crashpoint::{Damage, Rotting};
-use crashpoint::{Entry as SimEntry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Damage, Engine, Entry as SimEntry, Error, Level, Promises, Rotting, Sim,
+    State, Step, sim,
+};
 use proptest::prelude::*;
 
 pub use model::AofModel;
 pub use op::{AofOp, Side};
 
 use crate::engines::aof::{Bugs, Database, Entry, Fsync, LOG, SNAPSHOT, Value, told_up_to};
+use crate::support;
 use model::{Held, shown};
 
-/// How often the service's loop goes round while nobody asks for anything.
+/// The time between two ticks of the service's loop while no client sends a command.
 const TICK: Duration = Duration::from_millis(100);
-/// What the calls of a sync may take.
+/// The time that the calls of a sync may take.
 const IN_SYNC: Duration = Duration::from_millis(10);
-/// When what was written is durable with `EverySec`, and a loop that ticks.
+/// The time after which a command is durable under `EverySec`, if the loop keeps ticking.
 pub(crate) const WITHIN: Duration = Duration::from_millis(1000 + 100 + 10);
 const _: () = assert!(WITHIN.as_millis() == 1000 + TICK.as_millis() + IN_SYNC.as_millis());
 
-/// Which policy and which bugs an adapter has.
+/// The sync policy and the planted bugs of an adapter, and the name of the sim that has them.
 pub trait Planted: 'static {
     /// The name of the sim.
     const NAME: &'static str;
@@ -45,11 +44,11 @@ pub trait Planted: 'static {
     }
 }
 
-/// The store as it is shipped, each command durable.
+/// The store without planted bugs, each command durable.
 pub struct Always;
-/// The store as it is shipped, synced once a second.
+/// The store without planted bugs, synced once a second.
 pub struct EverySec;
-/// The store as it is shipped, synced when the kernel likes.
+/// The store without planted bugs, synced only by the kernel.
 pub struct No;
 
 impl Planted for Always {
@@ -67,7 +66,7 @@ impl Planted for No {
     const FSYNC: Fsync = Fsync::No;
 }
 
-/// What a command promises.
+/// What a command promises under a policy.
 fn promise(fsync: Fsync) -> Ack {
     match fsync {
         Fsync::Always => Ack::DURABLE,
@@ -82,7 +81,8 @@ pub struct AofEngine<P> {
     planted: PhantomData<P>,
 }
 
-/// A crash may leave the temporary file of a rewrite or a snapshot; opening the store sweeps it.
+/// Whether a file is the log or the snapshot. A crash may leave the temporary file of a rewrite or
+/// a snapshot, which opening the store must remove.
 fn is_ours(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
     let ours =
         |entry: &std::fs::DirEntry| [LOG, SNAPSHOT].iter().any(|name| entry.file_name() == *name);
@@ -103,15 +103,15 @@ fn entry_shown(entry: &Entry) -> Vec<u8> {
     shown(&held(&entry.value), entry.deadline.map(remaining))
 }
 
-/// How long it is to a deadline.
+/// The time left until a deadline in milliseconds since 1970.
 fn remaining(deadline: u64) -> Duration {
     let end = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(deadline);
-    #[expect(clippy::disallowed_methods, reason = "the engine's deadlines are by this clock")]
+    #[expect(clippy::disallowed_methods, reason = "the engine's deadlines use this clock")]
     let now = std::time::SystemTime::now();
     end.duration_since(now).unwrap_or_default()
 }
 
-/// Lets time pass as a service does that ticks.
+/// Sleeps as the service's idle loop does, with a tick after each [`TICK`] and at the end.
 fn wait(ms: u64, mut tick: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
     let mut left = Duration::from_millis(ms);
     while !left.is_zero() {
@@ -175,7 +175,7 @@ impl<P: Planted> Engine for AofEngine<P> {
     }
 }
 
-/// The sim of the store in one policy.
+/// The sim of the store under one policy.
 pub struct Aof<P>(PhantomData<P>);
 
 impl<P: Planted> Sim for Aof<P> {
@@ -186,48 +186,52 @@ impl<P: Planted> Sim for Aof<P> {
     const ABOUT: &'static str = match P::FSYNC {
         Fsync::Always => "keyspace with append-only log and KEVYSNAP 2, each command synced",
         Fsync::EverySec => "the same, synced once a second",
-        Fsync::No => "the same, synced when the kernel likes",
+        Fsync::No => "the same, synced only by the kernel",
     };
 
     fn promises() -> Promises<AofModel> {
-        let source = |promise, sentence| Source { promise, sentence, at: "engines/aof.rs" };
+        let timed = P::FSYNC == Fsync::EverySec;
         let command = match P::FSYNC {
-            Fsync::Always => source("a command survives power loss", "survives power loss"),
-            Fsync::EverySec => source(
-                "a command survives the process at once, power loss after 1.11 s of ticks of 0.1 s",
+            Fsync::Always => ("a command survives power loss", "survives power loss"),
+            Fsync::EverySec => (
+                "a command survives the process at once, and power loss after 1.11 s if the \
+                 service ticks every 0.1 s",
                 "survives the process; within a second and the time to the next tick, power loss",
             ),
-            Fsync::No => source("a command survives the process", "survives the process"),
+            Fsync::No => ("a command survives the process", "survives the process"),
         };
+        let quotes = [
+            command,
+            (
+                "save, snapshot, truncate, rewrite and sync survive power loss, with all before \
+                 them",
+                "that have returned `Ok`: all before survives power loss",
+            ),
+            (
+                "a crash leaves a prefix of the commands",
+                "A crash always leaves a prefix of the commands, in their order, each whole.",
+            ),
+            (
+                "open reports a damaged snapshot, and a flipped bit of the log before its last \
+                 record",
+                "Damage that no crash explains is reported when the store is opened, and changes \
+                 no file.",
+            ),
+            (
+                "a failed call takes nothing back",
+                "A failed call takes nothing back: all that earlier calls promised still holds",
+            ),
+        ];
         Promises {
-            close: if P::FSYNC == Fsync::EverySec { Level::Durable } else { Level::Flushed },
-            survives: crate::whatever_fails_or_rots(P::FSYNC == Fsync::EverySec, AfterFault::Loud),
-            sources: vec![
-                command,
-                source(
-                    "save, snapshot, truncate, rewrite and sync survive power loss, with all before",
-                    "that have returned `Ok`: all before survives power loss",
-                ),
-                source(
-                    "a crash leaves a prefix of the commands",
-                    "A crash always leaves a prefix of the commands, in their order, each whole.",
-                ),
-                source(
-                    "a damaged snapshot is told, as is a flipped bit of the log before its last \
-                     record",
-                    "Damage that no crash explains is reported when the store is opened, and \
-                     changes no file.",
-                ),
-                source(
-                    "a failed call takes nothing back",
-                    "A failed call takes nothing back: all that earlier calls promised still holds",
-                ),
-            ],
+            close: if timed { Level::Durable } else { Level::Flushed },
+            survives: support::right_after_failed_calls_and_rot(timed, AfterFault::Loud),
+            sources: support::sources("engines/aof.rs", quotes),
             ..Promises::default()
         }
     }
 
-    /// The snapshot, and a bit of the log with a record behind it.
+    /// The engine must report damage in the snapshot, and a flipped bit of the log that is followed
+    /// by another record.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let place = at.bytes.start;
         let flipped = |bit: u8| at.content[place] != 1 << bit && place < told_up_to(at.content);
@@ -246,7 +250,7 @@ impl<P: Planted> Sim for Aof<P> {
 macro_rules! planted {
     ($($name:ident $text:literal $fsync:ident $bug:ident;)*) => {
         $(
-            /// The store with one bug.
+            /// The store with one planted bug.
             pub struct $name;
 
             impl Planted for $name {
@@ -259,9 +263,9 @@ macro_rules! planted {
             }
         )*
 
-        /// The store with each bug of its origin that a crash, an error of a write or a sync, bit
-        /// rot or a clean restart can show, and some that it never had. K7 (what a damaged count
-        /// allocates) and K10 (a failing open) are looked for in the engine's own tests.
+        /// The store with each bug of its origin that a crash, a failed write or sync, bit rot or a
+        /// clean restart can show, and with some that the origin never had. The engine's own tests
+        /// cover K7 (memory allocated for a damaged count) and K10 (an open that fails).
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<Aof<$name>>()),*]
         }
@@ -304,12 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn survives_every_crash_point_when_synced_by_the_kernel() {
+    fn survives_every_crash_point_when_synced_only_by_the_kernel() {
         crashpoint::check::<Aof<No>>();
     }
 
     #[test]
-    fn corpus_replays() {
+    fn the_corpus_replays() {
         crashpoint::check_corpus::<Aof<Always>>(&crate::corpus());
         crashpoint::check_corpus::<Aof<EverySec>>(&crate::corpus());
         crashpoint::check_corpus::<Aof<No>>(&crate::corpus());

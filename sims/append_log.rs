@@ -1,41 +1,37 @@
-//! The append log under test: a service that follows a stream of updates, checkpoints where it
-//! is, and compacts when the log says so.
+//! The sim of the append log: a service follows a stream of updates, checkpoints its position, and
+//! compacts when the log asks for it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Ack, Engine, Error, Level, Operation};
-use crashpoint::{Entry as SimEntry, sim};
-use crashpoint::{Model, Promises, Source};
-use crashpoint::{Sim, Step};
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{
+    Ack, Engine, Entry as SimEntry, Error, Level, Model, Operation, Promises, Sim, State, Step,
+    TextError, Time, Word, quote, sim,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::engines::append_log::{
     Bugs, Cursor, Entry, Snapshot, SnapshotWriter, Update, VersionToken, load_with,
 };
+use crate::support::{self, CURSOR, item, value, version};
 
-/// Bytes after which a checkpoint asks for compaction: some ten records, so that workloads of a
+/// Bytes after which a checkpoint asks for compaction: about ten records, so that workloads of a
 /// few steps reach it.
 const THRESHOLD: u64 = 600;
-/// The item that holds the cursor; keys are items with `key ` in front.
-const CURSOR: &[u8] = b"cursor";
 
-/// One step of the service.
+/// One op of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOp {
-    /// A key has a new value, with a version.
+    /// A key got a new value, with a version.
     Put(String, Vec<u8>, Vec<u8>),
     /// A key was deleted.
     Delete(String),
     /// A key and its history were deleted.
     Purge(String),
-    /// The stream is followed up to here; compact if the log asks for it.
+    /// The stream was followed up to this cursor; compact if the log asks for it.
     Checkpoint(u64),
-    /// Hand the buffer to the kernel.
+    /// Write the buffer to the kernel.
     Flush,
     /// Make all durable.
     Sync,
@@ -80,7 +76,7 @@ impl Operation for LogOp {
                 let number = cursor.text().parse();
                 number
                     .map(Self::Checkpoint)
-                    .map_err(|_| TextError::new(cursor.column, "expected the cursor, a number"))
+                    .map_err(|_| TextError::new(cursor.column, "expected a cursor, a number"))
             }
             (b"flush", []) => Ok(Self::Flush),
             (b"sync", []) => Ok(Self::Sync),
@@ -95,16 +91,12 @@ impl Operation for LogOp {
     }
 }
 
-fn item(key: &str) -> Vec<u8> {
-    [b"key ", key.as_bytes()].concat()
-}
-
-/// A value with its version in front, as an item's value shows both.
+/// The value of a key's item: the version, then the value.
 fn versioned(version: &[u8], value: &[u8]) -> Vec<u8> {
     [version, b":", value].concat()
 }
 
-/// What the service knows.
+/// The state that the service has followed the stream to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogModel(State);
 
@@ -139,7 +131,7 @@ impl Model for LogModel {
     }
 }
 
-/// Which bugs an adapter plants.
+/// The bugs to plant in the engine, and the name of the sim that has them.
 pub trait Planted: 'static {
     /// The name of the sim.
     const NAME: &'static str;
@@ -147,7 +139,7 @@ pub trait Planted: 'static {
     fn bugs() -> Bugs;
 }
 
-/// The log as it is shipped.
+/// The log without planted bugs.
 pub struct Shipped;
 
 impl Planted for Shipped {
@@ -158,7 +150,7 @@ impl Planted for Shipped {
     }
 }
 
-/// The adapter: opens the log as a service does, loading first and then taking up the writer.
+/// The adapter: opens the log as a service does, first loading it and then opening the writer.
 pub struct LogEngine<P> {
     path: PathBuf,
     writer: SnapshotWriter,
@@ -171,7 +163,8 @@ impl<P: Planted> LogEngine<P> {
     }
 }
 
-/// A crash may leave the temporary file of a compaction; opening the writer sweeps it.
+/// Whether a file is the log. A crash may leave the temporary file of a compaction, which opening
+/// the writer must remove.
 fn is_log(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
     entry.as_ref().is_ok_and(|entry| entry.file_name() == "log")
 }
@@ -195,7 +188,7 @@ impl<P: Planted> Engine for LogEngine<P> {
         let writer = SnapshotWriter::open_with(&path, THRESHOLD, P::bugs())?;
         let after = load_with(&path, P::bugs())?;
         if before != after {
-            return Err("what is loaded differs before and after opening the writer".into());
+            return Err("opening the writer changed what is loaded".into());
         }
         if let Some(left) = std::fs::read_dir(dir)?.find(|entry| !is_log(entry)) {
             return Err(format!("{:?} was left behind", left?.file_name()).into());
@@ -240,7 +233,7 @@ impl<P: Planted> Engine for LogEngine<P> {
         Ok(Ack::BUFFERED)
     }
 
-    /// The log has no read but `load`, which sees what was handed to the kernel.
+    /// The log's only read is `load`, which sees what was written to the kernel.
     fn scan(&mut self) -> Result<State, Error> {
         self.writer.flush()?;
         self.load()
@@ -263,30 +256,30 @@ impl<P: Planted> Sim for AppendLog<P> {
         "append-only snapshot log (PGSS v2), cursor checkpoints, compaction";
 
     fn promises() -> Promises<LogModel> {
-        let source = |promise, sentence| Source { promise, sentence, at: "engines/append_log.rs" };
+        let quotes = [
+            (
+                "a checkpoint or flush survives the process, with all before it",
+                "survives the process, with all before it",
+            ),
+            (
+                "compact and sync survive power loss, with all before them",
+                "survives power loss, with all before it",
+            ),
+            (
+                "a crash leaves a prefix of what was written",
+                "A crash always leaves a prefix of the records in the order in which they were \
+                 written.",
+            ),
+            (
+                "a failed call takes nothing back",
+                "The file system said no. All that earlier calls promised still holds.",
+            ),
+        ];
         Promises {
             // The adapter flushes before it closes.
             close: Level::Flushed,
-            survives: crate::whatever_fails(false),
-            sources: vec![
-                source(
-                    "a checkpoint or flush survives the process, with all before it",
-                    "survives the process, with all before it",
-                ),
-                source(
-                    "compact and sync survive power loss, with all before them",
-                    "survives power loss, with all before it",
-                ),
-                source(
-                    "a crash leaves a prefix of what was written",
-                    "A crash always leaves a prefix of the records in the order in which they \
-                     were written.",
-                ),
-                source(
-                    "a failed call takes nothing back",
-                    "The file system said no. All that earlier calls promised still holds.",
-                ),
-            ],
+            survives: support::right_after_failed_calls(false),
+            sources: support::sources("engines/append_log.rs", quotes),
             ..Promises::default()
         }
     }
@@ -297,8 +290,9 @@ impl<P: Planted> Sim for AppendLog<P> {
     }
 }
 
-/// A service that syncs each of its updates, keys rising. Where such a sync fails, no later append
-/// writes the pages again that it was about, and the log is compact as it is: nothing rewrites it.
+/// A service that syncs after each update, with a new key each time. When such a sync fails, no
+/// later append rewrites the pages that it covered; and since the log is already compact, no
+/// compaction rewrites them either.
 fn commits(steps: usize) -> impl Strategy<Value = Vec<Step<LogOp>>> {
     vec((any::<u16>(), 4200..9000usize), 1..=steps.div_ceil(2)).prop_map(move |values| {
         let commit = |(number, (fill, length)): (usize, (u16, usize))| {
@@ -311,8 +305,8 @@ fn commits(steps: usize) -> impl Strategy<Value = Vec<Step<LogOp>>> {
     })
 }
 
-/// Cursors only ever grow in a stream; the number of the draw is as good as its order here, and
-/// tells one checkpoint from another.
+/// Random cursors, although those of a stream only grow: the log does not compare them, and random
+/// ones distinguish checkpoints just as well.
 fn step() -> impl Strategy<Value = Step<LogOp>> {
     let key = prop_oneof![5 => 0..4u16, 1 => 0..60u16].prop_map(|n| format!("k{n}"));
     prop_oneof![
@@ -328,30 +322,10 @@ fn step() -> impl Strategy<Value = Step<LogOp>> {
     .prop_flat_map(|op| prop_oneof![14 => Just(op), 1 => Just(Step::Reopen)])
 }
 
-/// Empty, short, a sector, and several blocks: a record then spans pages and two writes.
-fn value() -> impl Strategy<Value = Vec<u8>> {
-    let length = prop_oneof![1 => Just(0usize), 6 => 1..30usize, 2 => 400..1400usize,
-        1 => 5000..13000usize];
-    (any::<u16>(), length, prop_oneof![3 => Just(b'v'), 1 => Just(0u8)]).prop_map(
-        |(number, length, fill)| {
-            let mut value = if length == 0 { Vec::new() } else { number.to_string().into_bytes() };
-            value.resize(length.max(value.len()), fill);
-            value
-        },
-    )
-}
-
-fn version() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        4 => (1..u64::from(u16::MAX)).prop_map(|n| VersionToken::from_u64(n).as_bytes().to_vec()),
-        1 => vec(any::<u8>(), 10),
-    ]
-}
-
 macro_rules! planted {
     ($($name:ident $text:literal $bug:ident;)*) => {
         $(
-            /// The log with one bug of its origin.
+            /// The log with one planted bug.
             pub struct $name;
 
             impl Planted for $name {
@@ -363,8 +337,9 @@ macro_rules! planted {
             }
         )*
 
-        /// The log with each bug of its origin, and some that it never had. `load_must_write` (S8)
-        /// is missing: it only shows while the disk is full, and errors that pass are excused.
+        /// The log with each bug of its origin, and with some that the origin never had.
+        /// `load_must_write` (S8) is missing: it shows only while the disk is full, and a transient
+        /// error is not a violation.
         pub fn planted() -> Vec<SimEntry> {
             vec![$(sim::<AppendLog<$name>>()),*]
         }
@@ -388,7 +363,6 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {
@@ -396,14 +370,12 @@ mod tests {
     }
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps = crashpoint::check_on_real_disk::<AppendLog>(dir.path(), Seed(7), 24);
-        assert!(steps > 100, "{steps} steps are too few to mean something");
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<AppendLog>(24, 100);
     }
 
     #[test]
-    fn corpus_replays() {
+    fn the_corpus_replays() {
         crashpoint::check_corpus::<AppendLog>(&crate::corpus());
     }
 }

@@ -1,7 +1,7 @@
-//! The event store under test: a service that appends events and batches, checkpoints, compacts;
-//! and someone who damages its checkpoint, or puts an old one back.
+//! The sim of the event store: a service appends events and batches, checkpoints and compacts,
+//! while its checkpoint and its segments' footers are damaged, or an old checkpoint is put back.
 
-mod harm;
+mod damage;
 mod model;
 mod op;
 #[cfg(feature = "batpak")]
@@ -12,12 +12,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Rotting;
-use crashpoint::State;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, Promises, Source};
-use crashpoint::{Entry as SimEntry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Engine, Entry as SimEntry, Error, Level, Promises, Rotting, Sim, State, Step,
+    sim,
+};
 use proptest::strategy::BoxedStrategy;
 use serde_bytes::{ByteBuf, Bytes};
 
@@ -25,11 +23,13 @@ pub use model::StoreModel;
 pub use op::{Event, Part, StoreOp};
 
 use crate::engines::checkpoint::{Bugs, Config, Entry, NewEvent, Store, StoredEvent, told_up_to};
+use crate::support;
 use model::{id, item, scope, shown};
 
-/// The length of a segment: some four events, so that workloads of a few steps reach the next.
+/// The length of a segment: about four events, so that workloads of a few steps reach the next.
 const SEGMENT_LEN: u64 = 1600;
-/// Which bugs an adapter plants.
+
+/// The bugs to plant in the engine, and the name of the sim that has them.
 pub trait Planted: 'static {
     /// The name of the sim.
     const NAME: &'static str;
@@ -37,7 +37,7 @@ pub trait Planted: 'static {
     fn bugs() -> Bugs;
 }
 
-/// The store as it is shipped.
+/// The store without planted bugs.
 pub struct Shipped;
 
 impl Planted for Shipped {
@@ -48,14 +48,15 @@ impl Planted for Shipped {
     }
 }
 
-/// The adapter: opens the store by its frames alone, then by its footers, then with its checkpoint.
+/// The adapter: opens the store from its frames alone, then with its footers, then with its
+/// checkpoint too, and compares the answers.
 pub struct StoreEngine<P> {
     dir: PathBuf,
     store: Store,
     planted: PhantomData<P>,
 }
 
-/// All that a store says of its events but their payloads, and what comes next.
+/// The index of a store: all about its events except their payloads, and the next sequence number.
 fn answers(store: &Store) -> (Vec<(Entry, String, String)>, u64) {
     let row = |(entry, entity, scope): (&Entry, &str, &str)| {
         (entry.clone(), entity.to_owned(), scope.to_owned())
@@ -105,11 +106,11 @@ impl<P: Planted> Engine for StoreEngine<P> {
         let without = Config { checkpoint: false, footers: false, ..with };
         let plain = answers(&Store::open(dir, without)?);
         if answers(&Store::open(dir, Config { checkpoint: false, ..with })?) != plain {
-            return Err("the footers say something else than the frames".into());
+            return Err("the footers disagree with the frames".into());
         }
         let store = Store::open(dir, with)?;
         if answers(&store) != plain {
-            return Err("the checkpoint says something else than the frames".into());
+            return Err("the checkpoint disagrees with the frames".into());
         }
         Ok(Self { dir: dir.to_owned(), store, planted: PhantomData })
     }
@@ -128,8 +129,8 @@ impl<P: Planted> Engine for StoreEngine<P> {
                 self.store.set_sync_every(*events);
                 return Ok(Ack::BUFFERED);
             }
-            happening => {
-                harm::harm(&self.dir, happening)?;
+            damage => {
+                damage::apply(&self.dir, damage)?;
                 return Ok(Ack::BUFFERED);
             }
         }
@@ -145,7 +146,7 @@ impl<P: Planted> Engine for StoreEngine<P> {
             state.set(item(id), value(&event)?);
             let head = heads.entry(event.entity).or_default();
             if *head != (event.entry.clock, event.entry.prev_hash) {
-                return Err(format!("event {id} does not follow its entity's last").into());
+                return Err(format!("event {id} does not follow its entity's last one").into());
             }
             *head = (event.entry.clock + 1, event.entry.event_hash);
         }
@@ -182,46 +183,45 @@ impl<P: Planted> Sim for Checkpoint<P> {
         "event store over segments (FBAT), batches, compaction, index checkpoint (FBATCK v2)";
 
     fn promises() -> Promises<StoreModel> {
-        let source = |promise, sentence| Source { promise, sentence, at: "engines/checkpoint.rs" };
+        let quotes = [
+            (
+                "an append survives the process, with all before it",
+                "survives the process, with all before it",
+            ),
+            (
+                "a batch, sync, compact and close survive power loss, with all before them",
+                "survives power loss, with all before it",
+            ),
+            (
+                "a crash leaves a prefix of the events, and of a batch all or nothing",
+                "A crash always leaves a prefix of the events in the order in which they were \
+                 appended, and of a batch all or nothing.",
+            ),
+            (
+                "the checkpoint changes no answer",
+                "with it, without it, with a stale, torn or foreign one, the store answers the \
+                 same",
+            ),
+            (
+                "open reports damage in a finished segment, except in the last one",
+                "Damage in a segment that no crash explains is reported when the store is opened.",
+            ),
+            (
+                "a failed call takes nothing back",
+                "The file system said no. All that earlier calls promised still holds; what this \
+                 call was to do is done or not.",
+            ),
+        ];
         Promises {
             close: Level::Durable,
-            survives: crate::whatever_fails_or_rots(false, AfterFault::Right),
-            sources: vec![
-                source(
-                    "an append survives the process, with all before it",
-                    "survives the process, with all before it",
-                ),
-                source(
-                    "a batch, sync, compact and close survive power loss, with all before them",
-                    "survives power loss, with all before it",
-                ),
-                source(
-                    "a crash leaves a prefix of the events, and of a batch all or nothing",
-                    "A crash always leaves a prefix of the events in the order in which they were \
-                     appended, and of a batch all or nothing.",
-                ),
-                source(
-                    "the checkpoint changes no answer",
-                    "with it, without it, with a stale, torn or foreign one, the store answers the \
-                     same",
-                ),
-                source(
-                    "damage in a finished segment is told, but for the last one",
-                    "Damage in a segment that no crash explains is reported when the store is \
-                     opened.",
-                ),
-                source(
-                    "a failed call takes nothing back",
-                    "The file system said no. All that earlier calls promised still holds; what \
-                     this call was to do is done or not.",
-                ),
-            ],
+            survives: support::right_after_failed_calls_and_rot(false, AfterFault::Right),
+            sources: support::sources("engines/checkpoint.rs", quotes),
             ..Promises::default()
         }
     }
 
-    /// The checkpoint is done without. Damage in a segment is told if it was finished and is not
-    /// the last one.
+    /// The store can do without its checkpoint. It must report damage in a segment that was
+    /// finished and is not the last one.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let number =
             |path: &[u8]| str::from_utf8(path.strip_suffix(b".fbat")?).ok()?.parse::<u64>().ok();
@@ -243,7 +243,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
 macro_rules! planted {
     ($(#[$about:meta])+ $list:ident: $($name:ident $text:literal $($bug:ident)+;)*) => {
         $(
-            /// The store with one bug of its origin, or of its kind.
+            /// The store with one planted bug.
             pub struct $name;
 
             impl Planted for $name {
@@ -263,8 +263,9 @@ macro_rules! planted {
 }
 
 planted! {
-    /// The store with each bug of its origin, and some that a checkpoint invites. B14 is a promise
-    /// that was never made, and B15 is hidden by the footers, which name the frames.
+    /// The store with each bug of its origin, and with some that are typical of a checkpoint. B14 is
+    /// missing because it breaks no promise that was made, and B15 because the footers, which list
+    /// the frames, hide it.
     planted:
     DirectoryNotSynced "b3-directory-not-synced" directory_not_synced checkpoint_believed;
     SourceMovedAway "b4a-source-moved-away" source_moved_away;
@@ -281,9 +282,9 @@ planted! {
 }
 
 planted! {
-    /// The store with bugs that have not been seen found by the workloads, only by saved cases:
-    /// the one needs a full disk in the midst of an append and another append right behind it, the
-    /// other a failed sync, a reopening, and a sync before the power goes.
+    /// The store with bugs that saved cases find, but that no workload is known to find: one takes
+    /// a disk that is full in the middle of an append and another append right after it, the other
+    /// a failed sync, a reopening, and a sync before the power fails.
     planted_in_cases:
     HalfFrameKept "b7-half-frame-kept" half_frame_kept;
     PageCacheTrusted "page-cache-trusted" page_cache_trusted;
@@ -292,7 +293,6 @@ planted! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {
@@ -300,14 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps = crashpoint::check_on_real_disk::<Checkpoint>(dir.path(), Seed(7), 60);
-        assert!(steps > 300, "{steps} steps are too few to mean something");
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<Checkpoint>(60, 300);
     }
 
     #[test]
-    fn corpus_replays() {
+    fn the_corpus_replays() {
         crashpoint::check_corpus::<Checkpoint>(&crate::corpus());
     }
 }

@@ -1,4 +1,4 @@
-//! The document log under test, in both its modes: clients that set, batch, delete and compact.
+//! The sims of the document log, in both its modes: clients set, batch, delete and compact.
 
 mod op;
 #[cfg(feature = "moltendb")]
@@ -9,20 +9,18 @@ mod workload;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Rotting;
-use crashpoint::State;
-use crashpoint::as_client;
-use crashpoint::{Ack, Engine, Error, Level, Refused};
-use crashpoint::{AfterFault, Promises, Source};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Engine, Error, Level, Promises, Refused, Rotting, Sim, State, Step, as_client,
+};
 use proptest::prelude::*;
 
 use crate::engines::document_log::{
     AsyncStorage, Bugs, Documents, FLUSH_AFTER, LogError, Storage, SyncStorage,
 };
+use crate::support;
 pub use op::{DocModel, DocOp, Document, item};
 pub use planted::{FailedSyncForgiven, planted};
-pub use workload::Who;
+pub use workload::Concurrency;
 
 /// The time that a write may take in the kernel: a generous bound on a call's virtual time.
 const WRITE_TIME: std::time::Duration = std::time::Duration::from_millis(5);
@@ -33,23 +31,23 @@ pub trait Mode: 'static {
     type Storage: Storage + 'static;
     /// The name of the sim.
     const NAME: &'static str;
-    /// The same with several clients.
-    const NAME_OF_SEVERAL: &'static str;
-    /// One line for the list.
+    /// The name of the sim with several clients.
+    const NAME_WITH_CLIENTS: &'static str;
+    /// One line about it, for the list of sims.
     const ABOUT: &'static str;
     /// What a write promises.
     const WRITE: Ack;
-    /// The sentence of the documentation that says so.
+    /// The sentence of the documentation that promises it.
     const SENTENCE: &'static str;
-    /// Whether there is anything to flush or to wait for.
-    const LATE: bool;
-    /// Who is at work.
-    const WHO: Who = Who::One;
+    /// Whether a background thread writes, so that there is something to flush or to wait for.
+    const BACKGROUND: bool;
+    /// How many clients work at the same time, and in which collections.
+    const CONCURRENCY: Concurrency = Concurrency::OneClient;
 
     /// Opens the log.
     ///
     /// # Errors
-    /// What the log says.
+    /// The log's error.
     fn open(path: &Path, bugs: Bugs) -> Result<Self::Storage, LogError>;
 }
 
@@ -59,63 +57,64 @@ pub struct SyncMode;
 impl Mode for SyncMode {
     type Storage = SyncStorage;
     const NAME: &'static str = "document-log";
-    const NAME_OF_SEVERAL: &'static str = "document-log-clients";
+    const NAME_WITH_CLIENTS: &'static str = "document-log-clients";
     const ABOUT: &'static str = "log of JSON documents with snapshots, durable writes";
     const WRITE: Ack = Ack::DURABLE;
     const SENTENCE: &'static str = "survives power loss, with all before it";
-    const LATE: bool = false;
+    const BACKGROUND: bool = false;
 
     fn open(path: &Path, bugs: Bugs) -> Result<SyncStorage, LogError> {
         SyncStorage::open_with(path, bugs)
     }
 }
 
-/// Writes are in the kernel a little after they return.
+/// A background thread writes to the kernel, a little after a write returned.
 pub struct AsyncMode;
 
 impl Mode for AsyncMode {
     type Storage = AsyncStorage;
     const NAME: &'static str = "document-log-async";
-    const NAME_OF_SEVERAL: &'static str = "document-log-async-clients";
+    const NAME_WITH_CLIENTS: &'static str = "document-log-async-clients";
     const ABOUT: &'static str = "log of JSON documents with snapshots and a background writer";
     const WRITE: Ack = Ack::Within(Level::Flushed, FLUSH_AFTER.saturating_add(WRITE_TIME));
     const SENTENCE: &'static str =
         "survives the process after at most 50 ms and the time of a write, with all before it";
-    const LATE: bool = true;
+    const BACKGROUND: bool = true;
 
     fn open(path: &Path, bugs: Bugs) -> Result<AsyncStorage, LogError> {
         AsyncStorage::open_with(path, bugs)
     }
 }
 
-/// A mode with several clients; `APART`: each in collections of its own, so that what comes of it
-/// hangs on no order between them.
-pub struct Clients<M, const APART: bool = false>(PhantomData<M>);
+/// A mode with several clients. If `DISJOINT`, each has its own collections, so that the final state
+/// does not depend on the order of their calls.
+pub struct Clients<M, const DISJOINT: bool = false>(PhantomData<M>);
 
-impl<M: Mode, const APART: bool> Mode for Clients<M, APART> {
+impl<M: Mode, const DISJOINT: bool> Mode for Clients<M, DISJOINT> {
     type Storage = M::Storage;
-    const NAME: &'static str = M::NAME_OF_SEVERAL;
-    const NAME_OF_SEVERAL: &'static str = M::NAME_OF_SEVERAL;
+    const NAME: &'static str = M::NAME_WITH_CLIENTS;
+    const NAME_WITH_CLIENTS: &'static str = M::NAME_WITH_CLIENTS;
     const ABOUT: &'static str = M::ABOUT;
     const WRITE: Ack = M::WRITE;
     const SENTENCE: &'static str = M::SENTENCE;
-    const LATE: bool = M::LATE;
-    const WHO: Who = if APART { Who::Apart } else { Who::Several };
+    const BACKGROUND: bool = M::BACKGROUND;
+    const CONCURRENCY: Concurrency =
+        if DISJOINT { Concurrency::Disjoint } else { Concurrency::Shared };
 
     fn open(path: &Path, bugs: Bugs) -> Result<M::Storage, LogError> {
         M::open(path, bugs)
     }
 }
 
-/// Which bugs an adapter plants.
+/// The bugs to plant in the engine, and the name of the sim that has them.
 pub trait Planted: 'static {
-    /// The name of the sim; that of the mode if it is empty.
+    /// The name of the sim; if it is empty, the mode's name is used.
     const NAME: &'static str;
     /// The bugs.
     fn bugs() -> Bugs;
 }
 
-/// The log as it is shipped.
+/// The log without planted bugs.
 pub struct Shipped;
 
 impl Planted for Shipped {
@@ -133,13 +132,13 @@ pub struct DocEngine<M: Mode, P> {
     planted: PhantomData<P>,
 }
 
-/// Whether a file is one of a log at rest.
+/// Whether a file belongs to a log while no call is running.
 fn belongs(name: &std::ffi::OsStr) -> bool {
     ["log", "log.snapshot.bin", "backup"].iter().any(|known| name == *known)
 }
 
-/// What a call returned, as a promise: a conflict is an answer, which promises nothing, and what
-/// was refused since an earlier error has no effect.
+/// The promise of a call that returned: a conflict is an answer that promises nothing, and a call
+/// that was refused because of an earlier error has no effect.
 fn answer(result: Result<(), LogError>, ack: Ack) -> Result<Ack, Error> {
     match result {
         Ok(()) => Ok(ack),
@@ -163,19 +162,19 @@ fn do_one<M: Mode>(documents: &Documents<M::Storage>, op: &DocOp) -> Result<Ack,
         DocOp::Compact => answer(documents.compact(), Ack::DURABLE),
         DocOp::Flush => answer(documents.storage().flush(), Ack::FLUSHED),
         DocOp::Sync => answer(documents.storage().sync(), Ack::DURABLE),
-        DocOp::Together(clients) => together::<M>(documents, clients),
+        DocOp::Together(clients) => run_clients(clients, |op| do_one::<M>(documents, op)),
     }
 }
 
-/// Each client in a thread of its own. What each op promises is noted there.
-fn together<M: Mode>(
-    documents: &Documents<M::Storage>,
+/// Runs the ops of each client in its own thread, where the promise of each op is recorded.
+fn run_clients(
     clients: &[Vec<DocOp>],
+    run: impl Fn(&DocOp) -> Result<Ack, Error> + Sync,
 ) -> Result<Ack, Error> {
     let work = |client: usize, ops: &[DocOp]| -> Result<(), Error> {
-        ops.iter().enumerate().try_for_each(|(number, op)| {
-            as_client(client, number, || do_one::<M>(documents, op)).map(drop)
-        })
+        ops.iter()
+            .enumerate()
+            .try_for_each(|(number, op)| as_client(client, number, || run(op)).map(drop))
     };
     let work = &work;
     std::thread::scope(|scope| {
@@ -188,7 +187,7 @@ fn together<M: Mode>(
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        // All have ended before an error is returned.
+        // `collect` joins all of them before an error is returned.
         ended.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>, _>>()
     })?;
     Ok(Ack::BUFFERED)
@@ -208,8 +207,8 @@ impl<M: Mode, P: Planted> Engine for DocEngine<M, P> {
     }
 
     fn scan(&mut self) -> Result<State, Error> {
-        // The first write sweeps what an interrupted call of an earlier life left. While anything
-        // is queued the background writer may have a file beside the log.
+        // The first write removes what a call that was interrupted by a crash left. While anything
+        // is queued, the background writer may have a temporary file next to the log.
         let counts = self.documents.storage().counts();
         if counts.generation > 0 && counts.queued == 0 {
             for entry in std::fs::read_dir(&self.dir)? {
@@ -251,57 +250,56 @@ impl<M: Mode, P: Planted> Sim for DocumentLog<M, P> {
 
     const NAME: &'static str = if P::NAME.is_empty() { M::NAME } else { P::NAME };
     const ABOUT: &'static str = M::ABOUT;
-    // Four modes share what one engine has, and three of them record several schedules.
+    // Four modes share the budget of one engine, and three of them record several schedules.
     const RECOVERIES: u64 = 240;
 
     fn promises() -> Promises<DocModel> {
-        let source =
-            |promise, sentence| Source { promise, sentence, at: "engines/document_log.rs" };
-        let write = match M::LATE {
+        let write = match M::BACKGROUND {
             false => "a write survives power loss, with all before it",
             true => "a write survives the process within 55 ms, with all before it",
         };
+        let quotes = [
+            (write, M::SENTENCE),
+            (
+                "compact and sync survive power loss, with all before them",
+                "survives power loss, with all before it",
+            ),
+            (
+                "a crash leaves a prefix of the writes; a batch is atomic",
+                "A crash always leaves a prefix of the writes; of a batch all or nothing.",
+            ),
+            (
+                "a damaged snapshot changes no answer",
+                "A damaged snapshot is ignored: the log has all that it has.",
+            ),
+            (
+                "a failed call takes nothing back",
+                "The file system said no. All that earlier calls promised still holds.",
+            ),
+        ];
         Promises {
-            // Dropping the storage writes out what is queued.
+            // Dropping the storage writes what is queued.
             close: Level::Flushed,
-            survives: crate::whatever_fails_or_rots(M::LATE, AfterFault::Right),
-            sources: vec![
-                source(write, M::SENTENCE),
-                source(
-                    "compact and sync survive power loss, with all before them",
-                    "survives power loss, with all before it",
-                ),
-                source(
-                    "a crash leaves a prefix of the writes; a batch is atomic",
-                    "A crash always leaves a prefix of the writes; of a batch all or nothing.",
-                ),
-                source(
-                    "a damaged snapshot changes no answer",
-                    "A damaged snapshot is ignored: the log has all that it has.",
-                ),
-                source(
-                    "a failed call takes nothing back",
-                    "The file system said no. All that earlier calls promised still holds.",
-                ),
-            ],
+            survives: support::right_after_failed_calls_and_rot(M::BACKGROUND, AfterFault::Right),
+            sources: support::sources("engines/document_log.rs", quotes),
             ..Promises::default()
         }
     }
 
-    /// The snapshot: nothing reads its backups, and the log's lines have no checksum.
+    /// Only a damaged snapshot is survived: nothing reads its backups, and the log's lines have no
+    /// checksum.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
         if at.is_in("log.snapshot.bin") { AfterFault::Right } else { AfterFault::Nothing }
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {
-        workload::workload(steps, M::LATE, M::WHO)
+        workload::workload(steps, M::BACKGROUND, M::CONCURRENCY)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
 
     #[test]
     fn survives_every_crash_point() {
@@ -309,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn corpus_replays() {
+    fn the_corpus_replays() {
         let corpus = crate::corpus();
         crashpoint::check_corpus::<DocumentLog>(&corpus);
         crashpoint::check_corpus::<DocumentLog<AsyncMode>>(&corpus);
@@ -317,30 +315,23 @@ mod tests {
         crashpoint::check_corpus::<DocumentLog<Clients<AsyncMode>>>(&corpus);
     }
 
-    fn on_a_real_disk<M: Mode>(workloads: u64) {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps =
-            crashpoint::check_on_real_disk::<DocumentLog<M>>(dir.path(), Seed(7), workloads);
-        assert!(steps > 4 * workloads, "{steps} steps are too few to mean something");
+    #[test]
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<DocumentLog<SyncMode>>(24, 96);
     }
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        on_a_real_disk::<SyncMode>(24);
+    fn matches_its_model_in_a_real_directory_with_several_clients() {
+        support::check_in_a_real_directory::<DocumentLog<Clients<SyncMode, true>>>(24, 96);
     }
 
     #[test]
-    fn a_real_directory_shows_the_same_with_several_clients() {
-        on_a_real_disk::<Clients<SyncMode, true>>(24);
+    fn matches_its_model_in_a_real_directory_with_a_background_writer() {
+        support::check_in_a_real_directory::<DocumentLog<AsyncMode>>(24, 96);
     }
 
     #[test]
-    fn a_real_directory_shows_the_same_behind_a_background_writer() {
-        on_a_real_disk::<AsyncMode>(24);
-    }
-
-    #[test]
-    fn a_real_directory_shows_the_same_behind_a_background_writer_with_several_clients() {
-        on_a_real_disk::<Clients<AsyncMode, true>>(24);
+    fn matches_its_model_in_a_real_directory_with_a_background_writer_and_several_clients() {
+        support::check_in_a_real_directory::<DocumentLog<Clients<AsyncMode, true>>>(24, 96);
     }
 }

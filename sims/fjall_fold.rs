@@ -1,53 +1,44 @@
-//! The fold on fjall under test: a service that folds a stream batch by batch, while another
-//! thread reads.
+//! The sims of the fold on fjall: a service folds a stream batch by batch, while another thread
+//! reads.
 
-mod beside;
+mod concurrent_reader;
 mod op;
 
 use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::Digester;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, FaultKind, History, Model, Order, Promises, Source};
-use crashpoint::{Entry as SimEntry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Digester, Engine, Entry as SimEntry, Error, FaultKind, History, Level, Model,
+    Order, Promises, Sim, Source, State, Step, Time, sim,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::engines::append_log::{Cursor, Entry, Update, VersionToken};
 use crate::engines::fjall_fold::{FjallFold, FoldConfig};
 use crate::engines::snapshot_store::SnapshotStore;
-use beside::Beside;
+use crate::support::{self, CURSOR, item, value, version};
+use concurrent_reader::ConcurrentReader;
 pub use op::{Change, FoldOp};
 
-/// The item that holds the cursor; keys are items with `key ` in front.
-const CURSOR: &[u8] = b"cursor";
-
-/// Above so many bytes a memtable is flushed to a table: some five batches, so that workloads of a
-/// few steps reach flush and, four tables later, compaction.
+/// The size in bytes above which a memtable is flushed to a table: about five batches, so that
+/// workloads of a few steps reach a flush and, four tables later, a compaction.
 const MEMTABLE_BYTES: u64 = 1024;
 
-/// The engine makes room for the cache's index when it opens; a recovery is to cost little.
+/// Small, because each open allocates the cache's index, and a recovery should be cheap.
 const CACHE_BYTES: u64 = 64 * 1024;
 
-/// With more than one worker, fjall's worker 0 answers a request for compaction with sending it
-/// again, to itself if nobody else takes it (`worker_pool.rs`, `WorkerMessage::Compact`): where one
-/// thread runs at a time that is a loop without an end. So one worker flushes and compacts, and
-/// what two workers do to each other is not tested.
+/// With more than one worker, fjall's worker 0 resends a request for compaction, and receives it
+/// again itself if no other worker takes it (`worker_pool.rs`, `WorkerMessage::Compact`): where one
+/// thread runs at a time, that loop never ends. So a single worker flushes and compacts, and races
+/// between two workers are not tested.
 const WORKERS: usize = 1;
 
-/// The longest value that a report shows; of others it shows the length and a digest.
+/// The length of the longest value that is shown whole; longer ones are shown by length and digest.
 const SHOWN: usize = 16 * 1024;
 
-fn item(key: &str) -> Vec<u8> {
-    [b"key ", key.as_bytes()].concat()
-}
-
-/// A value with its version in front, as an item's value shows both.
+/// The value of a key's item: the version, then the value.
 fn versioned(version: &[u8], value: &[u8]) -> Vec<u8> {
     if value.len() <= SHOWN {
         return [version, b":", value].concat();
@@ -61,7 +52,7 @@ fn shown(entry: &Entry) -> Vec<u8> {
     versioned(entry.version.as_bytes(), &entry.value)
 }
 
-/// What the service knows.
+/// The state that the service has folded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FoldModel(State);
 
@@ -96,11 +87,11 @@ impl Model for FoldModel {
     }
 }
 
-/// The promise without sync. Somewhere at or behind what must survive, the history had this
-/// cursor; each item is as it was there or later, so that folding again from there leads to where
-/// the stream is.
-fn cursor_is_not_ahead(seen: &State, history: &History<'_, FoldModel>) -> bool {
-    let states = history.states();
+/// The promise without sync: at some point of the history, not before what must survive, the cursor
+/// was the one read back, and each item is as it was at that point or later. Folding again from
+/// that cursor then ends in the stream's current state.
+fn cursor_is_not_ahead(seen: &State, line: &History<'_, FoldModel>) -> bool {
+    let states = line.states();
     let had = |state: &State, item: &[u8], value: Option<&[u8]>| state.get(item) == value;
     let fits = |from: usize| {
         let later = &states[from..];
@@ -111,27 +102,27 @@ fn cursor_is_not_ahead(seen: &State, history: &History<'_, FoldModel>) -> bool {
                 .filter(|item| *item != CURSOR)
                 .all(|item| later.iter().any(|state| had(state, item, seen.get(item))))
     };
-    (history.low()..states.len()).any(fits)
+    (line.low()..states.len()).any(fits)
 }
 
-/// How the fold is opened, and what is done to it.
+/// The configuration of the fold, and the kind of workload.
 pub trait Mode: 'static {
     /// The name of the sim.
     const NAME: &'static str;
-    /// One line about it.
+    /// One line about it, for the list of sims.
     const ABOUT: &'static str;
     /// Whether each batch waits until it survives power loss.
     const SYNC: bool;
-    /// Creates the store in place, as the engine does by itself.
+    /// Whether the store is created in place, as fjall alone does.
     const CREATED_IN_PLACE: bool = false;
-    /// Leaves the names of the keyspaces' folders unsynced, as the engine does by itself.
+    /// Whether the names of the keyspaces' folders stay unsynced, as with fjall alone.
     const NAMES_NOT_SYNCED: bool = false;
-    /// Writes so much that the journal, of 64 MB whatever its settings, is rotated.
+    /// Whether workloads write enough to rotate the journal, whose size of 64 MB is fixed.
     const ROTATES: bool = false;
 }
 
-/// Batches survive the process. The store is created in place, so that what the engine makes of a
-/// crash in its first open is seen; all other modes create it aside, so that this hides nothing.
+/// Batches survive the process. The store is created in place, to test how the engine handles a
+/// crash in its first open; all other modes create it aside, so that this finding hides no others.
 pub struct NoSync;
 
 impl Mode for NoSync {
@@ -160,12 +151,12 @@ impl Mode for Rotating {
     const ROTATES: bool = true;
 }
 
-/// As [`Synced`], without what the fold adds to fjall.
+/// As [`Synced`], without the directory sync that the fold adds to fjall.
 pub struct NamesNotSynced;
 
 impl Mode for NamesNotSynced {
     const NAME: &'static str = "fjall-fold-names-not-synced";
-    const ABOUT: &'static str = "the synced fold, without the sync of fjall's keyspaces folder";
+    const ABOUT: &'static str = "the synced fold without its sync of fjall's keyspaces folder";
     const SYNC: bool = true;
     const NAMES_NOT_SYNCED: bool = true;
 }
@@ -173,7 +164,7 @@ impl Mode for NamesNotSynced {
 /// The adapter.
 pub struct FoldEngine<M> {
     fold: FjallFold,
-    beside: Beside,
+    reader: ConcurrentReader,
     mode: PhantomData<M>,
 }
 
@@ -201,21 +192,21 @@ impl<M: Mode> Engine for FoldEngine<M> {
             names_not_synced: M::NAMES_NOT_SYNCED,
         };
         let (_, fold) = FjallFold::open(&dir.join("fold"), config)?;
-        let beside = Beside::start(fold.reader());
-        Ok(Self { fold, beside, mode: PhantomData })
+        let reader = ConcurrentReader::start(fold.reader());
+        Ok(Self { fold, reader, mode: PhantomData })
     }
 
     fn apply(&mut self, op: &FoldOp) -> Result<Ack, Error> {
         let batch: Vec<Update> = op.changes.iter().map(update).collect::<Result<_, _>>()?;
-        self.beside.begin(&self.fold, &batch)?;
+        self.reader.begin(&self.fold, &batch)?;
         let applied = self.fold.apply(&batch, &Cursor::from_u64(op.cursor));
-        self.beside.end(applied.is_ok())?;
+        self.reader.end(applied.is_ok())?;
         applied?;
         Ok(if M::SYNC { Ack::DURABLE } else { Ack::FLUSHED })
     }
 
     fn scan(&mut self) -> Result<State, Error> {
-        self.beside.complaint()?;
+        self.reader.check()?;
         let entries = self.fold.range("")?;
         let mut state: State =
             entries.iter().map(|entry| (item(&entry.key), shown(entry))).collect();
@@ -234,10 +225,10 @@ impl<M: Mode> Engine for FoldEngine<M> {
         Some(found.map(|entry| entry.as_ref().map(shown)).map_err(Error::from))
     }
 
-    /// The reader holds the store open; so it ends first.
+    /// Stops the reader first, since it holds the store open.
     fn close(self) -> Result<(), Error> {
-        let Self { fold, beside, mode: _ } = self;
-        beside.stop()?;
+        let Self { fold, reader, mode: _ } = self;
+        reader.stop()?;
         drop(fold);
         Ok(())
     }
@@ -252,7 +243,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
 
     const NAME: &'static str = M::NAME;
     const ABOUT: &'static str = M::ABOUT;
-    /// The engine opens in milliseconds, where others take a tenth of one.
+    // The engine takes milliseconds to open, where others take a tenth of one.
     const WORKLOADS: u64 = 30;
     const RECOVERIES: u64 = 60;
     const CPU: Duration = Duration::from_secs(if M::ROTATES { 60 } else { 10 });
@@ -260,7 +251,7 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
     fn promises() -> Promises<FoldModel> {
         Promises {
             order: if M::SYNC { Order::Prefix } else { Order::Custom(cursor_is_not_ahead) },
-            // Each batch is handed to the kernel when it is applied.
+            // Each batch is written to the kernel when it is applied.
             close: Level::Flushed,
             survives: vec![(FaultKind::FailedWrite, AfterFault::Right)],
             sources: if M::SYNC { synced_sources() } else { unsynced_sources() },
@@ -273,9 +264,8 @@ impl<M: Mode> Sim for FjallFoldSim<M> {
     }
 }
 
-fn fold_says(promise: &'static str, sentence: &'static str) -> Source {
-    Source { promise, sentence, at: "engines/fjall_fold.rs" }
-}
+/// The file whose documentation makes the promises of the fold.
+const FOLD: &str = "engines/fjall_fold.rs";
 
 fn after_an_error() -> Source {
     Source {
@@ -286,48 +276,48 @@ fn after_an_error() -> Source {
 }
 
 fn unsynced_sources() -> Vec<Source> {
-    vec![
-        fold_says(
+    let quotes = [
+        (
             "a batch survives the process, with all before it",
             "survives the process, with all before it",
         ),
-        fold_says(
+        (
             "a crash leaves no cursor that is ahead of the data; folding again converges",
             "Without it the cursor that a crash leaves is never ahead of the data, and folding \
              again from that cursor ends in the state of the stream; data may be ahead of the \
              cursor, and is then folded again.",
         ),
-        Source {
-            promise: "a crash without a sync loses data, never the store",
-            sentence: "Persisting only affects durability, NOT consistency! Even without flushing \
-                       data is crash-safe.",
-            at: "fjall 3.1.13, Database::persist",
-        },
-        after_an_error(),
-    ]
+    ];
+    let of_fjall = Source {
+        promise: "a crash without a sync loses data, never the store",
+        sentence: "Persisting only affects durability, NOT consistency! Even without flushing \
+                   data is crash-safe.",
+        at: "fjall 3.1.13, Database::persist",
+    };
+    [support::sources(FOLD, quotes), vec![of_fjall, after_an_error()]].concat()
 }
 
 fn synced_sources() -> Vec<Source> {
-    vec![
-        fold_says(
+    let quotes = [
+        (
             "a batch survives power loss, with all before it",
             "survives power loss, with all before it",
         ),
-        fold_says(
+        (
             "data and cursor are one: a crash leaves a prefix of the batches",
             "With `sync` a crash leaves a prefix of the batches.",
         ),
-        after_an_error(),
-    ]
+    ];
+    [support::sources(FOLD, quotes), vec![after_an_error()]].concat()
 }
 
-/// Cursors only ever grow in a stream; the number of the draw is as good as its order here, and
-/// tells one batch from another.
+/// Random cursors, although those of a stream only grow: the fold does not compare them, and random
+/// ones distinguish batches just as well.
 fn cursor() -> impl Strategy<Value = u64> {
     1..u64::from(u32::MAX)
 }
 
-/// Pauses let the worker flush and compact.
+/// A batch, a pause in which the worker can flush and compact, or a reopening.
 fn step() -> impl Strategy<Value = Step<FoldOp>> {
     let apply = (vec(change(), 0..6), cursor())
         .prop_map(|(changes, cursor)| Step::Op(FoldOp { cursor, changes }));
@@ -347,29 +337,8 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Empty, short, a sector, and several blocks: a batch then spans pages and two writes, and is
-/// compressed.
-fn value() -> impl Strategy<Value = Vec<u8>> {
-    let length = prop_oneof![1 => Just(0usize), 6 => 1..30usize, 2 => 400..1400usize,
-        1 => 5000..13000usize];
-    (any::<u16>(), length, prop_oneof![3 => Just(b'v'), 1 => Just(0u8)]).prop_map(
-        |(number, length, fill)| {
-            let mut value = if length == 0 { Vec::new() } else { number.to_string().into_bytes() };
-            value.resize(length.max(value.len()), fill);
-            value
-        },
-    )
-}
-
-fn version() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        4 => (1..u64::from(u16::MAX)).prop_map(|n| VersionToken::from_u64(n).as_bytes().to_vec()),
-        1 => vec(any::<u8>(), 10),
-    ]
-}
-
-/// Nine times 8 MiB that do not compress, with other steps between them: the engine rotates a
-/// journal of more than 64 MB when it flushes next, and deletes it when all of it was flushed.
+/// Nine times 8 MiB of incompressible data, with other steps in between: the engine rotates a
+/// journal of more than 64 MB at the next flush, and deletes it once all of it was flushed.
 fn rotating(steps: usize) -> impl Strategy<Value = Vec<Step<FoldOp>>> {
     let fill = (any::<u32>(), cursor()).prop_map(|(number, cursor)| {
         let fill = Change::Fill { key: "fill".into(), number, kib: 8 * 1024 };
@@ -383,7 +352,7 @@ fn rotating(steps: usize) -> impl Strategy<Value = Vec<Step<FoldOp>>> {
     })
 }
 
-/// The fold with what it adds to fjall taken away.
+/// The fold without the directory sync that it adds to fjall.
 pub fn planted() -> Vec<SimEntry> {
     vec![sim::<FjallFoldSim<NamesNotSynced>>()]
 }
@@ -391,32 +360,23 @@ pub fn planted() -> Vec<SimEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
 
-    fn on_a_real_disk<M: Mode>(workloads: u64, least: u64) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps =
-            crashpoint::check_on_real_disk::<FjallFoldSim<M>>(dir.path(), Seed(7), workloads);
-        assert!(steps > least, "{steps} steps are too few to mean something");
-        dir
+    #[test]
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<FjallFoldSim<NoSync>>(24, 100);
     }
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        on_a_real_disk::<NoSync>(24, 100);
+    fn matches_its_model_in_a_real_directory_with_sync() {
+        support::check_in_a_real_directory::<FjallFoldSim<Synced>>(12, 50);
     }
 
     #[test]
-    fn a_real_directory_shows_the_same_with_sync() {
-        on_a_real_disk::<Synced>(12, 50);
-    }
-
-    #[test]
-    fn a_real_directory_shows_the_same_while_the_journal_is_rotated() {
-        let dir = on_a_real_disk::<Rotating>(1, 20);
+    fn matches_its_model_in_a_real_directory_while_the_journal_is_rotated() {
+        let dir = support::check_in_a_real_directory::<FjallFoldSim<Rotating>>(1, 20);
         let first = dir.path().join(format!("{}-0/fold/0.jnl", Rotating::NAME));
-        assert!(first.with_file_name("1.jnl").exists(), "the journal was rotated");
-        assert!(!first.exists(), "the journal that was flushed is deleted");
+        assert!(first.with_file_name("1.jnl").exists(), "the journal was not rotated");
+        assert!(!first.exists(), "the flushed journal was not deleted");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The registry of sims: one line each.
+//! The engines that crashpoint ships with, their sims, and the registry of these sims.
 
 pub mod aof;
 pub mod append_log;
@@ -6,38 +6,22 @@ pub mod checkpoint;
 pub mod document_log;
 pub mod engines;
 pub mod fjall_fold;
+mod support;
 pub mod toy;
 pub mod toy_threads;
 
 use std::path::PathBuf;
 
-use crashpoint::Registry;
-use crashpoint::sim;
-use crashpoint::{AfterFault, FaultKind};
+use crashpoint::{Registry, sim};
 
-/// The bug that every run must find.
+/// The sim with a planted bug that every run must find.
 const CANARY: &str = "no-dir-sync-after-rename";
 
-/// A right answer whatever call fails or takes long: what an engine promises of which it is said
-/// that a failed call takes nothing back. A read that is wrong without an error is none that
-/// failed; and what is promised for a certain time (`timed`) hangs on a disk that is fast enough.
-fn whatever_fails(timed: bool) -> Vec<(FaultKind, AfterFault)> {
-    let wrong = |fault_kind| matches!(fault_kind, FaultKind::CorruptRead | FaultKind::BitRot);
-    let fails = FaultKind::ALL.into_iter().filter(|fault_kind| !wrong(*fault_kind));
-    let promised = fails.filter(|fault_kind| !timed || *fault_kind != FaultKind::Slow);
-    promised.map(|fault_kind| (fault_kind, AfterFault::Right)).collect()
-}
-
-/// The same, and what is promised after bit rot.
-fn whatever_fails_or_rots(timed: bool, after_rot: AfterFault) -> Vec<(FaultKind, AfterFault)> {
-    [whatever_fails(timed), vec![(FaultKind::BitRot, after_rot)]].concat()
-}
-
-/// Every sim that is shipped, and the canary.
+/// Every sim that is shipped, the origins of their engines if built with them, and the canary.
 pub fn registry() -> Registry {
     #[cfg_attr(
         not(any(feature = "batpak", feature = "kevy", feature = "moltendb")),
-        expect(unused_mut, reason = "origins are added")
+        expect(unused_mut, reason = "features add the origins to it")
     )]
     let mut sims = vec![
         sim::<append_log::AppendLog>(),
@@ -54,7 +38,7 @@ pub fn registry() -> Registry {
         sim::<toy::ToySim<0>>(),
         sim::<toy_threads::ThreadsSim<0>>(),
     ];
-    // They break promises: a run of them is not expected to pass.
+    // The origins break their promises: a run of them is not expected to pass.
     #[cfg(feature = "kevy")]
     sims.extend(aof::origin::sims());
     #[cfg(feature = "moltendb")]
@@ -73,12 +57,12 @@ pub fn corpus() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus"))
 }
 
-/// How much of something a test was asked for by a variable of the environment, if it was.
+/// The number in an environment variable that sets how much a test does; `None` if it is unset.
 ///
 /// # Panics
-/// If the variable holds no number.
-pub fn asked_for(variable: &str) -> Option<u64> {
+/// If the variable is set to anything but a number.
+pub fn number_from_env(variable: &str) -> Option<u64> {
     let value = std::env::var_os(variable)?;
     let number = value.to_str().and_then(|value| value.parse().ok());
-    Some(number.unwrap_or_else(|| panic!("{variable}: {value:?} is no number")))
+    Some(number.unwrap_or_else(|| panic!("{variable}: {value:?} is not a number")))
 }

@@ -1,4 +1,4 @@
-//! The command `crashpoint` over the sims of this crate.
+//! The command `crashpoint`, with the sims of this crate.
 
 use std::process::ExitCode;
 

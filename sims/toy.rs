@@ -1,21 +1,19 @@
-//! The toy under test, as it should be and with each of its bugs.
+//! The sim of the toy store, without a bug and with each of its planted bugs.
 
 use std::fmt;
 use std::path::Path;
 
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Ack, Engine, Error, Level, Operation, Refused};
-use crashpoint::{Entry, sim};
-use crashpoint::{Model, Promises, Source};
-use crashpoint::{Sim, Step};
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{
+    Ack, Engine, Entry, Error, Level, Model, Operation, Promises, Refused, Sim, State, Step,
+    TextError, Time, Word, quote, sim,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::engines::toy::{Bug, Op, Toy};
+use crate::support::{self, value};
 
-/// One step.
+/// One op of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToyOp {
     /// One change.
@@ -24,11 +22,11 @@ pub enum ToyOp {
     Batch(Vec<Op>),
     /// Make all durable.
     Sync,
-    /// Begin a new generation.
+    /// Start a new generation.
     Checkpoint,
 }
 
-fn show(op: &Op) -> String {
+fn text(op: &Op) -> String {
     match op {
         Op::Put { key, value } => format!("put {} {}", quote(key), quote(value)),
         Op::Delete { key } => format!("delete {}", quote(key)),
@@ -36,8 +34,8 @@ fn show(op: &Op) -> String {
     }
 }
 
-/// Reads one change from the front of some words; returns the rest.
-fn read(words: &[Word]) -> Result<(Op, &[Word]), TextError> {
+/// Parses one change at the front of the words; returns it and the words after it.
+fn parse_change(words: &[Word]) -> Result<(Op, &[Word]), TextError> {
     let column = words.first().map_or(1, |word| word.column);
     let name = words.first().map(|word| word.bytes.as_slice()).unwrap_or_default();
     match (name, words.get(1..).unwrap_or_default()) {
@@ -57,9 +55,9 @@ fn read(words: &[Word]) -> Result<(Op, &[Word]), TextError> {
 impl fmt::Display for ToyOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One(op) => f.write_str(&show(op)),
+            Self::One(op) => f.write_str(&text(op)),
             Self::Batch(ops) => {
-                let ops: Vec<String> = ops.iter().map(show).collect();
+                let ops: Vec<String> = ops.iter().map(text).collect();
                 write!(f, "batch {}", ops.join(" + "))
             }
             Self::Sync => f.write_str("sync"),
@@ -74,22 +72,19 @@ impl Operation for ToyOp {
             [word] if word.bytes == b"sync" => Ok(Self::Sync),
             [word] if word.bytes == b"checkpoint" => Ok(Self::Checkpoint),
             [word, rest @ ..] if word.bytes == b"batch" => {
-                let (first, mut rest) = read(rest)?;
+                let (first, mut rest) = parse_change(rest)?;
                 let mut ops = vec![first];
                 while let [plus, more @ ..] = rest {
                     if plus.bytes != b"+" {
-                        return Err(TextError::new(
-                            plus.column,
-                            "expected `+` and one more change",
-                        ));
+                        return Err(TextError::new(plus.column, "expected `+` and another change"));
                     }
-                    let (op, after) = read(more)?;
+                    let (op, after) = parse_change(more)?;
                     ops.push(op);
                     rest = after;
                 }
                 Ok(Self::Batch(ops))
             }
-            _ => match read(words)? {
+            _ => match parse_change(words)? {
                 (op, []) => Ok(Self::One(op)),
                 (_, [extra, ..]) => Err(TextError::new(extra.column, "one word too many")),
             },
@@ -97,7 +92,7 @@ impl Operation for ToyOp {
     }
 }
 
-/// What the toy holds.
+/// The items that the toy should hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToyModel(State);
 
@@ -149,7 +144,7 @@ impl Model for ToyModel {
     }
 }
 
-/// The toy with bug number `BUG` of [`Bug::ALL`], counted from 1; 0 is none.
+/// The adapter of the toy with bug number `BUG` of [`Bug::ALL`], counted from 1; 0 means no bug.
 pub struct ToyEngine<const BUG: usize>(Toy);
 
 const fn bug(number: usize) -> Option<Bug> {
@@ -194,7 +189,7 @@ impl<const BUG: usize> Engine for ToyEngine<BUG> {
     }
 }
 
-/// The sim of the toy with a bug, or without.
+/// The sim of the toy with bug number `BUG`; 0 means no bug.
 pub struct ToySim<const BUG: usize>;
 
 impl<const BUG: usize> Sim for ToySim<BUG> {
@@ -211,30 +206,30 @@ impl<const BUG: usize> Sim for ToySim<BUG> {
     };
 
     fn promises() -> Promises<ToyModel> {
-        let source = |promise, sentence| Source { promise, sentence, at: "engines/toy.rs" };
+        let quotes = [
+            (
+                "put, delete and add survive the process, with all before them",
+                "survives the process, with all before it",
+            ),
+            (
+                "batch, sync and checkpoint survive power loss, with all before them",
+                "survives power loss, with all before it",
+            ),
+            ("what open shows survives power loss", "what it shows survives power loss"),
+            (
+                "what is refused after an error has no effect",
+                "the store refuses every change until it is opened again",
+            ),
+            (
+                "a crash leaves a prefix; a batch is atomic",
+                "A crash leaves a prefix of the calls; of a batch all or nothing.",
+            ),
+        ];
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: crate::whatever_fails(false),
-            sources: vec![
-                source(
-                    "put, delete and add survive the process, with all before them",
-                    "survives the process, with all before it",
-                ),
-                source(
-                    "batch, sync and checkpoint survive power loss, with all before them",
-                    "survives power loss, with all before it",
-                ),
-                source("what open shows survives power loss", "what it shows survives power loss"),
-                source(
-                    "what is refused after an error has no effect",
-                    "the store refuses every change until it is opened again",
-                ),
-                source(
-                    "a crash leaves a prefix; a batch is atomic",
-                    "A crash leaves a prefix of the calls; of a batch all or nothing.",
-                ),
-            ],
+            survives: support::right_after_failed_calls(false),
+            sources: support::sources("engines/toy.rs", quotes),
             ..Promises::default()
         }
     }
@@ -255,19 +250,6 @@ fn change() -> impl Strategy<Value = Op> {
         2 => name('k').prop_map(|key| Op::Delete { key }),
         3 => (name('n'), 1..100i64).prop_map(|(key, n)| Op::Add { key, n }),
     ]
-}
-
-/// Empty, short, a sector, several blocks; now and then zeros, which a record must not be lost in.
-fn value() -> impl Strategy<Value = Vec<u8>> {
-    let length = prop_oneof![1 => Just(0usize), 6 => 1..30usize, 2 => 400..1400usize,
-        1 => 5000..13000usize];
-    (any::<u16>(), length, prop_oneof![3 => Just(b'v'), 1 => Just(0u8)]).prop_map(
-        |(number, length, fill)| {
-            let mut value = if length == 0 { Vec::new() } else { number.to_string().into_bytes() };
-            value.resize(length.max(value.len()), fill);
-            value
-        },
-    )
 }
 
 fn step() -> impl Strategy<Value = Step<ToyOp>> {
@@ -291,7 +273,6 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
     use crashpoint::words;
 
     #[test]
@@ -300,25 +281,23 @@ mod tests {
     }
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps = crashpoint::check_on_real_disk::<ToySim<0>>(dir.path(), Seed(7), 24);
-        assert!(steps > 100, "{steps} steps are too few to mean something");
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<ToySim<0>>(24, 100);
     }
 
     #[test]
-    fn corpus_replays() {
+    fn the_corpus_replays() {
         crashpoint::check_corpus::<ToySim<0>>(&crate::corpus());
     }
 
     #[test]
-    fn every_bug_is_an_entry() {
+    fn every_bug_has_an_entry() {
         let names: Vec<&str> = planted().iter().map(|entry| entry.name).collect();
         assert_eq!(names, Bug::ALL.map(Bug::name));
     }
 
     #[test]
-    fn an_op_reads_back() {
+    fn a_printed_op_parses_back() {
         let put = Op::Put { key: b"k 1".to_vec(), value: b"+".to_vec() };
         let add = Op::Add { key: b"n1".to_vec(), n: -3 };
         let delete = Op::Delete { key: b"k".to_vec() };

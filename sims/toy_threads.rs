@@ -1,19 +1,17 @@
-//! The toy with threads under test, as it should be and with each of the bugs that need a certain
-//! order of its threads.
+//! The sim of the toy store with threads, without a bug and with each planted bug that shows only
+//! under certain schedules.
 
 use std::path::Path;
 
-use crashpoint::State;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{Entry, sim};
-use crashpoint::{Promises, Source};
-use crashpoint::{Sim, Step};
+use crashpoint::{Ack, Engine, Entry, Error, Level, Promises, Sim, State, Step, sim};
 use proptest::prelude::*;
 
 use crate::engines::toy_threads::{ThreadBug, ToyThreads};
+use crate::support;
 use crate::toy::{ToyModel, ToyOp, ToySim};
 
-/// The toy with bug number `BUG` of [`ThreadBug::ALL`], counted from 1; 0 is none.
+/// The adapter of the toy with bug number `BUG` of [`ThreadBug::ALL`], counted from 1; 0 means no
+/// bug.
 pub struct ThreadsEngine<const BUG: usize>(ToyThreads);
 
 const fn bug(number: usize) -> Option<ThreadBug> {
@@ -60,7 +58,7 @@ impl<const BUG: usize> Engine for ThreadsEngine<BUG> {
     }
 }
 
-/// The sim of the toy with threads, with a bug or without.
+/// The sim of the toy with threads and bug number `BUG`; 0 means no bug.
 pub struct ThreadsSim<const BUG: usize>;
 
 impl<const BUG: usize> Sim for ThreadsSim<BUG> {
@@ -71,45 +69,45 @@ impl<const BUG: usize> Sim for ThreadsSim<BUG> {
         Some(bug) => bug.name(),
         None => "toy-threads",
     };
-    // Several schedules are recorded, each with a share of these.
+    // The recorded schedules of a workload share these.
     const RECOVERIES: u64 = 300;
     const ABOUT: &'static str = match bug(BUG) {
         Some(bug) => bug.pattern(),
-        None => "a small store with flushers and a compactor; the host of the bugs of threads",
+        None => "a small store with flushers and a compactor; the host of the concurrency bugs",
     };
 
     fn promises() -> Promises<ToyModel> {
-        let source = |promise, sentence| Source { promise, sentence, at: "engines/toy_threads.rs" };
+        let quotes = [
+            (
+                "sync and checkpoint survive power loss, with all before them",
+                "survives power loss, with all before it",
+            ),
+            (
+                "after a close, all before it survives the process",
+                "survives the process, with all before it",
+            ),
+            ("what open shows survives power loss", "what it shows survives power loss"),
+            (
+                "a crash leaves a prefix; a batch is atomic",
+                "A crash leaves a prefix of the calls; of a batch all or nothing.",
+            ),
+        ];
         Promises {
             recovery: Level::Durable,
             close: Level::Flushed,
-            survives: crate::whatever_fails(false),
-            sources: vec![
-                source(
-                    "sync and checkpoint survive power loss, with all before them",
-                    "survives power loss, with all before it",
-                ),
-                source(
-                    "what was closed survives the process",
-                    "survives the process, with all before it",
-                ),
-                source("what open shows survives power loss", "what it shows survives power loss"),
-                source(
-                    "a crash leaves a prefix; a batch is atomic",
-                    "A crash leaves a prefix of the calls; of a batch all or nothing.",
-                ),
-            ],
+            survives: support::right_after_failed_calls(false),
+            sources: support::sources("engines/toy_threads.rs", quotes),
             ..Promises::default()
         }
     }
 
-    /// That of the toy without threads.
+    /// The same workloads as the toy without threads.
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<ToyOp>>> {
         ToySim::<0>::workload(steps)
     }
 }
 
-/// The toy with each of its bugs of threads, in the order of [`ThreadBug::ALL`].
+/// The toy with each of its concurrency bugs, in the order of [`ThreadBug::ALL`].
 pub fn planted() -> Vec<Entry> {
     macro_rules! entries {
         ($($number:literal)*) => { vec![$(sim::<ThreadsSim<$number>>()),*] };
@@ -120,17 +118,14 @@ pub fn planted() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crashpoint::Seed;
 
     #[test]
-    fn a_real_directory_shows_the_same() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let steps = crashpoint::check_on_real_disk::<ThreadsSim<0>>(dir.path(), Seed(7), 24);
-        assert!(steps > 100, "{steps} steps are too few to mean something");
+    fn matches_its_model_in_a_real_directory() {
+        support::check_in_a_real_directory::<ThreadsSim<0>>(24, 100);
     }
 
     #[test]
-    fn every_bug_is_an_entry() {
+    fn every_bug_has_an_entry() {
         let names: Vec<&str> = planted().iter().map(|entry| entry.name).collect();
         assert_eq!(names, ThreadBug::ALL.map(ThreadBug::name));
     }

@@ -6,15 +6,12 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use crashpoint::Error;
-use crashpoint::KeyValue;
-use crashpoint::Seed;
 use crashpoint::inner::base::digest::hash;
 use crashpoint::inner::sim::store::{KeyModel, KeyOp, StoreEngine};
-use crashpoint::sim;
-use crashpoint::{AfterFault, FaultKind, Promises};
-use crashpoint::{Found, Store, check_case, find};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    AfterFault, Error, FaultKind, Found, KeyValue, Promises, Seed, Sim, Step, Store, check_case,
+    find, sim,
+};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 /// Data of a failed sync is not trusted.

@@ -15,13 +15,12 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use crashpoint::Time;
 use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
 use crashpoint::inner::disk::failure::MountState;
 use crashpoint::inner::disk::family;
 use crashpoint::inner::disk::fate::{Fate, Keep};
 use crashpoint::inner::disk::piece::GroupId;
-use crashpoint::{Profile, TearRule};
+use crashpoint::{Profile, TearRule, Time};
 use requirements::LOGGED;
 use rig::{Rig, reachable, reachable_torn, text};
 

@@ -11,14 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crashpoint::Entry;
-use crashpoint::Seed;
 use crashpoint::inner::host::fork_server::Reply;
-use crashpoint::{AfterFault, FaultKind, Promises};
-use crashpoint::{Bytes, KeyValue};
-use crashpoint::{Error, Level};
-use crashpoint::{OpOf, Sim, Step};
-use crashpoint::{Store, check_case, fail_every_call, sim};
+use crashpoint::{
+    AfterFault, Bytes, Entry, Error, FaultKind, KeyValue, Level, OpOf, Promises, Seed, Sim, Step,
+    Store, check_case, fail_every_call, sim,
+};
 use proptest::strategy::BoxedStrategy;
 
 /// The planted bugs of the small store.

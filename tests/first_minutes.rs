@@ -4,12 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Class;
-use crashpoint::Entry;
-use crashpoint::Error;
-use crashpoint::KeyValue;
-use crashpoint::Seed;
-use crashpoint::{Store, check_case, find, sim};
+use crashpoint::{Class, Entry, Error, KeyValue, Seed, Store, check_case, find, sim};
 
 /// Appends lines to a log; `SYNC` says whether `sync` does what it promises.
 struct Lines<const SYNC: bool> {

@@ -12,13 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crashpoint::KeyValue;
-use crashpoint::Promises;
-use crashpoint::State;
-use crashpoint::Store;
 use crashpoint::inner::sim::store::{KeyModel, KeyOp};
-use crashpoint::{Ack, Engine, Error};
-use crashpoint::{Sim, Step};
+use crashpoint::{Ack, Engine, Error, KeyValue, Promises, Sim, State, Step, Store};
 use expect_test::{Expect, expect};
 
 /// One way to misbehave.

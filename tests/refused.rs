@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Store;
-use crashpoint::{Error, Refused};
+use crashpoint::{Error, Refused, Store};
 
 /// Refuses values longer than a few bytes; if it is not `HONEST`, it stores them anyway. `SYNC`
 /// says whether `sync` does what it promises. A sync replaces its one file.

@@ -7,15 +7,12 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crashpoint::Error;
-use crashpoint::KeyValue;
-use crashpoint::Seed;
 use crashpoint::inner::base::digest::hash;
 use crashpoint::inner::sim::store::{KeyModel, KeyOp, StoreEngine};
-use crashpoint::{Class, Promises};
-use crashpoint::{Found, Store, check_case, find, sim};
-use crashpoint::{Profile, TearRule};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Class, Error, Found, KeyValue, Profile, Promises, Seed, Sim, Step, Store, TearRule, check_case,
+    find, sim,
+};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 type Items = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -1,22 +1,20 @@
-//! The keyspace that the store is compared with: written apart from the engine, with times to
-//! live by the clock of the run.
+//! The model of the keyspace: written independently of the engine, with times to live measured by
+//! the clock of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crashpoint::Model;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::quote;
+use crashpoint::{Model, State, Time, quote};
 
 use super::op::{AofOp, Side};
 use crate::engines::aof::Bytes;
 
-/// Remaining times are shown in steps of so many milliseconds. Workloads live and wait in such
-/// steps, the times to live half a step longer: what the calls themselves take never decides.
+/// Remaining times to live are rounded down to multiples of this many milliseconds. Workloads wait
+/// for whole multiples, and times to live are half a multiple longer, so that the time which the
+/// calls themselves take never changes what is shown.
 pub(super) const STEP: u64 = 50;
 
-/// What a key holds.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Held {
     /// A string or a counter.
@@ -31,7 +29,7 @@ pub(super) enum Held {
     ZSet(BTreeMap<Bytes, f64>),
 }
 
-/// The value of an item: what a key holds, and roughly how long it still lives.
+/// The value of an item: the value of a key, and roughly how long the key still lives.
 pub(super) fn shown(held: &Held, remaining: Option<Duration>) -> Vec<u8> {
     let listed =
         |name: &str, words: Vec<String>| format!("{name} {}", words.join(" ")).into_bytes();
@@ -59,7 +57,7 @@ pub struct AofModel {
     shown: State,
 }
 
-/// What is shown follows from the keys.
+/// Ignores `shown`, which follows from the keys.
 impl PartialEq for AofModel {
     fn eq(&self, other: &Self) -> bool {
         self.keys == other.keys
@@ -68,8 +66,8 @@ impl PartialEq for AofModel {
 
 impl AofModel {
     fn show(&mut self, key: &Bytes, at: Time) {
-        let living = self.keys.get(key).filter(|(_, deadline)| deadline.is_none_or(|end| end > at));
-        match living {
+        let live = self.keys.get(key).filter(|(_, deadline)| deadline.is_none_or(|end| end > at));
+        match live {
             Some((held, deadline)) => {
                 let text = shown(held, deadline.map(|end| end.since(at)));
                 self.shown.set(key.clone(), text);
@@ -78,9 +76,9 @@ impl AofModel {
         }
     }
 
-    /// What a key holds, for a command that makes it if it is not there.
-    fn held(&mut self, key: &Bytes, hollow: Held) -> &mut Held {
-        &mut self.keys.entry(key.clone()).or_insert((hollow, None)).0
+    /// The value of a key, for a command that creates the key, with `empty`, if it is missing.
+    fn held(&mut self, key: &Bytes, empty: Held) -> &mut Held {
+        &mut self.keys.entry(key.clone()).or_insert((empty, None)).0
     }
 
     fn change(&mut self, op: &AofOp) {
@@ -130,14 +128,14 @@ impl AofModel {
                     scores.insert(member.clone(), sum);
                 }
             }
-            _ => self.take_away(op),
+            _ => self.remove(op),
         }
     }
 
-    /// What needs the key to be there; a collection goes with its last member.
-    fn take_away(&mut self, op: &AofOp) {
+    /// Applies an op that removes a member; the key is removed with its last member.
+    fn remove(&mut self, op: &AofOp) {
         let Some((held, _)) = op.key().and_then(|key| self.keys.get_mut(key)) else { return };
-        let hollow = match (op, held) {
+        let empty = match (op, held) {
             (AofOp::HDel(_, field), Held::Hash(hash)) => {
                 hash.remove(field);
                 hash.is_empty()
@@ -156,7 +154,7 @@ impl AofModel {
             }
             _ => false,
         };
-        if let Some(key) = op.key().filter(|_| hollow) {
+        if let Some(key) = op.key().filter(|_| empty) {
             self.keys.remove(key);
         }
     }

@@ -1,13 +1,12 @@
-//! What a client asks the store for: Redis' commands in lower case, and the store's own calls.
+//! The ops of the keyspace: Redis' commands in lower case, and the store's own calls.
 
 use std::fmt;
 
-use crashpoint::Operation;
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{Operation, TextError, Word, quote};
 
 use crate::engines::aof::Bytes;
 
-/// One step of a workload. Times are in milliseconds.
+/// One op of a workload. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AofOp {
     /// `set KEY VALUE [px MS]`.
@@ -44,7 +43,7 @@ pub enum AofOp {
     Persist(Bytes),
     /// `flushall`.
     Flush,
-    /// Take a snapshot, and cut the log.
+    /// Take a snapshot, and cut off the log that it covers.
     Save,
     /// Take a snapshot.
     Snapshot,
@@ -54,7 +53,7 @@ pub enum AofOp {
     Rewrite,
     /// Make all durable.
     Sync,
-    /// Serve nobody for so long; the loop goes on ticking.
+    /// Serve no command for this long, while the service's loop keeps ticking.
     Wait(u64),
 }
 
@@ -68,7 +67,7 @@ pub enum Side {
 }
 
 impl AofOp {
-    /// The words of the op: for a command those that Redis takes.
+    /// The words of the op; those of a command are what Redis takes.
     pub fn words(&self) -> Vec<Bytes> {
         let all = |name: &str, rest: &[&[u8]]| {
             let mut words = vec![name.as_bytes().to_vec()];
@@ -109,7 +108,7 @@ impl AofOp {
         }
     }
 
-    /// The key that it changes.
+    /// The key that the op changes, if it changes one.
     pub fn key(&self) -> Option<&Bytes> {
         match self {
             Self::Set(key, ..)
@@ -140,10 +139,10 @@ impl fmt::Display for AofOp {
     }
 }
 
-/// The words of a line, each read as what it should be.
-struct Line<'a>(&'a [Word]);
+/// The words of an op, each parsed as the type that is expected in its place.
+struct Arguments<'a>(&'a [Word]);
 
-impl Line<'_> {
+impl Arguments<'_> {
     fn bytes(&self, index: usize) -> Bytes {
         self.0[index].bytes.clone()
     }
@@ -156,7 +155,7 @@ impl Line<'_> {
 
 impl Operation for AofOp {
     fn parse(words: &[Word]) -> Result<Self, TextError> {
-        let line = Line(words);
+        let line = Arguments(words);
         let name = words.first().map(|word| word.text()).unwrap_or_default();
         let key = || line.bytes(1);
         let left = |yes: bool| if yes { Side::Left } else { Side::Right };

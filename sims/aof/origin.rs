@@ -1,17 +1,15 @@
-//! The published crate that the store takes its formats from, under the same sim: `kevy-persist`
-//! 1.0.4 with the keyspace `kevy-store`, put together as its documentation says. Each of its known
-//! faults has a case in `corpus/origins`.
+//! The sim of the published crate whose formats the store uses: `kevy-persist` 1.0.4 with the
+//! keyspace `kevy-store`, combined as its documentation says. Each of its known bugs has a case in
+//! `corpus/origins`.
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::State;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, FaultKind, Promises, Source};
-use crashpoint::{Damage, Rotting};
-use crashpoint::{Entry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Damage, Engine, Entry, Error, FaultKind, Level, Promises, Rotting, Sim, State,
+    Step, sim,
+};
 use kevy_persist::{Aof, Argv, load_snapshot, replay_aof, save_snapshot};
 use kevy_store::{Store, StoreError, Value};
 use proptest::strategy::BoxedStrategy;
@@ -20,12 +18,14 @@ use super::model::{AofModel, Held, shown};
 use super::op::AofOp;
 use super::{Always, EverySec, No, Planted, WITHIN, promise, wait, workload};
 use crate::engines::aof::Fsync;
+use crate::support;
 
-/// The names of its two files.
+/// The name of the origin's snapshot.
 const SNAPSHOT: &str = "dump.rdb";
+/// The name of the origin's log.
 const LOG: &str = "appendonly.aof";
 
-/// A policy of the store, under which its origin has a sim too.
+/// A sync policy under which the origin has a sim too.
 pub trait Policy: Planted {
     /// The name of the origin's sim.
     const ORIGIN: &'static str;
@@ -43,7 +43,7 @@ impl Policy for No {
     const ORIGIN: &'static str = "kevy-persist-no";
 }
 
-/// The sims of the origin.
+/// The sims of the origin, one for each policy.
 pub fn sims() -> Vec<Entry> {
     vec![sim::<Origin<Always>>(), sim::<Origin<EverySec>>(), sim::<Origin<No>>()]
 }
@@ -60,8 +60,7 @@ fn failed(error: StoreError) -> Error {
     format!("{error:?}").into()
 }
 
-/// Carries a command out, in memory: what the crate's server does with one that came over the
-/// network or out of the log.
+/// Executes a command in memory, as the crate's server does with one from the network or the log.
 pub fn dispatch(store: &mut Store, args: &[Vec<u8>]) -> Result<(), Error> {
     let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     if !has_its_arguments(&name, args.len()) {
@@ -115,8 +114,8 @@ pub fn dispatch(store: &mut Store, args: &[Vec<u8>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a command of so many words has all that it needs: a replay that takes text for commands
-/// comes up with less.
+/// Whether a command of this many words has all its arguments: a replay that mistakes text for
+/// commands can produce one that has not.
 fn has_its_arguments(name: &[u8], words: usize) -> bool {
     match name {
         b"HSET" | b"ZADD" => words >= 4 && words.is_multiple_of(2),
@@ -127,7 +126,7 @@ fn has_its_arguments(name: &[u8], words: usize) -> bool {
     }
 }
 
-/// What a keyspace shows.
+/// The items of a keyspace.
 pub fn state(store: &Store) -> State {
     let mut state = State::new();
     store.snapshot_each(|key, value, ttl| {
@@ -150,7 +149,7 @@ fn held(value: &Value) -> Held {
     }
 }
 
-/// Loads what the two files hold, the snapshot first.
+/// Loads the snapshot, if it exists, and then replays the log.
 pub fn load(snapshot: &Path, log: &Path) -> Result<Store, Error> {
     let mut store = Store::new();
     if snapshot.exists() {
@@ -158,7 +157,7 @@ pub fn load(snapshot: &Path, log: &Path) -> Result<Store, Error> {
     }
     replay_aof(log, |args| {
         let args: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
-        // The server answers an error to nobody.
+        // The server drops the error of a replayed command: no client waits for it.
         let _ = dispatch(&mut store, &args);
     })?;
     Ok(store)
@@ -185,7 +184,7 @@ impl<P: Planted> Engine for OriginEngine<P> {
                 self.log.truncate()?;
             }
             AofOp::Rewrite => drop(self.log.rewrite_from(&self.store)?),
-            // It has no such calls: `SAVE` is both, and only a policy syncs.
+            // The crate has no such calls: `SAVE` does the first two, and only the policy syncs.
             AofOp::Snapshot | AofOp::Truncate | AofOp::Sync => return Ok(Ack::BUFFERED),
             AofOp::Wait(ms) => {
                 wait(*ms, || Ok(self.log.maybe_sync()?))?;
@@ -209,7 +208,7 @@ impl<P: Planted> Engine for OriginEngine<P> {
     }
 }
 
-/// The sim of the origin in one policy.
+/// The sim of the origin under one policy.
 pub struct Origin<P>(PhantomData<P>);
 
 impl<P: Policy> Sim for Origin<P> {
@@ -220,21 +219,34 @@ impl<P: Policy> Sim for Origin<P> {
     const ABOUT: &'static str = "the origin of the keyspace: kevy-persist 1.0.4";
 
     fn promises() -> Promises<AofModel> {
-        let source =
-            |promise, sentence| Source { promise, sentence, at: "kevy-persist 1.0.4, lib.rs" };
         let command = match P::FSYNC {
             Fsync::Always => {
-                source("a command survives power loss", "fsync after every write: safest, slowest.")
+                ("a command survives power loss", "fsync after every write: safest, slowest.")
             }
-            Fsync::EverySec => source(
-                "a command survives power loss after 1.11 s of ticks of 0.1 s",
+            Fsync::EverySec => (
+                "a command survives power loss after 1.11 s if the service ticks every 0.1 s",
                 "fsync at most once per second (call Aof::maybe_sync periodically).",
             ),
-            Fsync::No => source(
-                "a command survives the process",
-                "Never fsync explicitly; leave it to the OS.",
-            ),
+            Fsync::No => {
+                ("a command survives the process", "Never fsync explicitly; leave it to the OS.")
+            }
         };
+        let quotes = [
+            command,
+            (
+                "save and rewrite survive power loss, with all before them",
+                "`SAVE` writes the snapshot then truncates the log, so replay never double-applies.",
+            ),
+            (
+                "a crash leaves a prefix of the commands",
+                "tolerating a truncated trailing frame from a crash mid-write",
+            ),
+            ("open reports a damaged snapshot", "Errors on a bad magic/version or truncation."),
+            (
+                "open reports a damaged command that is followed by others",
+                "A truncated or corrupt trailing frame (e.g. a crash mid-append) is ignored.",
+            ),
+        ];
         Promises {
             // The log flushes when it is dropped.
             close: Level::Flushed,
@@ -243,31 +255,13 @@ impl<P: Policy> Sim for Origin<P> {
                 .into_iter()
                 .chain([(FaultKind::BitRot, AfterFault::Loud)])
                 .collect(),
-            sources: vec![
-                command,
-                source(
-                    "save and rewrite survive power loss, with all before",
-                    "`SAVE` writes the snapshot then truncates the log, so replay never \
-                     double-applies.",
-                ),
-                source(
-                    "a crash leaves a prefix of the commands",
-                    "tolerating a truncated trailing frame from a crash mid-write",
-                ),
-                source(
-                    "a damaged snapshot is told",
-                    "Errors on a bad magic/version or truncation.",
-                ),
-                source(
-                    "a damaged command with others behind it is told",
-                    "A truncated or corrupt trailing frame (e.g. a crash mid-append) is ignored.",
-                ),
-            ],
+            sources: support::sources("kevy-persist 1.0.4, lib.rs", quotes),
             ..Promises::default()
         }
     }
 
-    /// The snapshot, and a bit of the log with a whole command behind it.
+    /// The crate must report damage in the snapshot, and a flipped bit of the log that is followed
+    /// by a whole command.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let followed =
             || at.behind().windows(4).filter(|start| start.starts_with(b"\r\n*")).count();

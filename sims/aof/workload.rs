@@ -1,5 +1,5 @@
-//! What clients do: commands that are not idempotent beside those that are, on a few keys of each
-//! type, with times to live, waits, and the store's own calls among them.
+//! Workloads of the keyspace: idempotent and other commands on a few keys of each type, with times
+//! to live, waits, and the store's own calls in between.
 
 use crashpoint::Step;
 use proptest::collection::vec;
@@ -9,7 +9,7 @@ use super::model::STEP;
 use super::op::{AofOp, Side};
 use crate::engines::aof::Bytes;
 
-/// Scores that a writer who rounds does not bring back.
+/// Scores that do not survive a writer that rounds.
 const SCORES: [f64; 8] =
     [1e-20, 3.333_333_333_333_333_5e-6, -0.0, 1.5, 2.0, 1e17, -7.25e-3, f64::INFINITY];
 
@@ -26,13 +26,14 @@ fn any_key() -> BoxedStrategy<Bytes> {
         .boxed()
 }
 
-/// Half a step more than a wait, so that no deadline is met exactly.
+/// A multiple of [`STEP`] and a half, while waits are whole multiples: no wait ends exactly at a
+/// deadline.
 fn time_to_live() -> BoxedStrategy<u64> {
     prop_oneof![1..6u64, 15..45u64].prop_map(|steps| steps * STEP + STEP / 2).boxed()
 }
 
-/// Short, a sector, and several blocks: a record then spans pages. Some are text that a reader of
-/// inline commands would carry out.
+/// Values that are short, about a sector or several blocks long: a record of the longest spans
+/// pages. Some are text that a reader of inline commands would execute.
 fn value() -> BoxedStrategy<Bytes> {
     let length = prop_oneof![6 => 1..30usize, 2 => 400..1400usize, 1 => 4000..9000usize];
     let filled = (any::<u16>(), length, prop_oneof![3 => Just(b'v'), 1 => Just(0u8)]).prop_map(
@@ -126,7 +127,7 @@ fn step() -> BoxedStrategy<Step<AofOp>> {
     prop_oneof![14 => op.prop_map(Step::Op), 1 => Just(Step::Reopen)].boxed()
 }
 
-/// A command on a key that has just expired.
+/// A command on a key, and another on it just after it expired.
 fn burst() -> BoxedStrategy<Vec<Step<AofOp>>> {
     let pair = prop_oneof![
         key("n").prop_map(|key| [AofOp::Incr(key.clone(), 5), AofOp::Incr(key, 2)]),
@@ -148,8 +149,8 @@ fn burst() -> BoxedStrategy<Vec<Step<AofOp>>> {
         .boxed()
 }
 
-/// A command that fills pages of the log, or one that does not: what a failed sync leaves of the
-/// pages is not written again by what follows.
+/// A command whose record fills pages of the log, or a short one: the following commands do not
+/// rewrite the pages that a failed sync left behind.
 fn spanning() -> BoxedStrategy<Step<AofOp>> {
     let long = (key("s"), 4200..9000usize, any::<u8>())
         .prop_map(|(key, length, fill)| AofOp::Set(key, vec![fill | 1; length], None));
@@ -157,7 +158,7 @@ fn spanning() -> BoxedStrategy<Step<AofOp>> {
     prop_oneof![1 => long, 1 => short].prop_map(Step::Op).boxed()
 }
 
-/// Workloads of up to so many steps, and a burst more.
+/// Workloads of up to `steps` draws, each a step or, rarely, a burst of several.
 pub(super) fn workload(steps: usize) -> BoxedStrategy<Vec<Step<AofOp>>> {
     let some = prop_oneof![24 => step().prop_map(|step| vec![step]), 1 => burst()];
     let most = steps.max(1);

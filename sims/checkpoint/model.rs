@@ -1,10 +1,8 @@
-//! What a store of events must show.
+//! The model of the event store.
 
 use std::collections::BTreeMap;
 
-use crashpoint::Model;
-use crashpoint::State;
-use crashpoint::Time;
+use crashpoint::{Model, State, Time};
 
 use super::op::{Event, StoreOp};
 
@@ -13,22 +11,22 @@ pub(super) fn item(id: u128) -> Vec<u8> {
     format!("event {id}").into_bytes()
 }
 
-/// The event that an item shows.
+/// The id of the event that an item shows.
 pub(super) fn id(item: &[u8]) -> Option<u128> {
     std::str::from_utf8(item).ok()?.strip_prefix("event ")?.parse().ok()
 }
 
-/// What an item shows of an event.
+/// The value of the item that shows an event.
 pub(super) fn shown(sequence: u64, entity: &str, clock: u32, payload: &[u8]) -> Vec<u8> {
     [format!("{sequence} {entity}/{clock} ").as_bytes(), payload].concat()
 }
 
-/// The scope of an event. `SIDX` at the end of a frame looks like the end of a footer.
+/// The scope of an event. `SIDX` at the end of a frame can be mistaken for the end of a footer.
 pub(super) fn scope(id: u16) -> &'static str {
     ["home", "office", "SIDX"][usize::from(id % 3)]
 }
 
-/// What the service knows: an event's number in the store only if it is `NUMBERED`.
+/// The events that the store should hold. Their sequence numbers are shown only if `NUMBERED`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreModel<const NUMBERED: bool = true> {
     state: State,

@@ -1,15 +1,14 @@
-//! What is done to an event store: what its service does, and what happens to its files.
+//! The ops of the event store: the calls of its service, and damage to its files.
 
 use std::fmt;
 
-use crashpoint::Operation;
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{Operation, TextError, Word, quote};
 
 /// An event: its id, its entity, its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event(pub u16, pub String, pub Vec<u8>);
 
-/// What a byte is flipped in.
+/// The part of a file in which bits of a byte are flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Magic and version of the checkpoint.
@@ -22,12 +21,12 @@ pub enum Part {
     Footer,
 }
 
-/// One step of the service.
+/// One op of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp {
     /// An event, unless its id is stored.
     Append(Event),
-    /// Events as one, but for those whose ids are stored.
+    /// Events as one batch, without those whose ids are stored.
     Batch(Vec<Event>),
     /// Make all durable.
     Sync,
@@ -35,15 +34,15 @@ pub enum StoreOp {
     Checkpoint,
     /// Merge the segments.
     Compact,
-    /// Sync after so many events; 0: never.
+    /// Sync after this many events; 0 is never.
     Every(u32),
-    /// Flip a byte at rest.
+    /// Flip bits of a byte at rest; the number chooses which byte.
     Spoil(Part, u16),
-    /// Cut the checkpoint off.
+    /// Cut the checkpoint to this many 65536ths of its length.
     Cut(u16),
-    /// Put a copy of the checkpoint aside.
+    /// Keep a copy of the checkpoint.
     Keep,
-    /// Put that copy in the place of the checkpoint.
+    /// Replace the checkpoint by the copy that was kept.
     PutBack,
 }
 

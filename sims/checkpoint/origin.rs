@@ -1,10 +1,11 @@
-//! The published crate whose format the event store has, `batpak` 0.3.0, under the same workloads.
-//! It breaks its promises: what was found is in `corpus/origins`.
+//! The sims of the published crate whose format the event store uses, `batpak` 0.3.0, under the
+//! same workloads. It breaks its promises: `corpus/origins` has the cases.
 //!
-//! Of its known faults B15 has no case: it takes bit rot in a frame. B14 is its documented policy.
+//! Two of its known bugs have no case: B15 takes bit rot in a frame, and B14 is its documented
+//! policy.
 //!
-//! It takes an id of the caller's for a single event only, so that the id is the correlation here.
-//! It numbers events anew that it replays behind a checkpoint: their numbers are not compared.
+//! It accepts the caller's id only for a single event, so the id is the correlation here. It
+//! renumbers the events that it replays after a checkpoint, so their numbers are not compared.
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -14,19 +15,18 @@ use batpak::event::EventKind;
 use batpak::store::{
     AppendOptions, BatchAppendItem, CausationRef, CompactionConfig, IndexEntry, Store, StoreConfig,
 };
-use crashpoint::State;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, FaultKind, Promises, Source};
-use crashpoint::{Entry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Engine, Entry, Error, FaultKind, Level, Promises, Sim, Source, State, Step,
+    sim,
+};
 use proptest::strategy::BoxedStrategy;
 
-use super::harm::harm;
+use super::damage;
 use super::model::{StoreModel, id, item, scope, shown};
 use super::op::{Event, StoreOp};
 use super::{SEGMENT_LEN, workload};
 
-/// What is taken for promised.
+/// What the crate's documentation is read to promise.
 pub trait Claim: 'static {
     /// The name of the sim.
     const NAME: &'static str;
@@ -34,7 +34,7 @@ pub trait Claim: 'static {
     const SYNCED: Level;
 }
 
-/// What its documentation says: what it synced survives power loss.
+/// What the documentation says: what was synced survives power loss.
 pub struct Durable;
 
 impl Claim for Durable {
@@ -42,8 +42,8 @@ impl Claim for Durable {
     const SYNCED: Level = Level::Durable;
 }
 
-/// Only that the process may crash. It syncs no directory: else the name of a segment, lost with
-/// all that is in it, is most of what is ever found.
+/// Less than the documentation says: what was synced survives the process. The crate syncs no
+/// directory, so a lost segment name, and all events with it, would hide most other violations.
 pub struct Written;
 
 impl Claim for Written {
@@ -67,7 +67,7 @@ fn coordinate(Event(id, entity, _): &Event) -> Result<Coordinate, Error> {
     Ok(Coordinate::new(entity, scope(*id))?)
 }
 
-/// Payloads come back as JSON, which has no bytes.
+/// The payload as text: payloads come back as JSON, which cannot hold bytes.
 fn payload(Event(_, _, payload): &Event) -> Result<&str, Error> {
     Ok(std::str::from_utf8(payload)?)
 }
@@ -86,14 +86,14 @@ impl<C> OriginEngine<C> {
         self.entries().iter().any(|entry| entry.correlation_id == id.into())
     }
 
-    /// What an item shows of an event, which it reads.
+    /// Reads an event, and returns the value of the item that shows it.
     fn value(&self, entry: &IndexEntry) -> Result<Vec<u8>, Error> {
         let id = u16::try_from(entry.correlation_id)?;
         let event = self.store.get(entry.event_id)?;
         if entry.coord.scope() != scope(id) || event.coordinate != entry.coord {
             return Err(format!("event {id} is at {:?}", event.coordinate).into());
         }
-        let text = event.event.payload.as_str().ok_or("a payload is text")?;
+        let text = event.event.payload.as_str().ok_or("a payload is not text")?;
         Ok(shown(0, entry.coord.entity(), entry.clock, text.as_bytes()))
     }
 
@@ -150,9 +150,10 @@ impl<C: Claim> Engine for OriginEngine<C> {
             StoreOp::Compact => {
                 self.store.compact(&CompactionConfig::default())?;
             }
-            happening => {
-                // It has no call for a checkpoint, and the policy is the configuration's.
-                harm(&self.dir, happening)?;
+            other => {
+                // The crate has no call for a checkpoint, and its sync policy is fixed by its
+                // configuration; the other ops damage files.
+                damage::apply(&self.dir, other)?;
                 return Ok(Ack::BUFFERED);
             }
         }

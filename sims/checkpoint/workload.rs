@@ -1,4 +1,4 @@
-//! What a service does with its store: it appends, and sometimes all else.
+//! Workloads of the event store: mostly appends.
 
 use crashpoint::Step;
 use proptest::collection::vec;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::op::{Event, Part, StoreOp};
 
-/// Workloads of up to so many steps.
+/// Workloads of up to `steps` steps.
 pub(super) fn workload(steps: usize) -> BoxedStrategy<Vec<Step<StoreOp>>> {
     vec(step(), 1..=steps.max(1)).boxed()
 }
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step<StoreOp>> {
     .prop_flat_map(|op| prop_oneof![9 => Just(op), 1 => Just(Step::Reopen)])
 }
 
-/// Few ids come twice; payloads are short, or span sectors, or span blocks.
+/// Events of which few have the same id, with payloads that are short, span sectors or span blocks.
 fn event_strategy() -> impl Strategy<Value = Event> {
     let length = prop_oneof![6 => 0..30usize, 2 => 300..900usize, 2 => 4000..9000usize];
     let fill = prop_oneof![3 => Just(b'v'), 1 => Just(0u8)];

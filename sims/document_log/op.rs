@@ -1,13 +1,9 @@
-//! What clients do with the documents, and the model of it.
+//! The ops of the document log, and its model.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crashpoint::Model;
-use crashpoint::Operation;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{Model, Operation, State, TextError, Time, Word, quote};
 use serde_json::{Value, json};
 
 use crate::engines::document_log::Item;
@@ -19,14 +15,14 @@ pub struct Document {
     pub collection: String,
     /// The key in it.
     pub key: String,
-    /// The version; a document takes the place of an older one only. 0 is no version: it takes any
-    /// place.
+    /// The version. A document replaces only one with a lower version; 0 is no version, and replaces
+    /// any document.
     pub version: u64,
-    /// What it says.
+    /// The content.
     pub text: String,
 }
 
-/// One step of a client, or of several at once.
+/// One op of a client, or the ops of several clients at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocOp {
     /// Set a document.
@@ -39,16 +35,16 @@ pub enum DocOp {
     Drop(String),
     /// Rewrite the log.
     Compact,
-    /// Hand all to the kernel.
+    /// Write all to the kernel.
     Flush,
     /// Make all durable.
     Sync,
-    /// Clients at work at the same time.
+    /// Several clients at the same time, each with its ops.
     Together(Vec<Vec<DocOp>>),
 }
 
 impl Document {
-    /// The value as the store has it.
+    /// The value that the store holds.
     pub fn value(&self) -> Value {
         match self.version {
             0 => json!({ "text": self.text }),
@@ -56,7 +52,7 @@ impl Document {
         }
     }
 
-    /// What a batch takes.
+    /// The document as an item of a batch.
     pub fn item(&self) -> Item {
         (self.collection.clone(), self.key.clone(), self.value())
     }
@@ -98,16 +94,16 @@ impl fmt::Display for DocOp {
     }
 }
 
-/// The words of a line, one after the other.
-struct Reader<'a> {
+/// Parses the words of a line, from the first to the last.
+struct Parser<'a> {
     words: &'a [Word],
     at: usize,
 }
 
-/// More of one kind than this no line has.
-const MANY: u64 = 1000;
+/// The most documents in a batch.
+const MAX_BATCH: u64 = 1000;
 
-impl Reader<'_> {
+impl Parser<'_> {
     fn wrong(&self, message: &str) -> TextError {
         let last = self.words.last().map_or(1, |word| word.column + word.bytes.len() + 1);
         TextError::new(self.words.get(self.at).map_or(last, |word| word.column), message)
@@ -137,11 +133,11 @@ impl Reader<'_> {
     fn op(&mut self) -> Result<DocOp, TextError> {
         let expected = "expected `put COLLECTION KEY VERSION TEXT`, `batch N` and N documents, \
                         `delete COLLECTION KEY`, `drop COLLECTION`, `compact`, `flush`, `sync`, or \
-                        `together N` and for N clients how many ops, and these";
+                        `together N` and for each of N clients the number of its ops and these";
         Ok(match self.text(expected)?.as_str() {
             "put" => DocOp::Put(self.document()?),
             "batch" => {
-                let count = self.number("expected how many documents", MANY)?;
+                let count = self.number("expected the number of documents", MAX_BATCH)?;
                 DocOp::Batch((0..count).map(|_| self.document()).collect::<Result<_, _>>()?)
             }
             "delete" => {
@@ -161,12 +157,12 @@ impl Reader<'_> {
 
     fn clients(&mut self) -> Result<Vec<Vec<DocOp>>, TextError> {
         let mut clients = Vec::new();
-        for _ in 0..self.number("expected how many clients, at most 4", 4)? {
+        for _ in 0..self.number("expected the number of clients, at most 4", 4)? {
             let mut ops = Vec::new();
-            for _ in 0..self.number("expected how many ops, at most 8", 8)? {
-                let inside = self.words.get(self.at).is_some_and(|word| word.bytes == b"together");
-                if inside {
-                    return Err(self.wrong("clients inside of clients"));
+            for _ in 0..self.number("expected the number of ops, at most 8", 8)? {
+                let nested = self.words.get(self.at).is_some_and(|word| word.bytes == b"together");
+                if nested {
+                    return Err(self.wrong("`together` inside `together`"));
                 }
                 ops.push(self.op()?);
             }
@@ -178,21 +174,21 @@ impl Reader<'_> {
 
 impl Operation for DocOp {
     fn parse(words: &[Word]) -> Result<Self, TextError> {
-        let mut reader = Reader { words, at: 0 };
-        let op = reader.op()?;
-        match reader.at == words.len() {
+        let mut parser = Parser { words, at: 0 };
+        let op = parser.op()?;
+        match parser.at == words.len() {
             true => Ok(op),
-            false => Err(reader.wrong("expected nothing more")),
+            false => Err(parser.wrong("expected the end of the line")),
         }
     }
 }
 
-/// The item of a document.
+/// The item that shows a document.
 pub fn item(collection: &str, key: &str) -> Vec<u8> {
     format!("{collection}/{key}").into_bytes()
 }
 
-/// The documents.
+/// The documents that the log should hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DocModel {
     versions: BTreeMap<(String, String), u64>,
@@ -200,7 +196,7 @@ pub struct DocModel {
 }
 
 impl DocModel {
-    fn take(&mut self, op: &DocOp) {
+    fn change(&mut self, op: &DocOp) {
         match op {
             DocOp::Put(document) => self.put(std::slice::from_ref(document)),
             DocOp::Batch(documents) => self.put(documents),
@@ -209,14 +205,14 @@ impl DocModel {
                 self.shown.remove(&item(collection, key));
             }
             DocOp::Drop(collection) => {
-                let gone = self.versions.extract_if(.., |(of, _), _| of == collection);
-                for ((collection, key), _) in gone {
+                let dropped = self.versions.extract_if(.., |(of, _), _| of == collection);
+                for ((collection, key), _) in dropped {
                     self.shown.remove(&item(&collection, &key));
                 }
             }
             DocOp::Compact | DocOp::Flush | DocOp::Sync => {}
             DocOp::Together(clients) => {
-                clients.iter().flatten().for_each(|op| self.take(op));
+                clients.iter().flatten().for_each(|op| self.change(op));
             }
         }
     }
@@ -243,7 +239,7 @@ impl Model for DocModel {
     type Op = DocOp;
 
     fn apply(&mut self, op: &DocOp, _at: Time) {
-        self.take(op);
+        self.change(op);
     }
 
     fn state(&mut self, _at: Time) -> &State {
@@ -283,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_op_reads_back() {
+    fn a_printed_op_parses_back() {
         let put = DocOp::Put(document("c", "k 1", 3, "compact"));
         let batch = DocOp::Batch(vec![document("c", "", 0, ""), document("d/", "2", 9, "\"é")]);
         let delete = DocOp::Delete("c".into(), "k".into());
@@ -304,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_says_where_and_what() {
+    fn a_wrong_line_is_an_error_with_its_column_and_what_was_expected() {
         for (line, says) in [
             ("put c k x t", "column 9: expected a version, a number"),
             ("put c k 1", "column 11: expected the text"),
             ("batch 2 c k 1 t", "column 17: expected a collection"),
-            ("compact now", "column 9: expected nothing more"),
-            ("together 1 1 together 0", "column 14: clients inside of clients"),
+            ("compact now", "column 9: expected the end of the line"),
+            ("together 1 1 together 0", "column 14: `together` inside `together`"),
         ] {
             let error = DocOp::parse(&words(line).expect("words")).expect_err("is wrong");
             assert_eq!(error.to_string(), says);

@@ -1,35 +1,32 @@
-//! The published crate whose format the document log has, `moltendb-core` 0.5.1, under the same
-//! workloads, in both its modes. It breaks its promises: what was found is in `corpus/origins`.
+//! The sims of the published crate whose format the document log uses, `moltendb-core` 0.5.1, under
+//! the same workloads, in both its modes. It breaks its promises: `corpus/origins` has the cases.
 //!
-//! Its documents get a version each time they are set, and times, which are left out here. Its
-//! batches are of one collection.
+//! It gives a document a new version each time it is set, and timestamps, which are left out here.
+//! A batch is limited to one collection.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use crashpoint::Rotting;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::as_client;
-use crashpoint::{Ack, Engine, Error, Level};
-use crashpoint::{AfterFault, FaultKind, Model, Promises, Source};
-use crashpoint::{Entry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{
+    Ack, AfterFault, Engine, Entry, Error, FaultKind, Level, Model, Promises, Rotting, Sim, Source,
+    State, Step, Time, sim,
+};
 use moltendb_core::engine::{Db, DbError};
 use proptest::prelude::*;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::op::{DocOp, Document, item};
-use super::workload::{self, Who};
+use super::run_clients;
+use super::workload::{self, Concurrency};
 
 /// The collections that workloads name: the origin cannot list its own.
 const COLLECTIONS: [&str; 12] =
     ["c0", "c1", "c2", "x0", "x1", "x2", "y0", "y1", "y2", "z0", "z1", "z2"];
 
-/// The documents as the origin keeps them: each with a version that grows.
+/// The documents that the origin should hold, each with a version that grows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OriginModel {
     versions: BTreeMap<Vec<u8>, u64>,
@@ -93,21 +90,21 @@ impl Model for OriginModel {
     }
 }
 
-/// What is taken for promised.
+/// What the crate's documentation is read to promise.
 pub trait Claim: 'static {
     /// The name of the sim.
     const NAME: &'static str;
     /// What a write promises.
     const WRITE: Ack;
-    /// The sentence that says so.
+    /// The sentence that promises it.
     const SENTENCE: &'static str = "Zero data loss on crash, but much lower throughput.";
-    /// Whether it writes in the background.
-    const LATE: bool = false;
-    /// Who is at work.
-    const WHO: Who = Who::One;
+    /// Whether a background task writes.
+    const BACKGROUND: bool = false;
+    /// How many clients work at the same time, and in which collections.
+    const CONCURRENCY: Concurrency = Concurrency::OneClient;
 }
 
-/// "Zero data loss on crash", a loss of power included.
+/// "Zero data loss on crash", power loss included.
 pub struct Durable;
 
 impl Claim for Durable {
@@ -115,7 +112,8 @@ impl Claim for Durable {
     const WRITE: Ack = Ack::DURABLE;
 }
 
-/// What it does keep to at least: the process may crash. Else M4 is all that is ever found.
+/// What it keeps at least: writes survive the process. With power loss, M4 would hide every other
+/// violation.
 pub struct Written;
 
 impl Claim for Written {
@@ -123,34 +121,34 @@ impl Claim for Written {
     const WRITE: Ack = Ack::FLUSHED;
 }
 
-/// The same with several clients, each in collections of its own.
+/// As [`Written`] with several clients, each with its own collections.
 pub struct WrittenByClients;
 
 impl Claim for WrittenByClients {
     const NAME: &'static str = "moltendb-core-clients";
     const WRITE: Ack = Ack::FLUSHED;
-    const WHO: Who = Who::Apart;
+    const CONCURRENCY: Concurrency = Concurrency::Disjoint;
 }
 
 /// "Up to 50ms data loss", and the time that a write takes.
-pub struct Late;
+pub struct Background;
 
-impl Claim for Late {
+impl Claim for Background {
     const NAME: &'static str = "moltendb-core-async";
     const WRITE: Ack = Ack::Within(Level::Flushed, Duration::from_millis(55));
     const SENTENCE: &'static str = "Highest throughput, up to 50ms data loss.";
-    const LATE: bool = true;
+    const BACKGROUND: bool = true;
 }
 
-/// The same with several clients, each in collections of its own.
-pub struct LateByClients;
+/// As [`Background`] with several clients, each with its own collections.
+pub struct BackgroundByClients;
 
-impl Claim for LateByClients {
+impl Claim for BackgroundByClients {
     const NAME: &'static str = "moltendb-core-async-clients";
-    const WRITE: Ack = Late::WRITE;
-    const SENTENCE: &'static str = Late::SENTENCE;
-    const LATE: bool = true;
-    const WHO: Who = Who::Apart;
+    const WRITE: Ack = Background::WRITE;
+    const SENTENCE: &'static str = Background::SENTENCE;
+    const BACKGROUND: bool = true;
+    const CONCURRENCY: Concurrency = Concurrency::Disjoint;
 }
 
 /// The origin in each of its modes.
@@ -159,40 +157,40 @@ pub fn sims() -> Vec<Entry> {
         sim::<Origin<Durable>>(),
         sim::<Origin<Written>>(),
         sim::<Origin<WrittenByClients>>(),
-        sim::<Origin<Late>>(),
-        sim::<Origin<LateByClients>>(),
+        sim::<Origin<Background>>(),
+        sim::<Origin<BackgroundByClients>>(),
     ]
 }
 
 /// The adapter.
 pub struct OriginEngine<C> {
-    /// `None` once it is dropped.
+    /// `None` once the adapter is being dropped.
     store: Option<Db>,
-    /// Where its background writer runs, if it has one.
+    /// The runtime of the background writer, if there is one.
     runtime: Option<Runtime>,
     claim: PhantomData<C>,
 }
 
-/// Opens the origin's store as its sync mode.
+/// Opens the origin's store in its sync mode.
 ///
 /// # Errors
-/// What it says.
+/// The store's error.
 pub fn open(path: &Path) -> Result<Db, Error> {
     open_as(path, true)
 }
 
 fn open_as(path: &Path, sync: bool) -> Result<Db, Error> {
     let path = path.to_str().ok_or("the path is not UTF-8")?;
-    // Documents in memory, requests and their window and size: as in its own tests.
-    Db::open(path, sync, false, 1000, 100, 60, 1 << 20, None).map_err(told)
+    // The limits (documents in memory, requests, their window and size) are those of its own tests.
+    Db::open(path, sync, false, 1000, 100, 60, 1 << 20, None).map_err(boxed)
 }
 
-/// Its errors are none.
-fn told(error: DbError) -> Error {
+/// Its error as text, since it does not implement `std::error::Error`.
+fn boxed(error: DbError) -> Error {
     error.to_string().into()
 }
 
-/// A document without what the clock put in.
+/// The text of a document without its timestamps.
 pub fn shown(mut value: Value) -> String {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("createdAt");
@@ -205,19 +203,22 @@ impl<C: Claim> Engine for OriginEngine<C> {
     type Op = DocOp;
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        let runtime = C::LATE.then(|| {
+        let runtime = C::BACKGROUND.then(|| {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
         });
         let runtime = runtime.transpose()?;
         let inside = runtime.as_ref().map(Runtime::enter);
-        let store = open_as(&dir.join("log"), !C::LATE)?;
+        let store = open_as(&dir.join("log"), !C::BACKGROUND)?;
         drop(inside);
         Ok(Self { store: Some(store), runtime, claim: PhantomData })
     }
 
     fn apply(&mut self, op: &DocOp) -> Result<Ack, Error> {
         match op {
-            DocOp::Together(clients) => together::<C>(self.store(), clients),
+            DocOp::Together(clients) => {
+                let store = self.store();
+                run_clients(clients, |op| do_one::<C>(store, op))
+            }
             op => do_one::<C>(self.store(), op),
         }
     }
@@ -242,13 +243,13 @@ impl<C> OriginEngine<C> {
     fn store(&self) -> &Db {
         match &self.store {
             Some(store) => store,
-            None => unreachable!("only `drop` takes the store"),
+            None => unreachable!("only `drop` removes the store"),
         }
     }
 }
 
 impl<C> Drop for OriginEngine<C> {
-    /// The store waits for its writer, for which it must be inside the runtime.
+    /// Dropping the store waits for its writer, which works only inside the runtime.
     fn drop(&mut self) {
         let _inside = self.runtime.as_ref().map(Runtime::enter);
         drop(self.store.take());
@@ -273,29 +274,8 @@ fn do_one<C: Claim>(store: &Db, op: &DocOp) -> Result<Ack, Error> {
     match done {
         Ok(()) => Ok(C::WRITE),
         Err(DbError::Conflict) => Ok(Ack::BUFFERED),
-        Err(error) => Err(told(error)),
+        Err(error) => Err(boxed(error)),
     }
-}
-
-/// Each client in a thread of its own.
-fn together<C: Claim>(store: &Db, clients: &[Vec<DocOp>]) -> Result<Ack, Error> {
-    std::thread::scope(|scope| {
-        let start = |(client, ops): (usize, &Vec<DocOp>)| {
-            let (store, ops) = (store.clone(), ops.clone());
-            scope.spawn(move || {
-                ops.iter().enumerate().try_for_each(|(number, op)| {
-                    as_client(client, number, || do_one::<C>(&store, op)).map(drop)
-                })
-            })
-        };
-        let clients: Vec<_> = clients.iter().enumerate().map(start).collect();
-        let ended = clients.into_iter().map(|client| match client.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        ended.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>, _>>()
-    })?;
-    Ok(Ack::BUFFERED)
 }
 
 /// The sim of the origin.
@@ -306,10 +286,10 @@ impl<C: Claim> Sim for Origin<C> {
     type Model = OriginModel;
 
     const NAME: &'static str = C::NAME;
-    const ABOUT: &'static str = "the published crate whose format the document log has";
-    // With several clients it is not what one alone can lose that is looked for: M14 needs a store
-    // that was opened again, M6 versions.
-    const AFTER_RECOVERY: bool = matches!(C::WHO, Who::One);
+    const ABOUT: &'static str = "the published crate whose format the document log uses";
+    // With several clients, the violations that one client alone can cause are avoided, since they
+    // would hide the others: M14 needs a store that was reopened, M6 needs versions.
+    const AFTER_RECOVERY: bool = matches!(C::CONCURRENCY, Concurrency::OneClient);
 
     fn promises() -> Promises<OriginModel> {
         let at = "moltendb-core 0.5.1, engine/storage/disk.rs";
@@ -340,42 +320,42 @@ impl<C: Claim> Sim for Origin<C> {
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<DocOp>>> {
-        let one = matches!(C::WHO, Who::One);
+        let one = matches!(C::CONCURRENCY, Concurrency::OneClient);
         let wanted = move |step: &Step<DocOp>| one || !matches!(step, Step::Reopen);
         let all = move |steps: Vec<Step<DocOp>>| {
-            steps.into_iter().filter(wanted).filter_map(|step| known(step, one)).collect()
+            steps.into_iter().filter(wanted).filter_map(|step| supported(step, one)).collect()
         };
-        workload::workload(steps, C::LATE, C::WHO).prop_map(all).boxed()
+        workload::workload(steps, C::BACKGROUND, C::CONCURRENCY).prop_map(all).boxed()
     }
 }
 
-/// The step as the origin can take it: batches are of one collection, and there is nothing to flush
-/// or to sync; with versions or without.
-fn known(step: Step<DocOp>, versions: bool) -> Option<Step<DocOp>> {
+/// The step in the form that the origin supports, with `versions` or without: a batch is limited to
+/// one collection, and there is no call to flush or to sync.
+fn supported(step: Step<DocOp>, versions: bool) -> Option<Step<DocOp>> {
     match step {
-        Step::Op(op) => known_op(op, versions).map(Step::Op),
+        Step::Op(op) => supported_op(op, versions).map(Step::Op),
         step => Some(step),
     }
 }
 
-fn known_op(op: DocOp, versions: bool) -> Option<DocOp> {
-    let plain = |document: &mut Document| document.version *= u64::from(versions);
+fn supported_op(op: DocOp, versions: bool) -> Option<DocOp> {
+    let strip = |document: &mut Document| document.version *= u64::from(versions);
     match op {
         DocOp::Put(mut document) => {
-            plain(&mut document);
+            strip(&mut document);
             Some(DocOp::Put(document))
         }
         DocOp::Batch(mut documents) => {
             let name = documents[0].collection.clone();
             documents.iter_mut().for_each(|document| document.collection.clone_from(&name));
-            documents.iter_mut().for_each(plain);
+            documents.iter_mut().for_each(strip);
             Some(DocOp::Batch(documents))
         }
         DocOp::Together(clients) => {
-            let known = |ops: Vec<DocOp>| -> Vec<DocOp> {
-                ops.into_iter().filter_map(|op| known_op(op, versions)).collect()
+            let supported = |ops: Vec<DocOp>| -> Vec<DocOp> {
+                ops.into_iter().filter_map(|op| supported_op(op, versions)).collect()
             };
-            Some(DocOp::Together(clients.into_iter().map(known).collect()))
+            Some(DocOp::Together(clients.into_iter().map(supported).collect()))
         }
         DocOp::Flush | DocOp::Sync => None,
         op => Some(op),

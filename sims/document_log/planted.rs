@@ -1,5 +1,5 @@
-//! The document log with each bug of its origin, and with some that it never had, on the sim that
-//! can meet it.
+//! The document log with each bug of its origin, and with some that the origin never had, each in a
+//! mode that can reach it.
 
 use crashpoint::{Entry, sim};
 
@@ -20,9 +20,9 @@ macro_rules! planted {
             }
         )*
 
-        /// The log with each bug that a workload can meet. M9 needs an open that fails, M16 two
-        /// logs. Behind a background writer M13 stays hidden: the lines of a batch are
-        /// queued without a call between them, so that no other thread runs there.
+        /// The log with each bug that a workload can reach. M9 needs an open that fails, M16 two
+        /// logs. With a background writer M13 stays hidden: the lines of a batch are queued with no
+        /// call in between, so no other thread can run there.
         pub fn planted() -> Vec<Entry> {
             vec![$(sim::<DocumentLog<$mode, $name>>()),*]
         }
@@ -50,8 +50,8 @@ planted! {
     PageCacheTrusted "page-cache-trusted" page_cache_trusted SyncMode;
 }
 
-/// P21, in a case of its own: it takes a page that only the failed sync would have made durable,
-/// which few workloads leave behind.
+/// P21, which has a saved case: it takes a page that only the failed sync would have made durable,
+/// and few workloads leave one.
 pub struct FailedSyncForgiven;
 
 impl Planted for FailedSyncForgiven {

@@ -1,30 +1,28 @@
-//! One step of the service: a batch of changes and its cursor, and its line in a case.
+//! The op of the fold: a batch of changes with its cursor, and its line in a case.
 
 use std::fmt;
 
-use crashpoint::Operation;
-use crashpoint::{TextError, Word, quote};
+use crashpoint::{Operation, TextError, Word, quote};
 
-/// A batch and the position in the stream behind it.
+/// A batch and the position in the stream after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoldOp {
-    /// Where the stream goes on.
+    /// The position from which the stream continues.
     pub cursor: u64,
-    /// What the batch does, in its order.
+    /// The changes of the batch, in order.
     pub changes: Vec<Change>,
 }
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The key has a new value, with a version.
+    /// The key got a new value, with a version.
     Put(String, Vec<u8>, Vec<u8>),
-    /// The key has a new value of so many KiB, which its number decides and which does not
-    /// compress.
+    /// The key got a new value of incompressible bytes.
     Fill {
         /// The key.
         key: String,
-        /// What tells the value from others.
+        /// The seed of the value.
         number: u32,
         /// Its size in KiB.
         kib: u32,
@@ -45,7 +43,7 @@ impl Change {
         }
     }
 
-    /// The key's version and value from now on, if it has one.
+    /// The version and value of the key after the change; `None` if it has no value then.
     pub fn value(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         match self {
             Self::Put(_, value, version) => Some((version.clone(), value.clone())),
@@ -57,7 +55,7 @@ impl Change {
     }
 }
 
-/// Bytes that no compressor makes shorter: splitmix64.
+/// Incompressible bytes, from splitmix64.
 fn noise(seed: u64, kib: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(kib * 1024);
@@ -93,21 +91,21 @@ impl Operation for FoldOp {
     fn parse(words: &[Word]) -> Result<Self, TextError> {
         let column = words.first().map_or(1, |word| word.column);
         let [name, cursor, rest @ ..] = words else {
-            return Err(TextError::new(column, "expected `apply CURSOR`, and changes"));
+            return Err(TextError::new(column, "expected `apply CURSOR` and changes"));
         };
         if name.bytes != b"apply" {
             return Err(TextError::new(column, "expected `apply`"));
         }
         let mut op = Self { cursor: number(cursor)?, changes: Vec::new() };
-        let (mut rest, mut behind) = (rest, cursor.column);
+        let (mut rest, mut previous) = (rest, cursor.column);
         while !rest.is_empty() || !op.changes.is_empty() {
-            let (change, after) = read(rest, behind)?;
+            let (change, after) = parse_change(rest, previous)?;
             op.changes.push(change);
             match after {
                 [] => break,
-                [plus, more @ ..] if plus.bytes == b"+" => (rest, behind) = (more, plus.column),
+                [plus, more @ ..] if plus.bytes == b"+" => (rest, previous) = (more, plus.column),
                 [other, ..] => {
-                    return Err(TextError::new(other.column, "expected `+` and one more change"));
+                    return Err(TextError::new(other.column, "expected `+` and another change"));
                 }
             }
         }
@@ -123,10 +121,10 @@ fn key(word: &Word) -> Result<String, TextError> {
     String::from_utf8(word.bytes.clone()).map_err(|_| TextError::new(word.column, "a key is UTF-8"))
 }
 
-/// Reads one change from the front of some words; returns the rest. `behind` is the column of what
-/// stands before them.
-fn read(words: &[Word], behind: usize) -> Result<(Change, &[Word]), TextError> {
-    let column = words.first().map_or(behind, |word| word.column);
+/// Parses one change at the front of the words; returns it and the words after it. `previous` is
+/// the column of the word before them, for the error if they are empty.
+fn parse_change(words: &[Word], previous: usize) -> Result<(Change, &[Word]), TextError> {
+    let column = words.first().map_or(previous, |word| word.column);
     let name = words.first().map(|word| word.bytes.as_slice()).unwrap_or_default();
     match (name, words.get(1..).unwrap_or_default()) {
         (b"put", [_, _, version, ..]) if version.bytes.len() > 10 => {
@@ -135,8 +133,8 @@ fn read(words: &[Word], behind: usize) -> Result<(Change, &[Word]), TextError> {
         (b"put", [name, value, version, rest @ ..]) => {
             Ok((Change::Put(key(name)?, value.bytes.clone(), version.bytes.clone()), rest))
         }
-        (b"fill", [name, decides, kib, rest @ ..]) => {
-            let (number, kib) = (number(decides)?, number(kib)?);
+        (b"fill", [name, seed, kib, rest @ ..]) => {
+            let (number, kib) = (number(seed)?, number(kib)?);
             Ok((Change::Fill { key: key(name)?, number, kib }, rest))
         }
         (b"delete", [name, rest @ ..]) => Ok((Change::Delete(key(name)?), rest)),
@@ -155,7 +153,7 @@ mod tests {
     use crashpoint::words;
 
     #[test]
-    fn an_op_reads_back() {
+    fn a_printed_op_parses_back() {
         let put = Change::Put("k 1".into(), b"+".to_vec(), vec![0, 255]);
         let fill = Change::Fill { key: "k".into(), number: 7, kib: 8192 };
         let all = vec![put, fill, Change::Delete("é".into()), Change::Purge("p".into())];
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_op_is_refused_at_its_word() {
+    fn a_wrong_line_is_refused_with_the_column_of_the_wrong_word() {
         let refused = |line: &str| FoldOp::parse(&words(line).expect("words")).expect_err(line);
         for (line, column) in [
             ("fold 1", 1),
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fill_has_its_size_and_differs_by_its_number() {
+    fn a_fill_has_its_size_and_depends_on_its_number() {
         let fill = |number| Change::Fill { key: "k".into(), number, kib: 3 }.value();
         let (version, value) = fill(1).expect("a value");
         assert_eq!((version.len(), value.len()), (4, 3072));

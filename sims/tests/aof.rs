@@ -1,4 +1,4 @@
-//! The keyspace on a real directory: its features, its files, its repairs, its refusals.
+//! The keyspace in a real directory: its features, files, repairs and refusals.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -95,7 +95,7 @@ fn all_types_come_back_after_every_way_to_store_them() {
 }
 
 #[test]
-fn a_snapshot_and_the_log_behind_it_never_apply_twice() {
+fn no_command_of_a_snapshot_and_the_log_after_it_is_applied_twice() {
     let dir = dir();
     let mut store = open(&dir);
     run(&mut store, "RPUSH l a b");
@@ -124,7 +124,7 @@ fn a_snapshot_and_the_log_behind_it_never_apply_twice() {
 }
 
 #[test]
-fn what_has_expired_is_gone_and_a_command_on_it_begins_anew() {
+fn an_expired_key_is_gone_and_a_command_on_it_starts_afresh() {
     let dir = dir();
     let mut store = open(&dir);
     run(&mut store, "INCRBY n 40");
@@ -176,7 +176,7 @@ fn a_refused_command_changes_nothing_and_is_not_logged() {
     assert_eq!((entries(&store), store.size_bytes()), (before, size));
 }
 
-/// What opening says of a directory.
+/// The error of opening a directory, or how many keys it opens with.
 fn refusal(dir: &TempDir) -> String {
     let mut error = match Database::open(dir.path(), Fsync::Always) {
         Err(error) => error.to_string(),
@@ -187,7 +187,7 @@ fn refusal(dir: &TempDir) -> String {
 }
 
 #[test]
-fn files_that_are_none_of_ours_are_refused_by_what_they_are() {
+fn foreign_files_are_refused_and_left_unchanged() {
     let with = |file: &str, bytes: &[u8]| {
         let dir = dir();
         fs::write(dir.path().join(file), bytes).expect("writes");
@@ -257,7 +257,7 @@ fn a_directory_or_a_link_in_a_files_place_is_refused() {
 }
 
 #[test]
-fn a_log_that_may_not_be_read_is_named() {
+fn the_error_names_a_log_without_read_permission() {
     let dir = filled();
     let mode = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("sets");
@@ -265,7 +265,7 @@ fn a_log_that_may_not_be_read_is_named() {
     mode(dir.path(), 0o777);
     mode(&dir.path().join(LOG), 0o000);
     let as_nobody = || {
-        // The superuser may read everything. Only this thread is somebody else then.
+        // The superuser may read everything, so this thread alone becomes another user.
         if rustix::process::geteuid().is_root() {
             let nobody = rustix::process::Uid::from_raw(65_534);
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("drops");
@@ -306,9 +306,9 @@ fn a_snapshot_with_a_flipped_bit_in_any_byte_is_refused_where_a_log_follows_it()
     assert!(matches!(Database::open(dir.path(), Fsync::No), Err(AofError::Corrupt(_))));
 }
 
-/// K6: a zeroed run at the boundary of an entry reads as the end.
+/// K6: zeros at the boundary of an entry read as the end of the snapshot.
 #[test]
-fn a_zeroed_part_of_a_snapshot_is_refused_and_the_planted_bug_takes_it_for_the_end() {
+fn a_zeroed_part_of_a_snapshot_is_refused_and_the_planted_bug_mistakes_it_for_the_end() {
     let (dir, path) = saved();
     let mut bytes = fs::read(&path).expect("reads");
     // Header, then entries of type, flag, key length, key, value length and value.
@@ -320,12 +320,12 @@ fn a_zeroed_part_of_a_snapshot_is_refused_and_the_planted_bug_takes_it_for_the_e
     assert!(matches!(alone, Err(AofError::Corrupt(_))), "{alone:?}");
     let bugs = Bugs { snapshot_unverified: true, ..Bugs::default() };
     let opened = Database::open_with(dir.path(), Fsync::No, bugs).expect("opens");
-    assert_eq!(opened.keyspace().len(), 1, "ten of eleven keys are lost without a word");
+    assert_eq!(opened.keyspace().len(), 1, "ten of eleven keys are lost without an error");
 }
 
 /// K7: a count or a length of four billion.
 #[test]
-fn a_damaged_count_or_length_takes_no_memory_that_the_file_cannot_fill() {
+fn a_damaged_count_or_length_allocates_no_more_than_the_file_can_fill() {
     let (_dir, path) = saved();
     let whole = fs::read(&path).expect("reads");
     let mut refused = 0;
@@ -344,9 +344,9 @@ fn a_damaged_count_or_length_takes_no_memory_that_the_file_cannot_fill() {
     }
 }
 
-/// K8: damage with records behind it.
+/// K8: damage that is followed by records.
 #[test]
-fn a_flipped_bit_in_a_log_is_told_and_the_planted_bug_ends_the_log_there() {
+fn a_flipped_bit_in_a_log_is_reported_and_the_planted_bug_ends_the_log_there() {
     let dir = dir();
     let mut store = open(&dir);
     for number in 0..10 {
@@ -360,14 +360,14 @@ fn a_flipped_bit_in_a_log_is_told_and_the_planted_bug_ends_the_log_there() {
     bytes[at] ^= 1;
     fs::write(&path, &bytes).expect("writes");
     assert!(matches!(Database::open(dir.path(), Fsync::No), Err(AofError::Corrupt(_))));
-    assert_eq!(fs::read(&path).expect("reads"), bytes, "a refused file stays as it is");
+    assert_eq!(fs::read(&path).expect("reads"), bytes, "a refused file was changed");
     let bugs = Bugs { damage_ends_log: true, ..Bugs::default() };
     let opened = Database::open_with(dir.path(), Fsync::No, bugs).expect("opens");
-    assert_eq!(opened.keyspace().len(), 2, "eight of ten keys are lost without a word");
+    assert_eq!(opened.keyspace().len(), 2, "eight of ten keys are lost without an error");
 }
 
 #[test]
-fn a_snapshot_that_is_loaded_adds_to_what_is_there() {
+fn loading_a_snapshot_adds_to_the_keys_that_exist() {
     let dir = filled();
     let path = dir.path().join("copy");
     save_snapshot(open(&dir).keyspace(), &path).expect("saves");
@@ -382,7 +382,7 @@ fn a_snapshot_that_is_loaded_adds_to_what_is_there() {
 }
 
 #[test]
-fn a_transaction_that_a_plain_log_ends_in_never_was() {
+fn an_unfinished_transaction_at_the_end_of_a_plain_log_is_dropped() {
     let dir = dir();
     let command = |words: &str| {
         let words: Vec<&str> = words.split(' ').collect();

@@ -1,10 +1,10 @@
-//! The keyspace where the process has no descriptor left, once (K10): the limit is the process's,
-//! so this test has one of its own.
+//! The keyspace in a process that runs out of file descriptors (K10). The limit is per process, so
+//! this test has its own.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sims::engines::aof::{AofError, Bugs, Database, Fsync, Reply};
 
-/// Opens files until there is room for `left` more, and gives them back when it is dropped.
+/// Opens files until only `left` descriptors remain; they are closed when the result is dropped.
 fn exhaust(left: usize) -> Vec<std::fs::File> {
     let mut open = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
@@ -14,8 +14,8 @@ fn exhaust(left: usize) -> Vec<std::fs::File> {
     open
 }
 
-/// Rewrites with room for so many more descriptors; says how many of five commands after that were
-/// acknowledged, and how many of them are there after reopening.
+/// Rewrites the log while only `left` descriptors remain, then runs five commands. Returns whether
+/// the rewrite succeeded, how many commands were acknowledged, and the counter after reopening.
 fn rewrite_with_room_for(left: usize, bugs: Bugs) -> (bool, usize, i64) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut store = Database::open_with(dir.path(), Fsync::Always, bugs).expect("opens");
@@ -40,7 +40,7 @@ fn rewrite_with_room_for(left: usize, bugs: Bugs) -> (bool, usize, i64) {
 }
 
 #[test]
-fn a_rewrite_that_runs_out_of_descriptors_acknowledges_nothing_untruly() {
+fn what_is_acknowledged_after_a_rewrite_without_descriptors_is_kept() {
     let before = getrlimit(Resource::Nofile);
     let limit = Rlimit { current: Some(64), maximum: before.maximum };
     setrlimit(Resource::Nofile, limit).expect("a lower limit");
@@ -48,12 +48,12 @@ fn a_rewrite_that_runs_out_of_descriptors_acknowledges_nothing_untruly() {
         let (_, acknowledged, found) = rewrite_with_room_for(left, Bugs::default());
         assert_eq!(found, 1 + acknowledged as i64, "room for {left}");
     }
-    // With the bug of the origin, what is acknowledged goes into a file that has no name.
+    // With the origin's bug, acknowledged commands go to a file that no longer has a name.
     let bugs = Bugs { reopened_by_name: true, ..Bugs::default() };
     let lost = (0..4).any(|left| {
         let (_, acknowledged, found) = rewrite_with_room_for(left, bugs);
         found < 1 + acknowledged as i64
     });
-    assert!(lost, "the planted bug is found");
-    setrlimit(Resource::Nofile, before).expect("the limit as it was");
+    assert!(lost, "the planted bug was not found");
+    setrlimit(Resource::Nofile, before).expect("the previous limit");
 }

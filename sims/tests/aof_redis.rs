@@ -1,7 +1,9 @@
-//! The keyspace's log against a real `redis-server` 7: it loads what ours wrote, annotations
-//! included, and ours loads what it wrote, value for value. Skipped, with a word, where there is
-//! no such program.
-#![expect(clippy::print_stdout, reason = "what was compared, and why a test was skipped")]
+//! The keyspace's log against a real `redis-server` 7: Redis loads our logs, annotations included,
+//! and our keyspace loads those of Redis, value for value. Without a `redis-server` the tests print
+//! that they are skipped.
+#![expect(clippy::print_stdout, reason = "prints what was compared, or why a test was skipped")]
+
+mod redis_commands;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,18 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crashpoint::Seed;
-use crashpoint::inner::case::Step;
-use sims::aof::{Aof, No};
 use sims::engines::aof::{
     Bytes, Database, Entry, Fsync, Keyspace, LOG, Value, export_plain_log, replay_aof,
 };
 use tempfile::TempDir;
 
-/// Workloads that go each way.
-const WORKLOADS: u64 = 40;
+use redis_commands::commands;
 
-/// A server of our own, which ends with the test.
+/// The number of workloads in each direction.
+const WORKLOADS: u64 = 40;
+/// The size of each workload, in draws.
+const STEPS: usize = 120;
+
+/// A server that the test starts and kills.
 struct Server {
     child: Child,
     stream: BufReader<UnixStream>,
@@ -34,15 +37,15 @@ impl Drop for Server {
     }
 }
 
-/// An answer of the server.
+/// A reply of the server.
 #[derive(Debug)]
-enum Answer {
+enum Reply {
     Nil,
     Text(Bytes),
-    Many(Vec<Answer>),
+    Many(Vec<Reply>),
 }
 
-impl Answer {
+impl Reply {
     fn bytes(self) -> Bytes {
         match self {
             Self::Text(text) => text,
@@ -67,7 +70,7 @@ impl Answer {
 }
 
 impl Server {
-    /// Starts a server in a directory; `None`, with a word, if there is none to start.
+    /// Starts a server in a directory; prints why and returns `None` if it cannot be started.
     fn start(dir: &Path) -> Option<Self> {
         let socket = dir.join("socket");
         let spawned = Command::new("redis-server")
@@ -90,16 +93,16 @@ impl Server {
                 return Some(Self { child, stream: BufReader::new(stream) });
             }
             if child.try_wait().expect("a child").is_some() {
-                let mut said = String::new();
-                let _ = child.stdout.take().map(|mut out| out.read_to_string(&mut said));
-                panic!("redis-server ended: {said}");
+                let mut output = String::new();
+                let _ = child.stdout.take().map(|mut out| out.read_to_string(&mut output));
+                panic!("redis-server ended: {output}");
             }
             std::thread::sleep(Duration::from_millis(25));
         }
         panic!("redis-server does not listen");
     }
 
-    fn ask(&mut self, words: &[&[u8]]) -> Answer {
+    fn ask(&mut self, words: &[&[u8]]) -> Reply {
         let mut text = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             text.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -107,35 +110,35 @@ impl Server {
             text.extend_from_slice(b"\r\n");
         }
         self.stream.get_mut().write_all(&text).expect("sends");
-        match self.answer() {
-            Answer::Text(text) if text.starts_with(b"LOADING") => {
+        match self.reply() {
+            Reply::Text(text) if text.starts_with(b"LOADING") => {
                 std::thread::sleep(Duration::from_millis(20));
                 self.ask(words)
             }
-            answer => answer,
+            reply => reply,
         }
     }
 
-    fn answer(&mut self) -> Answer {
+    fn reply(&mut self) -> Reply {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).expect("answers");
         let text = line[1..].trim_ascii_end().to_vec();
         let number = || -> i64 { String::from_utf8_lossy(&text).parse().expect("a length") };
         match line[0] {
-            b'+' | b':' | b'-' => Answer::Text(text),
-            b'$' if number() < 0 => Answer::Nil,
+            b'+' | b':' | b'-' => Reply::Text(text),
+            b'$' if number() < 0 => Reply::Nil,
             b'$' => {
                 let mut bytes = vec![0; number() as usize + 2];
                 self.stream.read_exact(&mut bytes).expect("a text");
                 bytes.truncate(bytes.len() - 2);
-                Answer::Text(bytes)
+                Reply::Text(bytes)
             }
-            b'*' => Answer::Many((0..number()).map(|_| self.answer()).collect()),
-            other => panic!("the server answers {}", char::from(other)),
+            b'*' => Reply::Many((0..number()).map(|_| self.reply()).collect()),
+            other => panic!("the server's reply begins with {}", char::from(other)),
         }
     }
 
-    /// All keys, their values and deadlines.
+    /// All keys with their values and deadlines.
     fn dump(&mut self) -> BTreeMap<Bytes, Entry> {
         let mut keys = self.ask(&[b"KEYS", b"*"]).list();
         keys.sort();
@@ -162,26 +165,6 @@ impl Server {
     }
 }
 
-/// The commands of a workload of the sim, with times to live that outlast the test.
-fn commands(seed: u64) -> Vec<Vec<Bytes>> {
-    let sim = crashpoint::sim::<Aof<No>>();
-    let own = [&b"save"[..], b"snapshot", b"truncate", b"rewrite", b"sync", b"wait"];
-    let mut all = Vec::new();
-    for step in (sim.generate)(Seed(seed), 120) {
-        let Step::Op(words) = step else { continue };
-        let mut words: Vec<Bytes> = words.into_iter().map(|word| word.bytes).collect();
-        if own.contains(&words[0].as_slice()) {
-            continue;
-        }
-        let timed = words[0] == b"pexpire" || (words[0] == b"set" && words.len() == 5);
-        if let Some(last) = words.last_mut().filter(|_| timed) {
-            last.extend_from_slice(b"00000");
-        }
-        all.push(words);
-    }
-    all
-}
-
 fn slices(words: &[Bytes]) -> Vec<&[u8]> {
     words.iter().map(Vec::as_slice).collect()
 }
@@ -190,9 +173,9 @@ fn entries(keyspace: &Keyspace) -> BTreeMap<Bytes, Entry> {
     keyspace.entries().map(|(key, entry)| (key.clone(), entry.clone())).collect()
 }
 
-/// What both know, and that the bits of scores are the same, but for the sign of zero: Redis keeps
-/// none in a small set.
-fn same(ours: &BTreeMap<Bytes, Entry>, theirs: &BTreeMap<Bytes, Entry>) {
+/// Asserts that both hold the same entries, with the same bits in scores except for the sign of
+/// zero, which Redis does not keep in a small set.
+fn assert_same(ours: &BTreeMap<Bytes, Entry>, theirs: &BTreeMap<Bytes, Entry>) {
     assert_eq!(ours, theirs);
     for (key, entry) in ours {
         if let (Value::ZSet(one), Value::ZSet(other)) = (&entry.value, &theirs[key].value) {
@@ -204,21 +187,21 @@ fn same(ours: &BTreeMap<Bytes, Entry>, theirs: &BTreeMap<Bytes, Entry>) {
     }
 }
 
-/// Redis moves a log of this name into its own folder when it starts.
+/// Copies a log to where Redis finds it at its start, and moves it into its own folder.
 fn place_log(dir: &TempDir, log: &Path) {
     std::fs::copy(log, dir.path().join("appendonly.aof")).expect("copies");
 }
 
 #[test]
-fn redis_loads_the_logs_that_ours_wrote_annotations_included() {
+fn redis_loads_our_logs_with_annotations_and_without() {
     let (mut keys, mut count) = (0, 0);
     for seed in 0..WORKLOADS {
         let (ours, redis) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
         let mut store = Database::open(ours.path(), Fsync::No).expect("opens");
-        let commands = commands(seed);
+        let commands = commands(seed, STEPS);
         for (number, words) in commands.iter().enumerate() {
             store.execute(&slices(words)).expect("executes");
-            // A rewritten log, lines that name snapshots, and a log taken up again.
+            // The log is rewritten, names snapshots, and is reopened.
             match number % 40 {
                 13 => drop(store.rewrite().expect("rewrites")),
                 26 => store.snapshot().expect("saves"),
@@ -247,7 +230,7 @@ fn redis_loads_the_logs_that_ours_wrote_annotations_included() {
         let Some(mut server) = Server::start(redis.path()) else { return };
         let mut found = server.dump();
         if !annotated {
-            // The plain form has what remains of a time to live, not when it ends.
+            // The plain form has the time left to live, not the deadline.
             for (key, entry) in &mut found {
                 let (Some(found), Some(wanted)) = (entry.deadline, wanted[key].deadline) else {
                     continue;
@@ -256,15 +239,15 @@ fn redis_loads_the_logs_that_ours_wrote_annotations_included() {
                 entry.deadline = Some(wanted);
             }
         }
-        same(&wanted, &found);
+        assert_same(&wanted, &found);
         keys += wanted.len();
         count += commands.len();
     }
-    assert!(keys > 200, "{keys} keys are too few to mean something");
-    println!("{WORKLOADS} logs of ours, {count} commands: redis shows the same {keys} keys");
+    assert!(keys > 200, "only {keys} keys were compared");
+    println!("redis loaded {WORKLOADS} of our logs, {count} commands: the same {keys} keys");
 }
 
-/// The files of Redis' log, in the order in which its manifest says to load them.
+/// The files of Redis' log, in the order in which its manifest loads them.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let folder = dir.join("appendonlydir");
     let manifest = std::fs::read_to_string(folder.join("appendonly.aof.manifest"));
@@ -279,21 +262,21 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn ours_loads_the_logs_that_redis_wrote() {
+fn our_keyspace_loads_the_logs_of_redis() {
     let (mut keys, mut count) = (0, 0);
     for seed in 0..WORKLOADS {
         let redis = tempfile::tempdir().expect("a directory");
         let Some(mut server) = Server::start(redis.path()) else { return };
-        let commands = commands(1000 + seed);
+        let commands = commands(1000 + seed, STEPS);
         for (number, words) in commands.iter().enumerate() {
-            let answer = server.ask(&slices(words));
-            let refused = matches!(&answer, Answer::Text(text) if text.starts_with(b"ERR"));
-            assert!(!refused, "{words:?}: {answer:?}");
+            let reply = server.ask(&slices(words));
+            let refused = matches!(&reply, Reply::Text(text) if text.starts_with(b"ERR"));
+            assert!(!refused, "{words:?}: {reply:?}");
             if number == commands.len() / 2 && seed % 2 == 0 {
                 server.ask(&[b"BGREWRITEAOF"]);
             }
         }
-        // What Redis logs in words of its own.
+        // Commands that Redis rewrites when it logs them.
         for line in [
             "MULTI",
             "SET m 1",
@@ -318,9 +301,9 @@ fn ours_loads_the_logs_that_redis_wrote() {
             "ZADD w XX 4 a",
         ] {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let answer = server.ask(&words);
-            let refused = matches!(&answer, Answer::Text(text) if text.starts_with(b"ERR"));
-            assert!(!refused, "{line}: {answer:?}");
+            let reply = server.ask(&words);
+            let refused = matches!(&reply, Reply::Text(text) if text.starts_with(b"ERR"));
+            assert!(!refused, "{line}: {reply:?}");
         }
         std::thread::sleep(Duration::from_millis(60));
         server.ask(&[b"INCRBY", b"gone", b"2"]);
@@ -338,10 +321,10 @@ fn ours_loads_the_logs_that_redis_wrote() {
         for file in files(redis.path()) {
             replay_aof(&mut keyspace, &file).expect("replays");
         }
-        same(&entries(&keyspace), &wanted);
+        assert_same(&entries(&keyspace), &wanted);
         assert_eq!(wanted[&b"gone"[..]].value, Value::Str(b"2".to_vec()));
         keys += wanted.len();
         count += commands.len() + 22;
     }
-    println!("{WORKLOADS} logs of redis, {count} commands: ours shows the same {keys} keys");
+    println!("we loaded {WORKLOADS} logs of redis, {count} commands: the same {keys} keys");
 }

@@ -1,4 +1,4 @@
-//! The append log on a real directory: its features, its format, its repairs, its refusals.
+//! The append log in a real directory: its features, format, repairs and refusals.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ const GOLDEN: &str = "504753530200\
     5003f0d2020600616273656e74080000000000000005\
     e2850fc303080000000000000005";
 
-/// The same after that crate compacted it.
+/// The same log after that crate compacted it.
 const GOLDEN_COMPACT: &str = "504753530200\
     7178f948010500656d7074790000000000\
     7ddafd130106006e6f64652e620d0000007365636f6e642c20616761696e080000000000000003\
@@ -131,7 +131,7 @@ fn a_log_of_the_origin_loads() {
 }
 
 #[test]
-fn what_was_written_is_loaded_and_appended_to() {
+fn a_reopened_log_shows_what_was_written_and_is_appended_to() {
     let (_dir, path) = place();
     write(&mut open(&path), &[put("a", b"1", 1), put("b", b"2", 2)], 2);
     write(&mut open(&path), &[delete("a", 3), put("c", b"3", 4), purge("absent", 5)], 5);
@@ -141,7 +141,7 @@ fn what_was_written_is_loaded_and_appended_to() {
 }
 
 #[test]
-fn nothing_at_all_is_none_and_a_cursor_alone_is_some() {
+fn an_empty_log_loads_as_none_and_a_cursor_alone_as_some() {
     let (_dir, path) = place();
     assert_eq!(load(&path).expect("loads"), None);
     let mut writer = open(&path);
@@ -171,7 +171,7 @@ fn tokens_of_every_length_up_to_ten_come_back() {
 }
 
 #[test]
-fn stale_keys_are_those_that_are_no_longer_current() {
+fn stale_keys_are_those_missing_from_the_given_ones() {
     let (_dir, path) = place();
     write(&mut open(&path), &[put("a", b"", 1), put("b", b"", 2), put("c", b"", 3)], 3);
     let snapshot = loaded(&path);
@@ -226,7 +226,7 @@ fn the_same_state_compacts_to_the_same_bytes() {
 }
 
 #[test]
-fn a_compact_log_is_left_as_it_is_and_several_cursors_force_a_rewrite() {
+fn open_leaves_a_compact_log_unchanged_and_rewrites_one_with_many_cursors() {
     let (_dir, path) = place();
     write(&mut open(&path), &[put("b", b"2", 1), put("a", b"1", 2)], 2);
     let written = fs::read(&path).expect("reads");
@@ -260,7 +260,7 @@ fn large_values_and_the_longest_key_come_back_and_a_longer_one_is_refused() {
 }
 
 #[test]
-fn a_path_without_a_parent_is_refused_and_a_bare_name_is_not_one() {
+fn a_path_without_a_file_name_is_refused_and_a_bare_name_is_accepted() {
     for path in ["/", "", ".."] {
         let refused = SnapshotWriter::open(Path::new(path), NEVER);
         assert!(matches!(refused, Err(SnapshotError::InvalidFormat(_))), "{path:?}: {refused:?}");
@@ -271,7 +271,7 @@ fn a_path_without_a_parent_is_refused_and_a_bare_name_is_not_one() {
 }
 
 #[test]
-fn a_log_torn_anywhere_is_repaired_by_open_alone_and_appended_to() {
+fn open_alone_repairs_a_log_torn_at_any_byte_and_it_can_be_appended_to() {
     let whole = bytes(GOLDEN);
     for size in 0..whole.len() {
         for zeros in [0, 3, 600].into_iter().take(if size % 8 == 0 { 3 } else { 1 }) {
@@ -315,7 +315,7 @@ fn open_removes_what_an_interrupted_compaction_left_and_nothing_else() {
 }
 
 #[test]
-fn damage_with_records_behind_it_is_an_error_and_open_leaves_it_for_a_person_to_see() {
+fn damage_followed_by_records_is_an_error_and_open_leaves_the_file_unchanged() {
     let (_dir, path) = place();
     let mut damaged = bytes(GOLDEN);
     damaged[60] ^= 0x10;
@@ -326,7 +326,7 @@ fn damage_with_records_behind_it_is_an_error_and_open_leaves_it_for_a_person_to_
 }
 
 #[test]
-fn another_kind_of_file_is_an_error_that_says_what_is_wrong() {
+fn a_file_of_another_kind_is_an_error_that_says_what_is_wrong() {
     let (_dir, path) = place();
     for (content, says) in [
         (b"XXXX\x02\x00".as_slice(), "bad magic"),
@@ -335,7 +335,7 @@ fn another_kind_of_file_is_an_error_that_says_what_is_wrong() {
         (b"PGSS\x03\x00rest", "unsupported version 3"),
     ] {
         fs::write(&path, content).expect("writes");
-        let error = load(&path).expect_err("is no log");
+        let error = load(&path).expect_err("not a log");
         assert_eq!(error.to_string(), format!("invalid snapshot format: {says}"));
         assert!(SnapshotWriter::open(&path, NEVER).is_err());
         assert_eq!(fs::read(&path).expect("reads"), content);
@@ -345,7 +345,7 @@ fn another_kind_of_file_is_an_error_that_says_what_is_wrong() {
 #[test]
 fn an_io_error_keeps_its_source() {
     let (dir, _path) = place();
-    let error = load(dir.path()).expect_err("a directory is no log");
+    let error = load(dir.path()).expect_err("a directory is not a log");
     let source = std::error::Error::source(&error).expect("has a source");
     assert!(source.downcast_ref::<std::io::Error>().is_some(), "{source:?}");
 }
@@ -389,7 +389,7 @@ fn a_compaction_that_fails_at_the_rename_poisons_the_writer() {
 }
 
 #[test]
-fn the_first_sync_of_a_log_that_was_there_replaces_the_file() {
+fn the_first_sync_after_reopening_a_log_replaces_the_file() {
     use std::os::unix::fs::MetadataExt;
     let inode = |path: &Path| fs::metadata(path).expect("is there").ino();
     let (_dir, path) = place();
@@ -402,7 +402,7 @@ fn the_first_sync_of_a_log_that_was_there_replaces_the_file() {
 
     let mut writer = open(&path);
     assert_eq!(inode(&path), own);
-    // Holds the inode, lest its number be used again.
+    // Keeps the inode in use, so that its number is not reused.
     let _held = fs::File::open(&path).expect("opens");
     writer.sync().expect("syncs");
     assert_ne!(inode(&path), own);
@@ -412,7 +412,7 @@ fn the_first_sync_of_a_log_that_was_there_replaces_the_file() {
 }
 
 #[test]
-fn the_planted_bugs_of_open_lose_what_is_appended_behind_a_torn_tail() {
+fn the_planted_bugs_of_open_lose_what_is_appended_after_a_torn_tail() {
     let (_dir, path) = place();
     let torn_first = &bytes(GOLDEN)[..20];
     for bugs in [

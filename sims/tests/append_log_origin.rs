@@ -1,4 +1,4 @@
-//! The append log against the published crate whose format it has: files go both ways.
+//! The append log against the published crate whose format it uses: each reads the other's files.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use sims::engines::append_log::{Cursor, Entry, SnapshotWriter, Update, VersionToken, load};
 use slipstream::snapshot as origin;
 
-/// One step of a workload that both can take.
+/// One step of a workload that both can run.
 #[derive(Clone, Debug)]
 enum Step {
     Put(String, Vec<u8>, Option<u64>),
@@ -103,7 +103,8 @@ fn run_origin(path: &Path, steps: &[Step]) {
     }
 }
 
-/// What both loaders make of the same file, in the same words: key, value, version; cursor.
+/// The result of a loader, in types that both share: key, value and version of each entry; the
+/// cursor.
 type Loaded = Option<(Vec<(String, Vec<u8>, Vec<u8>)>, Option<u64>)>;
 
 fn ours(path: &Path) -> Loaded {
@@ -126,7 +127,7 @@ fn theirs(path: &Path) -> Loaded {
 }
 
 #[test]
-fn files_of_random_workloads_load_alike_in_both_directions() {
+fn both_load_the_same_from_each_others_files() {
     let mut runner = TestRunner::deterministic();
     let strategy = vec(step(), 0..60);
     let mut filled = 0;
@@ -136,19 +137,19 @@ fn files_of_random_workloads_load_alike_in_both_directions() {
         let (one, other) = (dir.path().join("ours"), dir.path().join("theirs"));
         run_ours(&one, &steps);
         run_origin(&other, &steps);
-        // Theirs last: it rewrites what it loads.
+        // The origin's loader comes last, since it rewrites the file that it loads.
         let wanted = ours(&one);
         assert_eq!(ours(&other), wanted, "{steps:?}");
         assert_eq!(theirs(&one), wanted, "{steps:?}");
         assert_eq!(theirs(&other), wanted, "{steps:?}");
-        // And once more from what each makes of the other's file.
+        // Then each continues with the other's file.
         run_ours(&other, &steps);
         run_origin(&one, &steps);
         assert_eq!(ours(&one), ours(&other), "{steps:?}");
         assert_eq!(theirs(&one), theirs(&other), "{steps:?}");
         filled += usize::from(wanted.is_some());
     }
-    assert!(filled > 150, "{filled} workloads left anything");
+    assert!(filled > 150, "only {filled} workloads left anything");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Both ways with the crate that the event store takes its format from: its stores open here, ours
-//! open there, with and without the checkpoint that the other wrote; and the cases in which the
-//! harness found its bugs.
+//! The event store against the published crate whose format it uses: each opens the other's stores,
+//! with and without the checkpoint that the other wrote. The saved cases in which the harness found
+//! the crate's bugs are replayed too.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 use sims::checkpoint::origin::{Durable, Origin, Written};
 use sims::engines::checkpoint::{Config, NewEvent, Store};
 
-/// The length of a segment: some four events.
+/// The length of a segment: about four events.
 const SEGMENT_LEN: u64 = 1800;
 
 /// An entity, a scope, a payload.
@@ -52,7 +52,7 @@ fn our_event(id: u128, event: &Event) -> NewEvent {
     if id > 1 { new.caused_by(id - 1) } else { new }
 }
 
-/// Runs steps; ids go on from `next`.
+/// Runs steps, with ids that continue after `next`.
 fn run_ours(path: &Path, checkpoint: bool, steps: &[Step], next: &mut u128) {
     let config = Config { segment_len: SEGMENT_LEN, checkpoint, ..Config::default() };
     let mut store = Store::open(path, config).expect("opens");
@@ -77,7 +77,8 @@ fn run_ours(path: &Path, checkpoint: bool, steps: &[Step], next: &mut u128) {
     store.close().expect("closes");
 }
 
-/// It loses events of a batch that meets the end of a segment: batches are for long segments.
+/// The crate loses events of a batch that reaches the end of a segment, so a run with batches has
+/// `len` large enough for a single segment.
 fn their_config(path: &Path, checkpoint: bool, len: u64) -> theirs::StoreConfig {
     theirs::StoreConfig::new(path).with_segment_max_bytes(len).with_enable_checkpoint(checkpoint)
 }
@@ -87,7 +88,13 @@ fn their_options(id: u128) -> theirs::AppendOptions {
     if id > 1 { options.with_causation(id - 1) } else { options }
 }
 
-fn run_theirs(path: &Path, checkpoint: bool, steps: &[Step], next: &mut u128, copy: Option<&Path>) {
+fn run_theirs(
+    path: &Path,
+    checkpoint: bool,
+    steps: &[Step],
+    next: &mut u128,
+    crashed: Option<&Path>,
+) {
     let batches = steps.iter().any(|step| matches!(step, Step::Batch(_)));
     let len = if batches { 1 << 20 } else { SEGMENT_LEN };
     let open = || theirs::Store::open(their_config(path, checkpoint, len)).expect("opens");
@@ -109,7 +116,7 @@ fn run_theirs(path: &Path, checkpoint: bool, steps: &[Step], next: &mut u128, co
                 appended.expect("appends");
             }
             Step::Batch(events) => {
-                // In a batch an id of the caller's is only compared, not taken.
+                // In a batch the crate only compares the caller's id and does not store it.
                 let item = |event: &Event| {
                     let (options, none) =
                         (theirs::AppendOptions::new(), theirs::CausationRef::None);
@@ -128,18 +135,15 @@ fn run_theirs(path: &Path, checkpoint: bool, steps: &[Step], next: &mut u128, co
             }
         }
     }
-    // What a crash of the process leaves.
-    if let Some(copy) = copy {
-        fs::create_dir_all(copy).expect("makes");
-        for entry in fs::read_dir(path).expect("lists") {
-            let entry = entry.expect("an entry");
-            fs::copy(entry.path(), copy.join(entry.file_name())).expect("copies");
-        }
+    // The state that a crash of the process would leave.
+    if let Some(crashed) = crashed {
+        copy(path, crashed);
     }
     store.close().expect("closes");
 }
 
-/// Sequence, id, entity, scope, clock, cause, hashes, payload, of each event in order.
+/// Sequence, id, entity, scope, clock, cause, time, hashes and payload of each event, in order; and
+/// whether the checkpoint was used.
 fn read_ours(path: &Path, config: Config) -> (Vec<String>, bool) {
     let mut store = Store::open(path, config).expect("opens");
     let used = store.checkpoint_ignored().is_none();
@@ -187,11 +191,11 @@ fn read_theirs(path: &Path, checkpoint: bool) -> Vec<String> {
         ));
     }
     assert_eq!(store.stats().event_count, lines.len());
-    // Not closed: a close would write.
+    // The store is not closed, since a close would write.
     lines
 }
 
-/// A copy of a store, since each open of theirs writes to it.
+/// Copies a store, for an open by the crate, which writes to it.
 fn copy(path: &Path, to: &Path) {
     fs::create_dir_all(to).expect("makes");
     for entry in fs::read_dir(path).expect("lists") {
@@ -200,8 +204,8 @@ fn copy(path: &Path, to: &Path) {
     }
 }
 
-/// Reads a store in all ways, each of which must show the same; returns it, and whether our open
-/// used the checkpoint.
+/// Reads a store in every way, which must all show the same; returns that, and whether our open used
+/// the checkpoint.
 fn read_all(dir: &Path, path: &Path, name: &str) -> (Vec<String>, bool) {
     let plain = Config { checkpoint: false, footers: false, ..Config::default() };
     let (wanted, _) = read_ours(path, plain);
@@ -211,7 +215,7 @@ fn read_all(dir: &Path, path: &Path, name: &str) -> (Vec<String>, bool) {
         let to = dir.join(format!("{name}-{checkpoint}"));
         copy(path, &to);
         let found = read_theirs(&to, checkpoint);
-        // It numbers from 0 again what it replays behind a checkpoint.
+        // The crate numbers the events that it replays after a checkpoint from 0 again.
         let (found, wanted) = match (name, checkpoint) {
             ("crashed", true) => (unnumbered(&found), unnumbered(&wanted)),
             _ => (found, wanted.clone()),
@@ -221,7 +225,7 @@ fn read_all(dir: &Path, path: &Path, name: &str) -> (Vec<String>, bool) {
     (wanted, used)
 }
 
-/// The lines without their sequence numbers, in an order of their own.
+/// The lines without their sequence numbers, sorted.
 fn unnumbered(lines: &[String]) -> Vec<String> {
     let rest = |line: &String| line.split_once(' ').map(|(_, rest)| rest.to_owned());
     let mut lines: Vec<String> = lines.iter().filter_map(rest).collect();
@@ -236,7 +240,7 @@ fn workloads(count: usize) -> Vec<(Vec<Step>, Vec<Step>, bool)> {
 }
 
 #[test]
-fn what_we_write_they_read_and_go_on_with() {
+fn the_origin_reads_and_continues_our_stores() {
     let (mut events, mut used_by_us) = (0, 0);
     for (steps, more, checkpoint) in workloads(40) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -250,12 +254,12 @@ fn what_we_write_they_read_and_go_on_with() {
         events += after.len();
         used_by_us += usize::from(used);
     }
-    assert!(events > 800, "{events} events are too few to mean something");
-    assert!(used_by_us > 10, "their checkpoint was used {used_by_us} times");
+    assert!(events > 800, "only {events} events were compared");
+    assert!(used_by_us > 10, "their checkpoint was used only {used_by_us} times");
 }
 
 #[test]
-fn what_they_write_we_read_and_go_on_with() {
+fn our_store_reads_and_continues_the_origins() {
     let (mut events, mut used_by_us) = (0, 0);
     for (steps, more, checkpoint) in workloads(40) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -274,12 +278,12 @@ fn what_they_write_we_read_and_go_on_with() {
         }
         used_by_us += usize::from(used);
     }
-    assert!(events > 1600, "{events} events are too few to mean something");
-    assert!(used_by_us > 10, "their checkpoint was used {used_by_us} times");
+    assert!(events > 1600, "only {events} events were compared");
+    assert!(used_by_us > 10, "their checkpoint was used only {used_by_us} times");
 }
 
 #[test]
-fn the_origin_still_fails_in_each_saved_case() {
+fn each_saved_case_of_the_origin_still_reproduces() {
     let folder = sims::corpus().join("origins/batpak");
     crashpoint::check_corpus::<Origin<Durable>>(&folder);
     crashpoint::check_corpus::<Origin<Written>>(&folder);

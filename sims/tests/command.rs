@@ -1,4 +1,4 @@
-//! What a user of the command sees: help, tables, and one clear line for each thing that is wrong.
+//! The command as its user sees it: help, tables, and a one-line error for each mistake.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
-/// A case that nothing is wrong with; its lines are numbered from 1.
+/// A correct case; errors number its lines from 1.
 const GOOD: &str = "\
 sim toy
 profile posix
@@ -19,7 +19,7 @@ crash power step=2 effect=0 keep=nothing
 put b 2
 ";
 
-/// The command in a directory of its own, so that what it prints names no path of the machine.
+/// Runs the command in a temporary directory, so that its output has no path of the machine.
 struct Desk(TempDir);
 
 impl Desk {
@@ -45,7 +45,7 @@ impl Desk {
         Ran::of(self.command(arguments).output().expect("the command runs"))
     }
 
-    /// The one line of an error that the user, a file or the machine is to blame for.
+    /// The one line of an error with exit code 2: the arguments, a file or the machine is at fault.
     fn refused(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
@@ -68,7 +68,7 @@ impl Ran {
     }
 }
 
-/// Checks the error of each text when it is replayed as `x.case`.
+/// Checks the errors of texts that are replayed as `x.case`, each after its label.
 fn check_wrong(texts: &[(&str, &[u8])], expected: &Expect) {
     let desk = Desk::new();
     let mut all = String::new();
@@ -155,7 +155,7 @@ fn help_shows_verbs_and_flags() {
     .assert_eq(&(lines.join("\n") + "\n"));
 }
 
-/// What `list` prints from one line to the next one that begins like it.
+/// What `list` prints from `from` up to the next `to`.
 fn listed(from: &str, to: &str) -> String {
     let ran = Desk::new().run(&["list"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
@@ -247,7 +247,7 @@ fn the_list_names_the_canary_and_the_profiles() {
 }
 
 #[test]
-fn a_wrong_argument_is_answered_with_what_there_is() {
+fn the_error_for_an_unknown_name_lists_the_known_ones() {
     let desk = Desk::new();
     let mut all = String::new();
     let lines: [&[&str]; 7] = [
@@ -281,7 +281,7 @@ fn a_wrong_argument_is_answered_with_what_there_is() {
 }
 
 #[test]
-fn a_wrong_seed_is_answered_with_what_a_seed_is() {
+fn the_error_for_a_wrong_seed_says_what_a_seed_is() {
     let ran = Desk::new().run(&["--seed", "zz"]);
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     expect![[r#"
@@ -292,7 +292,7 @@ fn a_wrong_seed_is_answered_with_what_a_seed_is() {
 }
 
 #[test]
-fn a_file_that_is_no_case_is_named() {
+fn the_error_names_a_file_that_is_not_a_case() {
     let desk = Desk::new();
     std::fs::create_dir(desk.path().join("folder")).expect("a directory");
     desk.write("long.case", vec![b'#'; 20 << 20]);
@@ -330,7 +330,7 @@ fn a_file_that_is_no_case_is_named() {
 }
 
 #[test]
-fn a_wrong_word_is_named_by_line_and_column() {
+fn the_error_for_a_wrong_word_has_its_line_and_column() {
     check_wrong(
         &[
             ("unknown sim", &with("sim toy", "sim nosuch")),
@@ -388,7 +388,7 @@ fn a_wrong_word_is_named_by_line_and_column() {
 }
 
 #[test]
-fn a_crash_that_does_not_fit_is_named_by_its_line() {
+fn the_error_for_a_crash_that_does_not_fit_the_run_has_its_line() {
     let crash = |other: &str| with(CRASH, other);
     check_wrong(
         &[
@@ -451,7 +451,7 @@ fn a_good_case_passes() {
     assert!(digest.starts_with("      Digest "), "{digest}");
 }
 
-/// What the canary does, found by a run.
+/// A violation of the canary, found by a run.
 const LOST: &str = "\
 sim no-dir-sync-after-rename
 profile posix
@@ -500,14 +500,14 @@ fn a_report_names_the_source_line_that_wrote_what_was_lost_and_fits_a_page() {
         let (file, line) = site.split_once(".rs:").expect(piece);
         assert!(file.contains("engines/toy") && line.parse::<u32>().is_ok(), "{piece}");
     }
-    // How long the path of a case is hangs on where the target folder is; a line of a case is one.
+    // The length of a case's path depends on the target folder, and a line of a case is not wrapped.
     let given = |line: &str| [".case", " crash ", " states, "].iter().any(|w| line.contains(w));
     let wide = |line: &&str| line.chars().count() > 80 && !given(line);
     assert_eq!(ran.out.lines().find(wide), None, "{}", ran.out);
 }
 
 #[test]
-fn a_violation_before_the_last_crash_is_a_violation_and_no_wrong_case() {
+fn a_violation_before_the_last_crash_is_reported_although_that_crash_does_not_fit() {
     let desk = Desk::new();
     let more = "put c 3\ncrash power step=9 effect=9 keep=nothing\n";
     desk.write("lost.case", LOST.to_owned() + more);
@@ -517,7 +517,7 @@ fn a_violation_before_the_last_crash_is_a_violation_and_no_wrong_case() {
 }
 
 #[test]
-fn an_expected_violation_that_does_not_come_is_exit_1() {
+fn an_expected_violation_that_does_not_occur_is_exit_1() {
     let desk = Desk::new();
     desk.write("good.case", with("expect pass", "expect hole"));
     let ran = desk.run(&["replay", "good.case"]);
@@ -540,7 +540,7 @@ fn each_sync_of_the_toy_is_load_bearing_on_the_worst_disk() {
     let desk = Desk::new();
     let ran = desk.run(&["run", "toy", "--mute-syncs", "--profile", "posix"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    // What is lost without it, how many states that took, the call, and who made it.
+    // A row has the violation without the sync, the number of states, the call, and its call site.
     let table = ran.out.replace("\n             ", " ");
     let rows: Vec<(&str, &str)> =
         table.lines().skip(1).filter_map(|row| row.trim().split_once(" (")).collect();
@@ -561,7 +561,7 @@ fn each_sync_of_the_toy_is_load_bearing_on_the_worst_disk() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_output_pipe_is_not_an_error() {
     let desk = Desk::new();
     for arguments in [&["list"][..], &["--help"]] {
         let mut command = desk.command(arguments);
@@ -574,7 +574,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_for_those_who_ask() {
+fn colour_is_used_only_on_a_terminal_or_on_request() {
     let desk = Desk::new();
     desk.write("good.case", GOOD);
     let escapes = |arguments: &[&str], no_color: &str| {

@@ -1,4 +1,4 @@
-//! Facts about the document log, on a real directory.
+//! The document log in a real directory: its features, format, repairs and refusals.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn put(key: &str, value: Value) -> LogEntry {
     LogEntry::insert("c", key, value)
 }
 
-/// The keys of what a log hands out, in order.
+/// The keys of the entries that a log returns, in order, as one text.
 fn keys(storage: &impl Storage) -> String {
     let entries = storage.read_log().expect("reads");
     entries.iter().map(|entry| entry.key.as_str()).collect()
@@ -50,7 +50,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_log_is_lines_of_json_behind_one_that_says_what_it_began_with() {
+fn a_log_is_lines_of_json_and_the_first_says_what_the_log_began_with() {
     let (_dir, path) = place();
     let storage = open(&path);
     assert!(!path.exists(), "opening only reads");
@@ -76,7 +76,7 @@ fn a_log_is_lines_of_json_behind_one_that_says_what_it_began_with() {
 }
 
 #[test]
-fn what_was_written_is_read_in_its_order_and_the_reading_can_stop() {
+fn entries_are_replayed_in_the_order_of_their_writes_and_a_replay_can_stop() {
     let (_dir, path) = place();
     let storage = open(&path);
     for key in ["a", "b", "c"] {
@@ -96,7 +96,7 @@ fn what_was_written_is_read_in_its_order_and_the_reading_can_stop() {
 }
 
 #[test]
-fn numbers_and_texts_come_back_as_they_were_written() {
+fn numbers_and_texts_come_back_unchanged() {
     let (_dir, path) = place();
     let value = json!([1e-20, 3.333_333_333_333_333_5e-6, -0.0, 0.1 + 0.2, u64::MAX, i64::MIN,
         f64::MAX, f64::MIN_POSITIVE, "\u{0}\n\"\\\u{7f}\u{2028}😀", {"": {"a": [[]]}}, true, null]);
@@ -111,7 +111,7 @@ fn numbers_and_texts_come_back_as_they_were_written() {
 }
 
 #[test]
-fn a_compaction_keeps_what_is_alive_in_the_same_bytes_whatever_came_before() {
+fn equal_states_compact_to_equal_bytes_whatever_their_histories() {
     let compacted = |entries: &[LogEntry]| {
         let (_dir, path) = place();
         let storage = open(&path);
@@ -145,7 +145,7 @@ fn with(path: &Path, more: &str) -> PathBuf {
 }
 
 #[test]
-fn commands_that_this_version_does_not_know_are_kept() {
+fn unknown_commands_of_a_later_version_are_kept() {
     let (_dir, path) = place();
     let other = r#"{"cmd":"TTL","collection":"c","key":"a","value":5,"more":true}"#;
     fs::write(&path, format!("{other}\n{other}\n")).expect("writes");
@@ -156,7 +156,7 @@ fn commands_that_this_version_does_not_know_are_kept() {
 }
 
 #[test]
-fn a_snapshot_stands_for_the_front_of_the_log_and_is_passed_over_if_it_is_not_of_this_log() {
+fn a_snapshot_replaces_the_front_of_its_log_and_is_ignored_if_damaged_or_of_another_log() {
     let (_dir, path) = place();
     let storage = open(&path);
     let snapshot = with(&path, ".snapshot.bin");
@@ -168,12 +168,13 @@ fn a_snapshot_stands_for_the_front_of_the_log_and_is_passed_over_if_it_is_not_of
     storage.write_entry(&put("d", json!(4))).expect("writes");
     drop(storage);
 
-    // The front of the log is not looked at where a snapshot stands for it: so one was used.
+    // The front of the log is not read if a snapshot covers it: damage there shows that the
+    // snapshot was used.
     let log = fs::read(&path).expect("reads");
-    let mut hurt = log.clone();
+    let mut damaged = log.clone();
     let at = log.windows(3).position(|three| three == b"aaa").expect("is there");
-    hurt[at] = b'x';
-    fs::write(&path, &hurt).expect("writes");
+    damaged[at] = b'x';
+    fs::write(&path, &damaged).expect("writes");
     assert_eq!(keys(&open(&path)), "acd");
     let read = Documents::open(open(&path)).expect("opens");
     assert_eq!(read.get("c", "d").expect("reads"), Some(json!(4)));
@@ -182,7 +183,7 @@ fn a_snapshot_stands_for_the_front_of_the_log_and_is_passed_over_if_it_is_not_of
     let error = SyncStorage::open(&path).expect_err("is damaged");
     assert!(matches!(error, LogError::Corrupted { line: 1, .. }), "{error}");
 
-    // M8 and all else that may be wrong with a snapshot: every bit, every length.
+    // M8, and all other damage to a snapshot: a flipped bit in each byte, and each length.
     fs::write(&path, &log).expect("writes");
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
@@ -192,7 +193,7 @@ fn a_snapshot_stands_for_the_front_of_the_log_and_is_passed_over_if_it_is_not_of
         fs::write(&snapshot, &whole[..at]).expect("writes");
         assert_eq!(keys(&open(&path)), "acd", "cut at {at}");
     }
-    // One of another log.
+    // The snapshot of another log.
     let (_other_dir, other) = place();
     open(&other).write_entry(&put("z", json!(0))).expect("writes");
     open(&other).compact().expect("compacts");
@@ -201,7 +202,7 @@ fn a_snapshot_stands_for_the_front_of_the_log_and_is_passed_over_if_it_is_not_of
 }
 
 #[test]
-fn backups_of_one_second_do_not_collide_and_the_last_few_are_kept() {
+fn backups_within_one_second_do_not_collide_and_the_last_few_are_kept() {
     let (dir, path) = place();
     let storage = open(&path);
     let mut snapshots = Vec::new();
@@ -218,11 +219,11 @@ fn backups_of_one_second_do_not_collide_and_the_last_few_are_kept() {
     assert!(kept.len() == 4 && kept.iter().all(is_backup), "{kept:?}");
     let contents: BTreeSet<Vec<u8>> =
         kept.iter().map(|name| fs::read(folder.join(name)).expect("reads")).collect();
-    assert!(contents == snapshots[3..7].iter().cloned().collect(), "the last but one");
+    assert!(contents == snapshots[3..7].iter().cloned().collect(), "not the previous snapshots");
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_written_is_no_error() {
+fn a_compaction_succeeds_although_its_snapshot_cannot_be_written() {
     let (dir, path) = place();
     let storage = open(&path);
     storage.write_entry(&put("a", json!(1))).expect("writes");
@@ -234,7 +235,7 @@ fn a_snapshot_that_cannot_be_written_is_no_error() {
 }
 
 #[test]
-fn a_log_torn_anywhere_shows_its_front_and_loses_nothing_that_is_written_later() {
+fn a_log_torn_anywhere_shows_a_prefix_and_loses_no_later_write() {
     let (_dir, path) = place();
     let storage = open(&path);
     for key in ["a", "b"] {
@@ -257,7 +258,7 @@ fn a_log_torn_anywhere_shows_its_front_and_loses_nothing_that_is_written_later()
 }
 
 #[test]
-fn the_planted_m5_loses_what_is_written_behind_a_torn_line() {
+fn the_planted_m5_loses_what_is_written_after_a_torn_line() {
     let (_dir, path) = place();
     let bugs = Bugs { tail_kept: true, ..Bugs::default() };
     open(&path).write_entry(&put("a", json!(1))).expect("writes");
@@ -287,7 +288,7 @@ fn the_planted_m7_shows_another_documents_value() {
 }
 
 #[test]
-fn a_compaction_that_fails_at_the_rename_lets_no_later_write_vanish() {
+fn no_write_is_lost_after_a_compaction_that_fails_at_the_rename() {
     for old_file_kept in [false, true] {
         let (dir, path) = place();
         let bugs = Bugs { old_file_kept, ..Bugs::default() };
@@ -302,7 +303,7 @@ fn a_compaction_that_fails_at_the_rename_lets_no_later_write_vanish() {
         fs::copy(&aside, &path).expect("copies");
         let later = storage.write_entry(&put("b", json!(2)));
         match old_file_kept {
-            // M15: it says yes, and writes to a file that no longer is the log.
+            // M15: the write succeeds, but goes to a file that is no longer the log.
             true => assert!(later.is_ok() && keys(&open(&path)) == "a"),
             false => {
                 assert!(matches!(later, Err(LogError::Refused(_))), "{later:?}");
@@ -335,9 +336,9 @@ fn a_log_of_an_earlier_process_is_replaced_before_it_counts_as_synced() {
         let generations = || storage.counts().generation;
         assert_eq!(generations(), 0);
         storage.sync().expect("syncs");
-        assert_eq!(generations(), 1, "the name of what was found may not be durable");
+        assert_eq!(generations(), 1, "the name of the file that was found may not be durable");
         storage.sync().expect("syncs");
-        assert_eq!((generations(), keys(storage).as_str()), (1, "a"), "it is this process' now");
+        assert_eq!((generations(), keys(storage).as_str()), (1, "a"), "this process replaced it");
     }
     let (_dir, path) = place();
     open(&path).write_entry(&put("a", json!(1))).expect("writes");
@@ -346,7 +347,7 @@ fn a_log_of_an_earlier_process_is_replaced_before_it_counts_as_synced() {
 }
 
 #[test]
-fn the_first_write_sweeps_what_interrupted_calls_left_and_nothing_else() {
+fn the_first_write_removes_what_interrupted_calls_left_and_nothing_else() {
     let (dir, path) = place();
     for name in ["log.tmp", "log.new.tmp", "log.snapshot.bin.tmp", "other.tmp"] {
         fs::write(dir.path().join(name), "left over").expect("writes");
@@ -356,16 +357,16 @@ fn the_first_write_sweeps_what_interrupted_calls_left_and_nothing_else() {
 }
 
 #[test]
-fn what_is_no_log_is_refused_by_name_and_left_as_it_is() {
-    let says = |path: &Path| match SyncStorage::open(path) {
+fn a_file_that_is_not_a_log_is_refused_and_left_unchanged() {
+    let opened = |path: &Path| match SyncStorage::open(path) {
         Ok(storage) => format!("opens with {} entries", storage.read_log().expect("reads").len()),
         Err(LogError::Io(error)) => format!("{:?}", error.kind()),
         Err(error) => error.to_string(),
     };
     let (dir, path) = place();
-    assert_eq!(says(&path), "opens with 0 entries", "no file");
-    assert_eq!(says(dir.path()), "IsADirectory", "M9b: a read that fails ends it");
-    assert_eq!(says(Path::new("/")), "invalid entry: a log needs a name: /");
+    assert_eq!(opened(&path), "opens with 0 entries", "no file");
+    assert_eq!(opened(dir.path()), "IsADirectory", "M9b: a failed read did not end the open");
+    assert_eq!(opened(Path::new("/")), "invalid entry: a log needs a name: /");
     let later = FIRST.replace("\"format\":1", "\"format\":7");
     let encrypted = r#"{"cmd":"ENC","collection":"","key":"","value":"9Bq"}"#;
     for (content, wanted) in [
@@ -382,21 +383,21 @@ fn what_is_no_log_is_refused_by_name_and_left_as_it_is() {
         ),
     ] {
         fs::write(&path, content).expect("writes");
-        assert_eq!(says(&path), wanted, "{content:?}");
-        assert_eq!(fs::read_to_string(&path).expect("reads"), content, "is left as it is");
+        assert_eq!(opened(&path), wanted, "{content:?}");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), content, "it was changed");
     }
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).expect("links");
     fs::write(&path, format!("{FIRST}\n")).expect("writes");
-    assert_eq!(says(&link), "opens with 0 entries", "a link leads to the log");
+    assert_eq!(opened(&link), "opens with 0 entries", "the link was not followed");
 }
 
 #[test]
-fn a_log_that_may_not_be_read_is_refused_and_left_as_it_is() {
+fn a_log_without_read_permission_is_refused_and_left_unchanged() {
     let (_dir, path) = place();
     fs::write(&path, format!("{FIRST}\n")).expect("writes");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("sets");
-    // The superuser may read any file but a few of the kernel's own.
+    // The superuser may read any file except a few of the kernel's own.
     let paths = [path.as_path(), Path::new("/proc/sys/vm/compact_memory")];
     let denied = |path: &&Path| {
         fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
@@ -415,7 +416,7 @@ fn a_log_that_may_not_be_read_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_link_is_read_through_and_the_first_write_puts_a_log_in_its_place() {
+fn a_symbolic_link_is_followed_by_reads_and_replaced_by_the_first_write() {
     let (dir, path) = place();
     let target = dir.path().join("target");
     std::os::unix::fs::symlink(&target, &path).expect("links");
@@ -427,16 +428,16 @@ fn a_link_is_read_through_and_the_first_write_puts_a_log_in_its_place() {
     storage.write_entry(&put("b", json!(2))).expect("writes");
     assert_eq!(keys(&open(&path)), "ab");
     assert!(fs::symlink_metadata(&path).expect("is there").is_file());
-    assert_eq!(fs::read(&target).expect("reads"), before, "what it led to is left as it was");
+    assert_eq!(fs::read(&target).expect("reads"), before, "the target of the link was changed");
 }
 
 #[test]
-fn a_log_that_cannot_be_opened_is_not_empty() {
+fn a_log_that_cannot_be_opened_is_an_error_and_not_an_empty_log() {
     let (dir, path) = place();
     std::os::unix::fs::symlink(dir.path().join("log"), &path).expect("links");
     let error = SyncStorage::open(&path).expect_err("leads to itself");
     assert!(matches!(error, LogError::Io(_)), "{error}");
-    // M9: taken for empty, it would be replaced by the next compaction.
+    // M9: mistaken for an empty log, it is replaced by the next compaction.
     let bugs = Bugs { unreadable_is_empty: true, ..Bugs::default() };
     let storage = SyncStorage::open_with(&path, bugs).expect("opens");
     storage.compact().expect("compacts");
@@ -444,7 +445,7 @@ fn a_log_that_cannot_be_opened_is_not_empty() {
 }
 
 #[test]
-fn a_batch_of_the_origin_counts_once_it_is_whole_wherever_others_stand_between() {
+fn a_batch_of_the_origin_is_applied_when_it_is_complete_even_if_others_interleave() {
     let (_dir, path) = place();
     let line = |cmd: &str, collection: &str, key: &str| {
         let (collection, value) = (collection.to_owned(), Value::Null);
@@ -474,7 +475,7 @@ fn a_batch_of_the_origin_counts_once_it_is_whole_wherever_others_stand_between()
 }
 
 #[test]
-fn a_document_takes_the_place_of_an_older_one_only() {
+fn a_document_replaces_only_one_with_a_lower_version() {
     let (_dir, path) = place();
     let documents = Documents::open(open(&path)).expect("opens");
     let item = |key: &str, version: u64| {
@@ -498,7 +499,7 @@ fn a_document_takes_the_place_of_an_older_one_only() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_whole() {
+fn a_batch_with_an_entry_that_cannot_be_written_is_refused_as_a_whole() {
     let (_dir, path) = place();
     let storage = open(&path);
     for cmd in ["TX_BEGIN", "TX_COMMIT", "BASE", "ENC", ""] {

@@ -1,28 +1,24 @@
-//! The document log against the published crate whose format it has: files go both ways, and the
-//! crate's own weaknesses are found again by the sim.
+//! The document log against the published crate whose format it uses: each reads the other's files,
+//! and the sim finds the crate's known bugs again.
 
-#![expect(clippy::print_stdout, reason = "the figures, for who asks for them")]
+#![expect(clippy::print_stdout, reason = "prints figures for `--nocapture`")]
 
 use std::path::Path;
 
-use crashpoint::Class;
-use crashpoint::Seed;
-use crashpoint::State;
-use crashpoint::{Entry, sim};
-use crashpoint::{Sim, Step};
+use crashpoint::{Class, Entry, Seed, Sim, State, Step, sim};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use sims::document_log::origin::{
-    Durable, Late, LateByClients, Origin, Written, WrittenByClients, open, shown,
+    Background, BackgroundByClients, Durable, Origin, Written, WrittenByClients, open, shown,
 };
 use sims::document_log::{DocOp, item};
 use sims::engines::document_log::{Documents, SyncStorage};
 
-/// Workloads that go both ways.
+/// The number of workloads in each direction.
 const WORKLOADS: usize = 40;
 
-/// Carries a workload out with our store. Conflicts are answers.
+/// Runs a workload on our store. A conflict is an answer and not an error.
 fn run_ours(path: &Path, steps: &[Step<DocOp>]) {
     let reopened = || Documents::open(SyncStorage::open(path).expect("opens")).expect("opens");
     let mut documents = reopened();
@@ -43,9 +39,9 @@ fn run_ours(path: &Path, steps: &[Step<DocOp>]) {
     }
 }
 
-/// Carries a workload out with theirs, but for what it is known to lose by: compactions of an
-/// empty store (M1) or of one that was opened and not written since (M14), and refused batches
-/// (M6). The versions are left out, so that nothing is refused.
+/// Runs a workload on the origin, without the steps that are known to lose data: compactions of an
+/// empty store (M1) or after the store was reopened (M14), and refused batches (M6). Versions are
+/// left out, so that no batch is refused.
 fn run_theirs(path: &Path, steps: &[Step<DocOp>]) {
     let mut store = open(path).expect("opens");
     let mut may_compact = !path.exists();
@@ -90,7 +86,7 @@ fn theirs(path: &Path) -> State {
 }
 
 #[test]
-fn files_of_random_workloads_load_alike_in_both_directions() {
+fn both_load_the_same_from_each_others_files() {
     let mut runner = TestRunner::deterministic();
     let strategy = Origin::<Durable>::workload(40);
     let (mut filled, mut mixed) = (0, 0);
@@ -104,7 +100,7 @@ fn files_of_random_workloads_load_alike_in_both_directions() {
             assert_eq!(ours(path), theirs(path), "{} of {steps:?}", path.display());
             filled += usize::from(ours(path).len() > 0);
         }
-        // And on from what the other wrote.
+        // Then each continues with the other's file.
         run_ours(&other, &steps);
         run_theirs(&one, &steps);
         for path in [&one, &other] {
@@ -112,20 +108,20 @@ fn files_of_random_workloads_load_alike_in_both_directions() {
             mixed += usize::from(ours(path).len() > 0);
         }
     }
-    assert!(filled > WORKLOADS && mixed > WORKLOADS, "{filled} and {mixed} hold anything");
+    assert!(filled > WORKLOADS && mixed > WORKLOADS, "only {filled} and {mixed} hold anything");
 }
 
 #[test]
-fn what_the_origin_loses_is_found_again() {
+fn each_saved_case_of_the_origin_still_reproduces() {
     let corpus = sims::corpus().join("origins");
     crashpoint::check_corpus::<Origin>(&corpus);
     crashpoint::check_corpus::<Origin<WrittenByClients>>(&corpus);
-    crashpoint::check_corpus::<Origin<Late>>(&corpus);
-    crashpoint::check_corpus::<Origin<LateByClients>>(&corpus);
-    for (name, most) in [("", 8), ("-clients", 2), ("-async", 1)] {
+    crashpoint::check_corpus::<Origin<Background>>(&corpus);
+    crashpoint::check_corpus::<Origin<BackgroundByClients>>(&corpus);
+    for (name, least) in [("", 8), ("-clients", 2), ("-async", 1)] {
         let folder = corpus.join(format!("moltendb-core{name}"));
         let cases = std::fs::read_dir(folder).expect("lists").count();
-        assert!(cases >= most, "{cases} cases of moltendb-core{name}");
+        assert!(cases >= least, "only {cases} cases of moltendb-core{name}");
     }
 }
 
@@ -141,21 +137,23 @@ together 2 1 compact 2 delete c0 k0 delete c0 k1
 reopen
 ";
 
-/// How many schedules of these steps it takes until a promise is broken, and the case.
+/// How many schedules of these steps it takes until a promise is broken, and the violation with its
+/// case.
 fn schedules(entry: &Entry, steps: &str) -> (u64, String) {
     for seed in 0..200_u64 {
         let case =
             format!("sim {}\nprofile posix\nseed {}\nexpect pass\n{steps}", entry.name, Seed(seed));
-        if let Err(why) = crashpoint::check_case(entry, &case) {
-            assert!(why.starts_with("expected no violation, found"), "{why}");
-            return (seed + 1, format!("{why}\n{case}"));
+        if let Err(violation) = crashpoint::check_case(entry, &case) {
+            let text = violation.to_string();
+            assert!(text.starts_with("expected no violation, found"), "{text}");
+            return (seed + 1, format!("{violation}\n{case}"));
         }
     }
     panic!("{} keeps its promises in 200 schedules of\n{steps}", entry.name);
 }
 
 #[test]
-fn what_the_origin_loses_to_concurrency_is_found_in_few_schedules() {
+fn the_concurrency_bugs_of_the_origin_are_found_within_200_schedules() {
     let entry = sim::<Origin<WrittenByClients>>();
     for (row, steps) in [("M13", BATCHES), ("M12", COMPACTION)] {
         let (count, case) = schedules(&entry, steps);
@@ -164,9 +162,9 @@ fn what_the_origin_loses_to_concurrency_is_found_in_few_schedules() {
 }
 
 #[test]
-fn the_sim_finds_by_itself_that_the_origin_loses_data() {
-    // With a loss of power it has no chance (M4), unless what needs no crash at all comes first;
-    // without one it is always that.
+fn the_sim_finds_without_a_saved_case_that_the_origin_loses_data() {
+    // Under power loss the violation is M4, unless a bug that needs no crash shows first. If only
+    // the process crashes, it is always such a bug.
     let durable = crashpoint::sim::<Origin<Durable>>();
     let mut found = (0..8).map(|seed| crashpoint::find(&durable, "posix", Seed(seed), 36));
     let durable = found.find(|found| found.class == Some(Class::LostWrite));

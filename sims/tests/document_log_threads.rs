@@ -1,5 +1,5 @@
-//! The document log with several threads, on a real directory: clients, compactions, readers, the
-//! background writer and its clock.
+//! The document log with several threads in a real directory: clients, compactions, readers, and
+//! the background writer with its deadline.
 #![expect(clippy::disallowed_methods, reason = "these threads and clocks are real")]
 
 use std::fs;
@@ -8,20 +8,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crashpoint::CrashKind;
-use crashpoint::Engine;
-use crashpoint::Sim;
-use crashpoint::State;
-use crashpoint::Time;
 use crashpoint::inner::oracle::{Crash, Found, NoViolation, Observed, Oracle, ReadBack};
+use crashpoint::{CrashKind, Engine, Sim, State, Time};
 use serde_json::{Value, json};
 use sims::document_log::{Clients, DocOp, Document, DocumentLog, SyncMode, item};
 use sims::engines::document_log::{AsyncStorage, Bugs, Documents, LogEntry, Storage, SyncStorage};
 use tempfile::TempDir;
 
-/// Batches of each client.
+/// The number of batches of each client.
 const BATCHES: usize = 30;
-/// Clients.
+/// The number of clients.
 const CLIENTS: usize = 4;
 
 fn place() -> (TempDir, PathBuf) {
@@ -30,9 +26,9 @@ fn place() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Clients write batches of two documents, each client in its own collection, and single ones;
-/// somebody compacts. Returns how many documents are missing when the log is opened again, and how
-/// many batches are torn.
+/// Clients write batches of two documents and single ones, each client in its own collection, while
+/// another thread compacts. Returns how many documents are missing when the log is reopened, and
+/// how many batches are torn.
 fn missing_after<S: Storage>(storage: S, path: &Path) -> (usize, usize) {
     let documents = Documents::open(storage).expect("opens");
     let done = AtomicBool::new(false);
@@ -83,7 +79,7 @@ fn clients_and_compactions_at_the_same_time_lose_nothing() {
     assert_eq!(missing_after(AsyncStorage::open(&path).expect("opens"), &path), (0, 0));
 }
 
-/// Whether a planted bug loses anything in a few rounds.
+/// Whether a planted bug loses anything in 20 rounds.
 fn loses(bugs: Bugs) -> bool {
     (0..20).any(|_| {
         let (_dir, path) = place();
@@ -92,7 +88,7 @@ fn loses(bugs: Bugs) -> bool {
 }
 
 #[test]
-fn the_planted_m12_forgets_what_is_written_during_a_compaction() {
+fn the_planted_m12_loses_what_is_written_during_a_compaction() {
     assert!(loses(Bugs { compaction_forgets: true, ..Bugs::default() }));
 }
 
@@ -102,7 +98,7 @@ fn the_planted_m13_loses_batches_that_interleave() {
 }
 
 #[test]
-fn a_place_leads_to_its_entry_whatever_is_compacted_meanwhile() {
+fn a_place_still_reads_its_entry_after_concurrent_compactions() {
     fn check(storage: &impl Storage) {
         let entry = |n: u32| {
             LogEntry::insert("c", &n.to_string(), json!({"n": n, "t": "é".repeat(n as usize)}))
@@ -127,7 +123,7 @@ fn a_place_leads_to_its_entry_whatever_is_compacted_meanwhile() {
         for (n, place) in &places {
             assert_eq!(storage.read_at(place).expect("reads"), entry(*n));
         }
-        assert_eq!(storage.counts().queued, 0, "a compaction leaves nothing in memory");
+        assert_eq!(storage.counts().queued, 0, "a compaction left entries in memory");
     }
     let (_dir, path) = place();
     check(&SyncStorage::open(&path).expect("opens"));
@@ -137,7 +133,7 @@ fn a_place_leads_to_its_entry_whatever_is_compacted_meanwhile() {
     check_queue_is_read(&storage);
 }
 
-/// What is queued is read as if it were written.
+/// Asserts that a queued entry is read as if it were written.
 fn check_queue_is_read(storage: &AsyncStorage) {
     let wanted = LogEntry::insert("c", "k", json!("queued"));
     let place = storage.write_entry(&wanted).expect("queues");
@@ -157,14 +153,14 @@ fn on_disk(path: &Path) -> usize {
 }
 
 #[test]
-fn a_write_is_on_disk_within_its_time_and_after_a_flush_or_a_drop_at_once() {
+fn a_write_reaches_the_disk_by_itself_and_with_a_flush_or_a_drop() {
     let (_dir, path) = place();
     let storage = AsyncStorage::open(&path).expect("opens");
     let put = |n: usize| LogEntry::insert("c", &n.to_string(), json!(n));
     storage.write_entry(&put(0)).expect("queues");
     let waited = Instant::now();
     while on_disk(&path) == 0 {
-        assert!(waited.elapsed() < Duration::from_secs(20), "it is never written");
+        assert!(waited.elapsed() < Duration::from_secs(20), "it was not written");
         std::thread::sleep(Duration::from_millis(5));
     }
     for n in 1..10 {
@@ -177,8 +173,8 @@ fn a_write_is_on_disk_within_its_time_and_after_a_flush_or_a_drop_at_once() {
     assert_eq!(on_disk(&path), 12);
 }
 
-/// Writes without a pause for half a second and says how many entries are on disk then; `None` if
-/// the machine made a pause.
+/// Writes steadily for half a second. Returns how many entries are on disk then; `None` if the
+/// machine made a pause between two writes.
 fn on_disk_after_steady_writes(bugs: Bugs) -> Option<usize> {
     let (_dir, path) = place();
     let storage = AsyncStorage::open_with(&path, bugs).expect("opens");
@@ -197,11 +193,11 @@ fn on_disk_after_steady_writes(bugs: Bugs) -> Option<usize> {
 }
 
 #[test]
-fn steady_writes_do_not_put_off_the_deadline_as_with_the_planted_m10() {
+fn steady_writes_postpone_the_deadline_only_with_the_planted_m10() {
     let tried = |bugs: Bugs| (0..5).find_map(|_| on_disk_after_steady_writes(bugs));
-    // On a machine that is too busy to write steadily nothing can be told.
+    // A machine too busy for steady writes proves nothing.
     if let Some(found) = tried(Bugs::default()) {
-        assert!(found > 20, "{found} entries");
+        assert!(found > 20, "only {found} entries");
     }
     if let Some(found) = tried(Bugs { flush_on_idle: true, ..Bugs::default() }) {
         assert_eq!(found, 0);
@@ -209,21 +205,21 @@ fn steady_writes_do_not_put_off_the_deadline_as_with_the_planted_m10() {
 }
 
 #[test]
-fn a_writer_that_cannot_write_says_so_keeps_what_it_has_and_tries_again() {
+fn a_background_writer_that_fails_reports_it_keeps_the_queue_and_retries() {
     let (dir, path) = place();
     let storage = AsyncStorage::open(&path).expect("opens");
     let put = |key: &str| LogEntry::insert("c", key, json!(key));
-    // The first write makes a new file: a directory in its place refuses that.
+    // The first write creates a new file, which a directory in its place prevents.
     let obstacle = dir.path().join("log.new.tmp");
     fs::create_dir(&obstacle).expect("creates");
     let place = storage.write_entry(&put("a")).expect("queues");
     assert!(storage.flush().is_err());
-    assert!(storage.write_entry(&put("b")).is_err(), "and this one is not queued");
+    assert!(storage.write_entry(&put("b")).is_err(), "it was queued");
     assert_eq!(storage.read_at(&place).expect("reads"), put("a"));
     fs::remove_dir(&obstacle).expect("removes");
     let waited = Instant::now();
     while storage.write_entry(&put("c")).is_err() {
-        assert!(waited.elapsed() < Duration::from_secs(20), "it never tries again");
+        assert!(waited.elapsed() < Duration::from_secs(20), "it did not retry");
         std::thread::sleep(Duration::from_millis(5));
     }
     drop(storage);
@@ -233,7 +229,7 @@ fn a_writer_that_cannot_write_says_so_keeps_what_it_has_and_tries_again() {
 
 type Shared = DocumentLog<Clients<SyncMode>>;
 
-/// What a process crash at this moment would leave, as the sim's adapter reads it.
+/// The state that a process crash at this moment would leave, as the sim's adapter reads it.
 fn left(path: &Path) -> State {
     let dir = tempfile::tempdir().expect("a directory");
     if path.exists() {
@@ -250,10 +246,10 @@ fn judge(oracle: &Oracle<<Shared as Sim>::Model>, state: State) -> Result<NoViol
     oracle.check(&crash, &seen).map_err(|violation| format!("{violation:?}"))
 }
 
-/// Three clients work on the same documents; at some moments the oracle is asked whether what a
-/// crash of the process would leave is one of the orders that their overlapping calls allow.
+/// Three clients work on the same documents. At some moments the oracle checks that the state which
+/// a process crash would leave agrees with one of the orders that their overlapping calls allow.
 #[test]
-fn what_several_clients_leave_on_a_real_disk_is_allowed_by_the_oracles_rule_for_clients() {
+fn the_oracle_accepts_the_states_that_concurrent_clients_leave_on_a_real_disk() {
     let (_dir, path) = place();
     let documents = Documents::open(SyncStorage::open(&path).expect("opens")).expect("opens");
     let oracle = Mutex::new((Oracle::<<Shared as Sim>::Model>::new(Shared::promises()), 0_u32));
@@ -265,30 +261,30 @@ fn what_several_clients_leave_on_a_real_disk_is_allowed_by_the_oracles_rule_for_
                 for round in 0..25_usize {
                     let op = client_op(client, round);
                     let step = {
-                        let mut told = oracle.lock().expect("is whole");
-                        told.1 += 1;
-                        let step = told.1;
-                        told.0.issue(step, client, &op, Time::START);
+                        let mut held = oracle.lock().expect("not poisoned");
+                        held.1 += 1;
+                        let step = held.1;
+                        held.0.issue(step, client, &op, Time::START);
                         step
                     };
                     do_on(documents, &op);
-                    let mut told = oracle.lock().expect("is whole");
-                    told.0.returned(step, Ok(crashpoint::Ack::DURABLE), Time::START);
+                    let mut held = oracle.lock().expect("not poisoned");
+                    held.0.returned(step, Ok(crashpoint::Ack::DURABLE), Time::START);
                     if round % 5 == client {
-                        // Nobody can begin or return while this is held; others are in flight.
-                        assert_eq!(judge(&told.0, left(path)), Ok(NoViolation::Checked));
-                        *judged.lock().expect("is whole") += 1;
+                        // While this is held no call is issued or returns; others are in flight.
+                        assert_eq!(judge(&held.0, left(path)), Ok(NoViolation::Checked));
+                        *judged.lock().expect("not poisoned") += 1;
                     }
                 }
             });
         }
     });
-    let (oracle, _) = oracle.into_inner().expect("is whole");
+    let (oracle, _) = oracle.into_inner().expect("not poisoned");
     assert!(!oracle.lost_track());
-    assert_eq!(judged.into_inner().expect("is whole"), 15);
+    assert_eq!(judged.into_inner().expect("not poisoned"), 15);
     let mut state = left(&path);
     assert_eq!(judge(&oracle, state.clone()), Ok(NoViolation::Checked));
-    // And it would have noticed.
+    // The oracle would have noticed a wrong value.
     state.set(item("c", "k0"), "\"never written\"".to_owned());
     assert!(judge(&oracle, state).is_err());
 }

@@ -1,17 +1,13 @@
-//! Other people's engines on the simulated disk: each is opened, written, synced and reopened, cut
-//! where a short run allows, so that each call that it makes has its door.
+//! Third-party engines on the simulated disk: a short run opens, writes, syncs, crashes and reopens
+//! each, to check that every call that it makes has a door.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crashpoint::Class;
-use crashpoint::Seed;
-use crashpoint::{Bytes, KeyValue};
-use crashpoint::{Error, Level};
-use crashpoint::{Found, Store};
+use crashpoint::{Bytes, Class, Error, Found, KeyValue, Level, Seed, Store};
 
-/// The store's path in a directory. One that is not there yet is created aside first: redb and
+/// The store's path in a directory. A store that does not exist yet is first created aside: redb and
 /// persy create theirs in place, and do not open what a crash in between leaves.
 fn created_aside(
     dir: &Path,
@@ -26,12 +22,12 @@ fn created_aside(
         File::open(&aside)?.sync_all()?;
         std::fs::rename(&aside, &path)?;
     }
-    // Whether an earlier process lived to sync the name is not known.
+    // An earlier process may have died before it synced the name.
     File::open(dir)?.sync_all()?;
     Ok(path)
 }
 
-/// [redb](https://docs.rs/redb): puts are commits that do not wait, `sync` is one that does.
+/// [redb](https://docs.rs/redb): each put is a commit that is not durable, `sync` one that is.
 struct Redb(redb::Database);
 
 const TABLE: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("items");
@@ -84,8 +80,8 @@ impl Store for Redb {
     }
 }
 
-/// [SQLite](https://sqlite.org), bundled: a rollback journal, each statement a transaction that is
-/// durable, with the journal's directory synced after it is deleted.
+/// [SQLite](https://sqlite.org), bundled: with a rollback journal, each statement a durable
+/// transaction, and the directory synced after the journal is deleted.
 struct Sqlite(rusqlite::Connection);
 
 impl Store for Sqlite {
@@ -123,7 +119,7 @@ impl Store for Sqlite {
     }
 }
 
-/// [persy](https://docs.rs/persy): an index, each put a transaction whose commit waits.
+/// [persy](https://docs.rs/persy): an index, each put a transaction with a durable commit.
 struct Persy(persy::Persy);
 
 impl Persy {
@@ -176,10 +172,10 @@ impl Store for Persy {
     }
 }
 
-/// [sled](https://docs.rs/sled): puts in its cache, `sync` is its flush.
+/// [sled](https://docs.rs/sled): puts go to its cache, `sync` is its flush.
 ///
-/// Its pool lets go of a dropped store when it comes to it. Until then an open is refused: on a
-/// tmpfs, without the harness, 1 of 3,000 straight behind a drop.
+/// Its thread pool releases a dropped store some time later, and refuses an open until then: on
+/// tmpfs, without the harness, 1 in 3,000 opens right after a drop.
 struct Sled(sled::Db);
 
 fn is_held(error: &sled::Error) -> bool {
@@ -188,15 +184,16 @@ fn is_held(error: &sled::Error) -> bool {
 
 impl Store for Sled {
     const NAME: &'static str = "sled";
-    // Its pool is the process's.
+    // Its thread pool belongs to the process.
     const THREADS_MAY_STAY: bool = true;
-    // It writes its `conf` in place, with two calls: a file of 58 of the 62 bytes is "corrupted".
+    // It writes its `conf` in place with two calls, and reports a file of 58 of the 62 bytes as
+    // "corrupted".
     const CREATED_APART: bool = true;
 
     fn open(dir: &Path) -> Result<Self, Error> {
         let store = dir.join("store.sled");
-        // A kill while a snapshot is written leaves one that no later open can read: sled ignores
-        // names that end in `.in___motion`, but gives it one in `.generating` (0.34.7,
+        // A kill during the write of a snapshot leaves a file that no later open can read: sled
+        // ignores names that end in `.in___motion`, but this one ends in `.generating` (0.34.7,
         // src/config.rs, line 838; src/pagecache/snapshot.rs, line 532).
         for entry in store.read_dir().into_iter().flatten() {
             let path = entry?.path();
@@ -236,7 +233,7 @@ impl Store for Sled {
     }
 }
 
-/// Runs a few workloads; what was refused for want of a door is a panic with its name.
+/// Runs a few workloads; a call without a door is a panic that names the call.
 fn run<S: Store>() -> Found {
     crashpoint::find(&crashpoint::sim::<KeyValue<S>>(), "posix", Seed(1), 3)
 }
@@ -244,7 +241,7 @@ fn run<S: Store>() -> Found {
 fn runs<S: Store>() {
     let finding = run::<S>();
     assert!(finding.class.is_none(), "{}", finding.report);
-    assert!(finding.states > 100, "{} states are too few to mean something", finding.states);
+    assert!(finding.states > 100, "only {} states were checked", finding.states);
 }
 
 #[test]
@@ -257,20 +254,20 @@ fn sqlite_runs() {
     runs::<Sqlite>();
 }
 
-/// An opening that is cut short leaves a page that is free and in use: the next one trips over
-/// persy's own `debug_assert!` (1.8.1). So it does on a real file, where a process that opens a
-/// store which was closed in good order is killed before its second, third or fourth `pwrite`.
+/// An interrupted open leaves a page that is both free and in use, and the next open fails persy's
+/// own `debug_assert!` (1.8.1). The same happens on a real file, if a process that opens a cleanly
+/// closed store is killed before its second, third or fourth `pwrite`.
 #[test]
-fn persy_runs_and_a_cut_opening_is_found() {
+fn persy_runs_and_its_bug_of_an_interrupted_open_is_found() {
     let finding = run::<Persy>();
     assert_eq!(finding.class, Some(Class::Panicked), "{}", finding.report);
     assert!(finding.report.contains("should not be marked as free"), "{}", finding.report);
 }
 
-/// sled's `flush` ends with `sync_file_range` alone (0.34.7, src/pagecache/iobuf.rs, line 736),
-/// which promises nothing for a power loss. What is found before it is stepped around in `Sled`.
+/// sled's `flush` ends with only a `sync_file_range` (0.34.7, src/pagecache/iobuf.rs, line 736),
+/// which does not protect from power loss. `Sled` works around the bugs that would show before.
 #[test]
-fn sled_runs_and_a_flush_that_flushes_no_device_is_found() {
+fn sled_runs_and_its_flush_that_flushes_no_device_is_found() {
     let finding = run::<Sled>();
     assert_eq!(finding.class, Some(Class::LostWrite), "{}", finding.report);
     assert!(finding.report.contains("covered by step 6"), "{}", finding.report);

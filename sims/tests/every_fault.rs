@@ -1,18 +1,17 @@
-//! Every call of a workload and of a recovery fails in turn: the shipped engines keep what their
-//! sims promise.
-#![expect(clippy::print_stdout, reason = "the table, for who asks for it")]
+//! The shipped engines keep their promises when each call of a workload and of a recovery fails in
+//! turn, and planted bugs that need a certain fault are found.
+#![expect(clippy::print_stdout, reason = "prints a table for `--nocapture`")]
 
-use crashpoint::Entry;
-use crashpoint::Seed;
-use crashpoint::{check_case, fail_every_call, sim};
+use crashpoint::{Entry, Seed, check_case, fail_every_call, sim};
 
-/// How many faults are tried on a sim; `EVERY_FAULT=2000` tries more, on three workloads each.
+/// How many faults to try on each workload, if `EVERY_FAULT` is set: `EVERY_FAULT=2000` tries up to
+/// 2,000 on each of three workloads of a sim, instead of 24 on one.
 fn faults() -> Option<u64> {
-    sims::asked_for("EVERY_FAULT")
+    sims::number_from_env("EVERY_FAULT")
 }
 
-/// What is found when calls of a sim fail, a line each.
-fn found(entry: &Entry) -> Vec<String> {
+/// The violations that are found when calls of a sim fail, a line each, with one report.
+fn violations(entry: &Entry) -> Vec<String> {
     let sizes: &[usize] = if faults().is_some() { &[4, 8, 16] } else { &[6] };
     let mut found = Vec::new();
     for (number, steps) in (0..).zip(sizes) {
@@ -33,18 +32,18 @@ fn found(entry: &Entry) -> Vec<String> {
 #[test]
 fn the_shipped_engines_keep_their_promises_whichever_call_fails() {
     let mut sims = sims::registry().sims;
-    // What fjall leaves when a call fails in its first open is never opened again: a known finding
+    // fjall never opens again what it leaves when a call of its first open fails: a known finding
     // (corpus/fjall-fold/version-cut-short.case).
     sims.retain(|entry| !entry.name.starts_with("fjall-fold"));
     if let Some(named) = std::env::var_os("EVERY_FAULT_OF") {
         sims.retain(|entry| named.to_string_lossy().split(',').any(|name| name == entry.name));
     }
-    let found: Vec<String> = sims.iter().flat_map(found).collect();
+    let found: Vec<String> = sims.iter().flat_map(violations).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 /// Planted bugs that show only when a certain call fails: few random workloads have that fault at
-/// that call, and failing every call has it for sure.
+/// that call, while failing every call always includes it.
 fn planted_for_faults() -> Vec<Entry> {
     use sims::document_log::{DocumentLog, FailedSyncForgiven, SyncMode};
     const NAMES: [&str; 7] = [
@@ -69,7 +68,7 @@ fn planted_for_faults() -> Vec<Entry> {
 }
 
 #[test]
-fn planted_bugs_that_take_a_fault_are_found_when_every_call_fails() {
+fn planted_bugs_that_need_a_fault_are_found_when_every_call_fails() {
     let mut missed = Vec::new();
     for entry in planted_for_faults() {
         let mut states = 0;

@@ -1,5 +1,5 @@
-//! What fjall 3.1.13 does with files as a crash may leave them, on a real directory: the findings
-//! of the fold's sims, without the harness.
+//! The findings of the fold's sims, shown without the harness: fjall 3.1.13 in a real directory with
+//! the files that a crash may leave.
 
 use std::fs;
 use std::path::Path;
@@ -15,25 +15,25 @@ fn open(path: &Path) -> Result<(Cursor, FjallFold), SnapshotError> {
 }
 
 fn put(key: &str, len: usize) -> Update {
-    // Bytes that the journal's compression leaves as they are: it starts at 4 KiB.
+    // Values below 4 KiB, which the journal does not compress.
     let value = (0..len).map(|n| (n % 250) as u8 + 1).collect();
     Update::Put(Entry { key: key.to_owned(), value, version: VersionToken::unknown() })
 }
 
-/// The engine's own error, where an open fails with one.
-fn engines(refused: Result<(Cursor, FjallFold), SnapshotError>) -> Error {
+/// The error of fjall itself, for an open that fails with one.
+fn fjall_error(refused: Result<(Cursor, FjallFold), SnapshotError>) -> Error {
     match refused.map(|(cursor, _)| cursor) {
-        Err(SnapshotError::Backend(source)) => *source.downcast().expect("is the engine's"),
+        Err(SnapshotError::Backend(source)) => *source.downcast().expect("an error of fjall"),
         Err(SnapshotError::Io(error)) => Error::Io(error),
         other => panic!("{other:?}"),
     }
 }
 
-/// `Database::create_new` (`db.rs`) makes the journal with `File::create_new` before the file
-/// `version`, by which `create_or_recover` tells a store from none; so the next open creates again,
-/// and stumbles over the journal.
+/// `Database::create_new` (`db.rs`) creates the journal with `File::create_new` before the file
+/// `version`, by which `create_or_recover` recognises a store. So the next open creates the store
+/// again, and fails because the journal exists.
 #[test]
-fn a_first_open_that_is_cut_before_its_version_file_leaves_a_store_that_never_opens() {
+fn a_first_open_that_crashes_before_its_version_file_leaves_a_store_that_never_opens() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("store");
     drop(open(&path).expect("creates"));
@@ -41,27 +41,27 @@ fn a_first_open_that_is_cut_before_its_version_file_leaves_a_store_that_never_op
     fs::remove_dir_all(path.join("keyspaces")).expect("removes");
     fs::create_dir(path.join("keyspaces")).expect("creates");
     for _ in 0..2 {
-        let Error::Io(error) = engines(open(&path)) else { panic!("another error") };
+        let Error::Io(error) = fjall_error(open(&path)) else { panic!("another error") };
         assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     }
 }
 
-/// `version` is written in place, its magic and its number by two calls.
+/// `version` is written in place, with one call for its magic and one for its number.
 #[test]
-fn a_first_open_that_is_cut_inside_its_version_file_leaves_a_store_that_never_opens() {
+fn a_first_open_that_crashes_in_its_version_file_leaves_a_store_that_never_opens() {
     for size in [0, 3] {
         let dir = tempfile::tempdir().expect("a directory");
         drop(open(dir.path()).expect("creates"));
         fs::write(dir.path().join("version"), &b"FJL\x03"[..size]).expect("writes");
         for _ in 0..2 {
-            assert!(matches!(engines(open(dir.path())), Error::InvalidVersion(None)));
+            assert!(matches!(fjall_error(open(dir.path())), Error::InvalidVersion(None)));
         }
     }
 }
 
-/// Without a sync the pages of the journal's tail reach the disk in any order. One that is missing
-/// inside a value leaves records that read well, and a checksum that does not match them:
-/// `batch_reader.rs` answers that with an error, not with the end of the journal.
+/// Without a sync the pages of the journal's tail reach the disk in any order. If one inside a value
+/// is missing, the records still parse, but their checksum does not match: `batch_reader.rs` returns
+/// an error for that, and does not treat it as the end of the journal.
 #[test]
 fn a_page_lost_inside_a_value_of_the_journals_tail_makes_open_fail_for_good() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -71,20 +71,21 @@ fn a_page_lost_inside_a_value_of_the_journals_tail_makes_open_fail_for_good() {
     drop(fold);
     let journal = dir.path().join("0.jnl");
     let mut bytes = fs::read(&journal).expect("reads");
-    // A sector inside the second value, of which no byte is zero.
+    // A sector inside the second value, which has no zero byte.
     assert!(bytes[4096..4608].iter().all(|byte| *byte != 0));
     bytes[4096..4608].fill(0);
     fs::write(&journal, &bytes).expect("writes");
     for _ in 0..2 {
-        let error = engines(open(dir.path()));
+        let error = fjall_error(open(dir.path()));
         let mismatch = JournalRecoveryError::ChecksumMismatch;
         assert!(matches!(&error, Error::JournalRecovery(e) if *e == mismatch), "{error:?}");
     }
 }
 
-/// Nobody syncs the folder `keyspaces` after a keyspace's folder was made in it; on a disk that
-/// keeps what fsync(2) promises and no more, the name may be gone after a power loss. Without that
-/// of the engine's own keyspace, 0, no other is known, and all is dropped without a word.
+/// fjall does not sync the folder `keyspaces` after it creates a keyspace's folder in it, so on a
+/// disk that does no more than fsync(2) promises, the name may be lost with the power. Without the
+/// name of fjall's own keyspace, 0, no other keyspace is known, and all data is dropped without an
+/// error.
 #[test]
 fn a_lost_name_of_the_meta_keyspace_loses_all_that_was_synced_without_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -92,7 +93,7 @@ fn a_lost_name_of_the_meta_keyspace_loses_all_that_was_synced_without_an_error()
     fold.apply(&[put("a", 10)], &Cursor::from_u64(1)).expect("applies, synced");
     drop(fold);
     fs::remove_dir_all(dir.path().join("keyspaces").join("0")).expect("removes");
-    let (cursor, fold) = open(dir.path()).expect("opens without a word");
+    let (cursor, fold) = open(dir.path()).expect("opens without an error");
     assert!(cursor.is_none());
     assert_eq!(fold.get("a").expect("reads"), None);
 }

@@ -1,4 +1,5 @@
-//! The fold on fjall against the published crate whose format it has: stores go both ways.
+//! The fold on fjall against the published crate whose format it uses: each opens the other's
+//! stores.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use sims::engines::fjall_fold::{FjallFold, FoldConfig};
 use sims::engines::snapshot_store::SnapshotStore;
 use slipstream::{FjallConfig, FjallSnapshot, KvEntry, KvUpdate, SnapshotStore as _, WatchCursor};
 
-/// A change of a key that both can take: a value with a revision, a delete or a purge.
+/// A change of a key that both can apply: a value with a revision, a delete or a purge.
 #[derive(Clone, Debug)]
 enum Change {
     Put(String, Vec<u8>, Option<u64>),
@@ -34,7 +35,7 @@ fn batch() -> impl Strategy<Value = Batch> {
     (vec(change, 0..8), any::<u64>())
 }
 
-/// What a store shows: its cursor; key, value and version of each entry.
+/// The contents of a store: its cursor; key, value and version of each entry.
 type Shown = (Option<u64>, Vec<(String, Vec<u8>, Vec<u8>)>);
 
 fn ours(path: &Path, batches: &[Batch], sync: bool) -> Shown {
@@ -83,7 +84,7 @@ fn theirs(path: &Path, batches: &[Batch], sync: bool) -> Shown {
 }
 
 #[test]
-fn stores_of_random_batches_open_alike_in_both_directions() {
+fn both_show_the_same_in_each_others_stores() {
     let mut runner = TestRunner::deterministic();
     let strategy = (vec(batch(), 1..30), vec(batch(), 1..30), any::<bool>());
     let mut filled = 0;
@@ -93,7 +94,7 @@ fn stores_of_random_batches_open_alike_in_both_directions() {
         let (one, other) = (dir.path().join("ours"), dir.path().join("theirs"));
         let wanted = ours(&one, &first, sync);
         assert_eq!(theirs(&other, &first, sync), wanted);
-        // Each opens what the other wrote, and goes on with it.
+        // Each opens the other's store, and continues with it.
         assert_eq!(theirs(&one, &[], sync), wanted);
         assert_eq!(ours(&other, &[], sync), wanted);
         let wanted = ours(&other, &then, sync);
@@ -102,5 +103,5 @@ fn stores_of_random_batches_open_alike_in_both_directions() {
         assert_eq!(theirs(&other, &[], sync), wanted);
         filled += usize::from(!wanted.1.is_empty());
     }
-    assert!(filled > 15, "{filled} runs left anything");
+    assert!(filled > 15, "only {filled} runs left anything");
 }

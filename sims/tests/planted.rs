@@ -1,14 +1,12 @@
-//! Every planted bug is found by one generator within one budget; without bugs nothing is.
-#![expect(clippy::print_stdout, reason = "the tables, for who asks for more seeds")]
+//! Every planted bug is found by one generator within one budget; engines without bugs pass.
+#![expect(clippy::print_stdout, reason = "prints tables for runs with more seeds")]
 
-use crashpoint::Entry;
-use crashpoint::Seed;
-use crashpoint::{Found, check_case, find};
+use crashpoint::{Entry, Found, Seed, check_case, find};
 use sims::toy::{self, ToySim};
 use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
 
-/// What a default run leaves out: what needs from 4,000 to 8,000 states at seed 0, and what takes a
-/// certain fault, which is found by failing every call (`every_fault`).
+/// The bugs that a default run leaves out: those that take 4,000 to 8,000 states at seed 0, and
+/// those that need a certain fault, which `every_fault` finds by failing every call.
 const NOT_BY_DEFAULT: [&str; 9] = [
     "checksum-unchecked",
     "failed-sync-forgiven",
@@ -20,13 +18,13 @@ const NOT_BY_DEFAULT: [&str; 9] = [
     "sync-error-ignored",
     "write-error-ignored",
 ];
-/// How many workloads of a seed may be spent on one bug.
+/// The most workloads of a seed to spend on one bug.
 const WORKLOADS: u64 = 108;
 
-/// The seeds that are tried: one in the default run; `PLANTED_SEEDS=20` prints the whole table,
-/// with `PLANTED_ONLY=m13` that of some bugs.
+/// How many seeds are tried: one by default. `PLANTED_SEEDS=20` prints the whole table, and
+/// `PLANTED_ONLY=m13` limits it to some bugs.
 fn seeds() -> u64 {
-    sims::asked_for("PLANTED_SEEDS").unwrap_or(1)
+    sims::number_from_env("PLANTED_SEEDS").unwrap_or(1)
 }
 
 #[test]
@@ -45,12 +43,12 @@ fn each_bug_of_the_keyspaces_origin_is_found() {
 }
 
 #[test]
-fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_case() {
+fn the_keyspace_that_forgives_a_failed_sync_is_found_in_its_saved_case() {
     crashpoint::check_corpus::<aof::Aof<aof::FailedSyncForgiven>>(&sims::corpus());
 }
 
 #[test]
-fn the_event_stores_bugs_that_take_a_certain_fault_are_found_in_their_cases() {
+fn the_event_stores_bugs_that_need_a_certain_fault_are_found_in_their_saved_cases() {
     use checkpoint::{Checkpoint, HalfFrameKept, PageCacheTrusted};
     crashpoint::check_corpus::<Checkpoint<HalfFrameKept>>(&sims::corpus());
     crashpoint::check_corpus::<Checkpoint<PageCacheTrusted>>(&sims::corpus());
@@ -67,14 +65,14 @@ fn each_bug_of_the_document_logs_origin_is_found() {
 }
 
 #[test]
-fn the_document_log_that_forgives_a_failed_sync_is_found_in_its_case() {
+fn the_document_log_that_forgives_a_failed_sync_is_found_in_its_saved_case() {
     use document_log::{DocumentLog, FailedSyncForgiven, SyncMode};
     crashpoint::check_corpus::<DocumentLog<SyncMode, FailedSyncForgiven>>(&sims::corpus());
 }
 
 #[test]
-fn each_bug_of_threads_is_found() {
-    // The others need more states than a default run has time for.
+fn each_concurrency_bug_is_found() {
+    // The others take more states than a default run has time for.
     const QUICK: [&str; 5] = [
         "ack-before-flush",
         "lost-wakeup",
@@ -88,14 +86,14 @@ fn each_bug_of_threads_is_found() {
 }
 
 #[test]
-fn what_the_fold_adds_to_fjall_is_missed_when_it_is_not_there() {
+fn the_fold_without_what_it_adds_to_fjall_is_found() {
     for entry in fjall_fold::planted() {
         let findings: Vec<Found> =
             (0..seeds()).map(|seed| find(&entry, "posix", Seed(seed), WORKLOADS)).collect();
         println!("{}", row(entry.name, &findings));
         for finding in findings {
             assert!(finding.class.is_some(), "{}", entry.name);
-            // That is fjall's own, with or without what the fold adds.
+            // That finding is fjall's own, with or without what the fold adds.
             assert!(!finding.report.contains("ChecksumMismatch"), "{}", finding.report);
         }
     }
@@ -119,7 +117,8 @@ fn each_is_found(entries: &[Entry]) {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
-/// Name, median and worst number of states until a bug was found, and the classes.
+/// A row of the table: the name, median and worst number of states and of schedules until the bug
+/// was found, and the classes.
 fn row(name: &str, findings: &[Found]) -> String {
     let mut states: Vec<u64> = findings.iter().map(|finding| finding.states).collect();
     states.sort_unstable();
@@ -142,7 +141,7 @@ fn row(name: &str, findings: &[Found]) -> String {
 }
 
 #[test]
-fn the_toy_without_bugs_is_clean() {
+fn the_toy_without_bugs_passes() {
     let entry = crashpoint::sim::<ToySim<0>>();
     let workloads = if seeds() > 1 { 240 } else { 12 };
     for profile in ["posix", "tail-prefix"] {
@@ -153,7 +152,7 @@ fn the_toy_without_bugs_is_clean() {
 }
 
 #[test]
-fn the_document_log_with_threads_and_without_bugs_is_clean() {
+fn the_document_log_with_threads_and_without_bugs_passes() {
     use document_log::{AsyncMode, Clients, DocumentLog, SyncMode};
     let (profiles, workloads) = match seeds() {
         1 => (&["posix"][..], 2),

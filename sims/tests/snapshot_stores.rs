@@ -1,4 +1,4 @@
-//! Both stores of the trait, by the same tests, on a real directory.
+//! Both implementations of the snapshot store trait, by the same tests, in a real directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn cursor(revision: u64) -> Cursor {
     Cursor::from_u64(revision)
 }
 
-/// Opens a store of either kind for a test: with few threads, and small limits.
+/// Opens a store of either kind for a test, with few threads and small limits.
 trait Kind: SnapshotStore {
     fn open(path: &Path) -> Result<(Cursor, Self), SnapshotError>;
 }
@@ -68,7 +68,7 @@ fn keys<S: SnapshotStore>(store: &S, prefix: &str) -> Vec<String> {
     store.range(prefix).expect("reads").into_iter().map(|entry| entry.key).collect()
 }
 
-fn nothing_was_applied_yet<S: Kind>(path: &Path) {
+fn a_new_store_is_empty<S: Kind>(path: &Path) {
     let (at, store) = open::<S>(path);
     assert!(at.is_none());
     assert_eq!(store.get("absent").expect("reads"), None);
@@ -120,7 +120,7 @@ fn tokens_of_every_length_come_back<S: Kind>(path: &Path) {
     }
 }
 
-fn a_range_is_its_prefix_in_order_and_a_visitor_may_stop<S: Kind>(path: &Path) {
+fn a_range_has_the_keys_of_its_prefix_in_order_and_a_visitor_may_stop<S: Kind>(path: &Path) {
     let (_, mut store) = open::<S>(path);
     let names = ["node.b", "node.a", "node", "nodf", "é", "node.\u{10ffff}", "z"];
     let batch: Vec<Update> = names.iter().map(|name| put(name, b"", 1)).collect();
@@ -153,14 +153,14 @@ fn a_batch_that_cannot_be_stored_changes_nothing<S: Kind>(path: &Path) {
     assert_eq!(keys(&store, ""), [&*longest]);
 }
 
-fn a_path_that_is_taken_by_another_kind_of_file_is_an_error_with_its_source<S: Kind>(path: &Path) {
+fn a_path_below_a_file_is_an_error_with_its_source<S: Kind>(path: &Path) {
     std::fs::write(path, b"not a store").expect("writes");
     let refused = S::open(&path.join("below")).map(|(at, _)| at);
     let error = refused.expect_err("a file has nothing below it");
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            // EEXIST where the first call makes a folder, ENOTDIR where it opens a file.
+            // EEXIST if the first call creates a folder, ENOTDIR if it opens a file.
             assert!(matches!(error.raw_os_error(), Some(17 | 20)), "{error}");
             return;
         }
@@ -191,7 +191,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn a_random_run_shows_what_a_map_shows<S: Kind>(path: &Path) {
+fn a_random_run_matches_a_map<S: Kind>(path: &Path) {
     let mut runner = TestRunner::deterministic();
     let strategy = vec(step(), 1..60);
     for number in 0..20 {
@@ -230,35 +230,35 @@ fn a_random_run_shows_what_a_map_shows<S: Kind>(path: &Path) {
     }
 }
 
-macro_rules! of_both_kinds {
-    ($($fact:ident)*) => {
+macro_rules! tests_of_both_kinds {
+    ($($test:ident)*) => {
         mod append_log {
             $(#[test]
-            fn $fact() {
+            fn $test() {
                 let dir = tempfile::tempdir().expect("a directory");
-                super::$fact::<super::AppendLogStore>(&dir.path().join("store"));
+                super::$test::<super::AppendLogStore>(&dir.path().join("store"));
             })*
         }
 
         mod fjall_fold {
             $(#[test]
-            fn $fact() {
+            fn $test() {
                 let dir = tempfile::tempdir().expect("a directory");
-                super::$fact::<super::FjallFold>(&dir.path().join("store"));
+                super::$test::<super::FjallFold>(&dir.path().join("store"));
             })*
         }
     };
 }
 
-of_both_kinds! {
-    nothing_was_applied_yet
+tests_of_both_kinds! {
+    a_new_store_is_empty
     batches_and_cursors_come_back
     the_last_update_of_a_key_in_a_batch_counts
     tokens_of_every_length_come_back
-    a_range_is_its_prefix_in_order_and_a_visitor_may_stop
+    a_range_has_the_keys_of_its_prefix_in_order_and_a_visitor_may_stop
     a_batch_that_cannot_be_stored_changes_nothing
-    a_path_that_is_taken_by_another_kind_of_file_is_an_error_with_its_source
-    a_random_run_shows_what_a_map_shows
+    a_path_below_a_file_is_an_error_with_its_source
+    a_random_run_matches_a_map
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_fold_opens_with_its_default_settings() {
 }
 
 #[test]
-fn the_empty_key_is_refused_by_the_fold_and_its_engine_lives_on() {
+fn the_fold_refuses_the_empty_key_and_keeps_working() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, mut fold) = open::<FjallFold>(dir.path());
     let refused = fold.apply(&[put("", b"1", 1)], &cursor(1));
@@ -283,7 +283,7 @@ fn the_empty_key_is_refused_by_the_fold_and_its_engine_lives_on() {
 }
 
 #[test]
-fn an_engines_own_error_is_the_source() {
+fn an_error_of_fjall_is_the_source() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(open::<FjallFold>(dir.path()));
     std::fs::write(dir.path().join("version"), b"FJL\x02").expect("writes");
@@ -291,7 +291,7 @@ fn an_engines_own_error_is_the_source() {
     let error = refused.expect_err("is of another version");
     assert!(matches!(error, SnapshotError::Backend(_)), "{error:?}");
     let source = std::error::Error::source(&error).expect("has a source");
-    let source = source.downcast_ref::<fjall::Error>().expect("is the engine's");
+    let source = source.downcast_ref::<fjall::Error>().expect("an error of fjall");
     assert!(matches!(source, fjall::Error::InvalidVersion(Some(fjall::FormatVersion::V2))));
 }
 
@@ -300,7 +300,7 @@ fn memtables_are_flushed_and_tables_compacted_under_a_small_limit() {
     for sync in [false, true] {
         let dir = tempfile::tempdir().expect("a directory");
         let (_, mut fold) = FjallFold::open(dir.path(), small(sync)).expect("opens");
-        // 1 is `data`, 2 `meta`. Four tables are compacted to one, and the version counts on.
+        // Keyspace 1 is `data`, 2 is `meta`. Four tables are compacted to one.
         let tables = |keyspace: &str| {
             let tables = dir.path().join("keyspaces").join(keyspace).join("tables");
             std::fs::read_dir(tables).expect("lists").count()
@@ -311,7 +311,7 @@ fn memtables_are_flushed_and_tables_compacted_under_a_small_limit() {
             assert!(count < 20_000, "{} and {} tables", tables("1"), tables("2"));
             let batch = [put(&format!("k{}", count % 20), &[b'v'; 300], count)];
             fold.apply(&batch, &cursor(count)).expect("applies");
-            // The worker needs the lock that a writer without a pause does not let go of.
+            // The worker needs the lock, which a writer without pauses does not release.
             std::thread::sleep(Duration::from_micros(200));
             count += 1;
             most = most.max(tables("1"));
@@ -324,13 +324,13 @@ fn memtables_are_flushed_and_tables_compacted_under_a_small_limit() {
     }
 }
 
-/// Reads until the writer is done, and counts; the entries of a moment are all of one batch.
-fn read_beside(reader: &FoldReader, reads: &AtomicU64, done: &AtomicBool) {
+/// Reads until the writer is done, and counts the reads; all entries of a read are of one batch.
+fn read_concurrently(reader: &FoldReader, reads: &AtomicU64, done: &AtomicBool) {
     let mut seen = 0;
     while !done.load(Ordering::Relaxed) {
         let entries = reader.range("pair.").expect("reads");
         let now = entries.first().map_or(0, |entry| entry.version.as_u64().unwrap_or(0));
-        assert!(now >= seen, "went back from {seen} to {now}");
+        assert!(now >= seen, "a read went back from {seen} to {now}");
         assert!(entries.iter().all(|entry| entry.version == token(now)), "half of a batch");
         let one = reader.get("pair.7").expect("reads").and_then(|entry| entry.version.as_u64());
         assert!(one.unwrap_or(0) >= now, "{one:?} after {now}");
@@ -340,7 +340,7 @@ fn read_beside(reader: &FoldReader, reads: &AtomicU64, done: &AtomicBool) {
 }
 
 #[test]
-fn a_reader_beside_the_writer_sees_whole_batches_and_never_goes_back() {
+fn a_concurrent_reader_sees_whole_batches_and_never_goes_back() {
     const BATCHES: u64 = 400;
     const READS: u64 = 20;
     let dir = tempfile::tempdir().expect("a directory");
@@ -348,12 +348,12 @@ fn a_reader_beside_the_writer_sees_whole_batches_and_never_goes_back() {
     let reader = fold.reader();
     let (reads, done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let read = scope.spawn(|| read_beside(&reader, &reads, &done));
+        let read = scope.spawn(|| read_concurrently(&reader, &reads, &done));
         let mut revision = 0;
-        // A reader that panicked reads no more, and one that is shut out is seen by the count.
+        // Stops if the reader panicked; the count shows a reader that is starved.
         while !read.is_finished() && (revision < BATCHES || reads.load(Ordering::Relaxed) < READS) {
             revision += 1;
-            assert!(revision < 100 * BATCHES, "the writer shuts the reader out");
+            assert!(revision < 100 * BATCHES, "the writer starves the reader");
             let pair = |n| put(&format!("pair.{n}"), &[b'v'; 100], revision);
             let batch: Vec<Update> = (0..10).map(pair).collect();
             fold.apply(&batch, &cursor(revision)).expect("applies");

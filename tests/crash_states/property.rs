@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::Digest;
-use crashpoint::Profile;
-use crashpoint::Time;
 use crashpoint::inner::disk::content::{PAGE, SharedPage};
 use crashpoint::inner::disk::effect::{Effect, Ino};
 use crashpoint::inner::disk::family;
@@ -14,7 +11,7 @@ use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::piece::{Group, Piece, PieceChange};
 use crashpoint::inner::disk::profile::Home;
 use crashpoint::inner::disk::tree::{Body, Directory, Node, Tree};
-use crashpoint::words;
+use crashpoint::{Digest, Profile, Time, words};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

@@ -6,14 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use crashpoint::Profile;
-use crashpoint::Time;
 use crashpoint::inner::disk::content::Content;
 use crashpoint::inner::disk::effect::{Allocation, Effect, Ino, Kind, Sync};
 use crashpoint::inner::disk::family;
 use crashpoint::inner::disk::fate::Fate;
 use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::tree::{Body, Tree};
+use crashpoint::{Profile, Time};
 
 /// A disk and the marks that were passed.
 #[derive(Clone)]

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crashpoint::Profile;
-use crashpoint::Time;
 use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
 use crashpoint::inner::disk::fate::Fate;
 use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::piece::GroupId;
 use crashpoint::inner::disk::relax::Relaxation;
 use crashpoint::inner::disk::tree::Tree;
+use crashpoint::{Profile, Time};
 
 use crate::rig::{Rig, text};
 

@@ -2,11 +2,10 @@
 
 use std::iter::once;
 
-use crashpoint::Profile;
 use crashpoint::inner::disk::effect::Ino;
 use crashpoint::inner::disk::fate::Fate;
 use crashpoint::inner::disk::piece::GroupId;
-use crashpoint::words;
+use crashpoint::{Profile, words};
 
 use crate::rig::Rig;
 use crate::{POSIX, TAIL};

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use crashpoint::Profile;
-use crashpoint::Time;
 use crashpoint::inner::disk::content::Content;
 use crashpoint::inner::disk::effect::{Effect, Ino};
 use crashpoint::inner::disk::family;
 use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::tree::{Node, Tree};
 use crashpoint::inner::disk::{Disk, Errno, Handle, Journal};
+use crashpoint::{Profile, Time};
 use serde::Deserialize;
 
 const ROOT: Ino = Ino::ROOT;

@@ -3,9 +3,7 @@
 
 use std::cell::Cell;
 
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Class, CrashKind, Model};
+use crashpoint::{Class, CrashKind, Model, State, Time};
 
 use crate::models::{Kv, Op};
 use crate::run::{BUFFERED, DURABLE, PASSES, Run};

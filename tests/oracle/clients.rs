@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crashpoint::Ack;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Class, CrashKind, Model};
+use crashpoint::{Ack, Class, CrashKind, Model, State, Time};
 use proptest::prelude::*;
 
 use crate::laws::cases;

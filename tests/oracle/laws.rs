@@ -1,9 +1,6 @@
 //! Laws that hold for every history.
 
-use crashpoint::Ack;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{Class, CrashKind, Model, Order, Promises};
+use crashpoint::{Ack, Class, CrashKind, Model, Order, Promises, State, Time};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

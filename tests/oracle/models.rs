@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crashpoint::Operation;
-use crashpoint::State;
-use crashpoint::Time;
-use crashpoint::{History, Model};
-use crashpoint::{TextError, Word};
+use crashpoint::{History, Model, Operation, State, TextError, Time, Word};
 
 /// `put K V`, `put K V MILLIS` (with a time to live), `del K`, `incr K`, `sync`,
 /// `batch K=V K= ...` (atomic; an empty value deletes), `loose K=V ...` (each part may happen

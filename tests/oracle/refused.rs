@@ -1,7 +1,6 @@
 //! Ops that were refused: they had no effect, and cost no candidates.
 
-use crashpoint::Level;
-use crashpoint::{Class, CrashKind};
+use crashpoint::{Class, CrashKind, Level};
 
 use crate::models::{Kv, Plain};
 use crate::run::{DURABLE, FLUSHED, PASSES, Run, within};

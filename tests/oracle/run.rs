@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use crashpoint::State;
-use crashpoint::Time;
 use crashpoint::inner::oracle::{Crash, Found, NoViolation, Observed, Oracle, ReadBack, Violation};
-use crashpoint::{Ack, Level};
-use crashpoint::{Class, CrashKind, Model, Promises};
+use crashpoint::{Ack, Class, CrashKind, Level, Model, Promises, State, Time};
 
 use crate::models::{Op, op, state};
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crashpoint::inner::oracle::{Found, NoViolation, Observed, ReadBack};
-use crashpoint::{Ack, Level};
-use crashpoint::{AfterFault, Class, CrashKind, FaultKind, Order, Promises};
+use crashpoint::{Ack, AfterFault, Class, CrashKind, FaultKind, Level, Order, Promises};
 
 use crate::models::{Kv, Ttl, cursor_is_not_ahead, state};
 use crate::run::{BUFFERED, CheckResult, DURABLE, FLUSHED, PASSES, Run, ms, within};

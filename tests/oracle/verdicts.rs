@@ -1,10 +1,9 @@
 //! Verdicts: which states pass, which do not, and how a violation is named.
 
-use crashpoint::Level;
 use crashpoint::inner::oracle::{
     Crash, Found, MOST_CANDIDATES, NoViolation, Observed, ReadBack, Violation,
 };
-use crashpoint::{AfterFault, Class, CrashKind, FaultKind, Model, Promises};
+use crashpoint::{AfterFault, Class, CrashKind, FaultKind, Level, Model, Promises};
 use expect_test::expect;
 
 use crate::models::{Kv, Liar, Op, Plain, Ttl, state};

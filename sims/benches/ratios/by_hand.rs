@@ -1,5 +1,5 @@
-//! What a sim's engine does under the harness, against the same by hand on tmpfs with real system
-//! calls: the recovery loop, and the run that is recorded.
+//! Recoveries and recorded runs under the harness, against the same work done by hand on tmpfs with
+//! real system calls.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,16 +7,10 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crashpoint::Digest;
-use crashpoint::Engine;
-use crashpoint::Seed;
-use crashpoint::Time;
 use crashpoint::inner::check::measure;
 use crashpoint::inner::explore::job::Budget;
 use crashpoint::inner::explore::tally::Tally;
-use crashpoint::{Model, Promises};
-use crashpoint::{OpOf, Sim, Step};
-use crashpoint::{record, sim};
+use crashpoint::{Digest, Engine, Model, OpOf, Promises, Seed, Sim, Step, Time, record, sim};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -25,24 +19,26 @@ use sims::fjall_fold::{FjallFoldSim, Synced};
 
 use crate::{cpu, median, time, tmpfs};
 
-/// How many ops the store has seen that is recovered.
+/// The number of ops in a workload whose crash states are recovered.
 const OPS: usize = 50;
-/// How many ops a run has that is recorded.
+/// The number of ops in a recorded run.
 const LONG: usize = 400;
-/// Each way takes turns with the other, so that both meet the same machine.
+/// The number of rounds. Both ways are measured in each, so that both meet the same machine.
 const ROUNDS: usize = 5;
 
-/// The word that starts this program for one recovery; the sim, a directory and a digest follow.
+/// The argument that starts this program for one recovery; the sim, a directory and a digest follow.
 const RECOVER: &str = "recover";
 
-/// Where a recovery by hand runs.
+/// The process of a recovery by hand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    InOneProcess,
-    InItsOwn,
+enum Process {
+    /// One process for all recoveries.
+    Shared,
+    /// One process for each recovery.
+    Own,
 }
 
-/// A sim with the same ops each time, and none after a recovery.
+/// A sim that runs the same ops each time, and none after a recovery.
 struct Ops<S>(PhantomData<S>);
 
 impl<S: Sim> Sim for Ops<S> {
@@ -62,42 +58,43 @@ impl<S: Sim> Sim for Ops<S> {
     }
 }
 
-/// The first ops of the sim's own workloads.
-fn ops<S: Sim>(many: usize) -> Vec<OpOf<S>> {
+/// The first `count` ops of the sim's own workloads.
+fn ops<S: Sim>(count: usize) -> Vec<OpOf<S>> {
     let mut runner = TestRunner::deterministic();
     let mut ops = Vec::new();
-    while ops.len() < many {
-        let tree = S::workload(many).new_tree(&mut runner).expect("nothing is rejected");
+    while ops.len() < count {
+        let tree = S::workload(count).new_tree(&mut runner).expect("nothing is rejected");
         ops.extend(tree.current().into_iter().filter_map(|step| match step {
             Step::Op(op) => Some(op),
             Step::Reopen | Step::Sleep(_) => None,
         }));
     }
-    ops.truncate(many);
+    ops.truncate(count);
     ops
 }
 
-/// A directory as a crash may leave it, and what must be found in it.
-struct Left {
+/// The contents of a directory, as a crash may leave it, and the digest of the state that a store
+/// must show in it.
+struct Image {
     folders: Vec<PathBuf>,
     files: Vec<File>,
     shown: Digest,
 }
 
-/// A file below a directory: its bytes up to the last that is not zero, and its size. An engine may
-/// set 64 MB aside for a journal and write a few KiB.
+/// A file below a directory: its bytes up to the last one that is not zero, and its size. An engine
+/// may reserve 64 MB for a journal and write a few KiB.
 struct File {
     path: PathBuf,
     bytes: Vec<u8>,
     size: u64,
 }
 
-/// The directory after each op. The store is closed for a moment, so that no thread of it writes
-/// while its files are read.
-fn states<S: Sim>() -> Vec<Left> {
+/// The directory after each op. The store is closed first, so that none of its threads writes while
+/// its files are read.
+fn images<S: Sim>() -> Vec<Image> {
     let dir = tmpfs();
     let mut model = S::Model::default();
-    let mut states = Vec::new();
+    let mut images = Vec::new();
     for op in ops::<S>(OPS) {
         let mut engine = S::Engine::open(dir.path()).expect("opens");
         engine.apply(&op).expect("applies");
@@ -106,14 +103,14 @@ fn states<S: Sim>() -> Vec<Left> {
         assert_eq!(state, *model.state(Time::START));
         engine.close().expect("closes");
         let shown = state.digest();
-        let mut left = Left { folders: Vec::new(), files: Vec::new(), shown };
-        left.read(dir.path(), Path::new(""));
-        states.push(left);
+        let mut image = Image { folders: Vec::new(), files: Vec::new(), shown };
+        image.read(dir.path(), Path::new(""));
+        images.push(image);
     }
-    states
+    images
 }
 
-impl Left {
+impl Image {
     fn read(&mut self, root: &Path, folder: &Path) {
         for entry in fs::read_dir(root.join(folder)).expect("lists") {
             let entry = entry.expect("an entry");
@@ -147,24 +144,26 @@ impl Left {
     }
 }
 
-/// What the harness has an engine do with a crash state, done by hand.
-fn recover<S: Sim>(root: &Path, number: usize, left: &Left, how: How) {
+/// Does by hand what the harness does with a crash state.
+fn recover<S: Sim>(root: &Path, number: usize, image: &Image, process: Process) {
     let dir = root.join(number.to_string());
-    left.write(&dir);
-    match how {
-        How::InOneProcess => live::<S>(&dir, left.shown),
-        How::InItsOwn => {
+    image.write(&dir);
+    match process {
+        Process::Shared => open_and_read::<S>(&dir, image.shown),
+        Process::Own => {
             let this = std::env::current_exe().expect("this program");
+            let shown = image.shown.to_string();
             let words: [OsString; 4] =
-                [RECOVER.into(), S::NAME.into(), dir.clone().into(), left.shown.to_string().into()];
+                [RECOVER.into(), S::NAME.into(), dir.clone().into(), shown.into()];
             assert!(Command::new(this).args(words).status().expect("it runs").success());
         }
     }
     fs::remove_dir_all(&dir).expect("removes");
 }
 
-/// Opens, reads back, closes and opens and reads back, once more and again, and compares.
-fn live<S: Sim>(dir: &Path, shown: Digest) {
+/// Opens and reads the store, reopens it and reads twice, reopens it and reads once, and compares
+/// each read with `shown`.
+fn open_and_read<S: Sim>(dir: &Path, shown: Digest) {
     let read = |engine: &mut S::Engine| {
         assert_eq!(engine.scan().expect("scans").digest(), shown);
     };
@@ -178,36 +177,36 @@ fn live<S: Sim>(dir: &Path, shown: Digest) {
     engine.close().expect("closes");
 }
 
-/// The recovery that this program was started for, if it was.
+/// Runs the recovery that this program was started for; returns false if it was started otherwise.
 pub(crate) fn child(words: &[String]) -> bool {
     let [word, sim, dir, digest] = words else { return false };
     if word != RECOVER {
         return false;
     }
-    let live = if sim == Log::NAME { live::<Log> } else { live::<Fold> };
-    live(Path::new(dir), Digest(u64::from_str_radix(digest, 16).expect("a digest")));
+    let recovery = if sim == Log::NAME { open_and_read::<Log> } else { open_and_read::<Fold> };
+    recovery(Path::new(dir), Digest(u64::from_str_radix(digest, 16).expect("a digest")));
     true
 }
 
 type Log = AppendLog;
-/// The fold whose store is created aside: no finding hides what is behind it.
+/// The fold whose store is created aside, so that no violation of its creation ends a run early.
 type Fold = FjallFoldSim<Synced>;
 
 /// Microseconds of CPU time for one recovery by hand.
-fn by_hand<S: Sim>(states: &[Left], how: How, times: usize) -> f64 {
+fn by_hand<S: Sim>(images: &[Image], process: Process, times: usize) -> f64 {
     let root = tmpfs();
     let took = cpu(|| {
         for _ in 0..times {
-            for (number, left) in states.iter().enumerate() {
-                recover::<S>(root.path(), number, left, how);
+            for (number, image) in images.iter().enumerate() {
+                recover::<S>(root.path(), number, image, process);
             }
         }
     });
-    took * 1e6 / (times * states.len()) as f64
+    took * 1e6 / (times * images.len()) as f64
 }
 
-/// Both tables, of the append log and of the fold. What is a finding of fjall on `posix` is none
-/// on `tail-prefix`.
+/// Prints both tables, each for the append log and for the fold. The fold runs on `tail-prefix`,
+/// where fjall does not have the violations that it has on `posix`.
 pub(crate) fn table() {
     recoveries::<Log>("posix", 40);
     recoveries::<Fold>("tail-prefix", 4);
@@ -216,15 +215,15 @@ pub(crate) fn table() {
 }
 
 fn recoveries<S: Sim>(profile: &str, times: usize) {
-    let states = states::<S>();
+    let images = images::<S>();
     let entry = sim::<Ops<S>>();
     let budget =
         Budget { recoveries: 400, nested: 0, schedules: 1, stop: true, ..Budget::default() };
-    let (mut ours, mut one, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut shared, mut own) = (Vec::new(), Vec::new(), Vec::new());
     let mut tally = Tally::default();
     for _ in 0..ROUNDS {
-        one.push(by_hand::<S>(&states, How::InOneProcess, times));
-        own.push(by_hand::<S>(&states, How::InItsOwn, 1));
+        shared.push(by_hand::<S>(&images, Process::Shared, times));
+        own.push(by_hand::<S>(&images, Process::Own, 1));
         let mut recoveries = 0;
         let took = cpu(|| {
             for seed in 0..4 {
@@ -237,19 +236,19 @@ fn recoveries<S: Sim>(profile: &str, times: usize) {
     let faster = |theirs: &[f64]| median(theirs.iter().zip(&ours).map(|(t, o)| t / o).collect());
     println!("recovery, {}, {OPS} ops, against the same by hand on tmpfs: CPU time", S::NAME);
     println!("  {} crash points, {} recoveries a workload", tally.points, tally.recoveries);
-    println!("  by hand, all in one process       {:8.1} us a recovery", median(one.clone()));
-    println!("  by hand, each in a process        {:8.1} us", median(own.clone()));
-    println!("  ours, each in a process           {:8.1} us", median(ours.clone()));
+    println!("  by hand, all in one process       {:8.1} us a recovery", median(shared.clone()));
+    println!("  by hand, each in its own process  {:8.1} us", median(own.clone()));
+    println!("  ours, each in its own process     {:8.1} us", median(ours.clone()));
     println!(
-        "  ours is {:.2} times as fast as the first, {:.2} as the second",
-        faster(&one),
+        "  ours is {:.2} times as fast as the first, {:.2} times as fast as the second",
+        faster(&shared),
         faster(&own)
     );
     let harness = tally.harness_seconds / tally.seconds;
     println!("  {:.0} % of ours is outside the children that run the engine\n", harness * 100.0);
 }
 
-/// How long the run takes that is recorded, in the child that it runs in, and by hand.
+/// Prints how long a recorded run takes in its child, and the same run by hand.
 fn recording<S: Sim>(profile: &str) {
     let (mut ours, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -262,7 +261,7 @@ fn recording<S: Sim>(profile: &str) {
     println!("  ours {:.1} us an op, {:.2} times as long\n", median(ours), median(ratios));
 }
 
-/// The run by hand.
+/// Runs the ops by hand.
 fn run<S: Sim>() {
     let dir = tmpfs();
     let mut engine = S::Engine::open(dir.path()).expect("opens");

@@ -16,7 +16,7 @@ const CALLS: usize = 20_000;
 const ROUNDS: usize = 15;
 const BYTES: [u8; 100] = [7; 100];
 
-/// Something done many times to a file.
+/// One kind of call, made [`CALLS`] times on a file.
 type Act = fn(&mut File);
 
 const ACTS: [(&str, Act); 5] = [
@@ -54,7 +54,7 @@ fn nanos(dir: &Path, act: Act) -> f64 {
     time(|| act(&mut file)).as_secs_f64() * 1e9 / CALLS as f64
 }
 
-/// The same on the simulated disk: what is measured is the door, the disk and the record.
+/// The same on the simulated disk: the cost of the door, the disk and the record.
 fn simulated(act: Act) -> f64 {
     let region = Box::leak(Box::new(Region::with_capacity(16 << 20).expect("memory")));
     World::install(Setup::new(Tree::new(), region));

@@ -1,8 +1,8 @@
-//! What the harness costs, as ratios to the same work done by hand on tmpfs with real system
-//! calls, in one run: figures that mean something on any machine.
+//! The cost of the harness, as ratios to the same work done by hand on tmpfs with real system calls
+//! in the same run, so that the figures are comparable between machines.
 //!
-//! `cargo bench -p sims`; with names behind it (`recovery`, `doors`, ...) only these.
-#![expect(clippy::print_stdout, reason = "it prints its table")]
+//! `cargo bench -p sims` prints all tables; `cargo bench -p sims -- recovery doors` only these.
+#![expect(clippy::print_stdout, reason = "prints its tables")]
 
 mod by_hand;
 mod doors;
@@ -32,21 +32,21 @@ fn main() {
     }
 }
 
-/// How long something takes.
-#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+/// The real time that `work` takes.
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
 fn time(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
 }
 
-/// How much CPU time something takes, in this process and in those that it started and waited
-/// for, in seconds: what else runs on the machine does not count. The kernel counts in hundredths.
+/// The CPU time in seconds that `work` takes in this process and in the children that it waits for,
+/// without what else runs on the machine. The kernel counts in hundredths of a second.
 fn cpu(work: impl FnOnce()) -> f64 {
     let used = || {
         let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
-        let behind_the_name = stat.rsplit_once(") ").expect("a name").1;
-        let fields = behind_the_name.split(' ').skip(11).take(4);
+        let after_the_name = stat.rsplit_once(") ").expect("a name").1;
+        let fields = after_the_name.split(' ').skip(11).take(4);
         fields.map(|ticks| ticks.parse::<f64>().expect("ticks") / 100.0).sum::<f64>()
     };
     let before = used();
@@ -54,13 +54,13 @@ fn cpu(work: impl FnOnce()) -> f64 {
     used() - before
 }
 
-/// The middle one.
+/// The median; the upper one if the number of figures is even.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// Where real files are as fast as they can be.
+/// A directory on tmpfs, where real files are fastest.
 fn tmpfs() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").expect("a directory on tmpfs")
 }

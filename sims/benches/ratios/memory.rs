@@ -1,24 +1,23 @@
-//! What many crash states of a large store take, against the store itself.
+//! The memory that many crash states of a large store take, against the store itself.
 
 use std::fs;
 
-use crashpoint::Profile;
-use crashpoint::Time;
 use crashpoint::inner::disk::effect::{Effect, Ino, Kind, Sync};
 use crashpoint::inner::disk::fate::{Fate, Keep};
 use crashpoint::inner::disk::keep::CrashState;
 use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::piece::GroupId;
 use crashpoint::inner::disk::tree::Tree;
+use crashpoint::{Profile, Time};
 
-/// Bytes of the store.
+/// The size of the store in bytes.
 const STORE: u64 = 64 << 20;
 const STATES: u64 = 10_000;
-/// Blocks that are overwritten and not synced: the end of a journal, or pages anywhere.
+/// The number of blocks that are overwritten and not synced: the end of a journal, or pages anywhere.
 const PENDING: u64 = 16;
 const BLOCK: u64 = 4096;
 
-/// Bytes of memory that this process has.
+/// The resident memory of this process in bytes.
 fn resident() -> u64 {
     let text = fs::read_to_string("/proc/self/status").expect("procfs");
     let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
@@ -26,7 +25,7 @@ fn resident() -> u64 {
     number.parse::<u64>().expect("a number") * 1024
 }
 
-/// A synced store of one file, then overwritten in blocks that are `apart` bytes from each other.
+/// A synced store of one file, with unsynced writes to blocks at a distance of `apart` bytes.
 fn store(apart: u64) -> Pending {
     let mut disk = Pending::new(Tree::new(), &Profile::POSIX);
     let ino = Ino(2);
@@ -46,7 +45,7 @@ fn store(apart: u64) -> Pending {
     disk
 }
 
-/// Keeps the blocks whose bits are set.
+/// The fate that keeps the blocks whose bits are set.
 fn fate(apart: u64, bits: u64) -> Fate {
     let mut fate = Fate::of(Keep::Nothing);
     for number in (0..PENDING).filter(|number| bits >> number & 1 == 1) {
@@ -57,7 +56,7 @@ fn fate(apart: u64, bits: u64) -> Fate {
 
 pub(crate) fn table() {
     println!("{STATES} crash states of a store of {} MiB, {PENDING} blocks pending", STORE >> 20);
-    for (how, apart) in [("side by side", BLOCK), ("scattered", STORE / PENDING)] {
+    for (how, apart) in [("adjacent", BLOCK), ("scattered", STORE / PENDING)] {
         let disk = store(apart);
         let (before, mut most) = (resident(), 0);
         for bits in 0..STATES {
@@ -72,10 +71,10 @@ pub(crate) fn table() {
         let mut digests: Vec<_> = states.iter().map(|state| state.digest).collect();
         digests.sort_unstable();
         digests.dedup();
-        assert_eq!(digests.len() as u64, STATES, "each state is another");
+        assert_eq!(digests.len() as u64, STATES, "some states are equal");
         println!(
-            "  {how:<13} beside the disk: one after the other {:.2} of the store, all held at once \
-             {:.2}",
+            "  {how:<13} in addition to the disk: one at a time {:.2} of the store, all held at \
+             once {:.2}",
             most as f64 / STORE as f64,
             held as f64 / STORE as f64
         );

@@ -1,4 +1,4 @@
-//! How much faster the event store opens with its checkpoint than by a replay of its segments.
+//! How much faster the event store opens with footers or a checkpoint than by replaying its segments.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use sims::engines::checkpoint::{Config, NewEvent, Store};
 
 use crate::{median, time, tmpfs};
 
-/// How many events a store holds, and how often it is opened in each way.
+/// The number of events in each store, and the number of rounds.
 const STORES: [(u128, usize); 3] = [(1_000, 9), (100_000, 5), (1_000_000, 3)];
-/// Whose events they are.
+/// The number of entities that the events belong to.
 const ENTITIES: u128 = 1000;
 
-/// A store of so many events, closed in good order.
+/// Creates a store of this many events, and closes it cleanly.
 fn fill(path: &Path, events: u128) {
     let mut store = Store::open(path, Config::default()).expect("opens");
     for number in 0..events {
@@ -23,18 +23,19 @@ fn fill(path: &Path, events: u128) {
     store.close().expect("closes");
 }
 
-/// How long an open takes, in seconds.
+/// The time that an open takes, in seconds.
 fn open(path: &Path, config: Config, events: u128) -> f64 {
     let mut store = None;
     let took = time(|| store = Some(Store::open(path, config).expect("opens")));
     let store = store.expect("is open");
     assert_eq!(store.len() as u128, events);
-    assert_eq!(store.checkpoint_ignored().is_none(), config.checkpoint, "the checkpoint is used");
+    let used = store.checkpoint_ignored().is_none();
+    assert_eq!(used, config.checkpoint, "whether the checkpoint was used");
     took.as_secs_f64()
 }
 
 pub(crate) fn table() {
-    println!("opening an event store: a replay of all frames, against what saves it");
+    println!("opening an event store with footers or a checkpoint, against a replay of all frames");
     let with = Config::default();
     let footers = Config { checkpoint: false, ..with };
     let frames = Config { footers: false, ..footers };
@@ -42,7 +43,7 @@ pub(crate) fn table() {
         let dir = tmpfs();
         let path = dir.path().join("store");
         fill(&path, events);
-        // Each way takes turns with the others, so that all meet the same machine.
+        // All ways are measured in each round, so that all meet the same machine.
         let mut ratios = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             let replayed = open(&path, frames, events);

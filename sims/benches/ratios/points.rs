@@ -1,13 +1,9 @@
-//! The harness's own time for a crash point, as runs grow: it must stay the same.
+//! The harness's own time for a crash point, which must not grow with the length of a run.
 
-use crashpoint::Entry;
-use crashpoint::Promises;
-use crashpoint::Seed;
 use crashpoint::inner::check::measure;
 use crashpoint::inner::explore::job::Budget;
 use crashpoint::inner::explore::tally::Tally;
-use crashpoint::sim;
-use crashpoint::{OpOf, Sim, Step};
+use crashpoint::{Entry, OpOf, Promises, Seed, Sim, Step, sim};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sims::append_log::{AppendLog, LogEngine, LogModel, LogOp, Shipped};
@@ -17,8 +13,8 @@ use crate::median;
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const ROUNDS: usize = 2;
 
-/// The append log with as many ops as are asked for, on few keys with short values, and compacted
-/// now and then: its files are of the same size after 100 ops and after 10,000.
+/// The append log with exactly the given number of ops, on few keys with short values, and compacted
+/// now and then: its files are as large after 100 ops as after 10,000.
 struct Steady;
 
 impl Sim for Steady {
@@ -26,7 +22,7 @@ impl Sim for Steady {
     type Model = LogModel;
 
     const NAME: &'static str = "append-log-steady";
-    const ABOUT: &'static str = "the append log, for its bench";
+    const ABOUT: &'static str = "the append log, for this bench";
     const AFTER_RECOVERY: bool = false;
 
     fn promises() -> Promises<LogModel> {
@@ -45,12 +41,10 @@ impl Sim for Steady {
 
 pub(crate) fn table() {
     let entry = sim::<Steady>();
-    // The seed of a workload that has no fault: it would be compared with others that have one.
+    // The seed of a workload without a fault, since a run with one would not be comparable.
     let seed = (1..).map(Seed).find(|seed| (entry.faults)(*seed, 100).is_empty());
-    let seed = seed.expect("every other has none");
-    println!(
-        "time for a crash point as runs grow, outside of the children that run the engine, and"
-    );
+    let seed = seed.expect("about half have none");
+    println!("time for a crash point as runs grow, outside the children that run the engine, and");
     println!("in all; ratios to the shortest run of the same round");
     let rounds: Vec<Vec<Tally>> =
         (0..ROUNDS).map(|_| SIZES.iter().map(|&size| one(&entry, seed, size)).collect()).collect();
@@ -84,7 +78,7 @@ fn one(entry: &Entry, seed: Seed, size: usize) -> Tally {
     measure(entry, "posix", seed, size, budget)
 }
 
-/// Microseconds for a crash point, outside of the children that run the engine.
+/// Microseconds for a crash point, outside the children that run the engine.
 fn outside(tally: &Tally) -> f64 {
     tally.harness_seconds * 1e6 / tally.points as f64
 }

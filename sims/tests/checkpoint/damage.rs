@@ -1,4 +1,5 @@
-//! Damage: of each kind a checkpoint is ignored for, of each byte of it, and of segments.
+//! Damaged event stores: each reason to ignore a checkpoint, each byte of it flipped, and damaged
+//! segments and footers.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +9,9 @@ use serde_bytes::ByteBuf;
 use sims::engines::checkpoint::{Config, Ignored, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::rig::{dump, files, fill, numbered, open, place, plain, said, segment};
+use crate::rig::{dump, events, files, fill, numbered, open, place, plain, segment};
 
-/// The body of a checkpoint, to be made to lie under a right checksum.
+/// The body of a checkpoint, for forging one with a valid checksum.
 #[derive(Serialize, Deserialize)]
 struct Body {
     global_sequence: u64,
@@ -45,14 +46,14 @@ fn seal(body: &[u8]) -> Vec<u8> {
     data
 }
 
-/// A checkpoint that says something else under a right checksum.
+/// A checkpoint that was changed and has a valid checksum.
 fn lie(data: &[u8], change: impl Fn(&mut Body)) -> Vec<u8> {
     let mut body: Body = rmp_serde::from_slice(&data[12..]).expect("decodes");
     change(&mut body);
     seal(&rmp_serde::to_vec_named(&body).expect("encodes"))
 }
 
-/// Three finished segments of some events each, a batch among them, and their checkpoint.
+/// Three finished segments of a few events each, some in a batch, and their checkpoint.
 fn finished() -> (TempDir, std::path::PathBuf) {
     let (dir, path) = place();
     let mut store =
@@ -65,15 +66,15 @@ fn finished() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-/// What the store says, and why it ignored its checkpoint.
+/// The events of the store, and why it ignored its checkpoint, if it did.
 fn opened(path: &Path) -> (Vec<String>, Option<String>) {
     let mut store = open(path);
     let ignored = store.checkpoint_ignored().map(Ignored::to_string);
-    (said(&mut store), ignored)
+    (events(&mut store), ignored)
 }
 
 #[test]
-fn a_checkpoint_is_ignored_with_its_reason_and_answers_nothing_wrong() {
+fn a_damaged_checkpoint_is_ignored_with_a_reason_and_no_answer_is_wrong() {
     type Damage = fn(&[u8]) -> Vec<u8>;
     let table: [(&str, Damage); 20] = [
         ("0 bytes, fewer than a header's 12", |_| Vec::new()),
@@ -126,14 +127,14 @@ fn a_checkpoint_is_ignored_with_its_reason_and_answers_nothing_wrong() {
         let ignored = ignored.unwrap_or_default();
         assert!(ignored.contains(says), "{ignored:?}, not {says:?}");
         assert_eq!(found, right, "{says}");
-        // And the next close puts a good one in its place.
+        // The next close replaces it by a good one.
         open(&path).close().expect("closes");
         assert_eq!(opened(&path), (right.clone(), None), "{says}");
     }
 }
 
 #[test]
-fn a_checkpoint_with_any_byte_flipped_answers_nothing_wrong() {
+fn no_answer_is_wrong_whichever_byte_of_a_checkpoint_is_flipped() {
     let (_dir, path) = finished();
     let right = dump(&path, plain());
     let checkpoint = path.join("index.ckpt");
@@ -153,7 +154,7 @@ fn a_checkpoint_with_any_byte_flipped_answers_nothing_wrong() {
 }
 
 #[test]
-fn a_missing_a_linked_or_an_unreadable_checkpoint_is_none() {
+fn a_missing_linked_or_unreadable_checkpoint_is_ignored() {
     let (dir, path) = finished();
     let right = dump(&path, plain());
     let checkpoint = path.join("index.ckpt");
@@ -163,7 +164,7 @@ fn a_missing_a_linked_or_an_unreadable_checkpoint_is_none() {
     std::os::unix::fs::symlink(&elsewhere, &checkpoint).expect("links");
     let before = fs::read(&elsewhere).expect("reads");
     assert_eq!(opened(&path), (right.clone(), Some("its name is a symbolic link".into())));
-    // Nothing is written through the link, and the failure costs nothing.
+    // Nothing is written through the link, and the failed checkpoint does no harm.
     let mut store = open(&path);
     fill(&mut store, 20..21);
     let refused = store.checkpoint().expect_err("is refused");
@@ -184,7 +185,7 @@ fn a_missing_a_linked_or_an_unreadable_checkpoint_is_none() {
 }
 
 #[test]
-fn a_stale_or_foreign_checkpoint_answers_nothing_wrong() {
+fn no_answer_is_wrong_with_a_stale_or_foreign_checkpoint() {
     let (_dir, path) = place();
     let config = Config { segment_len: 900, ..Config::default() };
     let checkpoint = path.join("index.ckpt");
@@ -219,7 +220,7 @@ fn a_stale_or_foreign_checkpoint_answers_nothing_wrong() {
 }
 
 #[test]
-fn a_segment_that_is_shorter_or_gone_is_told_by_the_checkpoint_and_not_hidden() {
+fn a_checkpoint_does_not_hide_that_a_segment_is_shorter_or_missing() {
     let (dir, path) = finished();
     let right = dump(&path, plain());
     let file = fs::File::options().write(true).open(segment(&dir, 3)).expect("opens");
@@ -241,7 +242,7 @@ fn a_segment_that_is_shorter_or_gone_is_told_by_the_checkpoint_and_not_hidden() 
 }
 
 #[test]
-fn the_number_of_the_next_event_is_restored() {
+fn the_next_sequence_number_is_restored_from_the_checkpoint() {
     let (_dir, path) = finished();
     let checkpoint = path.join("index.ckpt");
     let data = fs::read(&checkpoint).expect("reads");
@@ -251,7 +252,7 @@ fn the_number_of_the_next_event_is_restored() {
 }
 
 #[test]
-fn a_footer_with_any_byte_flipped_answers_nothing_wrong() {
+fn no_answer_is_wrong_whichever_byte_of_a_footer_is_flipped() {
     let (dir, path) = finished();
     let right = dump(&path, plain());
     let footed = Config { checkpoint: false, ..Config::default() };
@@ -268,7 +269,7 @@ fn a_footer_with_any_byte_flipped_answers_nothing_wrong() {
 }
 
 #[test]
-fn damage_with_frames_behind_it_is_an_error_that_says_where() {
+fn damage_followed_by_frames_is_an_error_that_says_where() {
     let (dir, path) = finished();
     let whole = fs::read(segment(&dir, 3)).expect("reads");
     let refused = |damage: &dyn Fn(&mut Vec<u8>)| {
@@ -280,14 +281,14 @@ fn damage_with_frames_behind_it_is_an_error_that_says_where() {
     let header = 8 + u32::from_be_bytes(*whole[4..].first_chunk().expect("is there")) as usize;
     let damaged = format!("segment 3 is corrupt at byte {header}: a frame is damaged, and frames");
     assert!(refused(&|data| data[header + 40] ^= 1).contains(&damaged));
-    // Lengths that point past the end of the file, or are none, are no other kind of damage.
+    // A length that is invalid or points past the end of the file is reported in the same way.
     assert!(refused(&|data| data[header] = 0xff).contains(&damaged));
     assert!(refused(&|data| data[header + 2] ^= 0x40).contains(&damaged));
     assert!(refused(&|data| data[0] = b'X').contains("corrupt at byte 0: no header"));
     let foreign = fs::read(segment(&dir, 1)).expect("reads");
     let says = refused(&|data| data.clone_from(&foreign));
     assert!(says.contains("the header is that of segment 1"), "{says}");
-    // A first segment is never torn: there is a second one.
+    // Only the last segment may be torn, not the first.
     let mut first = fs::read(segment(&dir, 1)).expect("reads");
     fs::write(segment(&dir, 3), &whole).expect("writes");
     first.truncate(5);
@@ -297,7 +298,7 @@ fn damage_with_frames_behind_it_is_an_error_that_says_where() {
 }
 
 #[test]
-fn an_event_that_changed_on_disk_is_an_error_to_whoever_reads_it() {
+fn reading_an_event_that_changed_on_disk_is_an_error() {
     let (dir, path) = finished();
     let mut store = open(&path);
     let data = fs::read(segment(&dir, 1)).expect("reads");

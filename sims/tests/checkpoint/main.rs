@@ -1,4 +1,4 @@
-//! The event store on a real directory: its features, its repairs, its refusals.
+//! The event store in a real directory: its features, repairs and refusals.
 
 mod damage;
 mod refusals;
@@ -14,7 +14,7 @@ fn event(entity: &str, payload: &str) -> NewEvent {
 }
 
 #[test]
-fn what_was_appended_is_read_back_by_id_and_by_entity() {
+fn appended_events_are_read_back_by_id_and_by_entity() {
     let (_dir, path) = place();
     let mut store = open(&path);
     let first = store.append(&event("user:1", "made")).expect("appends");
@@ -41,7 +41,7 @@ fn what_was_appended_is_read_back_by_id_and_by_entity() {
 }
 
 #[test]
-fn an_id_is_stored_once_and_an_expected_clock_is_compared() {
+fn an_id_is_stored_only_once_and_an_expected_clock_is_checked() {
     let (_dir, path) = place();
     let mut store = open(&path);
     let first = store.append(&event("a", "1").with_id(7)).expect("appends");
@@ -96,7 +96,7 @@ fn segments_are_finished_by_length_and_never_inside_a_batch() {
     }
     drop(store);
     assert_eq!(files(&dir), ["000001.fbat", "000002.fbat", "000003.fbat", "000004.fbat"]);
-    // Each segment alone is whole batches.
+    // Each segment holds only whole batches.
     for id in 1..=4 {
         let (_alone, path) = place();
         let data = fs::read(segment(&dir, id)).expect("reads");
@@ -107,7 +107,7 @@ fn segments_are_finished_by_length_and_never_inside_a_batch() {
 }
 
 #[test]
-fn a_last_segment_torn_anywhere_is_a_prefix_and_goes_on() {
+fn a_last_segment_torn_anywhere_shows_a_prefix_and_accepts_appends() {
     let (dir, path) = place();
     let mut store = open(&path);
     fill(&mut store, 0..2);
@@ -150,7 +150,7 @@ fn an_open_batch_does_not_swallow_what_the_next_session_appends() {
     drop(store);
     let file = fs::File::options().write(true).open(segment(&dir, 1)).expect("opens");
     let len = file.metadata().expect("is there").len();
-    // Without the frame that makes it whole, and one more.
+    // Without the frame that commits the batch, and one more.
     file.set_len(before + (len - before) * 3 / 5).expect("cuts");
     for session in 0..3 {
         let mut store = open(&path);
@@ -187,7 +187,7 @@ fn compaction_leaves_one_segment_and_the_same_answers() {
     let whole = dump(&path, plain());
     assert_eq!(whole.len(), 13);
     assert_eq!(dump(&path, Config::default()), whole);
-    // A crash before the others were removed leaves events twice.
+    // A crash before the old segments are removed leaves events in two segments.
     for (name, data) in copies.iter().filter(|(name, _)| !path.join(name).exists()) {
         fs::write(path.join(name), data).expect("writes");
         assert_eq!(dump(&path, plain()), whole, "{name}");
@@ -202,14 +202,14 @@ fn compaction_leaves_one_segment_and_the_same_answers() {
 }
 
 #[test]
-fn an_interrupted_compaction_of_the_origin_is_taken_back() {
+fn an_interrupted_compaction_of_the_origin_is_rolled_back() {
     let (dir, path) = place();
     let mut store = Store::open(&path, Config { segment_len: 900, ..plain() }).expect("opens");
     fill(&mut store, 0..6);
     drop(store);
     let whole = dump(&path, plain());
     let first = fs::read(segment(&dir, 1)).expect("reads");
-    // The merged segment is not there, empty, torn, or has only the first of several.
+    // The merged segment is missing, empty, torn, or has only the first of several sources.
     for merged in [None, Some(0), Some(200), Some(first.len())] {
         fs::write(path.join("000001.fbat.compact-src"), &first).expect("writes");
         fs::remove_file(segment(&dir, 1)).expect("removes");
@@ -222,7 +222,7 @@ fn an_interrupted_compaction_of_the_origin_is_taken_back() {
 }
 
 #[test]
-fn leftovers_of_this_store_are_removed_and_other_files_are_not() {
+fn the_stores_own_leftovers_are_removed_and_other_files_are_not() {
     let (dir, path) = place();
     fs::create_dir_all(&path).expect("makes");
     for name in ["index.ckpt.tmp", "000001.fbat.tmp", "1.fbat", "notes.txt", "x.fbat"] {

@@ -1,4 +1,4 @@
-//! What a store says of files that are none of its own, or that it may not read.
+//! The errors of an event store for files that are not its own, or that it may not read.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,8 +18,8 @@ fn one() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-/// What opening says.
-fn said(dir: &TempDir, path: &Path) -> String {
+/// The error of opening a store with its source, or how many events it opens with.
+fn opened(dir: &TempDir, path: &Path) -> String {
     match Store::open(path, Config::default()) {
         Ok(store) => format!("opens, {} events", store.len()),
         Err(error) => {
@@ -32,21 +32,21 @@ fn said(dir: &TempDir, path: &Path) -> String {
     }
 }
 
-/// What opening says once the only segment is this, which stays as it is.
+/// The result of opening a store whose only segment has these bytes; they must not change.
 fn with(bytes: &[u8]) -> String {
     let (dir, path) = one();
     fs::write(segment(&dir, 1), bytes).expect("writes");
-    let said = said(&dir, &path);
+    let opened = opened(&dir, &path);
     assert_eq!(fs::read(segment(&dir, 1)).expect("reads"), bytes);
-    said
+    opened
 }
 
 #[test]
-fn segments_that_are_none_are_refused_by_what_they_are() {
+fn files_that_are_not_segments_are_refused_and_left_unchanged() {
     let (dir, _) = one();
     let whole = fs::read(segment(&dir, 1)).expect("reads");
     let later: Vec<u8> = {
-        // The version is the value behind its name.
+        // The version is the value after its name.
         let at = whole.windows(7).position(|name| name == b"version").expect("is there") + 7;
         let mut later = whole.clone();
         later[at] = 2;
@@ -66,7 +66,7 @@ fn segments_that_are_none_are_refused_by_what_they_are() {
         ("another segment", with(&other)),
         ("only zeros", with(&[0; 4096])),
     ];
-    let lines: Vec<String> = table.iter().map(|(what, said)| format!("{what}: {said}")).collect();
+    let lines: Vec<String> = table.iter().map(|(file, text)| format!("{file}: {text}")).collect();
     expect_test::expect![[r#"
         empty: opens, 0 events
         text: segment 1 is corrupt at byte 0: no header
@@ -78,7 +78,7 @@ fn segments_that_are_none_are_refused_by_what_they_are() {
 }
 
 #[test]
-fn a_directory_in_a_files_place_is_refused_and_a_link_to_a_segment_is_followed() {
+fn a_directory_in_place_of_a_file_is_refused_and_a_link_to_a_segment_is_followed() {
     let (dir, path) = one();
     let right = dump(&path, plain());
     let (first, elsewhere) = (segment(&dir, 1), dir.path().join("elsewhere"));
@@ -89,30 +89,31 @@ fn a_directory_in_a_files_place_is_refused_and_a_link_to_a_segment_is_followed()
     fs::remove_file(&first).expect("removes");
     fs::create_dir(&first).expect("makes");
     expect_test::expect!["store I/O error: DIR/store/000001.fbat: Is a directory (os error 21)"]
-        .assert_eq(&said(&dir, &path));
+        .assert_eq(&opened(&dir, &path));
     let file = dir.path().join("file");
     fs::write(&file, b"").expect("writes");
     expect_test::expect!["store I/O error: DIR/file: File exists (os error 17)"]
-        .assert_eq(&said(&dir, &file));
+        .assert_eq(&opened(&dir, &file));
     expect_test::expect![
         "store I/O error: /proc/nowhere/store: No such file or directory (os error 2)"
     ]
-    .assert_eq(&said(&dir, Path::new("/proc/nowhere/store")));
+    .assert_eq(&opened(&dir, Path::new("/proc/nowhere/store")));
 }
 
 #[test]
-fn what_may_not_be_read_is_named() {
+fn the_error_names_a_segment_without_read_permission() {
     let (dir, path) = one();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("sets");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("sets");
     fs::set_permissions(segment(&dir, 1), fs::Permissions::from_mode(0o000)).expect("sets");
-    let said = std::thread::scope(|scope| scope.spawn(|| as_nobody(|| said(&dir, &path))).join());
+    let error =
+        std::thread::scope(|scope| scope.spawn(|| as_nobody(|| opened(&dir, &path))).join());
     expect_test::expect!["store I/O error: DIR/store/000001.fbat: Permission denied (os error 13)"]
-        .assert_eq(&said.expect("no panic"));
+        .assert_eq(&error.expect("no panic"));
 }
 
-/// Does something as a user who may not read everything: the superuser may. Of the calling thread
-/// only, which must end with it.
+/// Does something as a user who may not read everything, as the superuser may. Only the calling
+/// thread becomes that user, and it must end afterwards.
 fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
     if rustix::process::geteuid().is_root() {
         let nobody = rustix::process::Uid::from_raw(65_534);

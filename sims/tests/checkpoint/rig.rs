@@ -1,4 +1,4 @@
-//! Stores in temporary directories, and what they say.
+//! Event stores in temporary directories, and their contents as text.
 
 use std::fs;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub(crate) fn place() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// A store that looks at nothing but its frames.
+/// The configuration of a store that reads only its frames.
 pub(crate) fn plain() -> Config {
     Config { checkpoint: false, footers: false, ..Config::default() }
 }
@@ -23,11 +23,11 @@ pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, Config::default()).expect("opens")
 }
 
-/// An event with a number: its id is one more.
+/// The event with this number; its id is one higher.
 pub(crate) fn numbered(number: u128) -> NewEvent {
     let payload = format!("event {number}");
     let entity = format!("entity {}", number % 3);
-    // A scope at the end of a frame that looks like the end of a footer.
+    // At the end of a frame, this scope can be mistaken for the end of a footer.
     let scope = if number.is_multiple_of(2) { "SIDX" } else { "scope" };
     NewEvent::new(&entity, scope, payload.as_str()).expect("encodes").with_id(number + 1)
 }
@@ -38,13 +38,14 @@ pub(crate) fn fill(store: &mut Store, numbers: Range<u128>) {
     }
 }
 
-/// All that a store says, a line for each event.
+/// All events of the store at `path`, a line for each.
 pub(crate) fn dump(path: &Path, config: Config) -> Vec<String> {
     let mut store = Store::open(path, config).expect("opens");
-    said(&mut store)
+    events(&mut store)
 }
 
-pub(crate) fn said(store: &mut Store) -> Vec<String> {
+/// All events of an open store, a line for each.
+pub(crate) fn events(store: &mut Store) -> Vec<String> {
     let row = |(entry, entity, scope): (&sims::engines::checkpoint::Entry, &str, &str)| {
         (entry.id, format!("{entry:?} {entity} {scope}"))
     };

@@ -1,5 +1,5 @@
-//! What happens to the files of an event store at rest: bytes flip, and the checkpoint is cut off,
-//! or makes way for an older one.
+//! Damage to the files of an event store at rest: bits of a byte flip, and the checkpoint is cut
+//! short or replaced by an older one.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -10,11 +10,11 @@ use crashpoint::Error;
 
 use super::op::{Part, StoreOp};
 
-/// What stands before the body of a checkpoint.
+/// The length of what precedes the body of a checkpoint.
 const HEADER: u64 = 12;
 
-/// Does to the files in `dir` what an op says; says whether it is such an op.
-pub(super) fn harm(dir: &Path, op: &StoreOp) -> Result<bool, Error> {
+/// Damages the files in `dir` as an op says; an op of another kind does nothing.
+pub(super) fn apply(dir: &Path, op: &StoreOp) -> Result<(), Error> {
     let (checkpoint, kept) = (dir.join("index.ckpt"), dir.join("kept"));
     match op {
         StoreOp::Spoil(Part::Footer, at) => {
@@ -26,9 +26,9 @@ pub(super) fn harm(dir: &Path, op: &StoreOp) -> Result<bool, Error> {
         StoreOp::Cut(at) => cut(&checkpoint, *at)?,
         StoreOp::Keep => copy(&checkpoint, &kept)?,
         StoreOp::PutBack => copy(&kept, &checkpoint)?,
-        _ => return Ok(false),
+        _ => {}
     }
-    Ok(true)
+    Ok(())
 }
 
 fn spoil(path: &Path, part: Part, at: u16) -> Result<(), Error> {
@@ -53,7 +53,7 @@ fn spoil(path: &Path, part: Part, at: u16) -> Result<(), Error> {
     Ok(())
 }
 
-/// One of the segments that have a footer.
+/// One of the segments that have a footer, chosen by `number`.
 fn some_segment(dir: &Path, number: u16) -> Result<Option<PathBuf>, Error> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -72,7 +72,7 @@ fn some_segment(dir: &Path, number: u16) -> Result<Option<PathBuf>, Error> {
     Ok((number < segments.len()).then(|| segments.swap_remove(number)))
 }
 
-/// Where the footer of a segment starts; its end if there is none.
+/// The offset of a segment's footer; `len`, the segment's end, if it has none.
 fn footer(file: &File, len: u64) -> Result<u64, Error> {
     let mut trailer = [0; 16];
     let Some(at) = len.checked_sub(16) else { return Ok(len) };

@@ -1,4 +1,4 @@
-//! A thread that reads the fold while the service writes it, and checks what it reads.
+//! A thread that reads the fold while the service writes to it, and checks the results.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,22 +10,22 @@ use crate::engines::append_log::{Entry, Update};
 use crate::engines::fjall_fold::{FjallFold, FoldReader};
 use crate::engines::snapshot_store::SnapshotStore;
 
-/// What each key may show to a read: one of these entries, where `None` is no entry.
+/// For each key the entries that a read may return; `None` is no entry.
 type Allowed = BTreeMap<String, Vec<Option<Entry>>>;
 
-/// The thread, and what it may find.
-pub(super) struct Beside {
+/// The thread, and the results that its reads may have.
+pub(super) struct ConcurrentReader {
     requests: Sender<Allowed>,
     answers: Receiver<Result<(), String>>,
     thread: JoinHandle<()>,
-    /// Of each key that a batch was about in this life: the entry that it surely had last, and
-    /// those that it may have had since.
+    /// For each key that a batch changed since the store was opened: the last entry that it is
+    /// known to have had, and those that it may have had since.
     allowed: Allowed,
-    /// The first read that found what it may not.
-    complaint: Option<String>,
+    /// The error of the first read that returned a wrong result or failed.
+    error: Option<String>,
 }
 
-impl Beside {
+impl ConcurrentReader {
     pub(super) fn start(reader: FoldReader) -> Self {
         let (requests, asked) = channel::<Allowed>();
         let (answer, answers) = channel();
@@ -37,10 +37,10 @@ impl Beside {
                 }
             }
         });
-        Self { requests, answers, thread, allowed: Allowed::new(), complaint: None }
+        Self { requests, answers, thread, allowed: Allowed::new(), error: None }
     }
 
-    /// Has the keys of a batch read, while the batch is applied.
+    /// Starts reads of a batch's keys, to run while the batch is applied.
     pub(super) fn begin(&mut self, fold: &FjallFold, batch: &[Update]) -> Result<(), Error> {
         let mut request = Allowed::new();
         for update in batch {
@@ -58,19 +58,19 @@ impl Beside {
         self.requests.send(request).map_err(|_| "the reader is gone".into())
     }
 
-    /// Waits for the reads; if the batch was applied, what was before it may not be found again.
+    /// Waits for the reads. If the batch was applied, later reads must not return older entries.
     pub(super) fn end(&mut self, applied: bool) -> Result<(), Error> {
         let answer = self.answers.recv().map_err(|_| "the reader is gone")?;
-        self.complaint = self.complaint.take().or(answer.err());
+        self.error = self.error.take().or(answer.err());
         for entries in self.allowed.values_mut().filter(|_| applied) {
             entries.drain(..entries.len() - 1);
         }
         Ok(())
     }
 
-    /// Fails with the first read that found what it may not.
-    pub(super) fn complaint(&self) -> Result<(), Error> {
-        self.complaint.clone().map_or(Ok(()), |complaint| Err(complaint.into()))
+    /// Fails with the error of the first read that returned a wrong result or failed.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.error.clone().map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Ends the thread.
@@ -80,25 +80,25 @@ impl Beside {
     }
 }
 
-/// Reads each key alone, then all in one scan.
+/// Reads each key by itself, then all in one scan, and compares.
 fn read(reader: &FoldReader, allowed: &Allowed) -> Result<(), String> {
     for (key, entries) in allowed {
         let found = reader.get(key).map_err(|error| failed(&error))?;
-        check(key, found.as_ref(), entries)?;
+        compare(key, found.as_ref(), entries)?;
     }
     let scanned = reader.range("").map_err(|error| failed(&error))?;
     for (key, entries) in allowed {
-        check(key, scanned.iter().find(|entry| entry.key == *key), entries)?;
+        compare(key, scanned.iter().find(|entry| entry.key == *key), entries)?;
     }
     Ok(())
 }
 
 fn failed(error: &dyn std::error::Error) -> String {
     let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    format!("a read beside the writer: {error}{source}")
+    format!("a concurrent read: {error}{source}")
 }
 
-fn check(key: &str, found: Option<&Entry>, entries: &[Option<Entry>]) -> Result<(), String> {
+fn compare(key: &str, found: Option<&Entry>, entries: &[Option<Entry>]) -> Result<(), String> {
     if entries.iter().any(|entry| entry.as_ref() == found) {
         return Ok(());
     }
@@ -106,9 +106,9 @@ fn check(key: &str, found: Option<&Entry>, entries: &[Option<Entry>]) -> Result<
         Some(entry) => format!("{} bytes", entry.value.len()),
         None => "nothing".into(),
     };
-    let may: Vec<String> = entries.iter().map(|entry| short(entry.as_ref())).collect();
-    let found = short(found);
-    Err(format!("a read of {key} beside the writer found {found}, may find {}", may.join(" or ")))
+    let allowed: Vec<String> = entries.iter().map(|entry| short(entry.as_ref())).collect();
+    let (found, allowed) = (short(found), allowed.join(" or "));
+    Err(format!("a concurrent read of {key} found {found}, expected {allowed}"))
 }
 
 #[cfg(test)]
@@ -123,24 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_finds_what_it_may_not_is_told() {
+    fn a_concurrent_read_with_a_wrong_result_is_reported() {
         let dir = tempfile::tempdir().expect("a directory");
         let config = FoldConfig { workers: 1, cache_bytes: 0, ..FoldConfig::default() };
         let (_, mut fold) = FjallFold::open(dir.path(), config).expect("opens");
-        let mut beside = Beside::start(fold.reader());
-        let mut fold_in = |value: &[u8], told: &[u8], beside: &mut Beside| {
-            beside.begin(&fold, &[put(told)]).expect("asks");
+        let mut reader = ConcurrentReader::start(fold.reader());
+        let mut fold_in = |value: &[u8], announced: &[u8], reader: &mut ConcurrentReader| {
+            reader.begin(&fold, &[put(announced)]).expect("asks");
             fold.apply(&[put(value)], &Cursor::none()).expect("applies");
-            beside.end(true).expect("answers");
-            beside.complaint().map_err(|error| error.to_string())
+            reader.end(true).expect("answers");
+            reader.check().map_err(|error| error.to_string())
         };
-        assert_eq!(fold_in(b"1", b"1", &mut beside), Ok(()));
-        assert_eq!(fold_in(b"12", b"12", &mut beside), Ok(()));
-        // The fold does not do what it is told; one read later this shows at the latest, and that
-        // read may come before the second batch or behind it.
-        let told = [fold_in(b"123", b"", &mut beside), fold_in(b"123", b"", &mut beside)];
-        let wrong = "a read of k beside the writer found 3 bytes, may find";
-        assert!(told[1].as_ref().is_err_and(|error| error.starts_with(wrong)), "{told:?}");
-        beside.stop().expect("ends");
+        assert_eq!(fold_in(b"1", b"1", &mut reader), Ok(()));
+        assert_eq!(fold_in(b"12", b"12", &mut reader), Ok(()));
+        // The fold applies another value than the reader expects. The first reads may run before
+        // the value is applied; the second must see it.
+        let results = [fold_in(b"123", b"", &mut reader), fold_in(b"123", b"", &mut reader)];
+        let wrong = "a concurrent read of k found 3 bytes, expected";
+        assert!(results[1].as_ref().is_err_and(|error| error.starts_with(wrong)), "{results:?}");
+        reader.stop().expect("ends");
     }
 }
