@@ -433,7 +433,7 @@ finds! {
     a_permanent_fault_finds_a_rename_that_is_tried_twice:
         RenameTriedTwice by FailedChange in "always";
     a_fault_in_a_recovery_finds_a_bug_of_recovery_alone:
-        TornRenameIgnored by FailedChange in "life=2";
+        TornRenameIgnored by FailedChange in "epoch=2";
     a_full_disk_finds_a_log_that_is_overwritten: WrittenOver by FailedChange in "ENOSPC";
     a_failed_mkdir_finds_a_store_that_does_without_it: Homeless by FailedChange in "fault";
     an_interrupted_close_finds_one_that_is_repeated: ClosedAgain by Interrupted in "EINTR";

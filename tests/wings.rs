@@ -154,7 +154,7 @@ fn rank(module: &str) -> Option<usize> {
     let inside = |wing: &&str| {
         module.strip_prefix(*wing).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    ORDER.iter().position(|wing| inside(wing))
+    ORDER.iter().position(inside)
 }
 
 /// The imports that point up.

@@ -378,7 +378,7 @@ fn the_error_for_a_wrong_word_has_its_line_and_column() {
             fault below
               error: x.case: line 8, column 1: `fault` belongs before the first step
             wrong fault
-              error: x.case: line 5, column 18: expected life=N, step=N, call=N, open=N, create=N, read=N, write=N, sync=N, rename=N, unlink=N, mkdir=N, truncate=N, stat=N, link=N, allocate=N, close=N, after=N or always, N a number
+              error: x.case: line 5, column 18: expected epoch=N, step=N, call=N, open=N, create=N, read=N, write=N, sync=N, rename=N, unlink=N, mkdir=N, truncate=N, stat=N, link=N, allocate=N, close=N, after=N or always, N a number
             wrong sleep
               error: x.case: line 8, column 9: one word too many
             many crashes

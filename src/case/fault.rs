@@ -9,7 +9,7 @@
 //! fault short step=0 read=2 after=10   a read returns 10 bytes
 //! fault corrupt step=0 read=2 byte=10  one bit of the eleventh byte that a read returns is wrong
 //! fault slow step=0 sync=1 ms=3000     a sync takes three seconds of virtual time
-//! fault EIO life=2 step=0 open=1       as above, in the epoch after the first crash
+//! fault EIO epoch=2 step=0 open=1      as above, in the epoch after the first crash
 //! ```
 //!
 //! A call fails only in a way that its manual page lists, or POSIX where the page is silent, and
@@ -391,7 +391,7 @@ impl fmt::Display for Fault {
         let kind = self.injection.kind();
         write!(f, "fault {}", kind.name())?;
         if self.epoch > 1 {
-            write!(f, " life={}", self.epoch)?;
+            write!(f, " epoch={}", self.epoch)?;
         }
         write!(f, " step={} {}={}", self.step, self.class.name(), self.nth)?;
         match self.injection.parameter() {
@@ -457,7 +457,7 @@ impl Fault {
             let classes = FaultClass::ALL.map(|class| format!("{}=N", class.name())).join(", ");
             let parameter = kind.parameter();
             let message =
-                format!("expected life=N, step=N, {classes}, {parameter}=N or always, N a number");
+                format!("expected epoch=N, step=N, {classes}, {parameter}=N or always, N a number");
             TextError::new(word.column, message)
         };
         if text == "always" {
@@ -468,7 +468,7 @@ impl Fault {
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let small = u32::try_from(number).map_err(|_| wrong());
         match name {
-            "life" => {
+            "epoch" => {
                 self.epoch = small.and_then(|epoch| epoch.checked_sub(1).ok_or_else(wrong))? + 1
             }
             "step" => *step = Some(small?),
@@ -496,7 +496,7 @@ mod tests {
         for line in [
             "fault EIO step=3 sync=1",
             "fault ENOSPC step=12 write=2 after=100",
-            "fault EIO life=2 step=0 call=7 always",
+            "fault EIO epoch=2 step=0 call=7 always",
             "fault EROFS step=4 rename=1",
             "fault EMFILE step=0 open=3",
             "fault EDQUOT step=0 mkdir=1",
@@ -532,13 +532,13 @@ mod tests {
             ("EIO step=1", 1, "a fault needs the call that it hits"),
             ("EIO write=1", 1, "a fault needs step=N"),
             ("EPIPE", 1, "expected one of EIO, ENOSPC, EDQUOT, EMFILE, EINTR, EROFS, short, slow"),
-            ("EIO step=1 write", 12, "expected life=N"),
+            ("EIO step=1 write", 12, "expected epoch=N"),
             ("EIO step=1 write=0", 1, "a fault needs the call"),
-            ("EIO life=0 step=1 write=1", 5, "expected life=N"),
+            ("EIO epoch=0 step=1 write=1", 5, "expected epoch=N"),
             ("EIO step=1 write=1 sync=1", 20, "a fault hits one call"),
             ("EMFILE step=1 write=1", 1, "no kernel shows EMFILE for write"),
-            ("corrupt step=1 read=1 ms=7", 23, "expected life=N"),
-            ("slow step=1 read=1 after=7", 20, "expected life=N"),
+            ("corrupt step=1 read=1 ms=7", 23, "expected epoch=N"),
+            ("slow step=1 read=1 after=7", 20, "expected epoch=N"),
         ] {
             let error = Fault::parse(&words(line)).expect_err(line);
             assert_eq!(error.column, column, "{line}");

@@ -115,7 +115,7 @@ impl Reader {
         let keyword = first.text();
         let in_header = self.epochs.is_empty();
         match keyword.as_str() {
-            "fault" if in_header => self.faults.push(Fault::parse(rest)?),
+            "fault" if in_header => self.faults.push(Fault::parse(&self.fault_words(rest))?),
             "crash" => self.crash(Crash::parse(rest)?)?,
             "turns" => {
                 let turns = parse_turns(first, rest)?;
@@ -139,6 +139,19 @@ impl Reader {
             _ => self.step(Step::Op(words)),
         }
         Ok(())
+    }
+
+    /// The words of a fault as format 1 has them.
+    fn fault_words(&self, words: &[Word]) -> Vec<Word> {
+        let mut words = words.to_vec();
+        if self.format == 0 {
+            for word in &mut words {
+                if let Some(number) = word.bytes.strip_prefix(b"life=") {
+                    word.bytes = [b"epoch=", number].concat();
+                }
+            }
+        }
+        words
     }
 
     fn step(&mut self, step: Step) {

@@ -95,6 +95,12 @@ fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_1() {
     let case = Case::parse(&old).expect("it parses");
     assert_eq!(Case::parse(CASE), Ok(case.clone()));
     assert_eq!(case.to_string(), CASE);
+    let fault = "fault EIO life=2 step=0 sync=1";
+    let old = old.replace("fault ENOSPC step=2 write=1 after=100", fault);
+    let case = Case::parse(&old).expect("it parses");
+    assert!(case.to_string().contains("fault EIO epoch=2 step=0 sync=1"), "{case}");
+    let error = Case::parse(&format!("crashpoint-case 1\n{old}")).unwrap_err();
+    assert!(error.error.message.starts_with("expected epoch=N"), "{error}");
 }
 
 #[test]
