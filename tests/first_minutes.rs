@@ -1,40 +1,52 @@
 //! The first ten minutes of a new user: put a small store under test.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crashpoint::{Class, Entry, Error, KeyValue, Seed, Store, check_case, find, sim};
 
-/// Appends lines to a log; `SYNC` says whether `sync` does what it promises.
+/// The store of the README; `SYNC` says whether `sync` does what it promises.
 struct Lines<const SYNC: bool> {
-    path: PathBuf,
     log: File,
+    items: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl<const SYNC: bool> Store for Lines<SYNC> {
+impl<const SYNC: bool> crashpoint::Store for Lines<SYNC> {
     fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("log");
         let log = OpenOptions::new().create(true).append(true).open(&path)?;
-        if SYNC {
-            File::open(dir)?.sync_all()?;
-        }
-        // Cut off a torn last line before anything is appended to it.
+        File::open(dir)?.sync_all()?;
         let bytes = std::fs::read(&path)?;
-        let whole = whole_lines(&bytes);
+        // A crash may leave zeros, and the front of a line.
+        let written = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+        let whole = bytes[..written].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         if whole < bytes.len() {
             log.set_len(whole as u64)?;
             log.sync_all()?;
         }
-        Ok(Self { path, log })
+        let mut items = BTreeMap::new();
+        for line in bytes[..whole].split(|&b| b == b'\n') {
+            match line.splitn(3, |&b| b == b' ').collect::<Vec<_>>()[..] {
+                [b"put", key, value] => drop(items.insert(key.to_vec(), value.to_vec())),
+                [b"delete", key] => drop(items.remove(key)),
+                _ => {}
+            }
+        }
+        Ok(Self { log, items })
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.line(&[b"put", key, value])
+        self.log.write_all(&[b"put ", key, b" ", value, b"\n"].concat())?;
+        self.items.insert(key.to_vec(), value.to_vec());
+        Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
-        self.line(&[b"delete", key])
+        self.log.write_all(&[b"delete ", key, b"\n"].concat())?;
+        self.items.remove(key);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -45,31 +57,8 @@ impl<const SYNC: bool> Store for Lines<SYNC> {
     }
 
     fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
-        let bytes = std::fs::read(&self.path)?;
-        let mut items = std::collections::BTreeMap::new();
-        for line in bytes[..whole_lines(&bytes)].split(|&b| b == b'\n') {
-            match line.splitn(3, |&b| b == b' ').collect::<Vec<_>>()[..] {
-                [b"put", key, value] => drop(items.insert(key.to_vec(), value.to_vec())),
-                [b"delete", key] => drop(items.remove(key)),
-                _ => {}
-            }
-        }
-        Ok(items.into_iter().collect())
+        Ok(self.items.clone().into_iter().collect())
     }
-}
-
-impl<const SYNC: bool> Lines<SYNC> {
-    fn line(&mut self, words: &[&[u8]]) -> Result<(), Error> {
-        let mut line = words.join(&b' ');
-        line.push(b'\n');
-        Ok(self.log.write_all(&line)?)
-    }
-}
-
-/// The length of the whole lines at the front: up to the last newline before any zero.
-fn whole_lines(bytes: &[u8]) -> usize {
-    let written = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-    bytes[..written].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)
 }
 
 #[test]
@@ -83,7 +72,38 @@ fn a_store_that_does_not_fsync_fails_with_a_report() {
     let payload = failed.expect_err("the fsync is missing");
     let report = payload.downcast_ref::<String>().expect("a report");
     assert!(report.contains("FAIL store on posix"), "{report}");
-    assert_names(report, "Ok(self.log.write_all(&line)?)");
+    assert_names(report, r#"self.log.write_all(&[b"put ", key, b" ", value, b"\n"].concat())?;"#);
+    // A report names the user's file and line.
+    let without_place = |line: &str| line.split("src/lib.rs:").next().unwrap_or(line).to_owned();
+    let shown: Vec<String> = block("```text").lines().map(without_place).collect();
+    assert!(shown.len() > 10, "the README's report is found");
+    for line in shown {
+        let found = report.lines().any(|own| own.starts_with(&line));
+        assert!(found, "not in the report: {line}\n{report}");
+    }
+}
+
+/// The first code block of the README that begins like this.
+fn block(fence: &str) -> &'static str {
+    let blocks = include_str!("../README.md").split_once(&format!("{fence}\n"));
+    let block = blocks.and_then(|(_, rest)| rest.split_once("```"));
+    block.expect("the README has such a block").0
+}
+
+#[test]
+fn the_readme_shows_the_store_that_is_tested_here() {
+    let own = include_str!("first_minutes.rs").replace("<const SYNC: bool>", "");
+    let own = own.replace("<SYNC>", "");
+    let own: Vec<&str> = own.lines().map(str::trim).collect();
+    let code = block("```rust").lines().map(str::trim);
+    for line in code.filter(|line| !line.starts_with("//") && !line.contains("crashpoint::Error;"))
+    {
+        // The calls of the tests come last.
+        if line.starts_with("crashpoint::check_store") {
+            break;
+        }
+        assert!(own.contains(&line), "this file has no line {line}");
+    }
 }
 
 /// Checks that a report names a line of this file as the one that wrote the lost data.
