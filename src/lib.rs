@@ -72,9 +72,13 @@ pub use command::main;
 /// and knows what a crash may keep: a [`Fate`](simulated_disk::Fate) chooses.
 pub mod simulated_disk {
     pub use crate::disk::effect::{Effect, Kind, Sync};
+    pub use crate::disk::failure::{FailedSync, MountState, Reported, Shows, Sizes};
     pub use crate::disk::fate::Fate;
+    pub use crate::disk::io::{SIZE_MAX, TRANSFER_MAX};
     pub use crate::disk::keep::CrashState;
+    pub use crate::disk::linux;
     pub use crate::disk::pending::Pending;
+    pub use crate::disk::profile::{Home, Need, PieceClass, Required, SyncRule};
     pub use crate::disk::relax::Relaxation;
     pub use crate::disk::space::Space;
     pub use crate::disk::tree::Tree;

@@ -124,8 +124,8 @@ impl Pending {
         &self.durable
     }
 
-    /// How many effects were applied: the number that the next one will have in
-    /// [`Piece::effect`].
+    /// How many effects were applied: the number that the next one will have in its
+    /// pieces.
     pub fn effects(&self) -> u64 {
         self.effects
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::content::PAGE;
 use super::failure::FailedSync;
 
-/// The promises of a file system, as data. A new file system is a new value of this type; see
-/// [`super::profiles`] for the existing ones.
+/// The promises of a file system, as data. A new file system is a new value of this type; the
+/// associated constants are the existing ones.
 ///
 /// The fields say which group each class of piece belongs to (a crash keeps a prefix of each
 /// group), which pieces need others, what each sync call makes durable, and how a block may tear.

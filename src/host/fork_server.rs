@@ -17,7 +17,7 @@ pub use super::entry::{ExplorerFn, Reply};
 /// the client ends in whatever way.
 ///
 /// ```
-/// use crashpoint::host::fork_server::{ForkServer, Reply};
+/// use crashpoint::inner::host::fork_server::{ForkServer, Reply};
 ///
 /// fn shout(request: &[u8], reply: &mut Reply<'_>) {
 ///     reply.send(&request.to_ascii_uppercase());

@@ -23,7 +23,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// the engine cannot recover from without being reopened.
 ///
 /// ```
-/// use crashpoint::sim::engine::{Ack, Error, Refused};
+/// use crashpoint::{Ack, Error, Refused};
 ///
 /// fn put(value: &[u8]) -> Result<Ack, Error> {
 ///     if value.len() > 1024 {
@@ -105,10 +105,10 @@ impl fmt::Display for Ack {
 
 /// One operation of a workload, such as `put k1 v`.
 ///
-/// Its `Display` form is its line in a case file, made of words (see [`crate::base::text`]; write
-/// keys and values with [`quote`](crate::base::text::quote)). [`Operation::parse`] must read it
+/// Its `Display` form is its line in a case file, made of words (write keys
+/// and values with [`quote`](crate::base::text::quote)). [`Operation::parse`] must read it
 /// back. The first word names the op in a violation's signature, and must not be one of
-/// [the case grammar's](crate::case::RESERVED).
+/// the case grammar's, such as `fault`, `crash` or `sleep`.
 pub trait Operation: Clone + fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// Reads an op from the words of its line, the op's name first.
     ///

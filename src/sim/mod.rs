@@ -1,121 +1,4 @@
 //! A sim: an engine, a workload for it, the model that it is compared with, and its promises.
-//!
-//! A key-value store needs no more than a [`store::Store`]. For any other engine, write four
-//! things: the ops of a workload ([`engine::Operation`]), the adapter that applies them and reads
-//! the store back ([`engine::Engine`]), the model that says what the store must then show
-//! ([`model::Model`]), and the [`Sim`] that ties them together. A counter in a file:
-//!
-//! ```
-//! use std::fmt;
-//! use std::fs::{self, File};
-//! use std::path::{Path, PathBuf};
-//!
-//! use crashpoint::base::text::{TextError, Word};
-//! use crashpoint::base::time::Time;
-//! use crashpoint::sim::engine::{Ack, Engine, Error, Operation};
-//! use crashpoint::sim::model::Model;
-//! use crashpoint::sim::promise::Promises;
-//! use crashpoint::sim::state::State;
-//! use crashpoint::sim::{Sim, Step};
-//! use proptest::prelude::*;
-//!
-//! /// The one op: `add N`.
-//! #[derive(Clone, Debug)]
-//! struct Add(u8);
-//!
-//! impl fmt::Display for Add {
-//!     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-//!         write!(f, "add {}", self.0)
-//!     }
-//! }
-//!
-//! impl Operation for Add {
-//!     fn parse(words: &[Word]) -> Result<Self, TextError> {
-//!         let number = words.get(1).and_then(|word| word.text().parse().ok());
-//!         number.map(Self).ok_or_else(|| TextError::new(1, "expected `add N`, N up to 255"))
-//!     }
-//! }
-//!
-//! /// Keeps its sum in the file `sum`, which it replaces with each op.
-//! struct Counter {
-//!     dir: PathBuf,
-//!     sum: u64,
-//! }
-//!
-//! impl Engine for Counter {
-//!     type Op = Add;
-//!
-//!     fn open(dir: &Path) -> Result<Self, Error> {
-//!         let sum = match fs::read_to_string(dir.join("sum")) {
-//!             Ok(text) => text.parse()?,
-//!             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-//!             Err(error) => return Err(error.into()),
-//!         };
-//!         Ok(Self { dir: dir.to_owned(), sum })
-//!     }
-//!
-//!     fn apply(&mut self, op: &Add) -> Result<Ack, Error> {
-//!         let sum = self.sum + u64::from(op.0);
-//!         fs::write(self.dir.join("new"), sum.to_string())?;
-//!         File::open(self.dir.join("new"))?.sync_all()?;
-//!         fs::rename(self.dir.join("new"), self.dir.join("sum"))?;
-//!         File::open(&self.dir)?.sync_all()?;
-//!         self.sum = sum;
-//!         Ok(Ack::DURABLE)
-//!     }
-//!
-//!     fn scan(&mut self) -> Result<State, Error> {
-//!         Ok(State::from_iter([("sum", self.sum.to_string())]))
-//!     }
-//! }
-//!
-//! #[derive(Clone, PartialEq)]
-//! struct CounterModel(State);
-//!
-//! impl Default for CounterModel {
-//!     fn default() -> Self {
-//!         Self(State::from_iter([("sum", "0")]))
-//!     }
-//! }
-//!
-//! impl Model for CounterModel {
-//!     type Op = Add;
-//!
-//!     fn apply(&mut self, op: &Add, _at: Time) {
-//!         let sum = String::from_utf8_lossy(self.0.get(b"sum").unwrap_or_default());
-//!         let sum = sum.parse::<u64>().unwrap_or_default() + u64::from(op.0);
-//!         self.0.set("sum", sum.to_string());
-//!     }
-//!
-//!     fn state(&mut self, _at: Time) -> &State {
-//!         &self.0
-//!     }
-//! }
-//!
-//! struct CounterSim;
-//!
-//! impl Sim for CounterSim {
-//!     type Engine = Counter;
-//!     type Model = CounterModel;
-//!
-//!     const NAME: &'static str = "counter";
-//!     const ABOUT: &'static str = "a counter in a file";
-//!
-//!     fn promises() -> Promises<CounterModel> {
-//!         Promises::default()
-//!     }
-//!
-//!     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<Add>>> {
-//!         let add = any::<u8>().prop_map(|number| Step::Op(Add(number)));
-//!         let step = prop_oneof![9 => add, 1 => Just(Step::Reopen)];
-//!         proptest::collection::vec(step, 1..=steps.max(1)).boxed()
-//!     }
-//! }
-//!
-//! // In a #[test]:
-//! // crashpoint::check::<CounterSim>();
-//! # let _: fn() = crashpoint::check::<CounterSim>;
-//! ```
 
 pub mod engine;
 pub mod fault_kind;
@@ -150,8 +33,121 @@ pub enum Step<Op> {
 /// The ops of a sim.
 pub type OpOf<S> = <<S as Sim>::Engine as Engine>::Op;
 
-/// An engine under test, with everything that a test of it needs. The [module](self) has a
-/// complete example; the constants have defaults that suit most engines.
+/// An engine under test, with everything that a test of it needs. The constants have defaults that
+/// suit most engines.
+///
+/// A key-value store needs no more than a [`Store`](store::Store). For any other engine, write four
+/// things: the ops of a workload ([`Operation`](engine::Operation)), the adapter that applies them and reads
+/// the store back ([`Engine`]), the model that says what the store must then show
+/// ([`Model`]), and the `Sim` that ties them together. A counter in a file:
+///
+/// ```
+/// use std::fmt;
+/// use std::fs::{self, File};
+/// use std::path::{Path, PathBuf};
+///
+/// use crashpoint::{
+///     Ack, Engine, Error, Model, Operation, Promises, Sim, State, Step, TextError, Time, Word,
+/// };
+/// use proptest::prelude::*;
+///
+/// /// The one op: `add N`.
+/// #[derive(Clone, Debug)]
+/// struct Add(u8);
+///
+/// impl fmt::Display for Add {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         write!(f, "add {}", self.0)
+///     }
+/// }
+///
+/// impl Operation for Add {
+///     fn parse(words: &[Word]) -> Result<Self, TextError> {
+///         let number = words.get(1).and_then(|word| word.text().parse().ok());
+///         number.map(Self).ok_or_else(|| TextError::new(1, "expected `add N`, N up to 255"))
+///     }
+/// }
+///
+/// /// Keeps its sum in the file `sum`, which it replaces with each op.
+/// struct Counter {
+///     dir: PathBuf,
+///     sum: u64,
+/// }
+///
+/// impl Engine for Counter {
+///     type Op = Add;
+///
+///     fn open(dir: &Path) -> Result<Self, Error> {
+///         let sum = match fs::read_to_string(dir.join("sum")) {
+///             Ok(text) => text.parse()?,
+///             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+///             Err(error) => return Err(error.into()),
+///         };
+///         Ok(Self { dir: dir.to_owned(), sum })
+///     }
+///
+///     fn apply(&mut self, op: &Add) -> Result<Ack, Error> {
+///         let sum = self.sum + u64::from(op.0);
+///         fs::write(self.dir.join("new"), sum.to_string())?;
+///         File::open(self.dir.join("new"))?.sync_all()?;
+///         fs::rename(self.dir.join("new"), self.dir.join("sum"))?;
+///         File::open(&self.dir)?.sync_all()?;
+///         self.sum = sum;
+///         Ok(Ack::DURABLE)
+///     }
+///
+///     fn scan(&mut self) -> Result<State, Error> {
+///         Ok(State::from_iter([("sum", self.sum.to_string())]))
+///     }
+/// }
+///
+/// #[derive(Clone, PartialEq)]
+/// struct CounterModel(State);
+///
+/// impl Default for CounterModel {
+///     fn default() -> Self {
+///         Self(State::from_iter([("sum", "0")]))
+///     }
+/// }
+///
+/// impl Model for CounterModel {
+///     type Op = Add;
+///
+///     fn apply(&mut self, op: &Add, _at: Time) {
+///         let sum = String::from_utf8_lossy(self.0.get(b"sum").unwrap_or_default());
+///         let sum = sum.parse::<u64>().unwrap_or_default() + u64::from(op.0);
+///         self.0.set("sum", sum.to_string());
+///     }
+///
+///     fn state(&mut self, _at: Time) -> &State {
+///         &self.0
+///     }
+/// }
+///
+/// struct CounterSim;
+///
+/// impl Sim for CounterSim {
+///     type Engine = Counter;
+///     type Model = CounterModel;
+///
+///     const NAME: &'static str = "counter";
+///     const ABOUT: &'static str = "a counter in a file";
+///
+///     fn promises() -> Promises<CounterModel> {
+///         Promises::default()
+///     }
+///
+///     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<Add>>> {
+///         let add = any::<u8>().prop_map(|number| Step::Op(Add(number)));
+///         let step = prop_oneof![9 => add, 1 => Just(Step::Reopen)];
+///         proptest::collection::vec(step, 1..=steps.max(1)).boxed()
+///     }
+/// }
+///
+/// // In a #[test]:
+/// // crashpoint::check::<CounterSim>();
+/// # let _: fn() = crashpoint::check::<CounterSim>;
+/// ```
 pub trait Sim: 'static {
     /// The adapter to the engine.
     type Engine: Engine;

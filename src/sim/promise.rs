@@ -36,9 +36,7 @@ pub enum Order<M: Model> {
     /// predicate to check.
     ///
     /// ```
-    /// use crashpoint::sim::history::History;
-    /// use crashpoint::sim::model::Model;
-    /// use crashpoint::sim::state::State;
+    /// use crashpoint::{History, Model, State};
     ///
     /// /// The same as `Order::Prefix`.
     /// fn is_prefix<M: Model>(read: &State, history: &History<'_, M>) -> bool {

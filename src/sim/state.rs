@@ -14,7 +14,7 @@ use crate::base::text::quote;
 /// looked up among those of ten thousand histories by its digest.
 ///
 /// ```
-/// use crashpoint::sim::state::State;
+/// use crashpoint::State;
 ///
 /// let mut state = State::from_iter([("k1", "a"), ("cursor", "7")]);
 /// assert_eq!(state.set("k1", "b"), Some(b"a".to_vec()));
