@@ -1,5 +1,5 @@
-//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the
-//! words that a case uses for it.
+//! Injected faults: which call fails and how, its fault kind in a sim's promises, and its words in
+//! a case.
 //!
 //! ```text
 //! fault EIO step=3 sync=1              the first sync from step 3 on fails, once
@@ -49,7 +49,7 @@ pub enum FaultClass {
     Call,
     /// `open`, `openat`, `opendir`, of files that exist or not.
     Open,
-    /// Those of them that create a file.
+    /// The opens that create a file.
     Create,
     /// `read`, `pread`, `readv`, `preadv`, `readdir`.
     Read,
