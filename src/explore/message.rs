@@ -22,7 +22,7 @@ pub enum Message {
     Recording(Recording),
     /// A sync call site.
     Site(SyncSite),
-    /// Something the user should know, said once.
+    /// A notice for the user, sent once.
     Notice(String),
     /// The job cannot be carried out.
     Refused(Refusal),
