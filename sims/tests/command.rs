@@ -125,7 +125,7 @@ fn help_shows_verbs_and_flags() {
                   Fail each call of some short workloads, and of a recovery, in turn
 
               --jobs <N>
-                  How many sims to run at once; as many as there are CPUs if not given. The results are the same for any number
+                  How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if not given. The results are the same for any number
 
               --json <FILE>
                   Write one JSON object per event to this file
@@ -187,7 +187,7 @@ fn the_list_names_sims_with_their_promises() {
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
                            earlier calls promised still holds.")
-                         - answers rightly after: failed write, failed sync, failed
+                         - answers correctly after: failed write, failed sync, failed
                            read, failed open, failed change, interrupted call, read-only
                            disk, slow call, failed close
                          - promises nothing after: corrupt read, bit rot"#]]
@@ -276,7 +276,7 @@ fn the_error_for_an_unknown_name_lists_the_known_ones() {
         replay nosuch 7
           error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         replay toy 7 --trace
-          error: --trace, --keep and --debug go with a case file, which names one crash
+          error: --trace, --keep and --debug need a case file, which names one crash
     "#]].assert_eq(&all);
 }
 
