@@ -37,7 +37,7 @@ impl Client {
         Ok(Self { fork_server: ForkServer::start().map_err(Problem::environment)? })
     }
 
-    /// What this machine does not allow, a line each.
+    /// Notices about features that this machine does not allow, a line each.
     pub(crate) fn notices(&self) -> Vec<String> {
         self.fork_server.notices()
     }

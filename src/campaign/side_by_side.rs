@@ -12,7 +12,7 @@ use crate::explore::tally::Tally;
 
 /// The progress of a part.
 pub(crate) struct Progress {
-    /// What is being done, for people.
+    /// A description of the work in progress.
     pub(crate) what: String,
     /// The number of workloads done.
     pub(crate) done: u64,
@@ -80,7 +80,7 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     })
 }
 
-/// What a worker reports, with the number of its part.
+/// A report of a worker, with the number of its part.
 enum Report<T> {
     Progress(usize, Progress),
     Done(usize, Result<T, Problem>),

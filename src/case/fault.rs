@@ -92,7 +92,7 @@ pub enum InjectedError {
     ReadOnly,
 }
 
-/// What an injected fault does to its call.
+/// The effect of an injected fault on its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Injection {
     /// The call fails.
@@ -154,7 +154,7 @@ pub struct Fault {
     pub class: FaultClass,
     /// Which of them is hit, counted from 1.
     pub nth: u32,
-    /// What happens to it.
+    /// The effect on it.
     pub injection: Injection,
     /// All later calls of the class fail in the same way, to the end of the epoch.
     pub always: bool,

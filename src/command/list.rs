@@ -7,7 +7,7 @@ use crate::disk::profile::Profile;
 use crate::oracle::{AfterFault, FaultKind};
 use crate::report::page::wrapped;
 
-/// What a sim promises after each kind of fault, in words.
+/// The promises of a sim after each kind of fault, in words.
 fn fault_budget(survives: &[(FaultKind, AfterFault)]) -> Vec<String> {
     let answer =
         |fault_kind| survives.iter().find(|(listed, _)| *listed == fault_kind).map(|(_, how)| *how);

@@ -24,7 +24,7 @@ struct ProfileStates<'a> {
 /// Prints every state of a program on one profile, or on each.
 ///
 /// # Errors
-/// What is wrong with the file or with a line of it.
+/// The file cannot be read, or a line of it is wrong.
 pub(super) fn litmus(args: &LitmusArgs, terminal: &mut Terminal) -> Result<Exit, Problem> {
     if let Some(profile) = &args.profile {
         Profile::find(profile, &[]).map_err(Problem::environment)?;

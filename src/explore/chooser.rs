@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::base::digest::Digester;
 use crate::base::seed::Seed;
 
-/// What a choice is about.
+/// The subject of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Choice {
     /// The steps of a workload.

@@ -18,7 +18,7 @@ pub(crate) struct Event {
     pub(crate) kind: EventKind,
 }
 
-/// What a child did or saw.
+/// The kind of an event, with its data.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum EventKind {
     /// A phase began.
@@ -43,7 +43,7 @@ pub(crate) enum EventKind {
     RefusedBy(usize),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
-    /// What a read-back showed.
+    /// The state that a read-back showed.
     Observed(State),
     /// The parts of a read-back disagreed.
     Inconsistent(String),
@@ -69,7 +69,7 @@ pub(crate) struct EngineFailure {
     pub(crate) text: String,
 }
 
-/// What a child did, and how it ended.
+/// The events of a child, and how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,

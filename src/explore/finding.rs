@@ -35,7 +35,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// What makes two findings the same.
+    /// Its kind: equal for findings that count as the same.
     pub fn kind(&self) -> Kind {
         Kind { class: self.violation.class(), signature: self.violation.signature.clone() }
     }
@@ -46,7 +46,7 @@ impl Finding {
 pub struct CrashScene {
     /// Process or power.
     pub kind: CrashKind,
-    /// What became of pages in the cache whose write had failed.
+    /// The fate of pages in the cache whose write had failed.
     pub cache: Cache,
     /// The bytes that rotted while the machine was down.
     pub rot: Option<Rot>,
@@ -62,7 +62,7 @@ pub struct CrashScene {
     pub at: Time,
 }
 
-/// What became of pages in the cache whose write had failed.
+/// The fate of pages in the cache whose write had failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cache {
     /// There were none, or the power was lost.

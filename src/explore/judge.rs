@@ -25,7 +25,7 @@ pub(crate) struct Judge<M: Model> {
     steps: Rc<Vec<Step<M::Op>>>,
     /// The number of steps in earlier epochs: the oracle numbers steps across epochs.
     steps_before: u32,
-    /// What the next read-back follows.
+    /// The event before the next read-back.
     after: Follows,
     /// The first read-back after a crash, until the second is compared with it.
     first: Option<Observed>,
@@ -48,11 +48,11 @@ pub(crate) struct Judge<M: Model> {
     inconsistent: Option<String>,
     /// Whether some read-back was not compared with anything.
     unchecked: bool,
-    /// What was acknowledged outside of the steps' own promises.
+    /// The acknowledgements outside of the steps' own promises.
     acks: Acks,
 }
 
-/// What a read-back follows.
+/// The event that a read-back follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Follows {
     /// A crash that no recovery has returned from.

@@ -36,7 +36,7 @@ struct Replay<M: Model> {
     judge: Judge<M>,
     /// The epoch that was run last.
     run: Recorded,
-    /// What is pending where that epoch began.
+    /// The disk at the beginning of that epoch, with its pending pieces.
     pending: Pending,
     /// When it began.
     start: Time,
@@ -249,7 +249,7 @@ fn never_reached(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
     }
 }
 
-/// What the crash of a case left.
+/// The part of the written data that the crash of a case left.
 fn left(
     crash: &Crash,
     pending: &Pending,
@@ -291,12 +291,12 @@ fn left(
     }
 }
 
-/// What is wrong with a word of a crash line.
+/// A refusal because of a word of a crash line.
 fn at_word(error: TextError) -> Refusal {
     Refusal { part: None, column: Some(error.column), why: error.message }
 }
 
-/// What is pending after the crash.
+/// The disk after the crash, with its pending pieces.
 fn pending_after(crashed: &Crashed<'_>, log: &[u8], before: &Pending) -> Pending {
     match &crashed.left {
         Left::Fate(fate) => Pending::new(before.keep(fate).tree, before.profile()),

@@ -53,18 +53,18 @@ pub(crate) struct PriorCrash {
     pub(crate) epoch: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
-    /// What was acknowledged, outside the steps' own promises, to survive it.
+    /// The acknowledgements outside of the steps' own promises that cover it.
     pub(crate) acked: Rc<Acked>,
 }
 
-/// What a child did, with its log.
+/// The outcome of a child, with its log.
 pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
     /// The log, for the crashes inside it.
     pub(crate) log: Vec<u8>,
 }
 
-/// What a child is given.
+/// The input of a child.
 struct Launch<'a, Op> {
     tree: &'a Tree,
     /// When it begins.
@@ -89,7 +89,7 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) recoveries: u64,
     /// Real time spent in children.
     pub(crate) in_children: Duration,
-    /// What the user should know about the engine's calls.
+    /// Notices for the user about the engine's calls.
     pub(crate) notices: BTreeSet<String>,
     /// Recover in this process, without limits, for a debugger.
     pub(crate) in_process: bool,

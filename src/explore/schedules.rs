@@ -34,7 +34,7 @@ use super::walk::{self, Effort};
 /// and of the states of a crash point.
 const SHARE: u64 = 8;
 
-/// What the schedules so far have shown.
+/// The results of the schedules so far.
 struct Seen {
     /// Their histories.
     histories: BTreeSet<Digest>,

@@ -1,4 +1,4 @@
-//! What the explorer knows of a sim: all but the engine's type.
+//! A sim as the explorer knows it: without the engine's type.
 //!
 //! So the explorer's code is compiled once for each model, not once for each engine.
 
