@@ -20,7 +20,7 @@ use proptest::prelude::*;
 pub use model::AofModel;
 pub use op::{AofOp, Side};
 
-use crate::engines::aof::{Bugs, Database, Entry, Fsync, LOG, SNAPSHOT, Value, told_up_to};
+use crate::engines::aof::{Bugs, Database, Entry, Fsync, LOG, SNAPSHOT, Value, reported_up_to};
 use crate::support;
 use model::{Held, shown};
 
@@ -234,7 +234,7 @@ impl<P: Planted> Sim for Aof<P> {
     /// by another record.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
         let place = at.bytes.start;
-        let flipped = |bit: u8| at.content[place] != 1 << bit && place < told_up_to(at.content);
+        let flipped = |bit: u8| at.content[place] != 1 << bit && place < reported_up_to(at.content);
         match at.rot.damage {
             _ if at.is_in(SNAPSHOT) => AfterFault::Loud,
             Damage::Bit(bit) if at.is_in(LOG) && flipped(bit) => AfterFault::Loud,

@@ -22,7 +22,9 @@ use serde_bytes::{ByteBuf, Bytes};
 pub use model::StoreModel;
 pub use op::{Event, Part, StoreOp};
 
-use crate::engines::checkpoint::{Bugs, Config, Entry, NewEvent, Store, StoredEvent, told_up_to};
+use crate::engines::checkpoint::{
+    Bugs, Config, Entry, NewEvent, Store, StoredEvent, reported_up_to,
+};
 use crate::support;
 use model::{id, item, scope, shown};
 
@@ -228,7 +230,7 @@ impl<P: Planted> Sim for Checkpoint<P> {
         let last = at.files.iter().filter_map(|path| number(path)).max();
         match number(&at.rot.path) {
             _ if at.is_in("index.ckpt") => AfterFault::Right,
-            Some(id) if last > Some(id) && at.bytes.end <= told_up_to(id, at.content) => {
+            Some(id) if last > Some(id) && at.bytes.end <= reported_up_to(id, at.content) => {
                 AfterFault::Loud
             }
             _ => AfterFault::Nothing,

@@ -298,10 +298,10 @@ impl<const CHECKED: bool> Store for Sealed<CHECKED> {
                 let mut rest = all;
                 while !rest.is_empty() {
                     let take = |rest: &mut &[u8]| -> Result<Vec<u8>, Error> {
-                        let (length, behind) = rest.split_first_chunk().ok_or("cut short")?;
+                        let (length, tail) = rest.split_first_chunk().ok_or("cut short")?;
                         let length = u32::from_le_bytes(*length) as usize;
-                        let (taken, behind) = behind.split_at_checked(length).ok_or("cut short")?;
-                        *rest = behind;
+                        let (taken, tail) = tail.split_at_checked(length).ok_or("cut short")?;
+                        *rest = tail;
                         Ok(taken.to_vec())
                     };
                     let key = take(&mut rest)?;

@@ -263,8 +263,7 @@ impl<P: Policy> Sim for Origin<P> {
     /// The crate must report damage in the snapshot, and a flipped bit of the log that is followed
     /// by a whole command.
     fn after_rot(at: &Rotting<'_>) -> AfterFault {
-        let followed =
-            || at.behind().windows(4).filter(|start| start.starts_with(b"\r\n*")).count();
+        let followed = || at.after().windows(4).filter(|start| start.starts_with(b"\r\n*")).count();
         match at.rot.damage {
             _ if at.is_in(SNAPSHOT) => AfterFault::Loud,
             Damage::Bit(_) if at.is_in(LOG) && followed() > 1 => AfterFault::Loud,

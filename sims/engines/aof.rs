@@ -91,7 +91,7 @@ use std::time::{Duration, SystemTime};
 pub use bugs::Bugs;
 pub use database::{Database, LOG, RewriteStats, SNAPSHOT};
 pub use keyspace::{Keyspace, Reply};
-pub use scan::told_up_to;
+pub use scan::reported_up_to;
 pub use value::{Bytes, Entry, Kind, Value};
 
 /// When the log is made durable.

@@ -83,7 +83,7 @@ pub use compact::Compacted;
 pub use event::{NewEvent, Receipt, StoredEvent};
 pub use index::Entry;
 pub use saved::Ignored;
-pub use segment::told_up_to;
+pub use segment::reported_up_to;
 pub use store::Store;
 
 /// The kind of an event that needs no kind of its own.

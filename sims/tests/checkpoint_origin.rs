@@ -204,8 +204,8 @@ fn copy(path: &Path, to: &Path) {
     }
 }
 
-/// Reads a store in every way, which must all show the same; returns that, and whether our open used
-/// the checkpoint.
+/// Reads a store in every way, all of which must show the same; returns that, and whether our open
+/// used the checkpoint.
 fn read_all(dir: &Path, path: &Path, name: &str) -> (Vec<String>, bool) {
     let plain = Config { checkpoint: false, footers: false, ..Config::default() };
     let (wanted, _) = read_ours(path, plain);

@@ -125,7 +125,7 @@ fn help_shows_verbs_and_flags() {
                   Fail each call of some short workloads, and of a recovery, in turn
 
               --jobs <N>
-                  How many sims to run at once; as many as there are CPUs if not given. The results are the same for any number
+                  How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if not given. The results are the same for any number
 
               --json <FILE>
                   Write one JSON object per event to this file
@@ -187,7 +187,7 @@ fn the_list_names_sims_with_their_promises() {
                          - a failed call takes nothing back
                            (engines/append_log.rs: "The file system said no. All that
                            earlier calls promised still holds.")
-                         - answers rightly after: failed write, failed sync, failed
+                         - answers correctly after: failed write, failed sync, failed
                            read, failed open, failed change, interrupted call, read-only
                            disk, slow call, failed close
                          - promises nothing after: corrupt read, bit rot"#]]
@@ -276,7 +276,7 @@ fn the_error_for_an_unknown_name_lists_the_known_ones() {
         replay nosuch 7
           error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         replay toy 7 --trace
-          error: --trace, --keep and --debug go with a case file, which names one crash
+          error: --trace, --keep and --debug need a case file, which names one crash
     "#]].assert_eq(&all);
 }
 
@@ -368,7 +368,7 @@ fn the_error_for_a_wrong_word_has_its_line_and_column() {
             open quote
               error: x.case: line 8, column 5: the quote is not closed
             endless word
-              error: x.case: line 8, column 7: the line stands for more than 64 MiB
+              error: x.case: line 8, column 7: the line expands to more than 64 MiB
             header below
               error: x.case: line 8, column 1: `sim` belongs before the first step
             two headers
@@ -415,13 +415,13 @@ fn the_error_for_a_crash_that_does_not_fit_the_run_has_its_line() {
             no step
               error: x.case: line 7, column 1: a crash needs step=N and effect=N
             step too far
-              error: x.case: line 7: the run never comes to step=9: closing, step=3, is its last
+              error: x.case: line 7: the run never reaches step=9: closing, step=3, is its last
             huge step
-              error: x.case: line 7: the run never comes to step=4294967295: closing, step=3, is its last
+              error: x.case: line 7: the run never reaches step=4294967295: closing, step=3, is its last
             step beyond
               error: x.case: line 7, column 13: expected a number up to 4294967295
             effect too far
-              error: x.case: line 7: the run never comes to step=1 effect=99: effect=1 is its last
+              error: x.case: line 7: the run never reaches step=1 effect=99: effect=1 is its last
             no fate
               error: x.case: line 7, column 1: expected keep=nothing, keep=all or keep=NUMBER
             wrong fate
@@ -431,7 +431,7 @@ fn the_error_for_a_crash_that_does_not_fit_the_run_has_its_line() {
             other call
               error: x.case: line 7: at step=2 effect=0 the run is in fsync:log-1, not in rename:x: the case no longer fits
             process
-              error: x.case: line 7, column 31: `keep=nothing` does not go with a process crash: expected pages=N or cache=evicted
+              error: x.case: line 7, column 31: `keep=nothing` does not belong to a process crash: expected pages=N or cache=evicted
             rot nowhere
               error: x.case: line 7: the crash state has no nosuch@0: nothing can rot there
             rot far

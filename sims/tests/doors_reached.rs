@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crashpoint::{Bytes, Class, Error, Found, KeyValue, Level, Seed, Store};
 
-/// The store's path in a directory. A store that does not exist yet is first created aside: redb and
-/// persy create theirs in place, and do not open what a crash in between leaves.
+/// The store's path in a directory. A store that does not exist yet is created aside and renamed:
+/// redb and persy create theirs in place, and do not open what a crash in between leaves.
 fn created_aside(
     dir: &Path,
     create: impl FnOnce(&Path) -> Result<(), Error>,

@@ -1,5 +1,5 @@
-//! The findings of the fold's sims, shown without the harness: fjall 3.1.13 in a real directory with
-//! the files that a crash may leave.
+//! The findings of the fold's sims, shown without the harness: fjall 3.1.13 in a real directory
+//! with the files that a crash may leave.
 
 use std::fs;
 use std::path::Path;
@@ -59,9 +59,9 @@ fn a_first_open_that_crashes_in_its_version_file_leaves_a_store_that_never_opens
     }
 }
 
-/// Without a sync the pages of the journal's tail reach the disk in any order. If one inside a value
-/// is missing, the records still parse, but their checksum does not match: `batch_reader.rs` returns
-/// an error for that, and does not treat it as the end of the journal.
+/// Without a sync the pages of the journal's tail reach the disk in any order. If one inside a
+/// value is missing, the records still parse, but their checksum does not match: `batch_reader.rs`
+/// returns an error for that, and does not treat it as the end of the journal.
 #[test]
 fn a_page_lost_inside_a_value_of_the_journals_tail_makes_open_fail_for_good() {
     let dir = tempfile::tempdir().expect("a directory");

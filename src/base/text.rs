@@ -126,7 +126,7 @@ fn word(chars: &[char], at: &mut usize, room: usize) -> Result<Vec<u8>, TextErro
     let mut bytes = Vec::new();
     while *at < chars.len() && !chars[*at].is_whitespace() {
         if bytes.len() > room {
-            return Err(TextError::new(*at + 1, "the line stands for more than 64 MiB"));
+            return Err(TextError::new(*at + 1, "the line expands to more than 64 MiB"));
         }
         if chars[*at] != '"' {
             bytes.extend_from_slice(chars[*at].encode_utf8(&mut [0; 4]).as_bytes());
@@ -137,7 +137,7 @@ fn word(chars: &[char], at: &mut usize, room: usize) -> Result<Vec<u8>, TextErro
         let part = quoted_part(chars, at)?;
         match repeat(chars, at)? {
             Some(times) if part.len().saturating_mul(times) > room.saturating_sub(bytes.len()) => {
-                return Err(TextError::new(column, "the line stands for more than 64 MiB"));
+                return Err(TextError::new(column, "the line expands to more than 64 MiB"));
             }
             Some(times) => bytes.extend_from_slice(&part.repeat(times)),
             None => bytes.extend_from_slice(&part),

@@ -1,4 +1,4 @@
-//! Sends jobs to explorers, each in a process of its own, and collects their messages.
+//! Sends each job to an explorer in its own process, and collects its messages.
 
 use super::entry::Entry;
 use super::problem::Problem;
@@ -8,18 +8,18 @@ use crate::explore::message::{Message, Recording, SyncSite};
 use crate::explore::tally::Tally;
 use crate::host::fork_server::ForkServer;
 
-/// What came of one job.
+/// The results of one job.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JobResult {
     /// The counts at the end.
     pub(crate) tally: Tally,
     /// The findings, one of each kind.
     pub(crate) findings: Vec<Finding>,
-    /// What was recorded of each epoch.
+    /// The recording of each epoch.
     pub(crate) recordings: Vec<Recording>,
     /// The sync call sites.
     pub(crate) sites: Vec<SyncSite>,
-    /// What the user should know.
+    /// Notices for the user.
     pub(crate) notices: Vec<String>,
 }
 
@@ -32,12 +32,12 @@ impl Client {
     /// Starts the fork server: this binary again, with its `main` replaced.
     ///
     /// # Errors
-    /// What the machine does not allow.
+    /// The machine does not allow it.
     pub(crate) fn start() -> Result<Self, Problem> {
         Ok(Self { fork_server: ForkServer::start().map_err(Problem::environment)? })
     }
 
-    /// What this machine does not allow, a line each.
+    /// Notices about features that this machine does not allow, a line each.
     pub(crate) fn notices(&self) -> Vec<String> {
         self.fork_server.notices()
     }

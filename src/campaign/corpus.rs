@@ -11,9 +11,9 @@ use crate::explore::message::{CasePart, Refusal};
 /// A case file.
 #[derive(Clone, Debug)]
 pub(crate) struct SavedCase {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathBuf,
-    /// What it says.
+    /// Its contents.
     pub(crate) case: Case,
     /// The lines of its parts.
     pub(crate) lines: CaseLines,

@@ -39,7 +39,7 @@ pub struct Entry {
     pub profiles: &'static [Profile],
     /// The promises and where they come from, a line each.
     pub promises: fn() -> Vec<(String, String)>,
-    /// What it survives beside a crash, and how ([`Promises::survives`]).
+    /// The faults that it survives besides a crash, and how ([`Promises::survives`]).
     ///
     /// [`Promises::survives`]: crate::oracle::Promises::survives
     pub survives: fn() -> Vec<(FaultKind, AfterFault)>,
@@ -81,7 +81,7 @@ impl Entry {
     /// The profile of this name: one of the sim's own, or any.
     ///
     /// # Errors
-    /// Which there are.
+    /// There is no such profile.
     pub fn profile(&self, name: &str) -> Result<Profile, UnknownProfile> {
         Profile::find(name, self.profiles)
     }

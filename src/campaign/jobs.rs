@@ -11,7 +11,7 @@ use crate::process::world::Stacks;
 pub(crate) const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
 /// The number of steps after a recovery.
 const CONTINUATION: usize = 3;
-/// The maximum number of steps of the workloads of which every call fails.
+/// The maximum number of steps of the workloads in which every call is failed in turn.
 pub(crate) const FAILING: [usize; 3] = [4, 8, 16];
 
 /// One sim on one profile: how many workloads, and how deep.

@@ -1,4 +1,4 @@
-//! Replays cases, and compares what comes out with what they expect.
+//! Replays cases, and compares the outcomes with what they expect.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub(crate) fn replay(
     client.run(entry, &job, &mut |_| {})
 }
 
-/// How a replay came out other than its case expects.
+/// How the outcome of a replay differs from what its case expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surprise(Box<Difference>);
 
@@ -78,7 +78,7 @@ impl fmt::Display for Surprise {
 
 impl std::error::Error for Surprise {}
 
-/// Compares what came of a replay with what its case expects.
+/// Compares the outcome of a replay with what its case expects.
 ///
 /// # Errors
 /// How they differ.
@@ -102,10 +102,10 @@ pub(crate) fn as_expected(case: &Case, result: &JobResult) -> Result<(), Surpris
 
 /// Replays a finding with the stacks of its calls, to name the source line that wrote each of its
 /// lost and torn pieces: recording the stacks in every run would cost more than the runs. Returns
-/// a notice if the case does not come out as it was found.
+/// a notice if the replay does not show the finding again.
 ///
 /// # Errors
-/// See [`Problem`]. A case that cannot be replayed makes a notice, too.
+/// See [`Problem`]. A case that cannot be replayed is only a notice.
 pub(crate) fn name_lines(
     client: &mut Client,
     entry: &Entry,

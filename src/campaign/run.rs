@@ -1,4 +1,4 @@
-//! Runs the workloads of a part, and collects what comes of them.
+//! Runs the workloads of a part, and collects their results.
 
 use super::client::{Client, JobResult};
 use super::jobs::{FAILING, Part};
@@ -8,14 +8,14 @@ use crate::explore::finding::Finding;
 use crate::explore::job::{Job, Kind};
 use crate::explore::tally::Tally;
 
-/// What came of a part.
+/// The results of a part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PartResult {
     /// The counts over all workloads.
     pub(crate) tally: Tally,
     /// The findings, one of each kind, in the order in which they were found.
     pub(crate) findings: Vec<Finding>,
-    /// What the user should know, said once.
+    /// Notices for the user, each once.
     pub(crate) notices: Vec<String>,
     /// How many workloads were run.
     pub(crate) workloads: u64,
@@ -65,7 +65,7 @@ pub(crate) fn fail_calls(
 }
 
 impl PartResult {
-    /// Carries out the job of workload `number` and adds what comes of it.
+    /// Carries out the job of workload `number` and adds its results.
     pub(crate) fn run(
         &mut self,
         client: &mut Client,

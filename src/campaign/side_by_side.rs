@@ -1,5 +1,5 @@
-//! Works on the parts of a run side by side: each worker has its own fork server and takes the next
-//! part when it is done with one. Results come out in the order of the parts.
+//! Works on the parts of a run in parallel: each worker has its own fork server and takes the next
+//! part when it has finished one. Results are reported in the order of the parts.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -10,23 +10,23 @@ use std::thread;
 use super::problem::Problem;
 use crate::explore::tally::Tally;
 
-/// How far a part is.
+/// The progress of a part.
 pub(crate) struct Progress {
-    /// What is being done.
+    /// A description of the work in progress.
     pub(crate) what: String,
-    /// How many workloads are done.
+    /// The number of workloads done.
     pub(crate) done: u64,
-    /// How many there are.
+    /// The number of workloads.
     pub(crate) all: u64,
     /// The counts so far.
     pub(crate) tally: Tally,
 }
 
-/// Does `work` on each part, `jobs` at once, each worker with what `begin` makes for it. `progress`
-/// sees the first part that is not done, `done` each result in the order of the parts.
+/// Does `work` on each part, `jobs` at once; `begin` makes the resource of a worker. `progress` sees
+/// the first part that is not done, `done` each result in the order of the parts.
 ///
 /// # Errors
-/// That of the first part that had one, in their order; no part is begun after it.
+/// The error of the first part, in their order, that had one. No part is begun after an error.
 pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     parts: &'p [P],
     jobs: NonZero<usize>,
@@ -80,7 +80,7 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     })
 }
 
-/// What a worker reports, with the number of its part.
+/// A report of a worker, with the number of its part.
 enum Report<T> {
     Progress(usize, Progress),
     Done(usize, Result<T, Problem>),
@@ -108,8 +108,8 @@ mod tests {
 
     const PARTS: [u64; 6] = [3, 1, 4, 1, 5, 9];
 
-    /// Does parts of which the later ones are done sooner, all but `bad`; what was shown, in
-    /// order, and the error.
+    /// Does parts, of which `bad` fails. Returns the results in the order in which they were
+    /// shown, and the error.
     fn done_with(jobs: usize, bad: u64) -> (Vec<u64>, Option<String>) {
         let mut shown = Vec::new();
         let gate = std::sync::Barrier::new(jobs);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_in_order_ends_it_after_what_was_done_before() {
+    fn the_first_error_in_order_ends_the_run_after_the_results_before_it() {
         for jobs in [1, 2, 6] {
             let (shown, error) = done_with(jobs, 4);
             assert_eq!((shown, error.as_deref()), (vec![30, 10], Some("part 4")), "{jobs}");

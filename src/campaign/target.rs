@@ -15,7 +15,7 @@ pub(crate) fn folder() -> PathBuf {
 /// Writes a file there; returns its path, relative to the current directory where it is below it.
 ///
 /// # Errors
-/// The path, and what the system says.
+/// The path, and the error of the system.
 pub(crate) fn write(name: &str, text: &str) -> Result<PathBuf, Problem> {
     let folder = folder();
     let path = folder.join(name);

@@ -1,5 +1,5 @@
-//! Injected faults: which call fails, how, of which kind that is for a sim's promises, and the
-//! words that a case uses for it.
+//! Injected faults: which call fails and how, its fault kind in a sim's promises, and its words in
+//! a case.
 //!
 //! ```text
 //! fault EIO step=3 sync=1              the first sync from step 3 on fails, once
@@ -49,7 +49,7 @@ pub enum FaultClass {
     Call,
     /// `open`, `openat`, `opendir`, of files that exist or not.
     Open,
-    /// Those of them that create a file.
+    /// The opens that create a file.
     Create,
     /// `read`, `pread`, `readv`, `preadv`, `readdir`.
     Read,
@@ -92,7 +92,7 @@ pub enum InjectedError {
     ReadOnly,
 }
 
-/// What an injected fault does to its call.
+/// The effect of an injected fault on its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Injection {
     /// The call fails.
@@ -154,7 +154,7 @@ pub struct Fault {
     pub class: FaultClass,
     /// Which of them is hit, counted from 1.
     pub nth: u32,
-    /// What happens to it.
+    /// The effect on it.
     pub injection: Injection,
     /// All later calls of the class fail in the same way, to the end of the epoch.
     pub always: bool,

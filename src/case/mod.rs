@@ -80,7 +80,7 @@ pub struct Case {
     pub profile: String,
     /// The seed of the entropy that the engine gets.
     pub seed: Seed,
-    /// What a replay must show.
+    /// The required outcome of a replay.
     pub expect: Expect,
     /// Set for a known finding: where it is reported or why it is accepted. Violations with the
     /// signature of `expect` are then counted as shadowed.
@@ -95,7 +95,7 @@ pub struct Case {
     pub epochs: Vec<Epoch>,
 }
 
-/// What a replay must show.
+/// The required outcome of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {
     /// No violation.
@@ -138,7 +138,7 @@ pub struct Crash {
     pub within: Option<String>,
     /// How long the machine is down.
     pub down: Duration,
-    /// What survives: the words of a fate.
+    /// The surviving data: the words of a fate.
     pub fate: Vec<Word>,
 }
 

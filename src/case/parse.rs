@@ -11,7 +11,7 @@ use crate::disk::Errno;
 use crate::disk::space::Space;
 use crate::oracle::{Class, CrashKind};
 
-/// Why a text is no case: the line (from 1), the column and what was expected.
+/// Why a text is not a case: the line (from 1), the column and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, {error}")]
 pub struct CaseError {
@@ -21,18 +21,18 @@ pub struct CaseError {
     pub error: TextError,
 }
 
-/// Which lines of a text the parts of a case stand on, counted from 1.
+/// The lines of a text that hold the parts of a case, counted from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaseLines {
     /// The `sim` line.
     pub sim: usize,
     /// The `profile` line.
     pub profile: usize,
-    /// The lines of each life.
+    /// The lines of each epoch.
     pub epochs: Vec<EpochLines>,
 }
 
-/// Which lines the parts of a life stand on.
+/// The lines that hold the parts of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochLines {
     /// Of each step.
@@ -110,7 +110,7 @@ impl Reader {
         self.began = true;
         self.bytes += words.iter().map(|word| word.bytes.len()).sum::<usize>();
         if self.bytes > MOST_BYTES {
-            return Err(TextError::new(1, "the case stands for more than 64 MiB up to here"));
+            return Err(TextError::new(1, "the case expands to more than 64 MiB up to here"));
         }
         let keyword = first.text();
         let in_header = self.epochs.is_empty();
@@ -122,11 +122,11 @@ impl Reader {
                 self.epoch().0.turns.get_or_insert_default().extend(turns);
             }
             "reopen" => {
-                none(rest)?;
+                no_words(rest)?;
                 self.step(Step::Reopen);
             }
             "sleep" => {
-                let duration = parse_duration(one(first, rest)?)?;
+                let duration = parse_duration(one_word(first, rest)?)?;
                 self.step(Step::Sleep(duration));
             }
             _ if in_header && RESERVED.contains(&keyword.as_str()) => {
@@ -173,7 +173,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The life that the next step belongs to: a new one after a crash.
+    /// The epoch that the next step belongs to: a new one after a crash.
     fn epoch(&mut self) -> (&mut Epoch, &mut EpochLines) {
         if self.epochs.last().is_none_or(|epoch| epoch.crash.is_some()) {
             self.epochs.push(Epoch::default());
@@ -198,23 +198,23 @@ impl Reader {
         }
         match keyword {
             "sim" => {
-                self.sim = Some(one(first, rest)?.text());
+                self.sim = Some(one_word(first, rest)?.text());
                 self.lines.sim = self.number;
             }
             "profile" => {
-                self.profile = Some(one(first, rest)?.text());
+                self.profile = Some(one_word(first, rest)?.text());
                 self.lines.profile = self.number;
             }
             "seed" => {
-                let word = one(first, rest)?;
+                let word = one_word(first, rest)?;
                 let seed = word.text().parse::<Seed>();
                 self.seed =
                     Some(seed.map_err(|error| TextError::new(word.column, error.to_string()))?);
             }
-            "known" => self.known = Some(one(first, rest)?.text()),
+            "known" => self.known = Some(one_word(first, rest)?.text()),
             "space" => self.space = Some(parse_space(rest)?),
             "cache" => {
-                let word = one(first, rest)?;
+                let word = one_word(first, rest)?;
                 self.cache = Some(match word.bytes.as_slice() {
                     b"kept" => false,
                     b"evicted" => true,
@@ -274,14 +274,14 @@ fn format(line: &str) -> Result<Option<u32>, TextError> {
     }
 }
 
-fn none(rest: &[Word]) -> Result<(), TextError> {
+fn no_words(rest: &[Word]) -> Result<(), TextError> {
     match rest {
         [] => Ok(()),
         [extra, ..] => Err(TextError::new(extra.column, "one word too many")),
     }
 }
 
-fn one<'a>(keyword: &Word, rest: &'a [Word]) -> Result<&'a Word, TextError> {
+fn one_word<'a>(keyword: &Word, rest: &'a [Word]) -> Result<&'a Word, TextError> {
     match rest {
         [word] => Ok(word),
         [] => {
@@ -297,7 +297,7 @@ impl Expect {
         let (class, signature) = match rest {
             [class] => (class, None),
             [class, signature] => (class, Some(signature)),
-            _ => return one(keyword, rest).map(|_| Self::Pass),
+            _ => return one_word(keyword, rest).map(|_| Self::Pass),
         };
         if class.bytes == b"pass" && signature.is_none() {
             return Ok(Self::Pass);

@@ -37,7 +37,7 @@ fn a_case_reads_back() {
 }
 
 #[test]
-fn the_parts_of_a_case_know_their_lines() {
+fn parsing_reports_the_line_of_each_part() {
     let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
     assert_eq!((lines.sim, lines.profile), (4, 5));
     let first = EpochLines { steps: vec![12, 13, 14], crash: Some(15) };
@@ -48,7 +48,7 @@ fn the_parts_of_a_case_know_their_lines() {
 }
 
 #[test]
-fn a_case_that_stands_for_too_much_is_refused() {
+fn a_case_that_expands_to_too_much_is_refused() {
     let head = "sim a\nprofile posix\nseed 1\nexpect pass\n";
     let crashes = |count| head.to_owned() + &"crash power step=0 effect=0\n".repeat(count);
     assert!(Case::parse(&crashes(MOST_CRASHES)).is_ok());

@@ -1,4 +1,4 @@
-//! What the crate offers where there is nothing to simulate on: the same calls, which say so.
+//! The public interface on platforms without the simulation: the same calls, which refuse to run.
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "command")]
@@ -43,7 +43,7 @@ pub struct Registry {
 /// The command: it says that it needs Linux, and exits with 2.
 #[cfg(feature = "command")]
 pub fn main(_registry: &Registry) -> ExitCode {
-    #[expect(clippy::print_stderr, reason = "the command\'s only message on this platform")]
+    #[expect(clippy::print_stderr, reason = "the command's only message on this platform")]
     {
         eprintln!("error: {NEEDS}");
     }

@@ -128,12 +128,12 @@ fn finding_text(
         keep: Some(format!("mv {} corpus/{}/{class}.case", path.display(), entry.name)),
     };
     let mut text = report(finding, &commands);
-    text.push_str(way_out(class));
+    text.push_str(opt_out(class));
     Ok(text)
 }
 
-/// What the author of an engine may declare, if it is meant to behave as it does.
-fn way_out(class: Class) -> &'static str {
+/// The constant that the author of an engine may declare, if this behaviour is intended.
+fn opt_out(class: Class) -> &'static str {
     match class {
         Class::CreateInterrupted => {
             "  note     `const CREATED_APART: bool = true` shows what comes after this\n"
@@ -146,7 +146,7 @@ fn way_out(class: Class) -> &'static str {
     }
 }
 
-/// What the user should know in addition to the verdict.
+/// The notices to the user, for the end of a report.
 fn notes(result: &PartResult) -> String {
     result.notices.iter().map(|notice| note(notice)).collect()
 }
@@ -155,7 +155,7 @@ fn note(text: &str) -> String {
     format!("  note     {text}\n")
 }
 
-/// What a passing test leaves behind.
+/// The summary of a part without a violation.
 fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
     let tally = &result.tally;
     let schedules = if tally.schedules > result.workloads {
@@ -180,7 +180,7 @@ fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
     )
 }
 
-/// What came of looking for a planted bug.
+/// The result of a search for a planted bug.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The class of the first violation, if one was found.
@@ -189,9 +189,9 @@ pub struct Found {
     pub report: String,
     /// The case that replays it, as text.
     pub case: String,
-    /// Distinct crash states that were judged until then.
+    /// Distinct crash states that were judged until the end.
     pub states: u64,
-    /// Schedules in which workloads were recorded until then.
+    /// Schedules in which workloads were recorded until the end.
     pub schedules: u64,
     /// Digest of the recorded runs.
     pub run: Digest,
@@ -199,8 +199,8 @@ pub struct Found {
     pub digest: Digest,
 }
 
-/// Runs workloads of a seed on one profile until the first violation: a test shows with it that a
-/// planted bug is found, or that a sim is clean far beyond the budget of a `cargo test`.
+/// Runs workloads of a seed on one profile until the first violation: for tests that a planted bug
+/// is found, or that a sim is clean far beyond the budget of a `cargo test`.
 ///
 /// # Panics
 /// If the machine does not allow it.
@@ -240,8 +240,8 @@ fn cannot_test(entry: &Entry, problem: &Problem) -> ! {
     panic!("crashpoint cannot test {}: {problem}", entry.name)
 }
 
-/// Records the first workload of a seed, without recoveries: the digest of that run is what a test
-/// of determinism can compare for many seeds.
+/// Records the first workload of a seed, without recoveries: a test of determinism can compare the
+/// digests of such runs for many seeds.
 ///
 /// # Panics
 /// If the machine does not allow it.
@@ -254,7 +254,7 @@ pub fn record(entry: &Entry, profile: &str, seed: Seed, steps: usize) -> Tally {
     run().unwrap_or_else(|problem| cannot_test(entry, &problem)).tally
 }
 
-/// What came of failing every call.
+/// The result of failing every call.
 #[derive(Clone, Debug)]
 pub struct FailedCalls {
     /// Runs and recoveries with one failed call or a full disk.
@@ -322,7 +322,7 @@ pub fn check_faults<S: Sim>() {
     }
 }
 
-/// Explores one workload of up to `steps` steps on one profile, and says what that cost: for
+/// Explores one workload of up to `steps` steps on one profile, and returns the counts: for
 /// benches.
 ///
 /// # Panics
@@ -340,21 +340,21 @@ pub fn measure(entry: &Entry, profile: &str, seed: Seed, steps: usize, budget: B
     result.tally
 }
 
-/// Why a case did not come out as it expects.
+/// Why the outcome of a case is not as it expects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaseFailed {
     /// It is not a case, or the machine does not allow its replay.
     #[error("{0}")]
     NotReplayed(String),
-    /// It came out otherwise.
+    /// The outcome differs.
     #[error(transparent)]
     Surprise(#[from] Surprise),
 }
 
-/// Replays the text of a case, which must come out as it expects.
+/// Replays the text of a case, whose outcome must be as it expects.
 ///
 /// # Errors
-/// How it came out instead, or what is wrong in it.
+/// How the outcome differs, or what is wrong in the text.
 pub fn check_case(entry: &Entry, text: &str) -> Result<(), CaseFailed> {
     let not_replayed = |why: &dyn std::fmt::Display| CaseFailed::NotReplayed(why.to_string());
     let (case, lines) = Case::parse_with_lines(text).map_err(|error| not_replayed(&error))?;
@@ -366,10 +366,10 @@ pub fn check_case(entry: &Entry, text: &str) -> Result<(), CaseFailed> {
     Ok(as_expected(&case, &result)?)
 }
 
-/// Replays every case of a sim in a corpus folder: each must come out as it expects.
+/// Replays every case of a sim in a corpus folder: each outcome must be as the case expects.
 ///
 /// # Panics
-/// With each file that came out otherwise, and how.
+/// With each file whose outcome differs, and how.
 #[track_caller]
 pub fn check_corpus<S: Sim>(folder: &Path) {
     let entry = sim::<S>();
@@ -394,7 +394,7 @@ pub fn check_corpus<S: Sim>(folder: &Path) {
     }
 }
 
-/// A variable of the environment that shapes a `cargo test`; each failure prints them.
+/// An environment variable that configures `cargo test`; each failure prints these.
 fn variable<T>(name: &str, default: T) -> Result<T, Problem>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,

@@ -1,4 +1,4 @@
-//! What a user's own code calls: the entries of `cargo test`, and the sims of a command.
+//! The interface for a user's own code: the entries of `cargo test`, and the sims of a command.
 
 #[cfg(not(simulated))]
 mod elsewhere;

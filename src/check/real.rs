@@ -1,4 +1,4 @@
-//! One foot on a real disk: the same workloads, adapter and model without any simulation.
+//! Runs a sim's workloads, engine and model on a real disk, without any simulation.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use crate::sim::engine::{Engine, Refused};
 use crate::sim::{Sim, Step};
 
 /// Runs workloads of a seed in directories below `dir`, on whatever file system that is, and
-/// compares what the engine shows with the model: at the end, after each reopening, and after the
-/// last. Returns how many steps were taken.
+/// compares the engine with the model: after each reopening, at the end, and after a last reopening.
+/// Returns the number of steps taken.
 ///
 /// # Panics
-/// If the engine shows something else than the model, or fails.
+/// If the engine shows another state than the model, or fails.
 pub fn check_on_real_disk<S: Sim>(dir: &Path, seed: Seed, workloads: u64) -> u64 {
     let mut taken = 0;
     for number in 0..workloads {

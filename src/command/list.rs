@@ -7,14 +7,13 @@ use crate::disk::profile::Profile;
 use crate::oracle::{AfterFault, FaultKind};
 use crate::report::page::wrapped;
 
-/// The answers of a sim after each kind of fault, in words, with those after which it promises
-/// nothing.
+/// The promises of a sim after each kind of fault, in words.
 fn fault_budget(survives: &[(FaultKind, AfterFault)]) -> Vec<String> {
     let answer =
         |fault_kind| survives.iter().find(|(listed, _)| *listed == fault_kind).map(|(_, how)| *how);
     let rows = [
-        ("answers rightly after", Some(AfterFault::Right)),
-        ("answers rightly or with an error after", Some(AfterFault::Loud)),
+        ("answers correctly after", Some(AfterFault::Right)),
+        ("answers correctly or with an error after", Some(AfterFault::Loud)),
         ("promises nothing after", None),
     ];
     let line = |(words, how): (&str, Option<AfterFault>)| {

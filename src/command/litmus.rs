@@ -14,7 +14,7 @@ use crate::report::page::grouped;
 
 /// One line of `--json`.
 #[derive(Serialize)]
-struct Found<'a> {
+struct ProfileStates<'a> {
     format: u32,
     program: &'a str,
     profile: &'a str,
@@ -24,7 +24,7 @@ struct Found<'a> {
 /// Prints every state of a program on one profile, or on each.
 ///
 /// # Errors
-/// What is wrong with the file or with a line of it.
+/// The file cannot be read, or a line of it is wrong.
 pub(super) fn litmus(args: &LitmusArgs, terminal: &mut Terminal) -> Result<Exit, Problem> {
     if let Some(profile) = &args.profile {
         Profile::find(profile, &[]).map_err(Problem::environment)?;
@@ -41,9 +41,13 @@ pub(super) fn litmus(args: &LitmusArgs, terminal: &mut Terminal) -> Result<Exit,
         let states =
             explore(&program, &profile, args.tear).map_err(|why| wrong(why.to_string()))?;
         if args.json {
-            let found =
-                Found { format: FORMAT, program: &name, profile: profile.name, states: &states };
-            let line = serde_json::to_string(&found).map_err(|error| wrong(error.to_string()))?;
+            let line = ProfileStates {
+                format: FORMAT,
+                program: &name,
+                profile: profile.name,
+                states: &states,
+            };
+            let line = serde_json::to_string(&line).map_err(|error| wrong(error.to_string()))?;
             terminal.line(&line);
         } else {
             show(&name, &profile, &states, terminal);
@@ -68,5 +72,5 @@ fn show(name: &str, profile: &Profile, states: &[LitmusState], terminal: &mut Te
     }
 }
 
-/// Where the relaxations stand at most: longer states push them to the right.
+/// The widest column of states: longer states push the relaxations to the right.
 const WIDEST: usize = 60;

@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The command over a registry of sims: the whole of a binary's `main`.
+/// The command for the sims of a registry: the whole of a binary's `main`.
 pub fn main(registry: &Registry) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(arguments) {
@@ -77,7 +77,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     exit.into()
 }
 
-/// The help of the command and of each verb: for tests of what is written about them elsewhere.
+/// The help of the command and of each verb: for tests of other texts that name them.
 #[cfg(feature = "inner")]
 pub fn usage() -> String {
     let mut command = Cli::command();

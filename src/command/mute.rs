@@ -1,4 +1,4 @@
-//! `run --mute-syncs`: a table of sync call sites and what each one is for.
+//! `run --mute-syncs`: a table of sync call sites and whether each one is needed.
 
 use std::cell::RefCell;
 
@@ -38,7 +38,7 @@ pub(super) fn mute_syncs(
     let mut json = Json::create(args.json.as_deref())?;
     let names: Vec<&str> = sims.iter().map(|entry| entry.name).collect();
     json.write(&Event::Start { format: FORMAT, seed: args.seed, sims: names })?;
-    // A site that matters is found soon; for one that seems not to, much must be explored.
+    // A site that matters is found soon; to show that one does not matter, much must be explored.
     let planned = planned(registry, sims, args, 1)?;
     let shown = RefCell::new(&mut *terminal);
     let progress = |at: Progress| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally);

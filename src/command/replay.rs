@@ -105,7 +105,7 @@ fn replay_seed(
     terminal: &mut Terminal,
 ) -> Result<Exit, Problem> {
     if args.trace || args.debug || args.keep.is_some() {
-        let why = "--trace, --keep and --debug go with a case file, which names one crash";
+        let why = "--trace, --keep and --debug need a case file, which names one crash";
         return Err(Problem::environment(why));
     }
     let mut client = Client::start()?;

@@ -104,8 +104,8 @@ type RunPart = fn(
     &mut dyn FnMut(u64, &Tally),
 ) -> Result<PartResult, Problem>;
 
-/// What came of a part, and of replaying its findings.
-struct Ran {
+/// The results of a part, and of replaying its findings.
+struct Replayed {
     result: PartResult,
     /// A notice for each finding that replays differently, with its index.
     differing: Vec<(usize, String)>,
@@ -116,7 +116,7 @@ fn run_part(
     planned: &Planned,
     args: &RunArgs,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Ran, Problem> {
+) -> Result<Replayed, Problem> {
     let Planned { part, known } = planned;
     let what = part.title();
     let (run, all): (RunPart, _) = match args.fail_calls {
@@ -131,17 +131,17 @@ fn run_part(
         let notice = replay::name_lines(client, &part.entry, finding)?;
         differing.extend(notice.map(|notice| (index, notice)));
     }
-    Ok(Ran { result, differing })
+    Ok(Replayed { result, differing })
 }
 
-/// Prints and saves what came of a part.
+/// Prints and saves the results of a part.
 fn show_part(
     part: &Part,
-    ran: &Ran,
+    ran: &Replayed,
     json: &mut Json,
     terminal: &mut Terminal,
 ) -> Result<Row<'static>, Problem> {
-    let Ran { result, differing } = ran;
+    let Replayed { result, differing } = ran;
     terminal.clear_progress();
     for notice in &result.notices {
         terminal.notice(&format!("{}: {notice}", part.entry.name));

@@ -1,5 +1,5 @@
-//! The terminal: results on stdout in one status column, progress and warnings on stderr, as a
-//! redrawn line on a terminal and as `key=value` lines elsewhere.
+//! The command's output: results on stdout with a status column, notes and progress on stderr.
+//! Progress is one redrawn line on a terminal, and `key=value` lines elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -50,9 +50,8 @@ pub(crate) struct Terminal {
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
 impl Terminal {
-    /// Decides once whether there is colour.
+    /// Decides once whether to use colour.
     pub(crate) fn new(color: Color) -> Self {
-        // NO_COLOR changes how things look, never what they are.
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let decide = |terminal: bool| match color {
             Color::Always => true,
@@ -96,7 +95,7 @@ impl Terminal {
         self.transcript.push('\n');
         let text = if self.colour { coloured } else { plain };
         let write = || writeln!(std::io::stdout(), "{text}");
-        // A closed pipe means that the reader has seen enough: this is not an error.
+        // A closed pipe is not an error: the reader has seen enough.
         let _ = match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),

@@ -49,7 +49,7 @@ impl Rotting<'_> {
     }
 
     /// The bytes after those that change.
-    pub fn behind(&self) -> &[u8] {
+    pub fn after(&self) -> &[u8] {
         &self.content[self.bytes.end..]
     }
 }
@@ -278,7 +278,7 @@ mod tests {
             number += 7;
             number % below
         };
-        let followed = |at: &Rotting<'_>| at.is_in("a f") && at.behind().contains(&b'\n');
+        let followed = |at: &Rotting<'_>| at.is_in("a f") && at.after().contains(&b'\n');
         for _ in 0..100 {
             let rot = Rot::draw(&tree(text), &mut draw, followed).expect("there are some");
             assert!(matches!(rot.damage, Damage::Bit(_)) && rot.offset < 16, "{rot:?}");

@@ -239,7 +239,7 @@ impl Pending {
         loop {
             let before = wanted.len();
             for piece in log.iter().rev() {
-                let unknown = replaced(piece, ino) && !self.is_named_beside(piece, ino);
+                let unknown = replaced(piece, ino) && !self.has_other_name(piece, ino);
                 let is_of = piece.file() == Some(ino)
                     || piece.changes().iter().any(|change| {
                         let mut names = change.old.into_iter().chain(change.new);
@@ -269,7 +269,7 @@ impl Pending {
 
     /// Whether a file has another name in the directory in which a rename took one from it. If not,
     /// the log tree has no record of the loss.
-    fn is_named_beside(&self, rename: &Piece, ino: Ino) -> bool {
+    fn has_other_name(&self, rename: &Piece, ino: Ino) -> bool {
         let dir = rename.changes().first().and_then(|to| self.live.node(to.dir));
         let directory = dir.and_then(Node::directory);
         directory.is_some_and(|directory| directory.entries.values().any(|name| *name == ino))

@@ -1,4 +1,4 @@
-//! What was acknowledged outside of the steps' own promises.
+//! Acknowledgements outside of the steps' own promises.
 
 use std::rc::Rc;
 
@@ -6,11 +6,11 @@ use crate::base::digest::{Digest, hash};
 use crate::oracle::CrashKind;
 use crate::sim::engine::Level;
 
-/// What was acknowledged to survive one kind of crash, in order.
+/// The acknowledgements that cover one kind of crash, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Acked {
     texts: Vec<String>,
-    /// Tells one list from another, so that none is compared or copied for each crash state.
+    /// Identifies the list, so that no list is compared or copied for each crash state.
     digest: Digest,
 }
 
@@ -29,7 +29,7 @@ impl Acked {
     }
 }
 
-/// What was acknowledged, by the kind of crash that it survives. A clone shares all of it.
+/// All acknowledgements, by the kind of crash that they cover. A clone shares them.
 #[derive(Clone, Default)]
 pub(crate) struct Acks {
     process: Rc<Acked>,
@@ -37,7 +37,7 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// Something was acknowledged.
+    /// Adds an acknowledgement.
     pub(crate) fn push(&mut self, level: Level, text: &str) {
         for (acked, least) in
             [(&mut self.process, Level::Flushed), (&mut self.power, Level::Durable)]
@@ -48,7 +48,7 @@ impl Acks {
         }
     }
 
-    /// What survives such a crash.
+    /// The acknowledgements that cover such a crash.
     pub(crate) fn surviving(&self, kind: CrashKind) -> &Rc<Acked> {
         match kind {
             CrashKind::Process => &self.process,

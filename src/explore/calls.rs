@@ -58,7 +58,7 @@ impl Calls {
     }
 }
 
-/// The name by which people know a call: without the 64 of the large-file forms.
+/// The usual name of a call: without the 64 of the large-file variants.
 fn plain(door: &str) -> &str {
     door.strip_suffix("64").unwrap_or(door)
 }

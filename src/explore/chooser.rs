@@ -1,7 +1,7 @@
-//! Draws faults, crash points, fates and rot from a seed.
+//! Draws workloads, faults, crash points, fates and rot from a seed.
 //!
 //! Each kind of choice has its own stream of random numbers, so that a new kind of choice does not
-//! shift the others. Workloads, schedules and entropy are drawn from seeds of their own
+//! shift the others. Schedules and entropy have their own derived seeds
 //! ([`Seed::derive`]).
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::base::digest::Digester;
 use crate::base::seed::Seed;
 
-/// What a choice is about.
+/// The subject of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Choice {
     /// The steps of a workload.
@@ -92,6 +92,15 @@ mod tests {
     #[test]
     fn the_numbers_of_a_seed_are_pinned() {
         let first = |choice| Chooser::new(Seed(1)).choose(choice, 1 << 32);
-        expect_test::expect![[]].assert_debug_eq(&Choice::ALL.map(first));
+        expect_test::expect![[r#"
+            [
+                475373369,
+                556671215,
+                3678293827,
+                1973466710,
+                3957344097,
+            ]
+        "#]]
+        .assert_debug_eq(&Choice::ALL.map(first));
     }
 }

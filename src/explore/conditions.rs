@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::case::fault::Fault;
 use crate::disk::space::Space;
 
-/// What a run meets besides its workload and its crashes.
+/// The conditions of a run besides its workload and its crashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
     /// Injected errors, in all epochs.

@@ -26,7 +26,7 @@ pub(crate) struct Crashed<'a> {
     pub(crate) left: Left,
 }
 
-/// What a crash left of what was written.
+/// The part of the written data that a crash left.
 #[derive(Clone)]
 pub(crate) enum Left {
     /// All of it: the process died between two changes.
@@ -36,9 +36,9 @@ pub(crate) enum Left {
     /// All of it but the pages whose write had failed: the process died, and the cache dropped
     /// them.
     Evicted,
-    /// What a fate says: the power was lost.
+    /// The part that a fate keeps: the power was lost.
     Fate(Fate),
-    /// What a fate says, but some of it rotted, where the engine promises something about that.
+    /// The part that a fate keeps, with rotten bytes, for which the engine promises something.
     Rotten(Fate, Rot, AfterFault),
 }
 
@@ -83,6 +83,6 @@ pub(crate) struct CrashState<'a> {
     pub(crate) crashed: Crashed<'a>,
     pub(crate) tree: Tree,
     pub(crate) digest: Digest,
-    /// What is pending on it, if that is not known from the crash.
+    /// The pending pieces on it, if they do not follow from the crash.
     pub(crate) pending: Option<Pending>,
 }

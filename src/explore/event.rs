@@ -15,20 +15,20 @@ use crate::sim::state::State;
 pub(crate) struct Event {
     /// When: in an [`Outcome`] counted from the child's beginning, else from the run's.
     pub(crate) at: Time,
-    pub(crate) what: EventKind,
+    pub(crate) kind: EventKind,
 }
 
-/// What a child did or saw.
+/// The kind of an event, with its data.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum EventKind {
     /// A phase began.
     Began(Phase),
     /// Opening the store ended.
-    Opened(Result<(), Failed>),
+    Opened(Result<(), EngineFailure>),
     /// Closing it ended.
-    Closed(Result<(), Failed>),
+    Closed(Result<(), EngineFailure>),
     /// A read-back ended.
-    Read(Result<(), Failed>),
+    Read(Result<(), EngineFailure>),
     /// A step was issued.
     Issued(u32),
     /// A step returned.
@@ -43,64 +43,67 @@ pub(crate) enum EventKind {
     RefusedBy(usize),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
-    /// What a read-back showed.
+    /// The state that a read-back showed.
     Observed(State),
     /// The parts of a read-back disagreed.
     Inconsistent(String),
-    /// So many threads outlived the engine.
+    /// This many threads outlived the engine.
     Leaked(u32),
-    /// A panic ended a thread that nobody joined.
+    /// A panic ended a thread that was not joined.
     Panicked { thread: u32, name: String, place: String, message: String },
     /// An error was injected.
     Injected(FaultKind),
     /// The cache dropped pages whose write had failed.
     Evicted,
-    /// The file system takes no more changes, or nothing that is new.
+    /// The file system takes no more changes, or is full.
     Stopped,
     /// The script was carried out to its end.
     Done,
 }
 
-/// What the engine said when it failed.
+/// An error that the engine returned.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Failed {
-    /// What makes two errors the same.
+pub(crate) struct EngineFailure {
+    /// Two errors with the same kind count as the same error.
     pub(crate) kind: String,
     pub(crate) text: String,
 }
 
-/// What became of a child.
+/// The events of a child, and how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,
     pub(crate) ending: Ending,
     /// The source line of a bad ending, if it is known.
     pub(crate) place: Option<String>,
-    /// Digest of every call and mark with its time since the child began. A child that was
-    /// stopped for its CPU time was stopped anywhere: its digest says no more than that.
+    /// Digest of every call and mark with its time since the child began. A child that ran out of
+    /// CPU time was stopped at an arbitrary point: its digest only says that it was.
     pub(crate) digest: Digest,
-    /// How many changes of the disk there were.
+    /// The number of changes of the disk.
     pub(crate) effects: u64,
     /// Whether the engine read a clock.
     pub(crate) timed: bool,
-    /// The call that is not simulated and that the engine made all the same.
+    /// The first call of the engine that is not simulated.
     pub(crate) refused: Option<String>,
-    /// Why the run was ended for going on and on.
+    /// Why the run was ended as hung.
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
     pub(crate) outside: Vec<String>,
     /// How its threads were scheduled, if it had more than one.
     pub(crate) turns: Option<Vec<Turn>>,
-    /// How many decisions its schedule came to, if it came to its end.
+    /// The number of decisions in its schedule, if it ran to the end.
     pub(crate) decisions: Option<u64>,
 }
 
-/// The moment that a mark stands for, if it is one that is judged.
+/// The event of a mark, if it is one that is judged.
 pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
     let owned = |result: Result<(), EngineError<'_>>| {
-        result.map_err(|said| Failed { kind: said.kind.to_owned(), text: said.text.to_owned() })
+        result.map_err(|error| EngineFailure {
+            kind: error.kind.to_owned(),
+            text: error.text.to_owned(),
+        })
     };
-    let what = match *mark {
+    let kind = match *mark {
         Mark::Begin(phase) => EventKind::Began(phase),
         Mark::End(Phase::Open, result) => EventKind::Opened(owned(result)),
         Mark::End(Phase::Close, result) => EventKind::Closed(owned(result)),
@@ -133,12 +136,12 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
         | Mark::Decisions(_)
         | Mark::SawClock => return None,
     };
-    Some(Event { at, what })
+    Some(Event { at, kind })
 }
 
 /// The error that was injected into a call, if one was.
 pub(crate) fn injected(at: Time, call: &Call<'_>) -> Option<Event> {
-    call.fault.map(|fault_kind| Event { at, what: EventKind::Injected(fault_kind) })
+    call.fault.map(|fault_kind| Event { at, kind: EventKind::Injected(fault_kind) })
 }
 
 impl Outcome {
@@ -174,7 +177,7 @@ impl Outcome {
                 Payload::Mark(mark) => outcome.note(record.at, &mark),
             }
         }
-        // A child that came to a bad end had no time to say whether it looked at a clock.
+        // A child that did not finish may have read a clock without reporting it.
         outcome.timed |= !outcome.ending.is_finished();
         if matches!(outcome.ending, Ending::HungSpin { .. }) {
             digester = Digester::default();
@@ -200,11 +203,11 @@ impl Outcome {
         }
     }
 
-    /// About how many bytes of memory it takes.
+    /// Its approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        /// What the allocator and a tree's nodes add to an item.
+        /// The bytes that the allocator and the nodes of a tree add to an item.
         const ITEM: usize = 80;
-        let heap = |event: &Event| match &event.what {
+        let heap = |event: &Event| match &event.kind {
             EventKind::Observed(state) => {
                 state.iter().map(|(item, value)| ITEM + item.len() + value.len()).sum()
             }
@@ -227,13 +230,13 @@ impl Outcome {
 
     /// Whether the script was carried out to its end.
     pub(crate) fn finished(&self) -> bool {
-        matches!(self.events.last(), Some(Event { what: EventKind::Done, .. }))
+        matches!(self.events.last(), Some(Event { kind: EventKind::Done, .. }))
     }
 }
 
 /// Adds a record to the digest of a run: calls without their return addresses, which differ from
 /// build to build, and marks. Effects, evictions among them, follow from the calls, and name
-/// inodes by numbers that may differ between two disks that no process can tell apart.
+/// inodes by numbers that may differ between two disks that no process can distinguish.
 fn digest(record: &Record<'_>, digester: &mut Digester, scratch: &mut Vec<u8>) {
     let record = match record.payload {
         Payload::Effect(_) | Payload::Mark(Mark::Evicted) => return,

@@ -26,14 +26,14 @@ pub(crate) type Key = (Digest, CrashKind, (u64, usize), u64);
 /// States that were judged.
 pub(crate) type Judged = BTreeSet<Key>;
 
-/// What decides how a crash state is judged.
+/// The inputs of the judgement of a crash state.
 pub(crate) fn key<M: Model>(state: &CrashState<'_>, judge: &Judge<M>) -> Key {
     let (kind, at) = (state.crashed.judged_as(), state.crashed.point.at);
     let instant = if M::TIMED { at.0 / INSTANT } else { 0 };
     (state.digest, kind, judge.bound(kind, at), instant)
 }
 
-/// What became of a crash state.
+/// A crash state's recovery, and the judgement on it.
 pub(crate) struct Examined<M: Model> {
     /// The recovery and its continuation.
     pub(crate) outcome: Rc<Outcome>,

@@ -1,14 +1,14 @@
-//! Fail the Nth call, for every N: in the workload, and in a recovery from a crash behind it.
+//! Fails the Nth call, for every N: in the workload, and in a recovery from a crash after it.
 //!
 //! SQLite's tests do so with every allocation and every call of its file system layer
 //! (`do_faultsim_test`). A first run without faults says which calls there are. Then the same
 //! workload is run once for each call and each way in which a kernel may fail it, as far as the
-//! sim promises something for it ([`Promises::survives`]): once, and from then on. Behind each
-//! such run the process dies, or the power, right after the error, behind the last step, and at
-//! the end; the store is opened again where nothing fails, and must show all that it promised.
+//! sim promises something for it ([`Promises::survives`]): once, and from then on. In each such
+//! run the process dies, or the power is lost, right after the error, after the last step, and at
+//! the end. The store is then opened again without faults, and must show all that it promised.
 //!
 //! A full disk is more than a call that fails: room comes back when something is deleted. So the
-//! workload is also run on a disk of each size at which it comes to be full.
+//! workload is also run on a disk of each size at which it becomes full.
 //!
 //! [`Promises::survives`]: crate::oracle::Promises::survives
 
@@ -41,12 +41,12 @@ use super::schedules::explore_recorded;
 use super::stop::Stop;
 use super::walk::Effort;
 
-/// Crash states of the power that are recovered at each point, where there are more.
+/// The most states of a power loss that are recovered at each crash point.
 const STATES: u64 = 4;
-/// How long a slow call takes, in milliseconds: longer than any background work waits.
+/// How long a slow call takes, in milliseconds: longer than any background thread waits.
 const SLOW: u64 = 5_000;
 
-/// In which ways a call is made to fail, each once; the second word says whether also from then on.
+/// The ways in which a call is made to fail once, and whether it is also made to fail from then on.
 const WAYS: [(InjectionKind, bool); 9] = [
     (InjectionKind::Io, true),
     (InjectionKind::NoSpace, true),
@@ -60,23 +60,23 @@ const WAYS: [(InjectionKind, bool); 9] = [
 ];
 
 /// Fails every call in turn, as far as the budget allows: half of it for the workload, half for a
-/// recovery. Where there are more faults than that, some are drawn. Full disks come on top.
+/// recovery. If there are more faults than that, some are drawn. Full disks come in addition.
 pub(crate) fn fail_calls<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
     let none = Conditions::default();
-    let quiet = explorer.record(&none)?;
-    explorer.reporter.tally.run = quiet.outcome.digest;
-    cut(explorer, &none, quiet.outcome.clone(), &quiet.log)?;
+    let faultless = explorer.record(&none)?;
+    explorer.reporter.tally.run = faultless.outcome.digest;
+    cut(explorer, &none, faultless.outcome.clone(), &faultless.log)?;
     let most = explorer.job.budget.recoveries / 2;
-    let faults = draw(explorer, faults(&explorer.promises(), &quiet, 1), most);
+    let faults = draw(explorer, faults(&explorer.promises(), &faultless, 1), most);
     for fault in faults {
         record_and_cut(explorer, &Conditions::with_fault(fault))?;
     }
     full_disks(explorer, most)?;
-    let calm = recovery(explorer, &quiet)?;
-    let faults = draw(explorer, self::faults(&explorer.promises(), &calm, 2), most);
+    let recovery = recovery(explorer, &faultless)?;
+    let faults = draw(explorer, self::faults(&explorer.promises(), &recovery, 2), most);
     for fault in faults {
         explorer.reporter.tally.faults += 1;
-        cut(explorer, &Conditions::with_fault(fault), quiet.outcome.clone(), &quiet.log)?;
+        cut(explorer, &Conditions::with_fault(fault), faultless.outcome.clone(), &faultless.log)?;
         explorer.progress();
     }
     Ok(())
@@ -96,22 +96,23 @@ fn record_and_cut<M: Model>(
     Ok(())
 }
 
-/// A disk of so many pages; of so many inodes; of so many pages that only a sync looks for.
+/// Small disks: of this many pages, of this many inodes, and of this many pages that are allocated
+/// by a sync only.
 const SMALL: [fn(u64) -> Space; 3] = [
-    |pages| Space { pages, ..ENDLESS },
-    |inodes| Space { inodes, ..ENDLESS },
-    |pages| Space { pages, delayed: true, ..ENDLESS },
+    |pages| Space { pages, ..UNLIMITED },
+    |inodes| Space { inodes, ..UNLIMITED },
+    |pages| Space { pages, delayed: true, ..UNLIMITED },
 ];
 
 /// A disk that is never full.
-const ENDLESS: Space =
+const UNLIMITED: Space =
     Space { pages: u64::MAX, inodes: u64::MAX, error: Errno::ENOSPC, delayed: false };
 
-/// No larger disk is tried: 16 TiB.
+/// The most pages (16 TiB) or inodes that are tried.
 const LARGE: u64 = 1 << 32;
 
-/// Runs the workload on a disk of each size at which it is full at some time: for each kind of size
-/// a part of `most` of them, and none if the sim does not promise something whichever call fails.
+/// Runs the workload on a disk of each size at which it becomes full: of each kind of small disk at
+/// most an equal share of `most`, and none unless the sim promises something whichever call fails.
 fn full_disks<M: Model>(explorer: &mut Explorer<'_, M>, most: u64) -> Result<(), Stop> {
     let promises = explorer.promises();
     if FaultKind::OF_EVERY_CALL.into_iter().any(|kind| promises.answer(kind) == AfterFault::Nothing)
@@ -143,22 +144,22 @@ fn sizes<M: Model>(explorer: &mut Explorer<'_, M>, enough: u64, most: u64) -> BT
     (0..most).map(|_| 1 + explorer.chooser.choose(Choice::Fault, enough - 1)).collect()
 }
 
-/// The least size at which the disk is never full in this workload; [`LARGE`] if an engine fills
-/// any.
+/// The least size at which the disk is never full in this workload; [`LARGE`] if the engine fills
+/// every smaller one.
 fn enough<M: Model>(explorer: &mut Explorer<'_, M>, small: fn(u64) -> Space) -> Result<u64, Stop> {
     let mut is_full = |size| Ok(was_injected(&explorer.record(&with_space(small(size)))?.outcome));
-    let (mut little, mut much) = (0, 1);
-    while much < LARGE && is_full(much)? {
-        (little, much) = (much, much * 2);
+    let (mut full, mut enough) = (0, 1);
+    while enough < LARGE && is_full(enough)? {
+        (full, enough) = (enough, enough * 2);
     }
-    while little + 1 < much {
-        let middle = little.midpoint(much);
-        if is_full(middle)? { little = middle } else { much = middle }
+    while full + 1 < enough {
+        let middle = full.midpoint(enough);
+        if is_full(middle)? { full = middle } else { enough = middle }
     }
-    Ok(much)
+    Ok(enough)
 }
 
-/// Judges a run and places the few crashes after it.
+/// Judges a run and places a few crashes in it.
 fn cut<M: Model>(
     explorer: &mut Explorer<'_, M>,
     conditions: &Conditions,
@@ -171,17 +172,20 @@ fn cut<M: Model>(
     explore_recorded(explorer, conditions, outcome, log, &mut Judged::new(), effort)
 }
 
-/// Whether a fault struck.
+/// Whether a fault was injected.
 fn was_injected(outcome: &Outcome) -> bool {
-    outcome.events.iter().any(|event| matches!(event.what, EventKind::Injected(_)))
+    outcome.events.iter().any(|event| matches!(event.kind, EventKind::Injected(_)))
 }
 
 /// A recovery without a fault, after the process died at the end of the last step.
-fn recovery<M: Model>(explorer: &mut Explorer<'_, M>, quiet: &Recorded) -> Result<Recorded, Stop> {
+fn recovery<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    faultless: &Recorded,
+) -> Result<Recorded, Stop> {
     let steps = explorer.steps.len();
     let mut pending = Pending::new(Tree::new(), &explorer.runner.profile);
     let mut at = Time::START;
-    for record in records(&quiet.log) {
+    for record in records(&faultless.log) {
         at = record.at;
         match record.payload {
             Payload::Effect(effect) => pending.apply(&effect, record.at),
@@ -196,13 +200,13 @@ fn recovery<M: Model>(explorer: &mut Explorer<'_, M>, quiet: &Recorded) -> Resul
 }
 
 /// Each way in which each call of a run may fail, as far as the sim promises something for it.
-fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec<Fault> {
+fn faults<M: Model>(promises: &Promises<M>, faultless: &Recorded, epoch: u32) -> Vec<Fault> {
     let promised = |fault_kind| promises.answer(fault_kind) != AfterFault::Nothing;
     let of_every_call = FaultKind::OF_EVERY_CALL.into_iter().all(promised);
     let mut faults = Vec::new();
     let mut counts = [0_u32; FaultClass::ALL.len()];
     let mut nth = 0;
-    for record in records(&quiet.log) {
+    for record in records(&faultless.log) {
         let Payload::Call(call) = record.payload else { continue };
         let Some(class) = fault_class(call.door).filter(|_| call.path != RANDOM) else {
             continue;
@@ -210,13 +214,13 @@ fn faults<M: Model>(promises: &Promises<M>, quiet: &Recorded, epoch: u32) -> Vec
         nth += 1;
         counts[class as usize] += 1;
         let flags = i32::try_from(call.arguments[0]).unwrap_or(0);
-        let makes = class == FaultClass::Open && flags & libc::O_CREAT != 0;
-        let shown = if makes { FaultClass::Create } else { class };
+        let creates = class == FaultClass::Open && flags & libc::O_CREAT != 0;
+        let class_of_call = if creates { FaultClass::Create } else { class };
         for (error, lasts) in WAYS {
-            if !error.applies_to(shown) || !promised(error.fault_kind(shown)) {
+            if !error.applies_to(class_of_call) || !promised(error.fault_kind(class_of_call)) {
                 continue;
             }
-            for after in places(error, shown, &call) {
+            for after in places(error, class_of_call, &call) {
                 let once = Fault { epoch, ..Fault::new(error.with(after), FaultClass::Call, nth) };
                 faults.push(once);
                 if lasts {
@@ -252,7 +256,7 @@ fn places(error: InjectionKind, class: FaultClass, call: &Call<'_>) -> Vec<u64> 
     }
 }
 
-/// At most this many of the faults, drawn where there are more, in their order.
+/// At most `most` of the faults, in their order; drawn if there are more.
 fn draw<M: Model>(explorer: &mut Explorer<'_, M>, mut faults: Vec<Fault>, most: u64) -> Vec<Fault> {
     while faults.len() as u64 > most {
         let place = explorer.chooser.choose(Choice::Fault, faults.len() as u64);

@@ -1,5 +1,5 @@
-//! Which crash states are visited at a point: all of them where they are few, else the telling
-//! ones first and then samples of each family.
+//! Chooses the crash states to visit at a point: all of them if they are few, else the most
+//! revealing ones and then samples of each family.
 
 use crate::disk::family;
 use crate::disk::fate::{Fate, Keep};
@@ -8,14 +8,14 @@ use crate::disk::piece::GroupId;
 
 use super::chooser::{Choice, Chooser};
 
-/// How many fates are drawn at a point at most: many leave disks that were seen before.
+/// The most fates that are drawn at a point: many of them leave disks that were seen before.
 pub(super) const TRIES: u64 = 96;
-/// Pieces among the last so many are drawn half of the time: what older ones may do was visited
-/// at earlier points.
+/// Half of the draws of a piece are among this many of the newest pieces: the effects of older ones
+/// were visited at earlier points.
 const RECENT: u64 = 12;
 
-/// Every fate, if there are at most `limit`; where nothing is pending, the one that there is, since
-/// nothing can be drawn there.
+/// Every fate, if there are at most `limit`. Where nothing is pending, the only fate is returned
+/// whatever the limit: nothing can be drawn there.
 pub(super) fn all(
     pending: &Pending,
     in_flight: Option<u64>,
@@ -27,12 +27,12 @@ pub(super) fn all(
 
 /// Draws fates where there are too many to visit all.
 pub(super) struct Sampler {
-    /// What is visited in any case, the first at the end.
+    /// Fates that are visited in any case, in reverse order.
     first: Vec<Fate>,
 }
 
 impl Sampler {
-    /// Nothing kept and everything kept come first, then what may be torn of the write in flight.
+    /// Nothing kept and everything kept come first, then tears of the write in flight.
     pub(super) fn new(pending: &Pending, in_flight: Option<u64>) -> Self {
         let mut first = Vec::new();
         if let Some(effect) = in_flight {
@@ -69,8 +69,8 @@ impl Sampler {
             _ => {
                 let mut draw = |options| draw(options as u64) as usize;
                 let fate = family::random(pending, in_flight, &mut draw);
-                // What is drawn for each group on its own asks for nearly everything between
-                // them, or leaves nearly nothing.
+                // Cuts drawn for each group independently need nearly everything together, and
+                // keep nearly nothing if lowered. Each is used half of the time.
                 if pending.is_constrained() && draw(2) == 0 { pending.lowered(&fate) } else { fate }
             }
         };

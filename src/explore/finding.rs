@@ -28,14 +28,14 @@ pub struct Finding {
     pub pieces: Pieces,
     /// Digest of the run or recovery that showed it.
     pub digest: Digest,
-    /// The surprises of the disk that it needs; empty if that was not asked, or if it needs none.
+    /// The surprises of the disk that it needs; empty if this was not determined, or if it needs none.
     pub relaxations: BTreeSet<Relaxation>,
-    /// The profiles that lose it and keep it, if that was asked.
+    /// The profiles that lose it and keep it, if this was determined.
     pub verdict: Option<Verdict>,
 }
 
 impl Finding {
-    /// What makes two findings the same.
+    /// Its kind: equal for findings that count as the same.
     pub fn kind(&self) -> Kind {
         Kind { class: self.violation.class(), signature: self.violation.signature.clone() }
     }
@@ -46,7 +46,7 @@ impl Finding {
 pub struct CrashScene {
     /// Process or power.
     pub kind: CrashKind,
-    /// What became of pages in the cache whose write had failed.
+    /// The fate of pages in the cache whose write had failed.
     pub cache: Cache,
     /// The bytes that rotted while the machine was down.
     pub rot: Option<Rot>,
@@ -62,7 +62,7 @@ pub struct CrashScene {
     pub at: Time,
 }
 
-/// What became of pages in the cache whose write had failed.
+/// The fate of pages in the cache whose write had failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cache {
     /// There were none, or the power was lost.

@@ -9,12 +9,12 @@ use crate::case::{Case, Step};
 use crate::oracle::{Class, Signature};
 use crate::process::world::Stacks;
 
-/// What an explorer is asked to do with a case.
+/// A task for an explorer, with its case and its budget.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// The case.
     pub case: Case,
-    /// What to do with it.
+    /// The task.
     pub task: Task,
     /// The steps of the epoch after each recovery.
     pub continuation: Vec<Step>,
@@ -30,7 +30,7 @@ pub struct Job {
     pub keep: Option<PathBuf>,
 }
 
-/// What makes two findings the same.
+/// The identity of a finding: equal for two findings of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Kind {
     /// The class of the violation.
@@ -39,7 +39,7 @@ pub struct Kind {
     pub signature: Signature,
 }
 
-/// What to do with a case.
+/// A task to carry out with a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
     /// Record the first epoch, cut it everywhere, recover, check.

@@ -1,4 +1,4 @@
-//! Follows a run from moment to moment and says at the first one that breaks a promise.
+//! Follows a run event by event and reports the first violation.
 
 use std::rc::Rc;
 
@@ -13,45 +13,46 @@ use crate::sim::Step;
 use crate::sim::model::Model;
 
 use super::acked::{Acked, Acks};
-use super::event::{Event, EventKind, Failed, Outcome};
+use super::event::{EngineFailure, Event, EventKind, Outcome};
 
-/// How the oracle counts the clients within a step: behind the one who issues the steps.
+/// The oracle's number of the first client of a step; 0 is the client that issues the steps.
 const CLIENTS: usize = 1;
 
 /// The oracle of a run, and where in the run it is.
 pub(crate) struct Judge<M: Model> {
     oracle: Oracle<M>,
-    /// The steps of this life.
+    /// The steps of this epoch.
     steps: Rc<Vec<Step<M::Op>>>,
-    /// How many steps were issued in the lives before: the oracle counts through.
-    before: u32,
-    /// What the next read-back follows.
+    /// The number of steps in earlier epochs: the oracle numbers steps across epochs.
+    steps_before: u32,
+    /// The event before the next read-back.
     after: Follows,
     /// The first read-back after a crash, until the second is compared with it.
     first: Option<Observed>,
     /// Whether any opening of the store ever returned.
     created: bool,
-    /// The phase that began and has not ended, and since when.
+    /// The phase in progress, and when it began.
     phase: Option<(Phase, Time)>,
     step: u32,
-    /// What is injected in this life lasts to its end: while it does, the store need not work.
+    /// Whether a fault of this epoch lasts to its end: until then the store need not work.
     lasting: bool,
-    /// An error was injected; what it caused may pass when the same is tried again.
+    /// Whether a fault was injected: a failure that it caused may not recur on a retry.
     injected: bool,
+    /// The violation of an open or read-back that failed after a fault, unless a retry succeeds.
     excused: Option<Violation>,
-    /// Reading failed, which was excused, and what the store holds was not seen since.
+    /// Whether a read-back failed, which was excused, and none has succeeded since.
     unread: bool,
-    /// The file system takes no change: an open that fails will not pass at the next try.
+    /// Whether the file system takes no more changes: no retry of a failed open will succeed.
     stopped: bool,
-    /// How the parts of a read-back that has not ended disagree.
+    /// How the parts of the read-back in progress disagree.
     inconsistent: Option<String>,
     /// Whether some read-back was not compared with anything.
     unchecked: bool,
-    /// What was acknowledged outside of the steps' own promises.
+    /// The acknowledgements outside of the steps' own promises.
     acks: Acks,
 }
 
-/// What a read-back follows.
+/// The event that a read-back follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Follows {
     /// A crash that no recovery has returned from.
@@ -79,12 +80,12 @@ impl<M: Model> Clone for Judge<M> {
 }
 
 impl<M: Model> Judge<M> {
-    /// Before the first opening of a store that was `created`, or was not.
+    /// A judge before the first opening; `created` says whether the store already exists.
     pub(crate) fn new(promises: Promises<M>, created: bool) -> Self {
         Self {
             oracle: Oracle::new(promises),
             steps: Rc::default(),
-            before: 0,
+            steps_before: 0,
             after: Follows::Restart,
             first: None,
             created,
@@ -101,16 +102,16 @@ impl<M: Model> Judge<M> {
         }
     }
 
-    /// A life with these steps begins; `lasting` says that it has faults which do not pass.
+    /// Begins an epoch with these steps; `lasting` says whether a fault lasts to its end.
     pub(crate) fn begin(&mut self, steps: Rc<Vec<Step<M::Op>>>, lasting: bool) {
         self.lasting = lasting;
-        self.before += self.steps.len() as u32;
+        self.steps_before += self.steps.len() as u32;
         self.steps = steps;
         self.step = 0;
         self.phase = None;
     }
 
-    /// The machine stops here.
+    /// A crash ends the epoch.
     pub(crate) fn crash(&mut self, kind: CrashKind, at: Time) {
         if let Follows::Crash(before) = self.after {
             self.oracle.interrupted(&before);
@@ -122,24 +123,24 @@ impl<M: Model> Judge<M> {
         self.stopped = false;
     }
 
-    /// Bytes changed while the machine was down, where this is promised.
+    /// Bytes rotted while the machine was down, at a place for which the sim promises `answer`.
     pub(crate) fn rotten(&mut self, answer: AfterFault) {
         self.injected = true;
         self.oracle.rotten(answer);
     }
 
-    /// What decides, beside the disk, how a crash of this kind is judged.
+    /// The inputs, in addition to the disk, of how a crash of this kind is judged.
     pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> (u64, usize) {
         let Bound { low, .. } = self.oracle.bound(kind, at);
         (low + self.acked(kind).texts().len() as u64, self.oracle.candidates())
     }
 
-    /// What was acknowledged, outside of the steps' own promises, to survive such a crash.
+    /// The acknowledgements outside of the steps' own promises that cover such a crash.
     pub(crate) fn acked(&self, kind: CrashKind) -> &Rc<Acked> {
         self.acks.surviving(kind)
     }
 
-    /// Whether a step of this life was issued.
+    /// Whether a step of this epoch was issued.
     pub(crate) fn in_steps(&self) -> bool {
         self.step > 0
     }
@@ -149,7 +150,7 @@ impl<M: Model> Judge<M> {
         self.unchecked
     }
 
-    /// Judges all that a child did that began at `start`, and how it ended.
+    /// Judges the events of a child that began at `start`, and how it ended.
     pub(crate) fn outcome(&mut self, outcome: &Outcome, start: Time) -> Result<(), Violation> {
         for event in &outcome.events {
             let at = start + event.at.since(Time::START);
@@ -181,7 +182,7 @@ impl<M: Model> Judge<M> {
             (Ending::Panicked { .. }, place) => (ending.to_string(), place),
             (_, None) => (ending.to_string(), None),
             (Ending::Aborted { .. }, Some(at)) => (format!("{ending}\nat {at}"), place),
-            // Where it was when somebody looked says little about what else is the same.
+            // A child is ended like this at an arbitrary place: it is not part of the signature.
             (_, Some(at)) => (format!("{ending}\nat {at}"), None),
         };
         self.ended(class, how, place)
@@ -200,7 +201,7 @@ impl<M: Model> Judge<M> {
         self.promised(violation)
     }
 
-    /// A violation, unless something was done to the engine after which it promises nothing.
+    /// Reports a violation, unless a fault was injected after which the sim promises nothing.
     fn promised(&mut self, violation: Violation) -> Result<(), Violation> {
         if self.oracle.answer() > AfterFault::Nothing {
             return Err(violation);
@@ -218,10 +219,10 @@ impl<M: Model> Judge<M> {
         }
     }
 
-    /// One thing that happened.
+    /// Judges one event.
     pub(crate) fn event(&mut self, event: &Event) -> Result<(), Violation> {
         let at = event.at;
-        match &event.what {
+        match &event.kind {
             EventKind::Began(phase) => self.phase = Some((*phase, at)),
             EventKind::Opened(Ok(())) => {
                 self.phase = None;
@@ -238,9 +239,9 @@ impl<M: Model> Judge<M> {
             EventKind::Issued(step) => self.issued(*step, at),
             EventKind::Returned(step, result) => {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
-                self.oracle.returned(self.before + step, result, at);
+                self.oracle.returned(self.steps_before + step, result, at);
             }
-            EventKind::Refused(step) => self.oracle.refused(self.before + step, at),
+            EventKind::Refused(step) => self.oracle.refused(self.steps_before + step, at),
             EventKind::IssuedBy(client, number) => self.issued_by(*client, *number, at),
             EventKind::ReturnedBy(client, result) => {
                 let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
@@ -251,7 +252,7 @@ impl<M: Model> Judge<M> {
             EventKind::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             EventKind::Injected(fault_kind) => {
                 self.injected = true;
-                // What was not due when the store crashed is not due in its recovery either.
+                // A promise that was not due at the crash does not become due in the recovery.
                 let at = if let Follows::Crash(crash) = self.after { crash.at } else { at };
                 self.oracle.injected(*fault_kind, at);
             }
@@ -265,7 +266,7 @@ impl<M: Model> Judge<M> {
             EventKind::Leaked(threads) => {
                 let s = if *threads == 1 { "" } else { "s" };
                 let message =
-                    format!("{threads} thread{s} of the engine did not end with its close");
+                    format!("{threads} thread{s} of the engine still ran after its close");
                 return self.promised(Violation::new(Class::Leaked, message));
             }
             EventKind::Evicted => self.oracle.evicted(),
@@ -273,7 +274,7 @@ impl<M: Model> Judge<M> {
             EventKind::Panicked { thread, name, place, message } => {
                 let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
                 let message = format!(
-                    "thread {thread}{name} panicked at {place}, and nobody joined it: {message}"
+                    "thread {thread}{name} panicked at {place}, and was not joined: {message}"
                 );
                 let mut violation = Violation::new(Class::Panicked, message);
                 violation.signature = violation.signature.with_payload("thread").with_source(place);
@@ -286,12 +287,12 @@ impl<M: Model> Judge<M> {
 
     fn issued(&mut self, step: u32, at: Time) {
         self.step = step;
-        self.go_on_unseen(at);
+        self.continue_unread(at);
         self.after = Follows::Live;
         if let Some(Step::Op(op)) = self.steps.get(step as usize - 1)
             && M::clients(op).is_none()
         {
-            self.oracle.issue(self.before + step, 0, op, at);
+            self.oracle.issue(self.steps_before + step, 0, op, at);
         }
     }
 
@@ -301,13 +302,13 @@ impl<M: Model> Judge<M> {
         };
         let ops = M::clients(op).and_then(|clients| clients.get(client));
         if let Some(op) = ops.and_then(|ops| ops.get(number)) {
-            self.oracle.issue(self.before + self.step, CLIENTS + client, op, at);
+            self.oracle.issue(self.steps_before + self.step, CLIENTS + client, op, at);
         }
     }
 
-    /// Opening or reading failed. While errors are injected it may pass at the next try, and is
-    /// a violation only if it does not. The kind of error is part of what makes two the same.
-    fn failed(&mut self, class: Class, error: &Failed, at: Time) -> Result<(), Violation> {
+    /// Judges a failed opening or read-back. Once a fault was injected, it is a violation only if no
+    /// retry succeeds. The kind of the error is part of the signature.
+    fn failed(&mut self, class: Class, error: &EngineFailure, at: Time) -> Result<(), Violation> {
         let from = self.phase.take().map_or(at, |(_, since)| since);
         let seen = Observed { from, to: at, found: Found::Failed(class, error.text.clone()) };
         let judged = self.observed(seen).map_err(|mut violation| {
@@ -329,7 +330,7 @@ impl<M: Model> Judge<M> {
     fn closed(&mut self, cleanly: bool, at: Time) {
         self.phase = None;
         if cleanly {
-            self.go_on_unseen(at);
+            self.continue_unread(at);
             self.oracle.closed(at);
         }
         if self.after == Follows::Live {
@@ -337,9 +338,9 @@ impl<M: Model> Judge<M> {
         }
     }
 
-    /// The store is used though its recovery could not be read back: what it promises from now on
-    /// is about whatever the crash left.
-    fn go_on_unseen(&mut self, at: Time) {
+    /// Continues with a store whose recovery could not be read back: from now on its promises build
+    /// on whatever the crash left.
+    fn continue_unread(&mut self, at: Time) {
         if !std::mem::take(&mut self.unread) {
             return;
         }

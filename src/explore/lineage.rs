@@ -11,10 +11,10 @@ use super::conditions::Conditions;
 use super::crash_point::CrashPoint;
 use super::crash_state::{Crashed, DOWN, Left};
 
-/// The word by which a case says how many pages of an interrupted write had been copied.
+/// The case word for the number of pages that an interrupted write had copied.
 pub(crate) const PAGES: &str = "pages=";
 
-/// The word by which a case says that the cache dropped the pages whose write had failed.
+/// The case word for a cache that dropped the pages whose write had failed.
 pub(crate) const EVICTED: &str = "cache=evicted";
 
 /// The run that is walked: the epochs before, and the one whose log it is.
@@ -33,7 +33,7 @@ pub(crate) struct Lineage {
 }
 
 impl Lineage {
-    /// How many crashes came before.
+    /// The number of crashes before this epoch.
     pub(crate) fn depth(&self) -> u32 {
         u32::try_from(self.before.len()).unwrap_or(u32::MAX)
     }
@@ -98,7 +98,7 @@ impl Lineage {
 }
 
 impl Left {
-    /// The words that a case says it in.
+    /// Its words in a case.
     fn words(&self, pending: &Pending) -> Vec<Word> {
         let text = match self {
             Self::All => return Vec::new(),

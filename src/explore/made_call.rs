@@ -22,7 +22,7 @@ pub struct MadeCall {
     pub other: Vec<u8>,
     /// Offset and length, flags and mode, and similar.
     pub arguments: [u64; 2],
-    /// What it returned; an error as the negative errno.
+    /// Its result; an error as the negative errno.
     pub result: i64,
     /// Whether an error was injected.
     pub injected: bool,
@@ -66,8 +66,8 @@ impl fmt::Display for MadeCall {
             _ => write!(f, "{}", self.result)?,
         }
         if self.injected {
-            write!(f, "  (injected)")?;
+            write!(f, " (injected)")?;
         }
-        self.line.as_ref().map_or(Ok(()), |line| write!(f, "  {line}"))
+        self.line.as_ref().map_or(Ok(()), |line| write!(f, " {line}"))
     }
 }

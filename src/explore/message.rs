@@ -1,4 +1,4 @@
-//! What an explorer sends back, message by message.
+//! The messages that an explorer sends back.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub enum Message {
     Progress(Tally),
     /// A violation, the first of its kind.
     Finding(Box<Finding>),
-    /// What was recorded of one epoch of a replay.
+    /// The recording of one epoch of a replay.
     Recording(Recording),
     /// A sync call site.
     Site(SyncSite),
-    /// Something the user should know, said once.
+    /// A notice for the user, sent once.
     Notice(String),
     /// The job cannot be carried out.
     Refused(Refusal),
@@ -62,7 +62,7 @@ pub struct Refusal {
     pub part: Option<CasePart>,
     /// The column in the line of that part.
     pub column: Option<usize>,
-    /// What is wrong.
+    /// The reason.
     pub why: String,
 }
 

@@ -1,4 +1,4 @@
-//! Carries a recovery out again, and finds the first call in which it differs from itself.
+//! Repeats a recovery, and finds the first call in which the two differ.
 
 use crate::disk::tree::Tree;
 use crate::log::{Payload, records};
@@ -13,7 +13,7 @@ use super::message::{CallDifference, Nondeterminism};
 use super::runner::{PriorCrash, Recorded};
 use super::stop::Stop;
 
-/// How often a recovery that differed is carried out again to find the call in which it differs.
+/// How often a recovery that differed is repeated to find the call in which it differs.
 const TRIES: usize = 6;
 
 /// Recovers a crash state again, and compares the digest with that of the first outcome.

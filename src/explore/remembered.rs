@@ -1,4 +1,4 @@
-//! What came of recoveries, remembered so that none is made twice, within a bound.
+//! Remembers the outcomes of recoveries, within a bound, so that none is carried out twice.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -8,36 +8,36 @@ use crate::base::time::Time;
 
 use super::event::Outcome;
 
-/// Bytes that all remembered outcomes take together, about. What an explorer holds is what each
-/// fork of it copies the page tables of, so it must not grow with the run. States that come again
-/// do so at the next crash points: those of some thousand recoveries fit.
+/// The most bytes of all remembered outcomes together, approximately. Each fork of the explorer
+/// copies the page tables of its memory, so this must not grow with the run. A state that recurs
+/// does so within the next crash points; the outcomes of some thousand recoveries fit.
 const MOST: usize = 4 << 20;
 
-/// What a recovery hangs on: the state, what it is told was acknowledged and, if the engine looked
-/// at a clock, the time and the kind of the crash.
+/// The inputs of a recovery: the digests of the state and of the acknowledgements that it is given
+/// and, if the engine read a clock, the time of the crash and whether the power was lost.
 pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>);
 
-/// The outcomes of recoveries. The oldest are forgotten first: what is forgotten follows from the
-/// order of the recoveries alone, so a run that is repeated makes the same recoveries again.
+/// The outcomes of recoveries. The oldest are forgotten first. This depends on the order of the
+/// recoveries alone, so a repeated run makes the same recoveries.
 #[derive(Default)]
 pub(crate) struct Remembered {
     outcomes: BTreeMap<Key, Rc<Outcome>>,
-    /// In the order in which they came.
+    /// Oldest first.
     order: VecDeque<Key>,
     bytes: usize,
 }
 
 impl Remembered {
-    /// What came of such a recovery, if that is still known.
+    /// The outcome of a recovery with these inputs, if it is still remembered.
     pub(crate) fn get(&self, key: &Key) -> Option<Rc<Outcome>> {
         self.outcomes.get(key).map(Rc::clone)
     }
 
-    /// Remembers an outcome, and forgets the oldest ones if that makes too many.
+    /// Remembers an outcome, and forgets the oldest ones to stay within the bound.
     pub(crate) fn insert(&mut self, key: Key, outcome: Rc<Outcome>) {
         self.bytes += bytes(&outcome);
-        if let Some(before) = self.outcomes.insert(key, outcome) {
-            self.bytes -= bytes(&before);
+        if let Some(previous) = self.outcomes.insert(key, outcome) {
+            self.bytes -= bytes(&previous);
         } else {
             self.order.push_back(key);
         }
@@ -51,7 +51,7 @@ impl Remembered {
     }
 }
 
-/// About what an outcome takes, with what finds it.
+/// The approximate size of an outcome with its keys, in bytes.
 fn bytes(outcome: &Outcome) -> usize {
     2 * size_of::<Key>() + outcome.bytes()
 }
@@ -73,7 +73,7 @@ mod tests {
     fn it_forgets_the_oldest_first_and_stays_within_its_bound() {
         let mut remembered = Remembered::default();
         let fit = (MOST / bytes(&outcome())) as u64;
-        // The digests fall, so that the oldest is not the smallest.
+        // The digests decrease, so that the oldest is not the smallest.
         (0..fit + 5).rev().for_each(|number| remembered.insert(key(number), outcome()));
         assert!(remembered.bytes <= MOST);
         assert_eq!(remembered.outcomes.len() as u64, fit);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_again_counts_once() {
+    fn an_outcome_that_is_remembered_again_counts_once() {
         let mut remembered = Remembered::default();
         (0..3).for_each(|_| remembered.insert(key(1), outcome()));
         assert_eq!(remembered.bytes, bytes(&outcome()));

@@ -1,4 +1,4 @@
-//! Carries a case out as it is written: records, crashes where it says, recovers, and so on.
+//! Carries a case out as it is written: records it, crashes where it says, recovers, and so on.
 
 use std::rc::Rc;
 
@@ -36,7 +36,7 @@ struct Replay<M: Model> {
     judge: Judge<M>,
     /// The epoch that was run last.
     run: Recorded,
-    /// What is pending where that epoch began.
+    /// The disk at the beginning of that epoch, with its pending pieces.
     pending: Pending,
     /// When it began.
     start: Time,
@@ -97,7 +97,7 @@ impl<M: Model> Replay<M> {
         let reached =
             reach(crash, epoch, &self.run.log, &calls, &mut self.pending, &mut self.judge);
         if let (Err(_), Err(violation)) = (&reached, whole.outcome(&self.run.outcome, self.start)) {
-            // It never reached the crash because it went wrong before.
+            // It never reached the crash because it broke a promise before.
             return Ok(Some(violation));
         }
         let blame =
@@ -175,7 +175,7 @@ fn reach<M: Model>(
     let mut records = records(log);
     while point.position != crash.position {
         let Some(record) = records.next() else {
-            return Err(never(crash, epoch, log));
+            return Err(never_reached(crash, epoch, log));
         };
         point.pass(&record, steps);
         match record.payload {
@@ -195,7 +195,7 @@ fn reach<M: Model>(
         }
     }
     let now = within(calls, &point);
-    // The next call may have been of a step that the case leaves out.
+    // The next call may have belonged to a step that the case leaves out.
     let last = point.flight.is_none() && now.is_none();
     if crash.within.is_some() && crash.within.as_deref() != now && !last {
         let then = crash.within.as_deref().unwrap_or_default();
@@ -216,7 +216,7 @@ fn counted_steps(crash: &Crash, epoch: &Epoch) -> usize {
 }
 
 /// Why a run never reaches a crash point: it has fewer steps, or the step makes fewer changes.
-fn never(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
+fn never_reached(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
     let Position { step, effect, replies, ended, .. } = crash.position;
     let steps = epoch.steps.len();
     if step as usize > steps + 1 {
@@ -249,7 +249,7 @@ fn never(crash: &Crash, epoch: &Epoch, log: &[u8]) -> String {
     }
 }
 
-/// What the crash of a case left.
+/// The part of the written data that the crash of a case left.
 fn left(
     crash: &Crash,
     pending: &Pending,
@@ -291,12 +291,12 @@ fn left(
     }
 }
 
-/// What is wrong with a word of a crash line.
+/// A refusal because of a word of a crash line.
 fn at_word(error: TextError) -> Refusal {
     Refusal { part: None, column: Some(error.column), why: error.message }
 }
 
-/// What is pending after the crash.
+/// The disk after the crash, with its pending pieces.
 fn pending_after(crashed: &Crashed<'_>, log: &[u8], before: &Pending) -> Pending {
     match &crashed.left {
         Left::Fate(fate) => Pending::new(before.keep(fate).tree, before.profile()),

@@ -53,18 +53,18 @@ pub(crate) struct PriorCrash {
     pub(crate) epoch: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
-    /// What was acknowledged, outside the steps' own promises, to survive it.
+    /// The acknowledgements outside of the steps' own promises that cover it.
     pub(crate) acked: Rc<Acked>,
 }
 
-/// What a child did, with its log.
+/// The outcome of a child, with its log.
 pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
     /// The log, for the crashes inside it.
     pub(crate) log: Vec<u8>,
 }
 
-/// What a child is given.
+/// The input of a child.
 struct Launch<'a, Op> {
     tree: &'a Tree,
     /// When it begins.
@@ -89,7 +89,7 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) recoveries: u64,
     /// Real time spent in children.
     pub(crate) in_children: Duration,
-    /// What the user should know about the engine's calls.
+    /// Notices for the user about the engine's calls.
     pub(crate) notices: BTreeSet<String>,
     /// Recover in this process, without limits, for a debugger.
     pub(crate) in_process: bool,
@@ -129,7 +129,7 @@ impl<M: Model> Runner<M> {
     }
 
     /// Another schedule to record the workload in, counted from 1. `decisions` is the number of
-    /// decisions that the longest recording came to.
+    /// decisions in the longest recording.
     pub(crate) fn another_schedule(&self, number: u64, decisions: Option<u64>) -> Plan {
         let seed = self.seed.derive("schedule", RECOVERIES + number).0;
         Plan::Drawn { seed, decisions }
@@ -144,7 +144,7 @@ impl<M: Model> Runner<M> {
         schedule: Option<Plan>,
     ) -> Result<Recorded, Stop> {
         let faults = conditions.faults_of(1);
-        let unharmed = faults.is_empty() && conditions.space.is_none();
+        let is_faultless = faults.is_empty() && conditions.space.is_none();
         let items = Rc::clone(&self.items);
         let launch = Launch {
             tree: &Tree::new(),
@@ -160,7 +160,7 @@ impl<M: Model> Runner<M> {
                 steps,
                 items: &items,
                 acked: &[],
-                retries: if unharmed { 0 } else { RETRIES },
+                retries: if is_faultless { 0 } else { RETRIES },
                 threads_may_stay: self.subject.threads_may_stay,
                 created_apart: self.subject.created_apart,
             },
@@ -169,8 +169,8 @@ impl<M: Model> Runner<M> {
         Ok(self.with_log(outcome))
     }
 
-    /// Recovers a crash state and continues with `steps`, or remembers how that ended before: a
-    /// recovery depends on the state alone and, if the engine read a clock, on the time.
+    /// Recovers a crash state and continues with `steps`, or returns the remembered outcome: a
+    /// recovery depends on the state, the acknowledgements and, if the engine read a clock, the time.
     pub(crate) fn recover(
         &mut self,
         tree: &Tree,
@@ -265,11 +265,11 @@ impl<M: Model> Runner<M> {
     fn run(&mut self, launch: &Launch<'_, M::Op>) -> Result<Outcome, Stop> {
         self.region.reset();
         let started = now();
-        let (seed, profile, live) =
-            (self.seed.derive("entropy", 0).0, self.profile, self.subject.live);
+        let (seed, profile, run_script) =
+            (self.seed.derive("entropy", 0).0, self.profile, self.subject.run_script);
         let body = |region: &'static Region| {
             World::install(setup(launch, seed, profile, region));
-            live(&launch.script);
+            run_script(&launch.script);
         };
         let ending = if self.in_process && launch.script.recovery {
             child::here(&self.region, body)

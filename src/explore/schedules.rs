@@ -34,7 +34,7 @@ use super::walk::{self, Effort};
 /// and of the states of a crash point.
 const SHARE: u64 = 8;
 
-/// What the schedules so far have shown.
+/// The results of the schedules so far.
 struct Seen {
     /// Their histories.
     histories: BTreeSet<Digest>,
@@ -42,7 +42,7 @@ struct Seen {
     judged: Judged,
     /// Whether a state that one schedule left may be judged differently in another: with several
     /// clients, the same number of promises may be about other ops.
-    apart: bool,
+    judges_apart: bool,
     /// The largest number of decisions in one schedule.
     decisions: Option<u64>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     let mut seen = Seen {
         histories: BTreeSet::new(),
         judged: Judged::new(),
-        apart: has_clients,
+        judges_apart: has_clients,
         decisions: None,
     };
     let budget = explorer.job.budget;
@@ -111,7 +111,7 @@ fn failed_sync(log: &[u8]) -> bool {
     records(log).any(|record| matches!(record.payload, Payload::Effect(Effect::SyncFailed(_))))
 }
 
-/// Judges a recorded run, and cuts it if no earlier schedule has led to the same history.
+/// Judges a recorded run, and cuts it if no earlier schedule had the same history.
 fn cut<M: Model>(
     explorer: &mut Explorer<'_, M>,
     conditions: &Conditions,
@@ -126,7 +126,7 @@ fn cut<M: Model>(
         return Ok(());
     }
     explorer.reporter.tally.histories += 1;
-    if seen.apart {
+    if seen.judges_apart {
         seen.judged.clear();
     }
     explore_recorded(explorer, conditions, outcome, &log, &mut seen.judged, effort)
@@ -170,7 +170,7 @@ pub(crate) fn explore_recorded<M: Model>(
 }
 
 /// The changes and marks of a run in their order, without their times and without the scheduling
-/// decisions that led to it.
+/// decisions.
 fn history(log: &[u8]) -> Digest {
     let mut digester = Digester::default();
     for record in records(log) {

@@ -1,4 +1,4 @@
-//! The entry of an explorer process: it serves one job and sends what comes of it.
+//! The entry of an explorer process: it serves one job and sends back its results.
 
 use crate::host::fork_server::Reply;
 use crate::host::probe;
@@ -56,7 +56,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     }
 }
 
-/// Makes sure that no call can pass the doors unseen.
+/// Makes sure that calls go through the doors, and reports those that may not.
 fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
     if let Some(probe::StrayCall { called, reached }) = probe::self_test().into_iter().next() {
         let why = format!("`{called}` resolves to {reached}, not to crashpoint");

@@ -1,7 +1,6 @@
-//! What the explorer knows of a sim: all but the engine's type.
+//! A sim as the explorer knows it: without the engine's type.
 //!
-//! So its code is compiled once for each model, and not again for each engine that is compared with
-//! it.
+//! So the explorer's code is compiled once for each model, not once for each engine.
 
 use std::time::Duration;
 
@@ -29,10 +28,10 @@ pub(crate) struct Subject<M: Model> {
     /// [`Sim::promises`].
     pub(crate) promises: fn() -> Promises<M>,
     /// Has the engine carry out a script, in a child.
-    pub(crate) live: fn(&Script<'_, M::Op>),
+    pub(crate) run_script: fn(&Script<'_, M::Op>),
 }
 
-/// What there is to know of a sim.
+/// The subject of a sim.
 pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
     Subject {
         name: S::NAME,
@@ -42,6 +41,6 @@ pub(crate) fn subject<S: Sim>() -> Subject<S::Model> {
         profiles: S::PROFILES,
         after_rot: S::after_rot,
         promises: S::promises,
-        live: script::run::<S::Engine>,
+        run_script: script::run::<S::Engine>,
     }
 }

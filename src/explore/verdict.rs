@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::disk::fate::Fate;
-use crate::disk::keep::CrashState as Kept;
+use crate::disk::keep::CrashState as DiskState;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
@@ -150,7 +150,7 @@ fn mildest<M: Model>(
     Ok((found, whole))
 }
 
-/// Fates from a stream of their own, so that a verdict does not shift other draws.
+/// Fates from a separate seed, so that a verdict does not shift other draws.
 fn sample<M: Model>(
     explorer: &Explorer<'_, M>,
     pending: &Pending,
@@ -168,7 +168,7 @@ fn sample<M: Model>(
 fn violated<M: Model>(
     explorer: &mut Explorer<'_, M>,
     scene: &Scene<'_, M>,
-    state: &Kept,
+    state: &DiskState,
 ) -> Result<Option<(Violation, Examined<M>)>, Stop> {
     let prior = scene.prior;
     let outcome = explorer.recover(&state.tree, state.digest, prior, scene.conditions)?;

@@ -1,5 +1,5 @@
 //! One forward walk over a log: at each position where the disk or a promise has changed, the
-//! crash states that may be found there, each recovered and judged.
+//! crash states that may be left there, each recovered and judged.
 
 use std::collections::BTreeSet;
 
@@ -431,14 +431,14 @@ impl<M: Model> Walk<'_, M> {
     }
 
     /// Whether crashes are placed in a recovery: in each new one that finds pages in the cache
-    /// that an earlier process failed to write (`telling`), and in some of the others.
-    fn nests(&mut self, explorer: &mut Explorer<'_, M>, digest: Digest, telling: bool) -> bool {
+    /// that an earlier process failed to write (`revealing`), and in some of the others.
+    fn nests(&mut self, explorer: &mut Explorer<'_, M>, digest: Digest, revealing: bool) -> bool {
         if self.lineage.depth() > 0 || !self.effort.first || explorer.nested_left() == 0 {
             return false;
         }
         let is_new = self.nested.insert(digest);
         is_new
-            && (telling
+            && (revealing
                 || self.nested.len() < 4
                 || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
     }
@@ -457,8 +457,8 @@ impl<M: Model> Walk<'_, M> {
         let injected = sparse && !self.lineage.conditions.faults_of(prior.epoch).is_empty();
         let rotten = matches!(crashed.left, Left::Rotten(..));
         let nests = outcome.effects > 0 && outcome.finished() && !rotten && !sparse;
-        let telling = crashed.kind == CrashKind::Process && self.pending.has_undecided();
-        let is_walked = injected || nests && self.nests(explorer, outcome.digest, telling);
+        let revealing = crashed.kind == CrashKind::Process && self.pending.has_undecided();
+        let is_walked = injected || nests && self.nests(explorer, outcome.digest, revealing);
         if !is_walked {
             return Ok(());
         }

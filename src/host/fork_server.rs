@@ -31,7 +31,7 @@ pub use super::entry::{ExplorerFn, Reply};
 /// ```
 pub struct ForkServer {
     process: Child,
-    /// `None` once it is closed, which tells the fork server to end.
+    /// `None` once it is closed, which makes the fork server exit.
     channel: Option<Channel>,
     environment: Environment,
     calling: bool,

@@ -1,4 +1,4 @@
-//! What happens in a run, as data: the terminal and the JSON file show the same events.
+//! The events of a run, as data: the terminal and the JSON file show the same ones.
 
 use serde::{Serialize, Serializer};
 
@@ -30,13 +30,13 @@ pub(crate) enum Event<'a> {
     Violation(Violated<'a>),
     /// A sync call site was muted.
     Muted(Muted<'a>),
-    /// The canary was looked for.
+    /// The canary was run.
     Canary { found: bool, states: u64 },
     /// The run ends.
     Summary(Summary<'a>),
 }
 
-/// A part and what came of it.
+/// A part and its results.
 #[derive(Serialize)]
 pub(crate) struct PartDone<'a> {
     pub(crate) sim: &'a str,
@@ -97,7 +97,7 @@ impl<'a> Violated<'a> {
     }
 }
 
-/// A muted sync call site and what came of it.
+/// A muted sync call site and the result.
 #[derive(Serialize)]
 pub(crate) struct Muted<'a> {
     pub(crate) sim: &'a str,
@@ -131,14 +131,14 @@ impl<'a> Muted<'a> {
     }
 }
 
-/// What a sync call site is for.
+/// Whether a sync call site is needed.
 #[derive(Clone, Copy)]
 pub(crate) enum MuteVerdict<'a> {
     /// Without it a promise is broken.
     Needed { class: Class, states: u64 },
     /// Nothing is pending there on this profile.
     NotNeeded { profile: &'a str },
-    /// The sim does not show what it is for.
+    /// The sim does not show whether it is needed.
     NotSeen { states: u64 },
 }
 

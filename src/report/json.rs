@@ -16,7 +16,7 @@ impl Json {
     /// Creates the file.
     ///
     /// # Errors
-    /// The path, and what the system says.
+    /// The path, and the error of the system.
     pub(crate) fn create(path: Option<&Path>) -> Result<Self, Problem> {
         let create = |path: &Path| {
             File::create(path).map_err(|error| {
@@ -29,7 +29,7 @@ impl Json {
     /// Writes an event.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub(crate) fn write(&mut self, event: &Event<'_>) -> Result<(), Problem> {
         let Some(file) = &mut self.file else { return Ok(()) };
         serde_json::to_string(event)

@@ -1,4 +1,4 @@
-//! What people and machines read of a run: text, tables, JSON.
+//! Reports of a run, for people and for machines: text, tables, JSON.
 
 #[cfg(feature = "command")]
 pub(crate) mod event;

@@ -40,7 +40,7 @@ pub(crate) fn table(rows: &[Row<'_>]) -> Vec<String> {
     lines
 }
 
-/// What came of a part: the text after its status, and a line below if they do not fit together.
+/// The results of a part: the text after its status, and a second line if they do not fit on one.
 pub(crate) fn part(done: &PartDone<'_>) -> (String, Option<String>) {
     let tally = &done.result.tally;
     let what = format!("{} on {}", done.sim, done.profile);

@@ -17,7 +17,7 @@ pub(crate) struct Commands {
     pub(crate) keep: Option<String>,
 }
 
-/// What goes on a line below its fact.
+/// The indentation of a fact's further lines.
 const REST: &str = "           ";
 /// The most rows of a table that a report shows.
 const ROWS: usize = 12;
@@ -45,7 +45,7 @@ pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
     text
 }
 
-/// A command that a shell takes as it stands, in several lines if it is long.
+/// A command that can be pasted into a shell, in several lines if it is long.
 fn command(text: &mut String, heading: &str, command: &str) {
     let lines = wrapped_within(COLUMNS - " \\".len(), heading, REST, command);
     for (index, part) in lines.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The calls and marks of an epoch as lines that a person reads.
+//! The calls and marks of an epoch as lines for people.
 
 use crate::base::text::quote;
 use crate::explore::made_call::MadeCall;
@@ -62,7 +62,7 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Hung(why) => format!("hung: {why}"),
         Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),
         Mark::Panicked { thread, place, message, .. } => {
-            format!("thread {thread} panicked at {place}, and nobody joined it: {message}")
+            format!("thread {thread} panicked at {place}, and was not joined: {message}")
         }
         Mark::Leaked(threads) => format!("threads that outlived the engine: {threads}"),
         Mark::Stopped => "the file system takes no more changes".to_owned(),

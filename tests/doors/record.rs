@@ -184,17 +184,17 @@ fn a_failed_sync_is_reported_once_to_each_descriptor_that_was_open() {
     with_fault(fault, || {
         let mut file = File::create(at("a"))?;
         let (same, other) = (file.try_clone()?, File::open(at("a"))?);
-        let (root, beside) = (File::open(at(""))?, File::create(at("b"))?);
+        let (root, unaffected) = (File::open(at(""))?, File::create(at("b"))?);
         file.write_all(b"bytes")?;
         assert_eq!(errno(file.sync_all()), Some(libc::EIO));
         same.sync_all()?;
-        beside.sync_all()?;
+        unaffected.sync_all()?;
         File::open(at("a"))?.sync_all()?;
         assert_eq!(errno(other.sync_data()), Some(libc::EIO));
         other.sync_data()?;
-        for told in [&root, &file] {
-            assert_eq!(errno(rustix::fs::syncfs(told).map_err(Into::into)), Some(libc::EIO));
-            rustix::fs::syncfs(told)?;
+        for synced in [&root, &file] {
+            assert_eq!(errno(rustix::fs::syncfs(synced).map_err(Into::into)), Some(libc::EIO));
+            rustix::fs::syncfs(synced)?;
         }
         assert_eq!(fs::read(at("a"))?, b"bytes");
         Ok(())
@@ -229,13 +229,13 @@ fn a_sync_without_room_is_marked_as_an_eviction_before_it_loses_anything() {
         assert_eq!(errno(file.sync_all()), Some(libc::ENOSPC));
         Ok(())
     });
-    let told = log::records(&ran.log).filter_map(|record| match record.payload {
+    let recorded = log::records(&ran.log).filter_map(|record| match record.payload {
         Payload::Mark(Mark::Evicted) => Some("mark"),
         Payload::Effect(Effect::SyncFailed(_)) => Some("sync"),
         Payload::Effect(Effect::Evict { .. }) => Some("evict"),
         _ => None,
     });
-    assert_eq!(told.collect::<Vec<_>>(), ["mark", "sync", "evict", "evict"]);
+    assert_eq!(recorded.collect::<Vec<_>>(), ["mark", "sync", "evict", "evict"]);
 }
 
 #[test]

@@ -27,15 +27,15 @@ scenes! {
         String::new()
     }
     AcknowledgedBeforeTheSync {
-        let told = Arc::new(AtomicBool::new(false));
-        let other = Arc::clone(&told);
+        let created = Arc::new(AtomicBool::new(false));
+        let other = Arc::clone(&created);
         let writer = thread::spawn(move || {
             let file = fs::File::create(at("f")).expect("the disk works");
             other.store(true, Ordering::Release);
             file.sync_all().expect("the disk works");
             fs::write(at("synced"), b"").expect("the disk works");
         });
-        while !told.load(Ordering::Acquire) {
+        while !created.load(Ordering::Acquire) {
             thread::yield_now();
         }
         let early = fs::metadata(at("synced")).is_err();

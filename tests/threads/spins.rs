@@ -74,7 +74,7 @@ scenes! {
         });
         "came".to_owned()
     }
-    BesideOneThatNeverWaits {
+    NextToOneThatNeverWaits {
         let (there, over) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -111,12 +111,12 @@ scenes! {
 
 #[test]
 fn a_thread_that_spins_on_a_lock_lets_the_holder_run() {
-    let mut span = 0;
+    let mut spun = 0;
     for left in same_in_every_process::<PlainLock>(0..6) {
         assert_eq!((left.said.as_str(), left.ending), ("3", Ending::Finished));
-        span += usize::from(left.turns.len() > 1);
+        spun += usize::from(left.turns.len() > 1);
     }
-    assert!(span > 0, "some seed takes the turn from the thread that has the lock");
+    assert!(spun > 0, "some seed takes the turn from the thread that has the lock");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_spinning_thread_lets_time_pass() {
 
 #[test]
 fn a_spinning_thread_gets_turns_although_another_never_waits() {
-    for left in same_in_every_process::<BesideOneThatNeverWaits>(0..2) {
+    for left in same_in_every_process::<NextToOneThatNeverWaits>(0..2) {
         assert_eq!((left.said.as_str(), left.ending), ("came", Ending::Finished));
     }
 }

@@ -80,18 +80,18 @@ fn a_panic_on_a_thread_that_is_never_joined_is_reported_with_its_thread_and_loca
     check_act::<Detached>(&expect![[r#"
         FAIL panics-detached on posix: panicked
         class    panicked  (panicked:thread@tests/wild/panics.rs:N)
-        thread 2 `remover` panicked at tests/wild/panics.rs:N, and nobody joined it:
+        thread 2 `remover` panicked at tests/wild/panics.rs:N, and was not joined:
         nothing to remove
 
         FAIL panics-detached on posix: panicked
         open:open, at 1.000002 s
         class    panicked  (panicked:thread@tests/wild/panics.rs:N)
-        thread 2 `remover` panicked at tests/wild/panics.rs:N, and nobody joined it:
+        thread 2 `remover` panicked at tests/wild/panics.rs:N, and was not joined:
         nothing to remove
     "#]]);
     let forgotten = says(crashpoint::check_store::<Snapshot<Forgotten, false>>).expect("it fails");
     assert!(forgotten.contains("panicked at tests/wild/panics.rs"), "{forgotten}");
-    assert!(forgotten.contains(", and nobody joined it: nobody"), "{forgotten}");
+    assert!(forgotten.contains(", and was not joined: nobody"), "{forgotten}");
 }
 
 #[test]

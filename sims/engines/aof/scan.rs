@@ -183,7 +183,7 @@ pub(super) fn scan(data: &[u8], bugs: Bugs) -> Result<Scan<'_>, AofError> {
 /// The byte of a log up to which a flipped bit is reported, unless it makes a byte zero: the one
 /// where the last record begins. It is 0 for a log that is not ours, and for one with as many zeros
 /// as a sector has, which may be a page that a crash lost.
-pub fn told_up_to(log: &[u8]) -> usize {
+pub fn reported_up_to(log: &[u8]) -> usize {
     let Ok(scan) = scan(log, Bugs::default()) else { return 0 };
     if scan.header.is_none() || log.split(|byte| *byte != 0).any(|run| run.len() >= SECTOR) {
         return 0;

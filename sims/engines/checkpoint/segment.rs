@@ -219,7 +219,7 @@ impl Segment<'_> {
 /// The byte of a segment, other than the last one, up to which damage is reported: the one where
 /// its footer begins, if that has a checksum that matches; else 0. A segment without one may be the
 /// origin's, which a crash may have torn.
-pub fn told_up_to(segment: u64, data: &[u8]) -> usize {
+pub fn reported_up_to(segment: u64, data: &[u8]) -> usize {
     let start = footer::start(data, data.len() as u64).map_or(0, |start| start as usize);
     let footer = footer::decode(&data[start..], segment);
     if footer.is_some_and(|footer| footer.checked == Some(true)) { start } else { 0 }

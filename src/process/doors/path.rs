@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_path_is_inside_by_its_components_alone() {
-        for (path, behind) in [
+        for (path, rest) in [
             ("/proc/crashpoint", "/"),
             ("/proc/crashpoint/", "/"),
             ("//proc/./crashpoint//a/b", "//a/b"),
@@ -248,7 +248,7 @@ mod tests {
             ("proc/crashpoint", ""),
         ] {
             let found = inside(path.as_bytes()).unwrap_or_default();
-            assert_eq!(String::from_utf8_lossy(found), behind, "{path}");
+            assert_eq!(String::from_utf8_lossy(found), rest, "{path}");
         }
     }
 

@@ -78,7 +78,7 @@ fn reserve(door: &'static Door, fd: c_int, offset: off_t, length: off_t) -> Opti
 /// A store whose folder is the mount itself may sync the folder's parent, for the sake of its name.
 /// The parent is the host's `/proc`, whose folders cannot be synced; the mount's own name is always
 /// durable.
-fn is_beside_mount(fd: c_int) -> bool {
+fn is_parent_of_mount(fd: c_int) -> bool {
     let _harness = seam::harness();
     // SAFETY: all zeros are a valid value, and the kernel fills the structure in.
     let kind = unsafe {
@@ -93,7 +93,7 @@ fn is_beside_mount(fd: c_int) -> bool {
 
 fn sync(door: &'static Door, fd: c_int) -> Option<c_int> {
     if !is_simulated(fd) {
-        return is_beside_mount(fd).then_some(0);
+        return is_parent_of_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, SyncScope::File, |disk| disk.fsync(file))
@@ -103,7 +103,7 @@ fn sync(door: &'static Door, fd: c_int) -> Option<c_int> {
 
 fn sync_data(door: &'static Door, fd: c_int) -> Option<c_int> {
     if !is_simulated(fd) {
-        return is_beside_mount(fd).then_some(0);
+        return is_parent_of_mount(fd).then_some(0);
     }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, SyncScope::Data, |disk| disk.fdatasync(file))

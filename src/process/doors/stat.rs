@@ -161,18 +161,18 @@ unsafe fn look(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
     flags: c_int,
-    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+    report: impl FnOnce(&World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
     if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
-        return look_at(door, dirfd, tell);
+        return look_at(door, dirfd, report);
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     // SAFETY: the same.
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
             let found = world.disk.stat_path(base, path, follow)?;
-            tell(world, &StatSubject::File(found))
+            report(world, &StatSubject::File(found))
         })
     }
 }
@@ -180,7 +180,7 @@ unsafe fn look(
 fn look_at(
     door: &'static Door,
     fd: c_int,
-    tell: impl FnOnce(&World, &StatSubject) -> CallResult,
+    report: impl FnOnce(&World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
@@ -188,7 +188,7 @@ fn look_at(
     baton::serve(|world| {
         world.call(&Called::on(door, fd, [0; 2]), |world| {
             let found = world.found(fd)?;
-            tell(world, &found)
+            report(world, &found)
         })
     })
 }
