@@ -15,7 +15,7 @@ const MOST: usize = 4 << 20;
 
 /// What a recovery hangs on: the state, what it is told was acknowledged and, if the engine looked
 /// at a clock, the time and the kind of the crash.
-pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>);
+pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>, u32);
 
 /// The outcomes of recoveries. The oldest are forgotten first: what is forgotten follows from the
 /// order of the recoveries alone, so a run that is repeated makes the same recoveries again.
@@ -66,7 +66,7 @@ mod tests {
     }
 
     fn key(number: u64) -> Key {
-        (Digest(number), Digest(0), None)
+        (Digest(number), Digest(0), None, 2)
     }
 
     #[test]
