@@ -14,8 +14,10 @@
 //! put b 2
 //! ```
 //!
-//! The first line names the format. A file without it has format 0, which differs in one word: a
-//! fault line says `life=N` where format 1 says `epoch=N`.
+//! The first line names the format. A file without it has format 0, which differs in two things: a
+//! fault line says `life=N` where format 1 says `epoch=N`, and all epochs have the same entropy and
+//! process id. A header line `identity shared` says the latter in format 1, where each epoch has its
+//! own.
 //!
 //! Header lines follow, in any order. `expect` names `pass`, or the class of the violation that
 //! the case must show. Then come the steps, counted from 1: an op of the sim in its own words,
@@ -91,8 +93,20 @@ pub struct Case {
     pub space: Option<Space>,
     /// Whether the page cache drops pages whose write failed, as soon as the sync has failed.
     pub evicts: bool,
+    /// The entropy and the process ids of its epochs.
+    pub identity: Identity,
     /// The epochs: each runs from an opening of the store to a crash or to the end.
     pub epochs: Vec<Epoch>,
+}
+
+/// The entropy and the process ids of the epochs of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Each epoch has its own, as on a real machine.
+    #[default]
+    PerEpoch,
+    /// All epochs have the same, as in cases of format 0.
+    Shared,
 }
 
 /// The required outcome of a replay.
@@ -143,9 +157,9 @@ pub struct Crash {
 }
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 12] = [
-    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "turns", "crash",
-    "reopen", "sleep",
+pub const RESERVED: [&str; 13] = [
+    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "identity", "turns",
+    "crash", "reopen", "sleep",
 ];
 
 impl Case {
@@ -161,6 +175,7 @@ impl Case {
             faults: Vec::new(),
             space: None,
             evicts: false,
+            identity: Identity::PerEpoch,
             epochs: vec![Epoch::default()],
         }
     }

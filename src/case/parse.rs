@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, Crash, Epoch, Expect, FORMAT, Position, RESERVED, Step};
+use super::{Case, Crash, Epoch, Expect, FORMAT, Identity, Position, RESERVED, Step};
 use crate::base::seed::Seed;
 use crate::base::text::{TextError, Word, words};
 use crate::case::fault::Fault;
@@ -88,6 +88,7 @@ struct Reader {
     faults: Vec<Fault>,
     space: Option<Space>,
     cache: Option<bool>,
+    identity: Option<Identity>,
     epochs: Vec<Epoch>,
     began: bool,
     /// The line that is being read.
@@ -191,6 +192,7 @@ impl Reader {
             "known" => self.known.is_some(),
             "space" => self.space.is_some(),
             "cache" => self.cache.is_some(),
+            "identity" => self.identity.is_some(),
             _ => self.expect.is_some(),
         };
         if again {
@@ -221,6 +223,14 @@ impl Reader {
                     _ => return Err(TextError::new(word.column, "expected `kept` or `evicted`")),
                 });
             }
+            "identity" => {
+                let word = one_word(first, rest)?;
+                self.identity = Some(match word.bytes.as_slice() {
+                    b"shared" => Identity::Shared,
+                    b"own" => Identity::PerEpoch,
+                    _ => return Err(TextError::new(word.column, "expected `own` or `shared`")),
+                });
+            }
             _ => self.expect = Some(Expect::parse(first, rest)?),
         }
         Ok(())
@@ -242,6 +252,10 @@ impl Reader {
             faults: self.faults,
             space: self.space,
             evicts: self.cache.unwrap_or(false),
+            identity: self.identity.unwrap_or(match self.format {
+                0 => Identity::Shared,
+                _ => Identity::PerEpoch,
+            }),
             epochs: self.epochs,
         };
         Ok((case, self.lines))

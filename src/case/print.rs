@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::parse::MAGIC;
-use super::{Case, Crash, Expect, FORMAT, Step};
+use super::{Case, Crash, Expect, FORMAT, Identity, Step};
 use crate::base::text::{Word, quote};
 use crate::case::turn::Turn;
 use crate::disk::Errno;
@@ -114,6 +114,9 @@ impl fmt::Display for Case {
         }
         if self.evicts {
             writeln!(f, "cache evicted")?;
+        }
+        if self.identity == Identity::Shared {
+            writeln!(f, "identity shared")?;
         }
         for epoch in &self.epochs {
             for line in epoch.turns.as_deref().map(turn_lines).unwrap_or_default() {

@@ -93,8 +93,13 @@ fn durations_read_back() {
 fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_1() {
     let old = CASE.replacen("crashpoint-case 1\n", "", 1);
     let case = Case::parse(&old).expect("it parses");
-    assert_eq!(Case::parse(CASE), Ok(case.clone()));
-    assert_eq!(case.to_string(), CASE);
+    let shared = CASE.replacen("cache evicted\n", "cache evicted\nidentity shared\n", 1);
+    assert_eq!(Case::parse(&shared), Ok(case.clone()));
+    assert_eq!(case.to_string(), shared);
+    assert_eq!(case.identity, Identity::Shared);
+    assert_eq!(Case::parse(CASE).map(|case| case.identity), Ok(Identity::PerEpoch));
+    let wrong = Case::parse(&shared.replacen("identity shared", "identity stolen", 1)).unwrap_err();
+    assert_eq!((wrong.line, wrong.error.column), (12, 10));
     let fault = "fault EIO life=2 step=0 sync=1";
     let old = old.replace("fault ENOSPC step=2 write=1 after=100", fault);
     let case = Case::parse(&old).expect("it parses");

@@ -63,7 +63,7 @@ impl<'r, M: Model> Explorer<'r, M> {
             steps: Rc::new(steps(&case.epochs[0])?),
             continuation_steps: Rc::new(steps(&continuation)?),
             continuation,
-            runner: Runner::new(subject, profile, case.seed, items)?,
+            runner: Runner::new(subject, profile, case, items)?,
             reporter: Reporter::new(&job.budget, &job.known, send),
             chooser: Chooser::new(case.seed),
             nested: 0,

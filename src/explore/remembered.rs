@@ -14,8 +14,9 @@ use super::event::Outcome;
 const MOST: usize = 4 << 20;
 
 /// The inputs of a recovery: the digests of the state and of the acknowledgements that it is given
-/// and, if the engine read a clock, the time of the crash and whether the power was lost.
-pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>);
+/// and, if the engine read a clock, the time of the crash and whether the power was lost; and the
+/// number of the epoch.
+pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>, u32);
 
 /// The outcomes of recoveries. The oldest are forgotten first. This depends on the order of the
 /// recoveries alone, so a repeated run makes the same recoveries.
@@ -66,7 +67,7 @@ mod tests {
     }
 
     fn key(number: u64) -> Key {
-        (Digest(number), Digest(0), None)
+        (Digest(number), Digest(0), None, 2)
     }
 
     #[test]

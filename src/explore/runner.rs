@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::base::time::Time;
-use crate::case::Epoch;
 use crate::case::fault::Fault;
+use crate::case::{Case, Epoch, Identity};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
@@ -66,6 +66,8 @@ pub(crate) struct Recorded {
 
 /// The input of a child.
 struct Launch<'a, Op> {
+    /// The epoch that it runs; 1 is the first.
+    epoch: u32,
     tree: &'a Tree,
     /// When it begins.
     start: Time,
@@ -94,6 +96,7 @@ pub(crate) struct Runner<M: Model> {
     /// Recover in this process, without limits, for a debugger.
     pub(crate) in_process: bool,
     seed: Seed,
+    identity: Identity,
     /// The items that a read-back looks up.
     items: Rc<BTreeSet<Vec<u8>>>,
     remembered: Remembered,
@@ -105,7 +108,7 @@ impl<M: Model> Runner<M> {
     pub(crate) fn new(
         subject: Subject<M>,
         profile: Profile,
-        seed: Seed,
+        case: &Case,
         items: BTreeSet<Vec<u8>>,
     ) -> Result<Self, Stop> {
         Ok(Self {
@@ -116,11 +119,37 @@ impl<M: Model> Runner<M> {
             in_children: Duration::ZERO,
             notices: BTreeSet::new(),
             in_process: false,
-            seed,
+            seed: case.seed,
+            identity: case.identity,
             items: Rc::new(items),
             remembered: Remembered::default(),
             region: Region::new().map_err(Stop::refused)?,
         })
+    }
+
+    /// The seed of the entropy of an epoch. An engine that draws names must not meet its own old
+    /// names again.
+    fn entropy(&self, epoch: u32) -> u64 {
+        let number = match self.identity {
+            Identity::PerEpoch => u64::from(epoch) - 1,
+            Identity::Shared => 0,
+        };
+        self.seed.derive("entropy", number).0
+    }
+
+    /// The process id of an epoch. No two epochs of a run have the same: the step and the number of
+    /// ids have no common divisor.
+    fn pid(&self, epoch: u32) -> libc::pid_t {
+        const IDS: u64 = 31_000;
+        const STEP: u64 = 4_999;
+        match self.identity {
+            Identity::PerEpoch => {
+                let first = self.seed.derive("pid", 0).0 % IDS;
+                let id = (first + u64::from(epoch) * STEP) % IDS;
+                1_000 + libc::pid_t::try_from(id).unwrap_or(0)
+            }
+            Identity::Shared => 1_000,
+        }
     }
 
     /// A drawn schedule of the seed.
@@ -147,6 +176,7 @@ impl<M: Model> Runner<M> {
         let is_faultless = faults.is_empty() && conditions.space.is_none();
         let items = Rc::clone(&self.items);
         let launch = Launch {
+            epoch: 1,
             tree: &Tree::new(),
             start: Time::START,
             uptime: UPTIME,
@@ -186,7 +216,7 @@ impl<M: Model> Runner<M> {
             return Ok(Rc::new(outcome));
         }
         let timed = Some((crash.at, crash.kind == CrashKind::Power));
-        let key = |timed| (digest, crash.acked.digest(), timed);
+        let key = |timed| (digest, crash.acked.digest(), timed, crash.epoch);
         for key in [key(None), key(timed)] {
             if let Some(outcome) = self.remembered.get(&key) {
                 return Ok(outcome);
@@ -231,6 +261,7 @@ impl<M: Model> Runner<M> {
         let faults = conditions.faults_of(crash.epoch);
         let items = Rc::clone(&self.items);
         let launch = Launch {
+            epoch: crash.epoch,
             tree,
             start,
             uptime: match crash.kind {
@@ -265,10 +296,10 @@ impl<M: Model> Runner<M> {
     fn run(&mut self, launch: &Launch<'_, M::Op>) -> Result<Outcome, Stop> {
         self.region.reset();
         let started = now();
-        let (seed, profile, run_script) =
-            (self.seed.derive("entropy", 0).0, self.profile, self.subject.run_script);
+        let (profile, run_script) = (self.profile, self.subject.run_script);
+        let (seed, pid) = (self.entropy(launch.epoch), self.pid(launch.epoch));
         let body = |region: &'static Region| {
-            World::install(setup(launch, seed, profile, region));
+            World::install(Setup { seed, pid, ..setup(launch, profile, region) });
             run_script(&launch.script);
         };
         let ending = if self.in_process && launch.script.recovery {
@@ -308,17 +339,11 @@ impl<M: Model> Runner<M> {
 }
 
 /// The world that a child sees.
-fn setup<Op>(
-    launch: &Launch<'_, Op>,
-    seed: u64,
-    profile: Profile,
-    region: &'static Region,
-) -> Setup {
+fn setup<Op>(launch: &Launch<'_, Op>, profile: Profile, region: &'static Region) -> Setup {
     Setup {
         start: launch.start,
         uptime: launch.uptime,
         wall_clock: WALL_CLOCK,
-        seed,
         schedule: launch.schedule.clone(),
         faults: launch.faults.clone(),
         profile,

@@ -10,7 +10,7 @@ use crate::process::threads::baton;
 use crate::process::world::descriptors::{FIRST, is_simulated};
 use crate::process::world::door::Door;
 use crate::process::world::schedule::WaitFor;
-use crate::process::world::{self, CallResult, Called, IDENTITY, World};
+use crate::process::world::{self, CallResult, Called, World};
 
 use super::open::duplicate_from;
 use super::{answer, bits, doors, on_descriptor};
@@ -104,7 +104,7 @@ impl World {
         }
         let owner = match of_handle {
             true => LockOwner::Handle(file),
-            false => LockOwner::Process(IDENTITY),
+            false => LockOwner::Process(self.pid),
         };
         match command {
             libc::F_GETLK | libc::F_OFD_GETLK => {

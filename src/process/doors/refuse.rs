@@ -118,15 +118,17 @@ fn pipe_to_shell(door: &'static Door, _: *const c_char, _: *const c_char) -> Opt
     refused_pointer(door.name, libc::ENOSYS, ptr::null_mut())
 }
 
-/// Passes a signal on. If the engine sends it to itself, it goes to this process: the id by which
-/// the engine knows itself may belong to another process of the host.
+/// Passes on a signal that the engine sends to itself, or to a group. The simulated machine has no
+/// other process: a stored id of an earlier epoch leads to none.
 fn signal(_: &'static Door, pid: pid_t, signal: c_int) -> Option<c_int> {
-    if pid != world::IDENTITY {
-        return None;
+    let own = world::enter(|world| world.pid)?;
+    if pid != own && pid > 0 {
+        set_errno(libc::ESRCH);
+        return Some(-1);
     }
     let _harness = seam::harness();
     // SAFETY: kill(2) has no precondition; on the harness's side `getpid` is the kernel's.
-    Some(unsafe { libc::kill(libc::getpid(), signal) })
+    Some(unsafe { libc::kill(if pid == own { libc::getpid() } else { pid }, signal) })
 }
 
 unsafe fn stream(

@@ -55,9 +55,6 @@ pub use self::setup::{Budget, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 /// a call which goes past the doors fails.
 pub const MOUNT: &str = "/proc/crashpoint";
 
-/// The number of the engine's process and of its first thread, in every run.
-pub(crate) const IDENTITY: libc::pid_t = 1000;
-
 /// How many return addresses of a call are kept.
 const FRAMES: usize = 32;
 
@@ -121,6 +118,8 @@ pub struct World {
     pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
+    /// The id of the engine's process.
+    pub(crate) pid: libc::pid_t,
     pub(crate) schedule: Schedule,
     /// Panics on threads of the engine that nothing has dealt with yet.
     pub(crate) panics: Panics,
@@ -263,6 +262,7 @@ impl World {
             maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
+            pid: setup.pid,
             schedule: Schedule::new(setup.schedule),
             panics: Panics::default(),
             directory: None,
@@ -495,7 +495,7 @@ impl World {
         if let Referent::File(file) = referent
             && let Ok(ino) = self.disk.ino(file)
         {
-            self.disk.drop_process_locks(ino, IDENTITY);
+            self.disk.drop_process_locks(ino, self.pid);
         }
         self.let_go(referent);
         self.schedule.wake_all(WaitFor::FileLock);

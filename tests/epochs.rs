@@ -1,0 +1,169 @@
+//! Epochs differ as real ones do: each has its own entropy and process id, so that a correct engine
+//! does not meet its own old names, and finds no process of an earlier epoch.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::path::Path;
+
+use crashpoint::{Error, Store, check_case, find, sim};
+
+/// The items of a store.
+type Items = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A store whose every opening copies the items into a file with a random name, which must be new.
+/// `current` names that file.
+struct RandomNames {
+    path: std::path::PathBuf,
+    items: Items,
+}
+
+/// Reads lines `KEY VALUE` up to the last whole line.
+fn read(bytes: &[u8]) -> Items {
+    let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+    let lines = bytes[..whole].split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    lines
+        .filter_map(|line| {
+            let space = line.iter().position(|&b| b == b' ')?;
+            Some((line[..space].to_vec(), line[space + 1..].to_vec()))
+        })
+        .collect()
+}
+
+impl RandomNames {
+    fn write(&self) -> Result<(), Error> {
+        let mut text = Vec::new();
+        for (key, value) in &self.items {
+            text.extend([key, &b" "[..], value, b"\n"].concat());
+        }
+        let aside = self.path.with_extension("new");
+        let mut file = File::create(&aside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&aside, &self.path)?;
+        Ok(File::open(self.path.parent().ok_or("no folder")?)?.sync_all()?)
+    }
+}
+
+impl Store for RandomNames {
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let current = fs::read_to_string(dir.join("current")).unwrap_or_default();
+        let items = match fs::read(dir.join(&current)) {
+            Ok(bytes) if !current.is_empty() => read(&bytes),
+            _ => Items::new(),
+        };
+        // std seeds its hashes from the system's entropy.
+        let name = format!("data-{:016x}", RandomState::new().hash_one(0));
+        let path = dir.join(&name);
+        // A name that exists belongs to another store: that must never be overwritten.
+        OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let store = Self { path, items };
+        store.write()?;
+        fs::write(dir.join("current.new"), &name)?;
+        File::open(dir.join("current.new"))?.sync_all()?;
+        fs::rename(dir.join("current.new"), dir.join("current"))?;
+        File::open(dir)?.sync_all()?;
+        Ok(store)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.items.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.items.remove(key);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.write()
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        Ok(self.items.clone().into_iter().collect())
+    }
+}
+
+/// [`RandomNames`] behind a guard: `owner` holds the id of the process that has the store open, and
+/// a process that finds another one alive refuses to open it.
+struct Guarded(RandomNames);
+
+impl Store for Guarded {
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let own = std::process::id();
+        let owner = fs::read_to_string(dir.join("owner")).unwrap_or_default();
+        if let Some(pid) = owner.trim().parse::<i32>().ok().and_then(rustix::process::Pid::from_raw)
+            && rustix::process::test_kill_process(pid).is_ok()
+        {
+            return Err(format!("process {owner} has the store open, and this is {own}").into());
+        }
+        fs::write(dir.join("owner.new"), own.to_string())?;
+        fs::rename(dir.join("owner.new"), dir.join("owner"))?;
+        let opened = RandomNames::open(dir);
+        // A clean close removes it; the drop of this store stands for that.
+        Ok(Self(opened?))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.0.put(key, value)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.0.delete(key)
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.0.sync()
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.0.scan()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(dir) = self.0.path.parent() {
+            let _ = fs::remove_file(dir.join("owner"));
+        }
+    }
+}
+
+#[test]
+fn a_store_that_draws_names_does_not_meet_its_own_after_a_crash() {
+    crashpoint::check_store::<RandomNames>();
+}
+
+#[test]
+fn a_store_that_refuses_a_living_owner_opens_after_a_crash() {
+    crashpoint::check_store::<Guarded>();
+}
+
+#[test]
+fn epochs_that_share_their_identity_are_those_of_old_cases() {
+    use crashpoint::inner::sim::store::KeyValue;
+    let sim = sim::<KeyValue<RandomNames>>();
+    let case = |head: &str| {
+        let body = "sim random-names\nprofile posix\nseed 0x1\nexpect pass\n";
+        let steps = "put k v\nsync\ncrash process step=2 effect=0 returned\n";
+        let body = body.replace("random-names", sim.name);
+        // The effects of a sync depend on the store: the crash comes where the sync has returned.
+        (0..40).find_map(|effect| {
+            let steps = steps.replace("effect=0", &format!("effect={effect}"));
+            match check_case(&sim, &format!("{head}{body}{steps}")) {
+                Err(error) if error.to_string().contains("the run never reaches") => None,
+                Err(error) if error.to_string().contains("never returns") => None,
+                result => Some(result),
+            }
+        })
+    };
+    assert_eq!(case("crashpoint-case 1\n"), Some(Ok(())));
+    let shared = case("").expect("the crash point is there").unwrap_err().to_string();
+    assert!(shared.contains("open-failed") && shared.contains("File exists"), "{shared}");
+    let same = case("crashpoint-case 1\nidentity shared\n").expect("it is there").unwrap_err();
+    assert_eq!(same.to_string(), shared);
+    let found = find(&sim, "posix", crashpoint::Seed(3), 4);
+    assert_eq!(found.class, None, "{}", found.report);
+}
