@@ -265,9 +265,9 @@ macro_rules! planted {
 }
 
 planted! {
-    /// The store with each bug of its origin, and with some that are typical of a checkpoint. B14 is
-    /// missing because it breaks no promise that was made, and B15 because the footers, which list
-    /// the frames, hide it.
+    /// The store with each bug of its origin, and with some that are typical of a checkpoint. B14
+    /// is missing because it breaks no promise that was made, and B15 because the footers, which
+    /// list the frames, hide it.
     planted:
     DirectoryNotSynced "b3-directory-not-synced" directory_not_synced checkpoint_believed;
     SourceMovedAway "b4a-source-moved-away" source_moved_away;

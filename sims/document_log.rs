@@ -86,8 +86,8 @@ impl Mode for AsyncMode {
     }
 }
 
-/// A mode with several clients. If `DISJOINT`, each has its own collections, so that the final state
-/// does not depend on the order of their calls.
+/// A mode with several clients. If `DISJOINT`, each has its own collections, so that the final
+/// state does not depend on the order of their calls.
 pub struct Clients<M, const DISJOINT: bool = false>(PhantomData<M>);
 
 impl<M: Mode, const DISJOINT: bool> Mode for Clients<M, DISJOINT> {

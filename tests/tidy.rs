@@ -137,3 +137,44 @@ fn the_readme_names_commands_and_flags_that_exist() {
     }
     none(&wrong);
 }
+
+/// Phrases that a native engineer words otherwise, each with the plain word.
+const PHRASES: [(&str, &str); 10] = [
+    ("hangs on", "depends on"),
+    ("hang on", "depend on"),
+    ("so many", "N, or this many"),
+    ("is told", "is reported"),
+    ("are told", "are reported"),
+    ("whoever", "a noun"),
+    ("in good order", "cleanly"),
+    ("all the same", "anyway"),
+    ("comes to an end", "ends"),
+    ("goes on", "continues"),
+];
+
+/// The lines with such a phrase.
+fn odd_phrases(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    // The list itself is no use of the phrases.
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.contains("(\"")) {
+        let line = line.to_lowercase();
+        let used = PHRASES.iter().filter(|(phrase, _)| line.contains(phrase));
+        found.extend(
+            used.map(|(phrase, plain)| format!("line {}: `{phrase}`: say {plain}", index + 1)),
+        );
+    }
+    found
+}
+
+#[test]
+fn no_text_has_the_worst_phrases() {
+    none(&complaints("rs", odd_phrases));
+    none(&complaints("md", odd_phrases));
+}
+
+#[test]
+fn an_odd_phrase_is_found() {
+    let [(first, _), (_, _), (third, _), ..] = PHRASES;
+    let text = format!("//! Fine.\n// It {first} the seed,\n// and {third} more.\n");
+    assert_eq!(odd_phrases(&text).len(), 2, "{text}");
+}

@@ -15,8 +15,8 @@ pub struct Document {
     pub collection: String,
     /// The key in it.
     pub key: String,
-    /// The version. A document replaces only one with a lower version; 0 is no version, and replaces
-    /// any document.
+    /// The version. A document replaces only one with a lower version; 0 is no version, and
+    /// replaces any document.
     pub version: u64,
     /// The content.
     pub text: String,

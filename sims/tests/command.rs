@@ -500,7 +500,8 @@ fn a_report_names_the_source_line_that_wrote_what_was_lost_and_fits_a_page() {
         let (file, line) = site.split_once(".rs:").expect(piece);
         assert!(file.contains("engines/toy") && line.parse::<u32>().is_ok(), "{piece}");
     }
-    // The length of a case's path depends on the target folder, and a line of a case is not wrapped.
+    // The length of a case's path depends on the target folder, and a line of a case is not
+    // wrapped.
     let given = |line: &str| [".case", " crash ", " states, "].iter().any(|w| line.contains(w));
     let wide = |line: &&str| line.chars().count() > 80 && !given(line);
     assert_eq!(ran.out.lines().find(wide), None, "{}", ran.out);

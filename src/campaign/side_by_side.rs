@@ -22,8 +22,8 @@ pub(crate) struct Progress {
     pub(crate) tally: Tally,
 }
 
-/// Does `work` on each part, `jobs` at once; `begin` makes the resource of a worker. `progress` sees
-/// the first part that is not done, `done` each result in the order of the parts.
+/// Does `work` on each part, `jobs` at once; `begin` makes the resource of a worker. `progress`
+/// sees the first part that is not done, `done` each result in the order of the parts.
 ///
 /// # Errors
 /// The error of the first part, in their order, that had one. No part is begun after an error.

@@ -16,8 +16,8 @@
 //!
 //! The first line names the format. A file without it has format 0, which differs in two things: a
 //! fault line says `life=N` where format 1 says `epoch=N`, and all epochs have the same entropy and
-//! process id. A header line `identity shared` says the latter in format 1, where each epoch has its
-//! own.
+//! process id. A header line `identity shared` says the latter in format 1, where each epoch has
+//! its own.
 //!
 //! Header lines follow, in any order. `expect` names `pass`, or the class of the violation that
 //! the case must show. Then come the steps, counted from 1: an op of the sim in its own words,

@@ -11,8 +11,8 @@ use crate::sim::engine::{Engine, Refused};
 use crate::sim::{Sim, Step};
 
 /// Runs workloads of a seed in directories below `dir`, on whatever file system that is, and
-/// compares the engine with the model: after each reopening, at the end, and after a last reopening.
-/// Returns the number of steps taken.
+/// compares the engine with the model: after each reopening, at the end, and after a last
+/// reopening. Returns the number of steps taken.
 ///
 /// # Panics
 /// If the engine shows another state than the model, or fails.

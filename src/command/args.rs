@@ -65,8 +65,8 @@ pub(crate) struct RunArgs {
     /// Fail each call of some short workloads, and of a recovery, in turn
     #[arg(long, conflicts_with = "mute_syncs")]
     pub(crate) fail_calls: bool,
-    /// How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if not
-    /// given. The results are the same for any number
+    /// How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if
+    /// not given. The results are the same for any number
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
     /// Write one JSON object per event to this file

@@ -28,7 +28,8 @@ pub struct Finding {
     pub pieces: Pieces,
     /// Digest of the run or recovery that showed it.
     pub digest: Digest,
-    /// The surprises of the disk that it needs; empty if this was not determined, or if it needs none.
+    /// The surprises of the disk that it needs; empty if this was not determined, or if it needs
+    /// none.
     pub relaxations: BTreeSet<Relaxation>,
     /// The profiles that lose it and keep it, if this was determined.
     pub verdict: Option<Verdict>,

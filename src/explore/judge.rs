@@ -306,8 +306,8 @@ impl<M: Model> Judge<M> {
         }
     }
 
-    /// Judges a failed opening or read-back. Once a fault was injected, it is a violation only if no
-    /// retry succeeds. The kind of the error is part of the signature.
+    /// Judges a failed opening or read-back. Once a fault was injected, it is a violation only if
+    /// no retry succeeds. The kind of the error is part of the signature.
     fn failed(&mut self, class: Class, error: &EngineFailure, at: Time) -> Result<(), Violation> {
         let from = self.phase.take().map_or(at, |(_, since)| since);
         let seen = Observed { from, to: at, found: Found::Failed(class, error.text.clone()) };

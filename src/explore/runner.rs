@@ -200,7 +200,8 @@ impl<M: Model> Runner<M> {
     }
 
     /// Recovers a crash state and continues with `steps`, or returns the remembered outcome: a
-    /// recovery depends on the state, the acknowledgements and, if the engine read a clock, the time.
+    /// recovery depends on the state, the acknowledgements and, if the engine read a clock, the
+    /// time.
     pub(crate) fn recover(
         &mut self,
         tree: &Tree,

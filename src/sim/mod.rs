@@ -37,8 +37,8 @@ pub type OpOf<S> = <<S as Sim>::Engine as Engine>::Op;
 /// suit most engines.
 ///
 /// A key-value store needs no more than a [`Store`](store::Store). For any other engine, write four
-/// things: the ops of a workload ([`Operation`](engine::Operation)), the adapter that applies them and reads
-/// the store back ([`Engine`]), the model that says what the store must then show
+/// things: the ops of a workload ([`Operation`](engine::Operation)), the adapter that applies them
+/// and reads the store back ([`Engine`]), the model that says what the store must then show
 /// ([`Model`]), and the `Sim` that ties them together. A counter in a file:
 ///
 /// ```

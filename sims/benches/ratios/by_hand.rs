@@ -26,7 +26,8 @@ const LONG: usize = 400;
 /// The number of rounds. Both ways are measured in each, so that both meet the same machine.
 const ROUNDS: usize = 5;
 
-/// The argument that starts this program for one recovery; the sim, a directory and a digest follow.
+/// The argument that starts this program for one recovery; the sim, a directory and a digest
+/// follow.
 const RECOVER: &str = "recover";
 
 /// The process of a recovery by hand.

@@ -13,7 +13,8 @@ use crashpoint::{Profile, Time};
 /// The size of the store in bytes.
 const STORE: u64 = 64 << 20;
 const STATES: u64 = 10_000;
-/// The number of blocks that are overwritten and not synced: the end of a journal, or pages anywhere.
+/// The number of blocks that are overwritten and not synced: the end of a journal, or pages
+/// anywhere.
 const PENDING: u64 = 16;
 const BLOCK: u64 = 4096;
 

@@ -1,4 +1,5 @@
-//! How much faster the event store opens with footers or a checkpoint than by replaying its segments.
+//! How much faster the event store opens with footers or a checkpoint than by replaying its
+//! segments.
 
 use std::path::Path;
 

@@ -13,8 +13,8 @@ use crate::median;
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const ROUNDS: usize = 2;
 
-/// The append log with exactly the given number of ops, on few keys with short values, and compacted
-/// now and then: its files are as large after 100 ops as after 10,000.
+/// The append log with exactly the given number of ops, on few keys with short values, and
+/// compacted now and then: its files are as large after 100 ops as after 10,000.
 struct Steady;
 
 impl Sim for Steady {

@@ -13,9 +13,11 @@ pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod maps;
 pub(crate) mod panics;
+mod policy;
 pub mod schedule;
 pub mod setup;
 pub(crate) mod streams;
+mod wait_for;
 
 use std::borrow::Cow;
 use std::ffi::c_int;

@@ -9,78 +9,19 @@
 //! This file knows no real threads: `baton` makes them follow.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use libc::clockid_t;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+pub use super::policy::Plan;
+use super::policy::{Policy, below};
+pub(crate) use super::wait_for::{ThreadId, WaitFor};
 use crate::base::time::Time;
 pub use crate::case::turn::Turn;
 
-/// A thread: 1 is the first of its process; a number is never reused.
-pub(crate) type ThreadId = u32;
-
 /// The first thread of a world.
 pub(crate) const FIRST: ThreadId = 1;
-
-/// The source of a process's schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// A seed decides how turns are drawn (often or seldom, by chance or by priorities), and each
-    /// draw.
-    Drawn {
-        /// The seed.
-        seed: u64,
-        /// How many decisions the run is expected to have, if another schedule of it has shown
-        /// that: changes of priority that happen only a few times are then spread over the run.
-        decisions: Option<u64>,
-    },
-    /// Only these departures from the default order.
-    Listed(Vec<Turn>),
-}
-
-/// The event that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitFor {
-    /// A wake of the futex at this address, with these bits (futex(2)).
-    Word(usize, u32),
-    /// An object that others hold, named for a report. A thread that is woken tries again.
-    Object(usize, &'static str),
-    /// A condition variable.
-    Condition(usize),
-    /// The others at a barrier.
-    Barrier(usize),
-    /// The end of a thread.
-    End(ThreadId),
-    /// A lock on a file.
-    FileLock,
-    /// A descriptor of the host, in this call.
-    Host(&'static str),
-    /// Time.
-    Time,
-    /// A write by another thread, in a loop without a call; at most until this scheduling point.
-    Spin(u64),
-    /// The end of all others.
-    Settled,
-}
-
-impl fmt::Display for WaitFor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Word(..) => f.write_str("a futex"),
-            Self::Object(_, name) => f.write_str(name),
-            Self::Condition(_) => f.write_str("a condition variable"),
-            Self::Barrier(_) => f.write_str("a barrier"),
-            Self::End(thread) => write!(f, "the end of thread {thread}"),
-            Self::FileLock => f.write_str("a lock on a file"),
-            Self::Host(call) => write!(f, "the host in {call}"),
-            Self::Time => f.write_str("time to pass"),
-            Self::Spin(_) => f.write_str("a change of its memory, in a loop without a call"),
-            Self::Settled => f.write_str("the end of all others"),
-        }
-    }
-}
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,20 +55,6 @@ struct Thread {
     detached: bool,
     /// How often in a row it was found spinning.
     spins: u32,
-}
-
-/// How departures from the default order are drawn.
-enum Policy {
-    /// One decision in this many goes to a random thread.
-    Walk { one_in: u64 },
-    /// The thread with the highest priority runs; at these decisions the running one gets the
-    /// lowest (probabilistic concurrency testing, Burckhardt et al., ASPLOS 2010).
-    Priorities { lowered_at: Vec<u64> },
-    /// The same, but the running one gets the lowest at one decision in this many: in a long run an
-    /// order that needs one change of priorities is tried at many places.
-    Lowered { one_in: u64 },
-    /// At the decisions of a list.
-    Listed(std::vec::IntoIter<Turn>, Option<Turn>),
 }
 
 /// The threads of one process.
@@ -164,10 +91,6 @@ pub(crate) enum Next {
 
 /// For how many scheduling points others run while a thread spins; each time twice as many.
 const PATIENCE: u64 = 64;
-
-/// Within how many decisions priorities are lowered if their number is unknown: as many as a short
-/// workload has.
-const HORIZON: u64 = 1 << 11;
 
 impl Schedule {
     /// One thread, which runs.
@@ -563,35 +486,6 @@ impl Schedule {
             }
         }
     }
-}
-
-impl Policy {
-    /// Different runs are scheduled in different ways: one way often shows what another seldom
-    /// does.
-    fn draw(stream: &mut ChaCha8Rng, decisions: Option<u64>) -> Self {
-        match below(stream, 9) {
-            0 => Self::Walk { one_in: 2 },
-            1 => Self::Walk { one_in: 8 },
-            2 => Self::Walk { one_in: 64 },
-            3 => Self::Lowered { one_in: 4 },
-            4 => Self::Lowered { one_in: 16 },
-            5 => Self::Lowered { one_in: 64 },
-            more => {
-                let changes = more - 5;
-                let horizon = match decisions {
-                    Some(decisions) => decisions.max(1),
-                    None => HORIZON >> below(stream, 6),
-                };
-                let lowered = (0..changes).map(|_| below(stream, horizon)).collect();
-                Self::Priorities { lowered_at: lowered }
-            }
-        }
-    }
-}
-
-/// One of `0..bound`, nearly uniform.
-fn below(stream: &mut ChaCha8Rng, bound: u64) -> u64 {
-    ((u128::from(stream.next_u64()) * u128::from(bound)) >> 64) as u64
 }
 
 #[cfg(test)]
