@@ -40,6 +40,10 @@ use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 
 /// Defines the symbols of a file, the handler that serves each, and where faults hit its calls.
+///
+/// `may unwind` marks a function that calls back into the engine, which may throw or panic there:
+/// its door may be unwound through. Nothing may unwind out of any other door: a panic in it is the
+/// harness's, and ends the process.
 macro_rules! doors {
     (@door $symbol:ident) => {
         $crate::process::world::door::Door {
@@ -55,33 +59,46 @@ macro_rules! doors {
             ),
         }
     };
+    (@define [] $($door:tt)*) => { doors!(@define "C" [] $($door)*); };
+    (@define [unwind] $($door:tt)*) => { doors!(@define "C-unwind" [unwind] $($door)*); };
+    (
+        @define $abi:literal [$($unwind:ident)?]
+        fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
+            = $serve:ident $(, faults $sites:ident($class:ident))?
+    ) => {
+        // A block of its own lets a handler have the same name as its symbol.
+        const _: () = {
+            #[unsafe(no_mangle)]
+            unsafe extern $abi fn $symbol($($arg: $ty),*) -> $ret {
+                if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
+                    const DOOR: &$crate::process::world::door::Door =
+                        &doors!(@door $symbol $($sites($class))?);
+                    let serve: unsafe fn(
+                        &'static $crate::process::world::door::Door,
+                        $($ty),*
+                    ) -> Option<$ret> = self::$serve;
+                    // SAFETY: the caller keeps the contract that the C library documents for
+                    // this function; a handler requires no more.
+                    if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
+                        return answer;
+                    }
+                }
+                let next =
+                    $crate::process::seam::kernel::next!($($unwind)? $symbol($($ty),*) -> $ret);
+                // SAFETY: the same contract; the arguments are passed on unchanged.
+                unsafe { next($($arg),*) }
+            }
+        };
+    };
     ($(
         fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
-            = $serve:ident $(, faults $sites:ident($class:ident))?;
+            = $serve:ident $(, faults $sites:ident($class:ident))? $(, may $unwind:ident)?;
     )*) => {
         $(
-            // A block of its own lets a handler have the same name as its symbol.
-            const _: () = {
-                #[unsafe(no_mangle)]
-                unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
-                    if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
-                        const DOOR: &$crate::process::world::door::Door =
-                            &doors!(@door $symbol $($sites($class))?);
-                        let serve: unsafe fn(
-                            &'static $crate::process::world::door::Door,
-                            $($ty),*
-                        ) -> Option<$ret> = self::$serve;
-                        // SAFETY: the caller keeps the contract that the C library documents for
-                        // this function; a handler requires no more.
-                        if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
-                            return answer;
-                        }
-                    }
-                    let next = $crate::process::seam::kernel::next!($symbol($($ty),*) -> $ret);
-                    // SAFETY: the same contract; the arguments are passed on unchanged.
-                    unsafe { next($($arg),*) }
-                }
-            };
+            doors!(
+                @define [$($unwind)?] fn $symbol($($arg: $ty),*) -> $ret = $serve
+                $(, faults $sites($class))?
+            );
         )*
 
         /// The doors that this file defines.
