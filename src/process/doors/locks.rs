@@ -153,11 +153,11 @@ fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
 }
 
-fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+pub(super) fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))
 }
 
-fn lock_until(
+pub(super) fn lock_until(
     _: &'static Door,
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
@@ -174,7 +174,7 @@ fn lock_on(
     acquire(mutex, MUTEX, until(clock, time), || try_lock(mutex))
 }
 
-fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+pub(super) fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
     // SAFETY: pthread_mutex_unlock(3) takes an initialised mutex.
     release(mutex, MUTEX, || unsafe { give_up(mutex) })
@@ -234,7 +234,7 @@ fn on_condition(
     })
 }
 
-fn await_condition(
+pub(super) fn await_condition(
     _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -252,7 +252,7 @@ fn await_condition_until(
     on_condition(cond, mutex, until(clock.unwrap_or(libc::CLOCK_REALTIME), time))
 }
 
-fn await_condition_on(
+pub(super) fn await_condition_on(
     _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -274,11 +274,11 @@ fn notify(cond: *mut pthread_cond_t, most: usize) -> Option<c_int> {
     Some(0)
 }
 
-fn signal(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
+pub(super) fn signal(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, 1)
 }
 
-fn broadcast(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
+pub(super) fn broadcast(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, usize::MAX)
 }
 
@@ -442,7 +442,7 @@ impl Drop for Running {
     }
 }
 
-fn once(
+pub(super) fn once(
     _: &'static Door,
     control: *mut pthread_once_t,
     routine: extern "C-unwind" fn(),

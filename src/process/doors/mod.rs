@@ -6,6 +6,7 @@
 //! answer, `None` passes the call on untouched. A file of doors begins with the table of its
 //! symbols.
 
+mod c11;
 mod control;
 mod data;
 mod descriptor_calls;
@@ -111,6 +112,7 @@ use doors;
 /// All doors.
 fn all() -> impl Iterator<Item = &'static Door> {
     let files = [
+        c11::DOORS,
         control::DOORS,
         data::DOORS,
         directory::DOORS,

@@ -233,8 +233,18 @@ fn join(handle: pthread_t, result: *mut *mut c_void) -> c_int {
     unsafe { join(handle, result) }
 }
 
-/// A function that a thread begins with.
-pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+/// A function that a thread of POSIX begins with.
+pub(crate) type StartPosix = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// A function that a thread of C11 begins with.
+pub(crate) type StartPlain = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
+
+/// The function that a thread begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    Posix(StartPosix),
+    Plain(StartPlain),
+}
 
 /// The arguments of a new thread.
 struct NewThread {
@@ -287,7 +297,7 @@ unsafe fn create_joinable(
 ) -> c_int {
     type Attributes = libc::pthread_attr_t;
     let create =
-        next!(pthread_create(*mut pthread_t, *const Attributes, Start, *mut c_void) -> c_int);
+        next!(pthread_create(*mut pthread_t, *const Attributes, StartPosix, *mut c_void) -> c_int);
     let getdetachstate = next!(pthread_attr_getdetachstate(*const Attributes, *mut c_int) -> c_int);
     let argument = new.cast();
     // SAFETY: the attributes are null or initialised. They are changed for an instant only, in
@@ -335,7 +345,11 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
     seam::become_engine();
     // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
     // nothing here to drop.
-    unsafe { start(argument) }
+    match start {
+        Start::Posix(start) => unsafe { start(argument) },
+        // As the C library returns it: in the low half of the pointer.
+        Start::Plain(start) => ptr::without_provenance_mut(unsafe { start(argument) } as usize),
+    }
 }
 
 /// Makes the key whose destructor ends a thread, once.
