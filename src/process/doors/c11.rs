@@ -117,10 +117,10 @@ unsafe fn join(_: &'static Door, thread: pthread_t, number: *mut c_int) -> Optio
     let mut returned = ptr::null_mut();
     baton::point();
     let joined = baton::join_thread(thread, &raw mut returned, None)?;
-    // SAFETY: thrd_join(3) takes null or room for a number.
-    if let (0, Some(number)) = (joined, unsafe { number.as_mut() }) {
+    if joined == 0 && !number.is_null() {
         // As the C library stores it: in the low half of the pointer.
-        *number = returned.addr() as c_int;
+        // SAFETY: thrd_join(3) takes null or room for a number.
+        unsafe { number.write(returned.addr() as c_int) };
     }
     Some(result(joined))
 }

@@ -30,6 +30,7 @@ pub mod traps;
 mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
+use std::slice;
 
 use crate::case::fault::FaultClass;
 use crate::disk::{Errno, Handle, Ino};
@@ -39,6 +40,7 @@ use crate::process::seam::kernel::set_errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
+use crate::process::world::room::Room;
 
 /// Defines the symbols of a file, the handler that serves each, and where faults hit its calls.
 ///
@@ -300,7 +302,7 @@ unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'
         (_, 0) => Ok(&[]),
         (true, _) => Err(Errno::EFAULT),
         // SAFETY: the buffer is not null, so it holds `length` bytes, by this function's contract.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts(buffer.cast(), length) }),
+        (false, _) => Ok(unsafe { slice::from_raw_parts(buffer.cast(), length) }),
     }
 }
 
@@ -308,14 +310,14 @@ unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'
 ///
 /// # Safety
 /// `buffer` is null or has room for `length` bytes, which nothing else uses during the call. They
-/// may be uninitialised: a door only writes to them.
-unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a mut [u8], Errno> {
+/// may be uninitialised.
+unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<Room<'a>, Errno> {
     match (buffer.is_null(), length) {
-        (_, 0) => Ok(&mut []),
+        (_, 0) => Ok(Room::new(&mut [])),
         (true, _) => Err(Errno::EFAULT),
         // SAFETY: the buffer is not null, so it has room for `length` bytes, by this function's
         // contract.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
+        (false, _) => Ok(Room::new(unsafe { slice::from_raw_parts_mut(buffer.cast(), length) })),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod maps;
 pub(crate) mod panics;
+pub(crate) mod room;
 pub mod schedule;
 pub mod setup;
 pub(crate) mod streams;
