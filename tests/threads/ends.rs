@@ -6,6 +6,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use crate::c;
 use crate::rig::{at, noisy_allocations, same_in_every_process, scenes};
 
 /// Writes a file when it is dropped.
@@ -84,6 +85,13 @@ scenes! {
         });
         format!("{} {}", worker.join().is_err(), fs::metadata(at("unwound")).is_ok())
     }
+    ConstantAttributes {
+        c::start_by_constant_attributes(|| fs::write(at("detached"), b"x").expect("the disk works"));
+        while fs::metadata(at("detached")).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        "started".to_owned()
+    }
     Many {
         for round in 0..40 {
             let workers: Vec<_> = (0..5).map(|n| thread::spawn(move || n * round)).collect();
@@ -140,6 +148,13 @@ fn threads_may_be_joined_long_after_they_ended_and_ids_are_not_reused() {
 fn a_panic_on_a_thread_unwinds_it_and_is_its_join_error() {
     for left in same_in_every_process::<Panics>(0..4) {
         assert_eq!(left.said, "true true");
+    }
+}
+
+#[test]
+fn a_detached_thread_is_started_by_attributes_that_may_not_be_written_to() {
+    for left in same_in_every_process::<ConstantAttributes>(0..2) {
+        assert_eq!((left.said.as_str(), left.leaked), ("started", 0), "{left:?}");
     }
 }
 

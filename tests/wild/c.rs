@@ -36,6 +36,28 @@ impl Thread {
     }
 }
 
+/// Starts a detached thread, with attributes in memory that may not be written to, as a constant's.
+pub(crate) fn start_by_constant_attributes(body: impl FnOnce() + Send + 'static) {
+    const PAGE: usize = 4096;
+    let body: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(body));
+    let mut thread = 0;
+    // SAFETY: the page has room for attributes, and is initialised before it is protected. The
+    // thread takes ownership of the box.
+    unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(ptr::null_mut(), PAGE, protection, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        let attributes = page.cast::<libc::pthread_attr_t>();
+        assert_eq!(libc::pthread_attr_init(attributes), 0);
+        libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED);
+        assert_eq!(libc::mprotect(page, PAGE, libc::PROT_READ), 0);
+        let result = libc::pthread_create(&mut thread, attributes, run, Box::into_raw(body).cast());
+        assert_eq!(result, 0);
+        assert_eq!(libc::munmap(page, PAGE), 0);
+    }
+}
+
 /// A count under a mutex, with a condition variable for it.
 pub(crate) struct Mutexed {
     mutex: UnsafeCell<libc::pthread_mutex_t>,

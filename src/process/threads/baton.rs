@@ -300,21 +300,22 @@ unsafe fn create_joinable(
         next!(pthread_create(*mut pthread_t, *const Attributes, StartPosix, *mut c_void) -> c_int);
     let getdetachstate = next!(pthread_attr_getdetachstate(*const Attributes, *mut c_int) -> c_int);
     let argument = new.cast();
-    // SAFETY: the attributes are null or initialised. They are changed for an instant only, in
-    // which no other thread of the engine runs.
+    // SAFETY: the attributes are null or initialised, and outlive the call; so the copy, of which
+    // only the state of being detached changes, is initialised too. What the attributes refer to is
+    // theirs: the copy is not destroyed, and lives no longer.
     unsafe {
         let mut state = libc::PTHREAD_CREATE_JOINABLE;
-        let mutable = attributes.cast_mut();
         if !attributes.is_null() {
             getdetachstate(attributes, &raw mut state);
         }
         if state != libc::PTHREAD_CREATE_DETACHED {
             return create(handle, attributes, begin, argument);
         }
+        // The engine's own may be shared, and are not written to.
+        let mut joinable = attributes.read();
+        libc::pthread_attr_setdetachstate(&raw mut joinable, libc::PTHREAD_CREATE_JOINABLE);
         let id = (*new).id;
-        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_JOINABLE);
-        let result = create(handle, attributes, begin, argument);
-        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_DETACHED);
+        let result = create(handle, &raw const joinable, begin, argument);
         if result == 0 {
             world::enter(|world| world.schedule.detach(id));
         }
@@ -343,12 +344,16 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
     }
     dispatch::arm();
     seam::become_engine();
-    // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
-    // nothing here to drop.
     match start {
+        // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
+        // nothing here to drop.
         Start::Posix(start) => unsafe { start(argument) },
-        // As the C library returns it: in the low half of the pointer.
-        Start::Plain(start) => ptr::without_provenance_mut(unsafe { start(argument) } as usize),
+        Start::Plain(start) => {
+            // SAFETY: the same.
+            let number = unsafe { start(argument) };
+            // As the C library returns it: in the low half of the pointer.
+            ptr::without_provenance_mut(number as usize)
+        }
     }
 }
 
