@@ -145,7 +145,8 @@ unsafe fn is_overflow(info: &libc::siginfo_t, context: *mut c_void) -> bool {
     if info.si_code <= 0 {
         return false;
     }
-    // SAFETY: a SIGSEGV that the kernel raised has an address; the caller guarantees the context.
+    // SAFETY: a SIGSEGV that the kernel raised has an address; `context` is a `ucontext_t`, by this
+    // function's contract.
     let (address, pointer) = unsafe {
         let context = &*context.cast::<libc::ucontext_t>();
         (info.si_addr() as usize, context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize)

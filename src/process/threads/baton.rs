@@ -256,7 +256,8 @@ struct NewThread {
 /// Starts a thread of the engine.
 ///
 /// # Safety
-/// The contract of pthread_create(3); `start` may run on another thread.
+/// The contract of pthread_create(3): `handle` has room for a handle, the attributes are null or
+/// initialised, and `start` may be called with `argument` on another thread.
 pub(crate) unsafe fn create(
     handle: *mut pthread_t,
     attributes: *const libc::pthread_attr_t,
@@ -272,7 +273,8 @@ pub(crate) unsafe fn create(
     });
     let Some(Some(id)) = started else { return libc::EAGAIN };
     let new = Box::into_raw(Box::new(NewThread { id, start, argument }));
-    // SAFETY: the caller keeps the contract of pthread_create(3); `begin` owns the box.
+    // SAFETY: the handle has room and the attributes are null or initialised, by this function's
+    // contract; `begin` owns the box.
     let result = unsafe { create_joinable(handle, attributes, new) };
     if result == 0 {
         // SAFETY: the C library has written the handle.
