@@ -183,6 +183,8 @@ impl Act for CallsOften {
     }
 }
 
+#[path = "wild/errors.rs"]
+mod errors;
 #[path = "wild/panics.rs"]
 mod panics;
 

@@ -1,6 +1,8 @@
 //! Facts about processes: how a fork server and the processes that it forks begin, how they end,
 //! and what they see.
 
+#[path = "wild/space.rs"]
+mod space;
 mod wild;
 
 use std::cell::Cell;

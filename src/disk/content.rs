@@ -81,6 +81,15 @@ pub struct Content {
     size: u64,
 }
 
+/// Copies the pieces that it is given into a buffer, one after another. They fit.
+pub(super) fn filling(buffer: &mut [u8]) -> impl FnMut(&[u8]) {
+    let mut filled = 0;
+    move |piece| {
+        buffer[filled..][..piece.len()].copy_from_slice(piece);
+        filled += piece.len();
+    }
+}
+
 impl Content {
     /// The size in bytes.
     pub fn size(&self) -> u64 {
@@ -142,16 +151,26 @@ impl Content {
     /// Copies bytes out, starting at `offset`; returns how many, which is less than the buffer
     /// holds only at the end of the file.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
-        let length = (buffer.len() as u64).min(self.size.saturating_sub(offset)) as usize;
+        self.read_pieces(offset, buffer.len(), filling(buffer))
+    }
+
+    /// Gives out `length` bytes, starting at `offset`, in pieces one after another; returns how
+    /// many bytes, which is less than `length` only at the end of the file.
+    pub(super) fn read_pieces(
+        &self,
+        offset: u64,
+        length: usize,
+        mut give: impl FnMut(&[u8]),
+    ) -> usize {
+        let length = (length as u64).min(self.size.saturating_sub(offset)) as usize;
         let mut done = 0;
         while done < length {
             let at = offset + done as u64;
             let (number, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
             let n = (PAGE - start).min(length - done);
-            let out = &mut buffer[done..done + n];
             match self.page(number) {
-                Some(page) => out.copy_from_slice(&page.bytes()[start..start + n]),
-                None => out.fill(0),
+                Some(page) => give(&page.bytes()[start..start + n]),
+                None => give(&[0; PAGE][..n]),
             }
             done += n;
         }

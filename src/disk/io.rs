@@ -1,5 +1,6 @@
 //! The calls that read, write, seek, and change sizes.
 
+use super::content::filling;
 use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
 use super::linux;
@@ -41,12 +42,26 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if it is not open for reading, `EISDIR` for a directory.
+    #[cfg(feature = "inner")]
     pub fn read(&mut self, h: Handle, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.read_pieces(h, buffer.len(), filling(buffer))
+    }
+
+    /// As [`Disk::read`], of `length` bytes, which `give` gets in pieces.
+    ///
+    /// # Errors
+    /// As [`Disk::read`].
+    pub(crate) fn read_pieces(
+        &mut self,
+        h: Handle,
+        length: usize,
+        give: impl FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
         let open = self.opens.get(h)?;
         let offset = open.offset;
         open.must_read()?;
         self.may_read()?;
-        let done = self.copy_out(open.ino, offset, buffer);
+        let done = self.give_out(open.ino, offset, length, give);
         self.opens.get_mut(h)?.offset = offset + done as u64;
         Ok(done)
     }
@@ -57,6 +72,20 @@ impl Disk {
     /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end is beyond the largest
     /// offset.
     pub fn read_at(&self, h: Handle, buffer: &mut [u8], offset: i64) -> Result<usize, Errno> {
+        self.read_pieces_at(h, buffer.len(), offset, filling(buffer))
+    }
+
+    /// As [`Disk::read_at`], of `length` bytes, which `give` gets in pieces.
+    ///
+    /// # Errors
+    /// As [`Disk::read_at`].
+    pub(crate) fn read_pieces_at(
+        &self,
+        h: Handle,
+        length: usize,
+        offset: i64,
+        give: impl FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
         if offset < 0 {
             return Err(Errno::EINVAL);
         }
@@ -64,16 +93,15 @@ impl Disk {
         if !open.readable {
             return Err(Errno::EBADF);
         }
-        let offset = offset_of(offset, buffer.len())?;
+        let offset = offset_of(offset, length)?;
         open.must_read()?;
         self.may_read()?;
-        Ok(self.copy_out(open.ino, offset, buffer))
+        Ok(self.give_out(open.ino, offset, length, give))
     }
 
-    fn copy_out(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> usize {
-        let length = buffer.len().min(TRANSFER_MAX);
+    fn give_out(&self, ino: Ino, offset: u64, length: usize, give: impl FnMut(&[u8])) -> usize {
         let content = self.tree.node(ino).and_then(Node::content);
-        content.map_or(0, |content| content.read(offset, &mut buffer[..length]))
+        content.map_or(0, |content| content.read_pieces(offset, length.min(TRANSFER_MAX), give))
     }
 
     /// Writes at the handle's offset, with `O_APPEND` at the end, and moves the offset past the

@@ -22,7 +22,8 @@ fn base() -> isize {
 /// [`offset_of`] gave the offset, in a process that runs this binary.
 pub(crate) unsafe fn entry_at(offset: isize) -> ExplorerFn {
     let address = base().wrapping_add(offset) as *const ();
-    // SAFETY: the caller's offset is that of a function of this type, so this is its address.
+    // SAFETY: `offset_of` gave the offset, of a function of this type in the same binary, by this
+    // function's contract; so this is its address.
     unsafe { std::mem::transmute::<*const (), ExplorerFn>(address) }
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::cpu::is_pinned;
+use super::shelf;
+use crate::process::seam::heap;
 
 /// What the environment allows a fork server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,10 @@ pub struct Environment {
     pub dispatch: bool,
     /// A child's last output to standard error can be kept.
     pub last_words: bool,
+    /// The engine has its own heap, whose addresses do not depend on the harness.
+    pub heap: bool,
+    /// A child's maps get addresses that do not depend on the harness.
+    pub shelf: bool,
 }
 
 impl Environment {
@@ -30,6 +36,8 @@ impl Environment {
             seccomp: has_seccomp(),
             dispatch: has_dispatch(),
             last_words,
+            heap: heap::exists(),
+            shelf: shelf::exists(),
         }
     }
 
@@ -44,6 +52,16 @@ impl Environment {
             ),
             (!self.last_words, "memfd_create is refused: the last words of an abort are lost"),
             (!self.pinned, "no CPU is free: not pinned, runs are slower"),
+            (
+                !self.heap,
+                "64 GiB of address space are refused (ulimit -v, vm.overcommit_memory): the engine \
+                 shares the harness's heap, and an engine that depends on addresses runs otherwise",
+            ),
+            (
+                !self.shelf,
+                "1 TiB of address space is refused (ulimit -v, vm.overcommit_memory): an engine that \
+                 depends on the addresses of its maps runs otherwise",
+            ),
         ];
         missing.into_iter().filter(|(is, _)| *is).map(|(_, line)| line.to_owned()).collect()
     }
@@ -84,6 +102,8 @@ mod tests {
             seccomp: true,
             dispatch: true,
             last_words: true,
+            heap: true,
+            shelf: true,
         };
         assert!(all.notices().is_empty());
         let none = Environment {
@@ -92,9 +112,11 @@ mod tests {
             seccomp: false,
             dispatch: false,
             last_words: false,
+            heap: false,
+            shelf: false,
         };
         let notices = none.notices();
-        assert_eq!(notices.len(), 5);
+        assert_eq!(notices.len(), 7);
         assert!(notices.iter().all(|line| !line.contains('\n')));
     }
 }

@@ -104,7 +104,8 @@ macro_rules! arrive {
     ($failures:ident, $(libc::$symbol:ident($($argument:expr),* $(,)?);)*) => {
         $(
             arrives($failures, stringify!($symbol), &[stringify!($symbol)], || {
-                // SAFETY: the caller of this macro keeps the contract of each function.
+                // SAFETY: the macro is used in this file alone, with C strings and buffers that
+                // outlive the call and have the stated length.
                 unsafe { libc::$symbol($($argument),*) }
             });
         )*
@@ -312,11 +313,13 @@ pub fn past_the_doors(fd: c_int) -> i64 {
 /// Makes a system call without the C library; an error is returned as a negative number.
 ///
 /// # Safety
-/// The contract of the call.
+/// The arguments are those that the kernel documents for the number: their pointers are valid for
+/// what the call reads and writes.
 #[doc(hidden)]
 pub unsafe fn raw_call(number: i64, [a, b, c, d, e, f]: [usize; 6]) -> i64 {
     let result: i64;
-    // SAFETY: the caller keeps the contract of the call.
+    // SAFETY: the arguments are valid for the number, by this function's contract. The kernel
+    // changes these three registers, and memory only as the call documents.
     unsafe {
         std::arch::asm!(
             "syscall",

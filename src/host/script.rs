@@ -1,10 +1,11 @@
 //! The script of a child: one epoch of an engine, from its opening to its last closing.
 //!
 //! The script runs in the child and knows no model: it logs its actions and observations as marks,
-//! which the explorer judges. The methods of [`Engine`] run on the engine's side of the seam; the
-//! `Display`, `Debug` and `drop` of its errors run on the harness's.
+//! which the explorer judges. The methods of [`Engine`] run on the engine's side of the seam, and so
+//! does all code of its errors: their `Display`, `Debug`, `source` and `drop`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,22 +55,37 @@ pub(crate) fn run<E: Engine>(script: &Script<'_, E::Op>) {
     }
 }
 
-/// An engine that is always dropped on its own side of the seam.
-struct HeldEngine<E>(Option<E>);
+/// A value of the engine, which is always dropped on the engine's side of the seam.
+struct Held<T>(Option<T>);
 
-impl<E> HeldEngine<E> {
-    fn get(&mut self) -> &mut E {
-        match &mut self.0 {
-            Some(engine) => engine,
-            None => unreachable!("only `close` takes the engine out, and it consumes the holder"),
-        }
+impl<T> Held<T> {
+    fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// Calls the engine's code.
+    fn of(call: impl FnOnce() -> T) -> Self {
+        Self::new(seam::engine(call))
+    }
+
+    fn get(&self) -> &T {
+        self.0.as_ref().expect("only `take` takes the value out, and it consumes the holder")
+    }
+
+    fn get_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("only `take` takes the value out, and it consumes the holder")
+    }
+
+    fn take(mut self) -> T {
+        self.0.take().expect("only `take` takes the value out, and it consumes the holder")
     }
 }
 
-impl<E> Drop for HeldEngine<E> {
+impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        let engine = self.0.take();
-        seam::engine(|| drop(engine));
+        if let Some(value) = self.0.take() {
+            seam::engine(|| drop(value));
+        }
     }
 }
 
@@ -88,20 +104,22 @@ fn run_epoch<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         world::step(number);
         world::mark(Mark::Issued(number));
-        let result: Result<Ack, Error> = match step {
-            Step::Op(op) => seam::engine(|| engine.get().apply(op)),
+        let result: Held<Result<Ack, Error>> = match step {
+            Step::Op(op) => Held::of(|| engine.get_mut().apply(op)),
             Step::Reopen => {
                 engine = reopen(engine, script)?;
                 engine = look(engine, script)?;
-                Ok(Ack::BUFFERED)
+                Held::new(Ok(Ack::BUFFERED))
             }
             Step::Sleep(duration) => {
                 seam::engine(|| std::thread::sleep(*duration));
-                Ok(Ack::BUFFERED)
+                Held::new(Ok(Ack::BUFFERED))
             }
         };
-        mark_returned(number, &result);
-        if errors.need_reopening(&result) {
+        mark_returned(number, result.get());
+        let need_reopening = errors.need_reopening(result.get());
+        drop(result);
+        if need_reopening {
             engine = reopen(engine, script)?;
             engine = look(engine, script)?;
         }
@@ -143,7 +161,7 @@ impl StepErrors {
     }
 }
 
-fn reopen<E: Engine>(engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
+fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
     close(engine, script.threads_may_stay);
     open::<E>(script.retries)
 }
@@ -163,13 +181,13 @@ fn create<E: Engine>(threads_may_stay: bool) {
     }
 }
 
-fn open<E: Engine>(retries: u32) -> Option<HeldEngine<E>> {
+fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
     for _ in 0..=retries {
         world::mark(Mark::Begin(Phase::Open));
-        let result = seam::engine(|| E::open(Path::new(MOUNT)));
-        mark_end(Phase::Open, &result);
-        if let Ok(engine) = result {
-            return Some(HeldEngine(Some(engine)));
+        let result = Held::of(|| E::open(Path::new(MOUNT)));
+        mark_end(Phase::Open, result.get());
+        if result.get().is_ok() {
+            return result.take().ok().map(Held::new);
         }
     }
     None
@@ -179,20 +197,20 @@ fn open<E: Engine>(retries: u32) -> Option<HeldEngine<E>> {
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Closes the store. An error is logged; the judge decides what it means for the writes before it.
-fn close<E: Engine>(mut engine: HeldEngine<E>, threads_may_stay: bool) {
+fn close<E: Engine>(engine: Held<E>, threads_may_stay: bool) {
     world::mark(Mark::Begin(Phase::Close));
-    if let Some(engine) = engine.0.take() {
-        let result = seam::engine(|| engine.close());
-        mark_end(Phase::Close, &result);
-        // Work of its threads from here on comes after its promise.
-        if !threads_may_stay {
-            let left = process::settle(world::now() + GRACE);
-            if left > 0 {
-                world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
-            }
+    let engine = engine.take();
+    let result = Held::of(|| engine.close());
+    mark_end(Phase::Close, result.get());
+    drop(result);
+    // Work of its threads from here on comes after its promise.
+    if !threads_may_stay {
+        let left = process::settle(world::now() + GRACE);
+        if left > 0 {
+            world::mark(Mark::Leaked(u32::try_from(left).unwrap_or(u32::MAX)));
         }
-        mark_panics();
     }
+    mark_panics();
 }
 
 /// Logs the panics that ended threads of the engine which were not joined until now.
@@ -204,7 +222,7 @@ fn mark_panics() {
 
 /// Reads back. A store that fails to after an injected fault is opened again, like one that refuses
 /// all work.
-fn look<E: Engine>(mut engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<HeldEngine<E>> {
+fn look<E: Engine>(mut engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
     if read_back(&mut engine, script).is_none() {
         if script.retries == 0 {
             return None;
@@ -216,28 +234,27 @@ fn look<E: Engine>(mut engine: HeldEngine<E>, script: &Script<'_, E::Op>) -> Opt
 }
 
 /// A scan, a lookup of each item, and the count: they must agree.
-fn read_back<E: Engine>(engine: &mut HeldEngine<E>, script: &Script<'_, E::Op>) -> Option<()> {
+fn read_back<E: Engine>(engine: &mut Held<E>, script: &Script<'_, E::Op>) -> Option<()> {
     (0..=script.retries).find_map(|_| read_once(engine, script.items))
 }
 
-fn read_once<E: Engine>(engine: &mut HeldEngine<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
+fn read_once<E: Engine>(engine: &mut Held<E>, items: &BTreeSet<Vec<u8>>) -> Option<()> {
     world::mark(Mark::Begin(Phase::ReadBack));
-    let engine = engine.get();
-    let result = seam::engine(|| engine.scan());
-    let state = match result {
+    let engine = engine.get_mut();
+    let state = match seam::engine(|| engine.scan()) {
         Ok(state) => state,
         Err(error) => {
-            mark_end::<()>(Phase::ReadBack, &Err(error));
+            mark_end::<()>(Phase::ReadBack, Held::new(Err(error)).get());
             return None;
         }
     };
     let disagreement = disagreement(engine, &state, items);
-    match disagreement {
-        Err(error) => {
-            mark_end::<()>(Phase::ReadBack, &Err(error));
+    match disagreement.get() {
+        Err(_) => {
+            mark_end(Phase::ReadBack, disagreement.get());
             return None;
         }
-        Ok(Some(how)) => world::mark(Mark::Inconsistent(&how)),
+        Ok(Some(how)) => world::mark(Mark::Inconsistent(how)),
         Ok(None) => {}
     }
     world::mark(Mark::Observed(&encode(&state)));
@@ -258,24 +275,29 @@ fn disagreement<E: Engine>(
     engine: &mut E,
     state: &State,
     items: &BTreeSet<Vec<u8>>,
-) -> Result<Option<String>, Error> {
+) -> Held<Result<Option<String>, Error>> {
     let listed = state.iter().map(|(item, _)| item.to_vec());
     for item in items.iter().cloned().chain(listed).collect::<BTreeSet<_>>() {
-        let Some(found) = seam::engine(|| engine.get(&item)) else { continue };
-        let found = found.map_err(|source| Get { item: quoted(&item), source })?;
+        let found = match seam::engine(|| engine.get(&item)) {
+            None => continue,
+            Some(Ok(found)) => found,
+            Some(Err(source)) => {
+                return Held::new(Err(Get { item: quoted(&item), source }.into()));
+            }
+        };
         if found.as_deref() != state.get(&item) {
             let [get, scan] = [found.as_deref(), state.get(&item)].map(shown);
-            return Ok(Some(format!("get {} is {get}, the scan has {scan}", quoted(&item))));
+            let how = format!("get {} is {get}, the scan has {scan}", quoted(&item));
+            return Held::new(Ok(Some(how)));
         }
     }
-    let count = seam::engine(|| engine.count());
-    match count {
-        Some(count) if count.as_ref().ok() != Some(&state.len()) => {
-            let count = count?;
+    Held::new(match seam::engine(|| engine.count()) {
+        Some(Ok(count)) if count != state.len() => {
             Ok(Some(format!("the count is {count}, the scan has {} items", state.len())))
         }
+        Some(Err(error)) => Err(error),
         _ => Ok(None),
-    }
+    })
 }
 
 fn quoted(bytes: &[u8]) -> String {
@@ -313,8 +335,8 @@ fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
     match result {
         Ok(_) => world::mark(Mark::End(phase, Ok(()))),
         Err(error) => {
-            let said = EngineError { kind: &kind(&format!("{error:?}")), text: &chain(&**error) };
-            world::mark(Mark::End(phase, Err(said)));
+            let (kind, text) = (kind(&written(format_args!("{error:?}"))), chain(&**error));
+            world::mark(Mark::End(phase, Err(EngineError { kind: &kind, text: &text })));
         }
     }
 }
@@ -342,17 +364,36 @@ fn kind(debug: &str) -> String {
     names.take(KIND).collect::<Vec<_>>().join(".")
 }
 
+/// The text that the engine's code writes, on the engine's side of the seam. The text itself is the
+/// harness's: its memory is none of the engine's.
+fn written(text: fmt::Arguments<'_>) -> String {
+    struct Text(String);
+
+    impl fmt::Write for Text {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            let _harness = seam::harness();
+            self.0.push_str(part);
+            Ok(())
+        }
+    }
+
+    let mut written = Text(String::new());
+    // A `Display` that fails has written what it could.
+    let _ = seam::engine(|| fmt::Write::write_fmt(&mut written, text));
+    written.0
+}
+
 /// An error with its sources, on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
+    let mut text = written(format_args!("{error}"));
+    let mut source = seam::engine(|| error.source());
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = written(format_args!("{cause}"));
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        source = cause.source();
+        source = seam::engine(|| cause.source());
     }
     text
 }

@@ -26,6 +26,11 @@ pub(crate) fn reserve() {
     }
 }
 
+/// Whether the range is reserved.
+pub(crate) fn exists() -> bool {
+    !SHELF.load(Ordering::Relaxed).is_null()
+}
+
 /// Unmaps the range. From now on the harness's heap keeps out of it.
 pub(crate) fn free() {
     // SAFETY: `mallopt` takes two numbers.

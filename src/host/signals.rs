@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::note::{End, EndNote};
 use super::stderr;
+use crate::process::seam;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
 
@@ -95,6 +96,8 @@ pub(crate) fn leave_now(code: c_int) -> ! {
 }
 
 extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // It may have interrupted the engine, whose locks and heap are none of ours.
+    let _harness = seam::harness();
     let Some(note) = note() else {
         // SAFETY: with the default restored, returning raises the same fault again.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -120,6 +123,7 @@ extern "C" fn asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
 
 /// Ends the process, with the backtrace of the calling thread, which spins.
 fn end_spin() -> ! {
+    let _harness = seam::harness();
     if let Some(note) = note()
         && note.set_end(End::Spin, 0)
     {
@@ -141,7 +145,8 @@ unsafe fn is_overflow(info: &libc::siginfo_t, context: *mut c_void) -> bool {
     if info.si_code <= 0 {
         return false;
     }
-    // SAFETY: a SIGSEGV that the kernel raised has an address; the caller guarantees the context.
+    // SAFETY: a SIGSEGV that the kernel raised has an address; `context` is a `ucontext_t`, by this
+    // function's contract.
     let (address, pointer) = unsafe {
         let context = &*context.cast::<libc::ucontext_t>();
         (info.si_addr() as usize, context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize)
@@ -155,6 +160,8 @@ fn add_backtrace(note: &EndNote) {
 }
 
 fn panicked(info: &PanicHookInfo<'_>) {
+    // The engine's panic runs this on the engine's side; its message is written by now.
+    let _harness = seam::harness();
     let message = text_of(info.payload());
     let place = info.location();
     let location = fmt::from_fn(|f| match place {

@@ -53,7 +53,7 @@ unsafe extern "C" fn __libc_start_main(
 /// # Safety
 /// `environment` is a null-terminated array of C strings.
 unsafe fn has_variable(mut environment: Words) -> bool {
-    // SAFETY: the walk ends at the null that the caller guarantees.
+    // SAFETY: the array ends with a null, by this function's contract, and the walk ends there.
     while let Some(entry) = unsafe { environment.read().as_ref() } {
         // SAFETY: each entry is a C string.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();

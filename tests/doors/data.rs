@@ -42,6 +42,22 @@ fn descriptors_are_numbers_that_the_kernel_never_gives() {
 }
 
 #[test]
+fn a_read_changes_only_the_bytes_of_the_buffer_that_it_returns() {
+    run(|| {
+        fs::write(at("a"), b"hello")?;
+        let file = File::open(at("a"))?;
+        let mut whole = [b'.'; 8];
+        assert_eq!(file.read_at(&mut whole, 3)?, 2);
+        assert_eq!(&whole, b"lo......");
+        let (mut first, mut second) = ([b'.'; 4], [b'.'; 4]);
+        let mut parts = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!((&file).read_vectored(&mut parts)?, 5);
+        assert_eq!((&first, &second), (b"hell", b"o..."));
+        Ok(())
+    });
+}
+
+#[test]
 fn appending_writes_at_the_end_whatever_the_offset() {
     run(|| {
         fs::write(at("a"), b"one")?;

@@ -6,7 +6,8 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{at, noisy_allocations, same_in_every_process, scenes};
+use crate::c;
+use crate::rig::{at, engine_allocations, noisy_allocations, same_in_every_process, scenes};
 
 /// Writes a file when it is dropped.
 struct Farewell(&'static str);
@@ -84,6 +85,28 @@ scenes! {
         });
         format!("{} {}", worker.join().is_err(), fs::metadata(at("unwound")).is_ok())
     }
+    ConstantAttributes {
+        c::start_by_constant_attributes(|| fs::write(at("detached"), b"x").expect("the disk works"));
+        while fs::metadata(at("detached")).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        "started".to_owned()
+    }
+    HookAllocates {
+        let worker = thread::spawn(|| {
+            let unwinding = |unwind: fn()| {
+                let before = engine_allocations();
+                let caught = std::panic::catch_unwind(unwind).is_err();
+                assert!(caught);
+                engine_allocations() - before
+            };
+            let with_hook = unwinding(|| panic!("on purpose"));
+            let without = unwinding(|| std::panic::resume_unwind(Box::new("on purpose")));
+            (with_hook, without)
+        });
+        let (with_hook, without) = worker.join().expect("it catches its panics");
+        format!("{with_hook} {without}")
+    }
     Many {
         for round in 0..40 {
             let workers: Vec<_> = (0..5).map(|n| thread::spawn(move || n * round)).collect();
@@ -140,6 +163,21 @@ fn threads_may_be_joined_long_after_they_ended_and_ids_are_not_reused() {
 fn a_panic_on_a_thread_unwinds_it_and_is_its_join_error() {
     for left in same_in_every_process::<Panics>(0..4) {
         assert_eq!(left.said, "true true");
+    }
+}
+
+#[test]
+fn a_detached_thread_is_started_by_attributes_that_may_not_be_written_to() {
+    for left in same_in_every_process::<ConstantAttributes>(0..2) {
+        assert_eq!((left.said.as_str(), left.leaked), ("started", 0), "{left:?}");
+    }
+}
+
+#[test]
+fn the_panic_hook_allocates_nothing_on_the_engines_side() {
+    for left in same_in_every_process::<HookAllocates>(0..1) {
+        let (with_hook, without) = left.said.split_once(' ').expect("two numbers");
+        assert_eq!(with_hook, without, "{left:?}");
     }
 }
 

@@ -62,6 +62,9 @@ scenes! {
         workers.into_iter().for_each(c::Thread::join);
         "once".to_owned()
     }
+    OnceAgain {
+        c::once_again().to_string()
+    }
     SemaphoresAndBarriers {
         static SHARED: c::Meeting = c::Meeting::new();
         SHARED.begin(3);
@@ -118,6 +121,13 @@ fn pthread_once_runs_its_routine_once_and_others_wait_for_it() {
     for left in same_in_every_process::<Once>(0..8) {
         let opened = left.calls.iter().filter(|call| call.contains("write once")).count();
         assert_eq!((left.said.as_str(), opened), ("once", 1));
+    }
+}
+
+#[test]
+fn a_pthread_once_whose_routine_unwinds_may_be_tried_again() {
+    for left in same_in_every_process::<OnceAgain>(0..1) {
+        assert_eq!(left.said, "true", "{left:?}");
     }
 }
 

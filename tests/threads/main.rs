@@ -5,6 +5,7 @@
 mod addresses;
 #[path = "../wild/c.rs"]
 mod c;
+mod c11;
 mod ends;
 mod libraries;
 mod locks;

@@ -12,7 +12,7 @@ use crashpoint::inner::host::fork_server::{ForkServer, Reply};
 use crashpoint::inner::host::region::Region;
 use crashpoint::inner::log::{Mark, Payload, Record, records};
 use crashpoint::inner::process::doors::traps;
-use crashpoint::inner::process::seam;
+use crashpoint::inner::process::seam::{self, Side};
 use crashpoint::inner::process::world::schedule::{Plan, Turn};
 use crashpoint::inner::process::world::{self, MOUNT, Setup, World};
 use serde::{Deserialize, Serialize};
@@ -169,12 +169,14 @@ struct Noisy;
 static NOISY: AtomicBool = AtomicBool::new(false);
 static INSIDE: Mutex<()> = Mutex::new(());
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static ENGINES: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: memory is the system's; the rest allocates nothing.
 #[expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 unsafe impl GlobalAlloc for Noisy {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if NOISY.load(Ordering::Relaxed) {
+            ENGINES.fetch_add(u64::from(seam::side() == Side::Engine), Ordering::Relaxed);
             let _inside = INSIDE.lock();
             #[expect(clippy::disallowed_methods, reason = "the call is what is tested")]
             let now = Instant::now();
@@ -192,6 +194,11 @@ unsafe impl GlobalAlloc for Noisy {
 
 #[global_allocator]
 static ALLOCATOR: Noisy = Noisy;
+
+/// How many blocks were allocated on the engine's side of the seam.
+pub(crate) fn engine_allocations() -> u64 {
+    ENGINES.load(Ordering::Relaxed)
+}
 
 /// How often the allocator took its lock and read the clock.
 pub(crate) fn noisy_allocations() -> u64 {

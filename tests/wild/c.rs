@@ -4,6 +4,7 @@
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::panic::AssertUnwindSafe;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -32,6 +33,28 @@ impl Thread {
     pub(crate) fn join(self) {
         // SAFETY: it was started joinable, and is joined once.
         assert_eq!(unsafe { libc::pthread_join(self.0, ptr::null_mut()) }, 0);
+    }
+}
+
+/// Starts a detached thread, with attributes in memory that may not be written to, as a constant's.
+pub(crate) fn start_by_constant_attributes(body: impl FnOnce() + Send + 'static) {
+    const PAGE: usize = 4096;
+    let body: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(body));
+    let mut thread = 0;
+    // SAFETY: the page has room for attributes, and is initialised before it is protected. The
+    // thread takes ownership of the box.
+    unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(ptr::null_mut(), PAGE, protection, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        let attributes = page.cast::<libc::pthread_attr_t>();
+        assert_eq!(libc::pthread_attr_init(attributes), 0);
+        libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED);
+        assert_eq!(libc::mprotect(page, PAGE, libc::PROT_READ), 0);
+        let result = libc::pthread_create(&mut thread, attributes, run, Box::into_raw(body).cast());
+        assert_eq!(result, 0);
+        assert_eq!(libc::munmap(page, PAGE), 0);
     }
 }
 
@@ -135,8 +158,8 @@ impl ReadWrite {
     }
 }
 
-unsafe extern "C" {
-    fn pthread_once(control: *mut c_int, routine: extern "C" fn()) -> c_int;
+unsafe extern "C-unwind" {
+    fn pthread_once(control: *mut c_int, routine: extern "C-unwind" fn()) -> c_int;
 }
 
 /// Runs a function once in the life of the process.
@@ -146,7 +169,7 @@ pub(crate) fn once(routine: fn()) {
     unsafe impl Sync for Control {}
     static CONTROL: Control = Control(UnsafeCell::new(0));
     static ROUTINE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
-    extern "C" fn call() {
+    extern "C-unwind" fn call() {
         if let Some(routine) = ROUTINE.get() {
             routine();
         }
@@ -154,6 +177,27 @@ pub(crate) fn once(routine: fn()) {
     let _ = ROUTINE.set(routine);
     // SAFETY: the control is a static.
     assert_eq!(unsafe { pthread_once(CONTROL.0.get(), call) }, 0);
+}
+
+/// Runs a routine that unwinds, and then one that returns, under one control, as an engine may that
+/// opens its library again after a failure. Returns whether both ran.
+pub(crate) fn once_again() -> bool {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    extern "C-unwind" fn fail() {
+        add_one(&RUNS);
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }
+    extern "C-unwind" fn work() {
+        add_one(&RUNS);
+    }
+    let mut control = 0;
+    // SAFETY: the control is initialised, and outlives both calls.
+    let failed = std::panic::catch_unwind(AssertUnwindSafe(|| unsafe {
+        pthread_once(&mut control, fail);
+    }));
+    // SAFETY: the same.
+    let result = unsafe { pthread_once(&mut control, work) };
+    failed.is_err() && result == 0 && RUNS.load(Ordering::Relaxed) == 2
 }
 
 /// A semaphore, a barrier and a spin lock.

@@ -10,6 +10,7 @@ use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
+use crate::process::world::room::Room;
 use crate::process::world::{self, CallResult, Called, Referent, World, length};
 
 use super::{answer, bits, doors, given, on_descriptor, room};
@@ -77,18 +78,18 @@ fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
 
 impl World {
     /// Reads from the file or the device of a descriptor.
-    fn read(&mut self, fd: c_int, to: &mut [u8], at: Option<off_t>) -> CallResult {
+    fn read(&mut self, fd: c_int, to: &mut Room<'_>, at: Option<off_t>) -> CallResult {
         let random =
             self.descriptors.get(fd).is_some_and(|d| matches!(d.referent, Referent::Random));
-        let read = if random {
-            self.entropy.fill(to);
-            to.len()
+        if random {
+            self.entropy.fill(to.zeroed());
         } else {
             let file = self.file(fd)?;
-            self.read_file(file, to, at)?
-        };
-        self.bytes = hash(&to[..read]);
-        Ok(length(read))
+            self.read_file(file, to, at)?;
+        }
+        let read = to.filled();
+        self.bytes = hash(read);
+        Ok(length(read.len()))
     }
 
     fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> CallResult {
@@ -110,8 +111,8 @@ unsafe fn read_into(
     let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: `to` is null or has room for `length` bytes, by this function's contract.
-            let to = unsafe { room(to, length) }?;
-            world.read(fd, to, at)
+            let mut to = unsafe { room(to, length) }?;
+            world.read(fd, &mut to, at)
         })
     })?;
     Some(answer(outcome))
@@ -198,13 +199,15 @@ unsafe fn scatter(
     let called = Called::on(door, fd, numbers(at, length));
     let outcome = baton::serve(|world| {
         world.call(&called, |world| {
-            let mut whole = vec![0; length.min(1 << 30)];
+            let length = length.min(1 << 30);
+            let mut space = Vec::with_capacity(length);
+            let mut whole = Room::new(&mut space.spare_capacity_mut()[..length]);
             let read = world.read(fd, &mut whole, at)?;
-            let mut rest = &whole[..usize::try_from(read).unwrap_or(0)];
+            let mut rest = &*whole.filled();
             for part in list? {
                 let (now, later) = rest.split_at(part.iov_len.min(rest.len()));
                 // SAFETY: each buffer has the room that it states, by this function's contract.
-                unsafe { room(part.iov_base, now.len()) }?.copy_from_slice(now);
+                unsafe { room(part.iov_base, now.len()) }?.push(now);
                 rest = later;
             }
             Ok(read)

@@ -35,7 +35,8 @@ unsafe fn fill(
     world::enter(|world| {
         world.call(&called, |world| {
             // SAFETY: `to` is null or has room for `count` bytes, by this function's contract.
-            let to = unsafe { room(to, count) }?;
+            let mut to = unsafe { room(to, count) }?;
+            let to = to.zeroed();
             world.entropy.fill(to);
             world.bytes = hash(to);
             Ok(length(count))

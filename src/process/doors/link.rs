@@ -324,7 +324,7 @@ unsafe fn read_link_at(
         }
         let length = target.len().min(size);
         // SAFETY: readlinkat(2) takes a buffer of `size` bytes.
-        unsafe { room(to.cast(), length) }?.copy_from_slice(&target[..length]);
+        unsafe { room(to.cast(), length) }?.push(target);
         Ok(world::length(length))
     };
     // SAFETY: readlinkat(2) takes a C string.

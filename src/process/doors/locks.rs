@@ -71,7 +71,8 @@ doors! {
         barrier: *mut pthread_barrier_t, attributes: *const pthread_barrierattr_t, count: c_uint
     ) -> c_int = begin_barrier;
     fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int = meet;
-    fn pthread_once(control: *mut pthread_once_t, routine: extern "C-unwind" fn()) -> c_int = once;
+    fn pthread_once(control: *mut pthread_once_t, routine: extern "C-unwind" fn()) -> c_int = once,
+        may unwind;
 }
 
 /// Names of the objects that threads wait for.
@@ -152,11 +153,11 @@ fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
 }
 
-fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+pub(super) fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     acquire(mutex, MUTEX, Ok(None), || try_lock(mutex))
 }
 
-fn lock_until(
+pub(super) fn lock_until(
     _: &'static Door,
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
@@ -173,7 +174,7 @@ fn lock_on(
     acquire(mutex, MUTEX, until(clock, time), || try_lock(mutex))
 }
 
-fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+pub(super) fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
     // SAFETY: pthread_mutex_unlock(3) takes an initialised mutex.
     release(mutex, MUTEX, || unsafe { give_up(mutex) })
@@ -233,7 +234,7 @@ fn on_condition(
     })
 }
 
-fn await_condition(
+pub(super) fn await_condition(
     _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -251,7 +252,7 @@ fn await_condition_until(
     on_condition(cond, mutex, until(clock.unwrap_or(libc::CLOCK_REALTIME), time))
 }
 
-fn await_condition_on(
+pub(super) fn await_condition_on(
     _: &'static Door,
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -273,11 +274,11 @@ fn notify(cond: *mut pthread_cond_t, most: usize) -> Option<c_int> {
     Some(0)
 }
 
-fn signal(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
+pub(super) fn signal(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, 1)
 }
 
-fn broadcast(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
+pub(super) fn broadcast(_: &'static Door, cond: *mut pthread_cond_t) -> Option<c_int> {
     notify(cond, usize::MAX)
 }
 
@@ -416,32 +417,46 @@ fn meet(_: &'static Door, barrier: *mut pthread_barrier_t) -> Option<c_int> {
     Some(libc::PTHREAD_BARRIER_SERIAL_THREAD)
 }
 
-/// While one thread runs the routine, others wait here and not in the C library.
-fn once(
+/// A `pthread_once_t` whose routine the calling thread runs. Others wait for it here and not in the
+/// C library.
+struct Running(usize);
+
+impl Running {
+    /// Waits until no other thread runs the routine. `None` without a world.
+    fn begin(control: usize) -> Option<Self> {
+        while world::enter(|world| world.schedule.once.contains_key(&control))? {
+            baton::wait(WaitFor::Object(control, ONCE), None);
+        }
+        world::enter(|world| world.schedule.once.insert(control, baton::own()))?;
+        Some(Self(control))
+    }
+}
+
+impl Drop for Running {
+    /// Also if the routine throws or panics: the C library then lets another thread try again.
+    fn drop(&mut self) {
+        world::enter(|world| {
+            world.schedule.once.remove(&self.0);
+            world.schedule.wake_all(WaitFor::Object(self.0, ONCE));
+        });
+    }
+}
+
+pub(super) fn once(
     _: &'static Door,
     control: *mut pthread_once_t,
     routine: extern "C-unwind" fn(),
 ) -> Option<c_int> {
     /// The value that the C library leaves in the control when the routine has run.
     const DONE: c_int = 2;
-    let own = baton::own();
     // SAFETY: pthread_once(3) takes an initialised control, which is an `int`.
-    if own == 0 || unsafe { control.cast::<c_int>().read_volatile() } == DONE {
+    if baton::own() == 0 || unsafe { control.cast::<c_int>().read_volatile() } == DONE {
         return None;
     }
-    let at = control.addr();
-    while world::enter(|world| world.schedule.once.contains_key(&at))? {
-        baton::wait(WaitFor::Object(at, ONCE), None);
-    }
-    world::enter(|world| world.schedule.once.insert(at, own));
-    let run = next!(pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
+    let _running = Running::begin(control.addr())?;
+    let run = next!(unwind pthread_once(*mut c_void, extern "C-unwind" fn()) -> c_int);
     // SAFETY: pthread_once(3) takes an initialised control and a routine. The routine runs on the
     // engine's side. No other thread of the engine gets here meanwhile, so none waits inside the C
     // library.
-    let result = unsafe { run(control.cast(), routine) };
-    world::enter(|world| {
-        world.schedule.once.remove(&at);
-        world.schedule.wake_all(WaitFor::Object(at, ONCE));
-    });
-    Some(result)
+    Some(unsafe { run(control.cast(), routine) })
 }

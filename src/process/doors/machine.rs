@@ -42,8 +42,10 @@ unsafe fn affinity(
         return Some(answer(Err(Errno::EINVAL)));
     }
     // SAFETY: sched_getaffinity(2) takes a mask of `size` bytes.
-    let mask = unsafe { std::slice::from_raw_parts_mut(mask.cast::<u8>(), size) };
-    mask.fill(0);
+    let mask = unsafe {
+        mask.cast::<u8>().write_bytes(0, size);
+        std::slice::from_raw_parts_mut(mask.cast::<u8>(), size)
+    };
     for cpu in 0..cpus {
         mask[cpu / 8] |= 1 << (cpu % 8);
     }

@@ -83,10 +83,12 @@ unsafe fn map(
 /// Reserves memory for a map.
 ///
 /// # Safety
-/// As for mmap(2), which replaces existing maps at `at` if `flags` demand that address.
+/// If `flags` demand the address `at` (`MAP_FIXED`), nothing else uses the `length` bytes there: mmap(2)
+/// replaces what is mapped.
 unsafe fn reserve(at: *mut c_void, length: usize, flags: c_int) -> Result<*mut c_void, Errno> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: the caller answers for the address; on the harness's side this is the kernel's call.
+    // SAFETY: nothing uses the range that a fixed address replaces, by this function's contract; a
+    // range that the kernel picks is free. On the harness's side this is the kernel's call.
     let mapped = unsafe { libc::mmap(at, length, libc::PROT_NONE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
         return Err(Errno(crate::process::seam::kernel::errno()));

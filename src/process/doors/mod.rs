@@ -6,6 +6,7 @@
 //! answer, `None` passes the call on untouched. A file of doors begins with the table of its
 //! symbols.
 
+mod c11;
 mod control;
 mod data;
 mod descriptor_calls;
@@ -29,6 +30,7 @@ pub mod traps;
 mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
+use std::slice;
 
 use crate::case::fault::FaultClass;
 use crate::disk::{Errno, Handle, Ino};
@@ -38,8 +40,13 @@ use crate::process::seam::kernel::set_errno;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
+use crate::process::world::room::Room;
 
 /// Defines the symbols of a file, the handler that serves each, and where faults hit its calls.
+///
+/// `may unwind` marks a function that calls back into the engine, which may throw or panic there:
+/// its door may be unwound through. Nothing may unwind out of any other door: a panic in it is the
+/// harness's, and ends the process.
 macro_rules! doors {
     (@door $symbol:ident) => {
         $crate::process::world::door::Door {
@@ -55,33 +62,46 @@ macro_rules! doors {
             ),
         }
     };
+    (@define [] $($door:tt)*) => { doors!(@define "C" [] $($door)*); };
+    (@define [unwind] $($door:tt)*) => { doors!(@define "C-unwind" [unwind] $($door)*); };
+    (
+        @define $abi:literal [$($unwind:ident)?]
+        fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
+            = $serve:ident $(, faults $sites:ident($class:ident))?
+    ) => {
+        // A block of its own lets a handler have the same name as its symbol.
+        const _: () = {
+            #[unsafe(no_mangle)]
+            unsafe extern $abi fn $symbol($($arg: $ty),*) -> $ret {
+                if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
+                    const DOOR: &$crate::process::world::door::Door =
+                        &doors!(@door $symbol $($sites($class))?);
+                    let serve: unsafe fn(
+                        &'static $crate::process::world::door::Door,
+                        $($ty),*
+                    ) -> Option<$ret> = self::$serve;
+                    // SAFETY: the caller keeps the contract that the C library documents for
+                    // this function; a handler requires no more.
+                    if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
+                        return answer;
+                    }
+                }
+                let next =
+                    $crate::process::seam::kernel::next!($($unwind)? $symbol($($ty),*) -> $ret);
+                // SAFETY: the same contract; the arguments are passed on unchanged.
+                unsafe { next($($arg),*) }
+            }
+        };
+    };
     ($(
         fn $symbol:ident($($arg:ident: $ty:ty),*) -> $ret:ty
-            = $serve:ident $(, faults $sites:ident($class:ident))?;
+            = $serve:ident $(, faults $sites:ident($class:ident))? $(, may $unwind:ident)?;
     )*) => {
         $(
-            // A block of its own lets a handler have the same name as its symbol.
-            const _: () = {
-                #[unsafe(no_mangle)]
-                unsafe extern "C" fn $symbol($($arg: $ty),*) -> $ret {
-                    if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
-                        const DOOR: &$crate::process::world::door::Door =
-                            &doors!(@door $symbol $($sites($class))?);
-                        let serve: unsafe fn(
-                            &'static $crate::process::world::door::Door,
-                            $($ty),*
-                        ) -> Option<$ret> = self::$serve;
-                        // SAFETY: the caller keeps the contract that the C library documents for
-                        // this function; a handler requires no more.
-                        if let Some(answer) = unsafe { serve(DOOR, $($arg),*) } {
-                            return answer;
-                        }
-                    }
-                    let next = $crate::process::seam::kernel::next!($symbol($($ty),*) -> $ret);
-                    // SAFETY: the same contract; the arguments are passed on unchanged.
-                    unsafe { next($($arg),*) }
-                }
-            };
+            doors!(
+                @define [$($unwind)?] fn $symbol($($arg: $ty),*) -> $ret = $serve
+                $(, faults $sites($class))?
+            );
         )*
 
         /// The doors that this file defines.
@@ -94,6 +114,7 @@ use doors;
 /// All doors.
 fn all() -> impl Iterator<Item = &'static Door> {
     let files = [
+        c11::DOORS,
         control::DOORS,
         data::DOORS,
         directory::DOORS,
@@ -281,7 +302,7 @@ unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'
         (_, 0) => Ok(&[]),
         (true, _) => Err(Errno::EFAULT),
         // SAFETY: the buffer is not null, so it holds `length` bytes, by this function's contract.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts(buffer.cast(), length) }),
+        (false, _) => Ok(unsafe { slice::from_raw_parts(buffer.cast(), length) }),
     }
 }
 
@@ -289,14 +310,14 @@ unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'
 ///
 /// # Safety
 /// `buffer` is null or has room for `length` bytes, which nothing else uses during the call. They
-/// may be uninitialised: a door only writes to them.
-unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<&'a mut [u8], Errno> {
+/// may be uninitialised.
+unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<Room<'a>, Errno> {
     match (buffer.is_null(), length) {
-        (_, 0) => Ok(&mut []),
+        (_, 0) => Ok(Room::new(&mut [])),
         (true, _) => Err(Errno::EFAULT),
         // SAFETY: the buffer is not null, so it has room for `length` bytes, by this function's
         // contract.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length) }),
+        (false, _) => Ok(Room::new(unsafe { slice::from_raw_parts_mut(buffer.cast(), length) })),
     }
 }
 

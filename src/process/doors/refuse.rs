@@ -40,15 +40,15 @@ doors! {
         = stream_anew;
     fn fdopen(fd: c_int, mode: *const c_char) -> *mut FILE = stream_on;
     fn scandir(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
-        -> c_int = scan;
+        -> c_int = scan, may unwind;
     fn scandir64(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
-        -> c_int = scan;
-    fn ftw(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int = walk;
-    fn ftw64(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int = walk;
+        -> c_int = scan, may unwind;
+    fn ftw(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int = walk, may unwind;
+    fn ftw64(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int = walk, may unwind;
     fn nftw(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
-        = walk_with;
+        = walk_with, may unwind;
     fn nftw64(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
-        = walk_with;
+        = walk_with, may unwind;
     fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int = special;
     fn mkfifo(path: *const c_char, mode: mode_t) -> c_int = fifo;
     fn mkfifoat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int = fifo_at;

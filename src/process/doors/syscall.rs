@@ -39,7 +39,8 @@ unsafe fn by_number(
     e: usize,
     f: usize,
 ) -> Option<c_long> {
-    // SAFETY: the caller keeps the contract of the call that it names.
+    // SAFETY: the caller of syscall(2) gives the arguments that the kernel documents for the number:
+    // its pointers are valid for what the call reads and writes.
     unsafe { serve(number, [a, b, c, d, e, f]) }
 }
 
@@ -47,19 +48,20 @@ unsafe fn by_number(
 /// Returns the kernel's kind of result, with an error as a negative number.
 ///
 /// # Safety
-/// The contract of the call.
+/// The arguments are those that the kernel documents for the number: their pointers are valid for
+/// what the call reads and writes.
 pub(super) unsafe fn raw([number, rest @ ..]: RawCall) -> i64 {
     let before = errno();
     let arguments = rest.map(|argument| argument.cast_unsigned() as usize);
     let [a, b, c, d, e, f] = arguments;
     let ours = seam::side() == Side::Engine;
-    // SAFETY: the caller keeps the contract of the call.
+    // SAFETY: the arguments are valid for the number, by this function's contract.
     let served = if ours { unsafe { serve(number, arguments) } } else { None };
     let result = served.unwrap_or_else(|| {
         let pass = next!(
             syscall(c_long, usize, usize, usize, usize, usize, usize) -> c_long
         );
-        // SAFETY: the same.
+        // SAFETY: the same; the kernel gets what the engine would have given it.
         unsafe { pass(number, a, b, c, d, e, f) }
     });
     let answer = if result == -1 { -i64::from(errno()) } else { result };
@@ -68,9 +70,10 @@ pub(super) unsafe fn raw([number, rest @ ..]: RawCall) -> i64 {
 }
 
 /// # Safety
-/// The contract of the call.
+/// As [`raw`]: the arguments are valid for the number.
 unsafe fn serve(number: c_long, arguments: Six) -> Option<c_long> {
-    // SAFETY: the caller keeps the contract of the call.
+    // SAFETY: the arguments are valid for the number, by this function's contract; each function
+    // serves some numbers and requires no more.
     unsafe {
         if let Some(served) = waits(number, arguments) {
             return served;
@@ -102,14 +105,15 @@ fn refuse(call: &str) -> Option<c_long> {
 /// Serves futex calls, for which the C library has no functions; `None` for any other call.
 ///
 /// # Safety
-/// The contract of the call.
+/// As [`raw`]: the arguments are valid for the number.
 unsafe fn waits(number: c_long, [a, b, c, d, e, f]: Six) -> Option<Option<c_long>> {
     match number {
         libc::SYS_futex => {
             let (word, other) = (a as *mut u32, e as *mut u32);
             let (operation, value, third) = (b as c_int, c as u32, f as u32);
             let time = d as *const timespec;
-            // SAFETY: the caller keeps the contract of futex(2).
+            // SAFETY: the number is futex's, so the words and the time are those of futex(2), by this
+            // function's contract.
             Some(unsafe { futex(Arguments { word, operation, value, time, other, third }) })
         }
         libc::SYS_futex_waitv => Some(refuse("futex_waitv")),
@@ -129,10 +133,12 @@ macro_rules! lead {
 }
 
 /// # Safety
-/// The contract of the call. On the engine's side the functions are our own doors.
+/// As [`raw`]: the arguments are valid for the number. On the engine's side the functions are our
+/// own doors.
 unsafe fn on_descriptors(number: c_long, [a, b, c, d, e, f]: Six) -> Option<c_long> {
     let (fd, int) = (a as c_int, c as c_int);
-    // SAFETY: the caller keeps the contract of the call, which is that of the function.
+    // SAFETY: the arguments are valid for the number, by this function's contract, and the function
+    // of that name takes the same ones.
     unsafe {
         lead!(number,
             SYS_read => libc::read(fd, b as _, c),
@@ -265,9 +271,9 @@ unsafe fn of_the_process(number: c_long, [a, b, c, d, _, _]: Six) -> Option<c_lo
 /// The kernel returns the number of bytes of the mask that it wrote, the C library 0.
 ///
 /// # Safety
-/// As sched_getaffinity(2).
+/// `mask` is the address of room for `size` bytes (sched_getaffinity(2)).
 unsafe fn affinity(process: usize, size: usize, mask: usize) -> c_long {
-    // SAFETY: the caller keeps the contract of sched_getaffinity(2).
+    // SAFETY: the mask has room for `size` bytes, by this function's contract.
     match unsafe { libc::sched_getaffinity(process as _, size, mask as _) } {
         0 => size.min(8) as c_long,
         error => error.into(),

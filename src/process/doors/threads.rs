@@ -6,8 +6,7 @@ use std::time::Duration;
 use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
 
 use crate::base::time::Time;
-use crate::disk::Errno;
-use crate::process::threads::baton::{self, Start};
+use crate::process::threads::baton::{self, Start, StartPosix};
 use crate::process::world;
 use crate::process::world::clock::{self, READING};
 use crate::process::world::door::Door;
@@ -17,7 +16,7 @@ use super::refuse::refused;
 
 doors! {
     fn pthread_create(
-        thread: *mut pthread_t, attributes: *const pthread_attr_t, start: Option<Start>,
+        thread: *mut pthread_t, attributes: *const pthread_attr_t, start: Option<StartPosix>,
         argument: *mut c_void
     ) -> c_int = create;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int = join;
@@ -30,25 +29,39 @@ doors! {
     fn pthread_detach(thread: pthread_t) -> c_int = detach;
     fn pthread_cancel(thread: pthread_t) -> c_int = signal;
     fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int = signal_with;
-    fn thrd_create(thread: *mut pthread_t, start: *const c_void, argument: *mut c_void) -> c_int
-        = create_plain;
     fn sched_yield() -> c_int = let_others_run;
 }
 
 unsafe fn create(
-    _: &'static Door,
+    door: &'static Door,
     thread: *mut pthread_t,
     attributes: *const pthread_attr_t,
-    start: Option<Start>,
+    function: Option<StartPosix>,
+    argument: *mut c_void,
+) -> Option<c_int> {
+    // SAFETY: pthread_create(3) takes room for a handle, attributes or null, and the thread's
+    // function.
+    unsafe { start(door, thread, attributes, Start::Posix(function?), argument) }
+}
+
+/// Starts a thread; `None` for a caller that is in no schedule.
+///
+/// # Safety
+/// As [`baton::create`]: `thread` has room for a handle, the attributes are null or initialised, and
+/// `function` may be called with `argument` on another thread.
+pub(super) unsafe fn start(
+    door: &'static Door,
+    thread: *mut pthread_t,
+    attributes: *const pthread_attr_t,
+    function: Start,
     argument: *mut c_void,
 ) -> Option<c_int> {
     if baton::own() == 0 {
         return None;
     }
-    world::enter(|world| world.call_unrecorded("pthread_create", Duration::ZERO, [0; 3]));
-    // SAFETY: pthread_create(3) takes room for a handle, attributes or null, and the thread's
-    // function.
-    let result = unsafe { baton::create(thread, attributes, start?, argument) };
+    world::enter(|world| world.call_unrecorded(door.name, Duration::ZERO, [0; 3]));
+    // SAFETY: this function has the same contract.
+    let result = unsafe { baton::create(thread, attributes, function, argument) };
     baton::point();
     Some(result)
 }
@@ -111,19 +124,8 @@ fn signal_with(door: &'static Door, thread: pthread_t, number: c_int) -> Option<
     signal(door, thread)
 }
 
-fn create_plain(
-    door: &'static Door,
-    _: *mut pthread_t,
-    _: *const c_void,
-    _: *mut c_void,
-) -> Option<c_int> {
-    /// `thrd_error`.
-    const ERROR: c_int = 2;
-    refused::<c_int>(door.name, Errno::EAGAIN.0).map(|_| ERROR)
-}
-
 /// Costs time, so that a loop that yields until a deadline ends.
-fn let_others_run(door: &'static Door) -> Option<c_int> {
+pub(super) fn let_others_run(door: &'static Door) -> Option<c_int> {
     world::enter(|world| world.call_unrecorded(door.name, READING, [0; 3]))?;
     baton::yield_turn();
     Some(0)

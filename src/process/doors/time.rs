@@ -29,6 +29,17 @@ doors! {
     fn sleep(seconds: c_uint) -> c_uint = sleep_seconds;
 }
 
+/// Writes an answer that may not be asked for.
+///
+/// # Safety
+/// `to` is null or has room for the value, which may be uninitialised.
+unsafe fn write<T>(to: *mut T, value: T) {
+    if !to.is_null() {
+        // SAFETY: it is not null, so it has room for the value, by this function's contract.
+        unsafe { to.write(value) };
+    }
+}
+
 /// Reads a clock of the world; `None` if there is no world, an error if there is no such clock.
 fn reading(door: &'static Door, clock: clockid_t) -> Option<Result<Duration, Errno>> {
     world::enter(|world| {
@@ -41,7 +52,7 @@ fn reading(door: &'static Door, clock: clockid_t) -> Option<Result<Duration, Err
 unsafe fn read_clock(door: &'static Door, clock: clockid_t, now: *mut timespec) -> Option<c_int> {
     let outcome = reading(door, clock)?.map(|shown| {
         // SAFETY: clock_gettime(2) takes room for the time.
-        unsafe { *now = clock::timespec(shown) };
+        unsafe { now.write(clock::timespec(shown)) };
         0
     });
     Some(answer(outcome))
@@ -57,9 +68,7 @@ unsafe fn read_resolution(
         return Some(answer(Err(Errno::EINVAL)));
     }
     // SAFETY: clock_getres(2) takes null or room for the resolution.
-    if let Some(resolution) = unsafe { resolution.as_mut() } {
-        *resolution = clock::timespec(Duration::from_nanos(1));
-    }
+    unsafe { write(resolution, clock::timespec(Duration::from_nanos(1))) };
     Some(0)
 }
 
@@ -70,9 +79,14 @@ unsafe fn read_time_of_day(
 ) -> Option<c_int> {
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
     // SAFETY: gettimeofday(2) takes null or room for the time.
-    if let Some(now) = unsafe { now.as_mut() } {
-        now.tv_sec = clock::timespec(shown).tv_sec;
-        now.tv_usec = shown.subsec_micros().into();
+    unsafe {
+        write(
+            now,
+            timeval {
+                tv_sec: clock::timespec(shown).tv_sec,
+                tv_usec: shown.subsec_micros().into(),
+            },
+        );
     }
     Some(0)
 }
@@ -81,9 +95,7 @@ unsafe fn read_seconds(door: &'static Door, now: *mut time_t) -> Option<time_t> 
     let shown = reading(door, libc::CLOCK_REALTIME)?.unwrap_or_default();
     let seconds = clock::timespec(shown).tv_sec;
     // SAFETY: time(2) takes null or room for the time.
-    if let Some(now) = unsafe { now.as_mut() } {
-        *now = seconds;
-    }
+    unsafe { write(now, seconds) };
     Some(seconds)
 }
 

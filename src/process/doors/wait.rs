@@ -112,7 +112,11 @@ unsafe fn wait(
     let list: &mut [pollfd] = match count {
         0 => &mut [],
         // SAFETY: `list` points to `count` entries, by this function's contract.
-        _ => unsafe { std::slice::from_raw_parts_mut(list, count) },
+        // The caller need not have initialised the answers.
+        _ => unsafe {
+            (0..count).for_each(|at| (&raw mut (*list.add(at)).revents).write(0));
+            std::slice::from_raw_parts_mut(list, count)
+        },
     };
     if !list.iter().any(|entry| is_simulated(entry.fd)) {
         return wait_for_host(door, list, timeout);

@@ -55,9 +55,18 @@ pub(crate) fn set_errno(errno: c_int) {
     unsafe { *libc::__errno_location() = errno }
 }
 
-/// The next definition of a function as a function pointer of its type.
+/// The next definition of a function as a function pointer of its type; `unwind` is for one that
+/// may be unwound through, because it calls back into the engine.
 macro_rules! next {
-    ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {{
+    (unwind $symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {
+        $crate::process::seam::kernel::next!(
+            @as unsafe extern "C-unwind" fn($($ty),*) -> $ret, $symbol
+        )
+    };
+    ($symbol:ident($($ty:ty),* $(,)?) -> $ret:ty) => {
+        $crate::process::seam::kernel::next!(@as unsafe extern "C" fn($($ty),*) -> $ret, $symbol)
+    };
+    (@as $function:ty, $symbol:ident) => {{
         use $crate::process::seam::kernel::NextSymbol;
         static NEXT: NextSymbol = NextSymbol::new(
             match ::std::ffi::CStr::from_bytes_with_nul(
@@ -71,7 +80,7 @@ macro_rules! next {
         unsafe {
             ::std::mem::transmute::<
                 *mut ::std::ffi::c_void,
-                unsafe extern "C" fn($($ty),*) -> $ret,
+                $function,
             >(NEXT.address())
         }
     }};

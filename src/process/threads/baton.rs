@@ -233,8 +233,18 @@ fn join(handle: pthread_t, result: *mut *mut c_void) -> c_int {
     unsafe { join(handle, result) }
 }
 
-/// A function that a thread begins with.
-pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+/// A function that a thread of POSIX begins with.
+pub(crate) type StartPosix = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// A function that a thread of C11 begins with.
+pub(crate) type StartPlain = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
+
+/// The function that a thread begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    Posix(StartPosix),
+    Plain(StartPlain),
+}
 
 /// The arguments of a new thread.
 struct NewThread {
@@ -246,7 +256,8 @@ struct NewThread {
 /// Starts a thread of the engine.
 ///
 /// # Safety
-/// The contract of pthread_create(3); `start` may run on another thread.
+/// The contract of pthread_create(3): `handle` has room for a handle, the attributes are null or
+/// initialised, and `start` may be called with `argument` on another thread.
 pub(crate) unsafe fn create(
     handle: *mut pthread_t,
     attributes: *const libc::pthread_attr_t,
@@ -262,7 +273,8 @@ pub(crate) unsafe fn create(
     });
     let Some(Some(id)) = started else { return libc::EAGAIN };
     let new = Box::into_raw(Box::new(NewThread { id, start, argument }));
-    // SAFETY: the caller keeps the contract of pthread_create(3); `begin` owns the box.
+    // SAFETY: the handle has room and the attributes are null or initialised, by this function's
+    // contract; `begin` owns the box.
     let result = unsafe { create_joinable(handle, attributes, new) };
     if result == 0 {
         // SAFETY: the C library has written the handle.
@@ -287,24 +299,25 @@ unsafe fn create_joinable(
 ) -> c_int {
     type Attributes = libc::pthread_attr_t;
     let create =
-        next!(pthread_create(*mut pthread_t, *const Attributes, Start, *mut c_void) -> c_int);
+        next!(pthread_create(*mut pthread_t, *const Attributes, StartPosix, *mut c_void) -> c_int);
     let getdetachstate = next!(pthread_attr_getdetachstate(*const Attributes, *mut c_int) -> c_int);
     let argument = new.cast();
-    // SAFETY: the attributes are null or initialised. They are changed for an instant only, in
-    // which no other thread of the engine runs.
+    // SAFETY: the attributes are null or initialised, and outlive the call; so the copy, of which
+    // only the state of being detached changes, is initialised too. What the attributes refer to is
+    // theirs: the copy is not destroyed, and lives no longer.
     unsafe {
         let mut state = libc::PTHREAD_CREATE_JOINABLE;
-        let mutable = attributes.cast_mut();
         if !attributes.is_null() {
             getdetachstate(attributes, &raw mut state);
         }
         if state != libc::PTHREAD_CREATE_DETACHED {
             return create(handle, attributes, begin, argument);
         }
+        // The engine's own may be shared, and are not written to.
+        let mut joinable = attributes.read();
+        libc::pthread_attr_setdetachstate(&raw mut joinable, libc::PTHREAD_CREATE_JOINABLE);
         let id = (*new).id;
-        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_JOINABLE);
-        let result = create(handle, attributes, begin, argument);
-        libc::pthread_attr_setdetachstate(mutable, libc::PTHREAD_CREATE_DETACHED);
+        let result = create(handle, &raw const joinable, begin, argument);
         if result == 0 {
             world::enter(|world| world.schedule.detach(id));
         }
@@ -333,9 +346,17 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
     }
     dispatch::arm();
     seam::become_engine();
-    // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
-    // nothing here to drop.
-    unsafe { start(argument) }
+    match start {
+        // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is
+        // nothing here to drop.
+        Start::Posix(start) => unsafe { start(argument) },
+        Start::Plain(start) => {
+            // SAFETY: the same.
+            let number = unsafe { start(argument) };
+            // As the C library returns it: in the low half of the pointer.
+            ptr::without_provenance_mut(number as usize)
+        }
+    }
 }
 
 /// Makes the key whose destructor ends a thread, once.

@@ -5,6 +5,7 @@ use std::ffi::c_int;
 
 use super::door::{Door, FaultSites};
 use super::faults::{CallFault, FaultPoint};
+use super::room::Room;
 use super::{CallResult, Called, RANDOM, World, length};
 use crate::base::digest::hash;
 use crate::case::fault::{FaultClass, InjectedError};
@@ -81,29 +82,29 @@ impl World {
         }
     }
 
-    /// Reads from an open file, unless a fault is due.
+    /// Reads from an open file into the room that is left, unless a fault is due.
     pub(crate) fn read_file(
         &mut self,
         file: Handle,
-        to: &mut [u8],
+        to: &mut Room<'_>,
         at: Option<i64>,
     ) -> Result<usize, Errno> {
         let fault = self.inject(FaultPoint::moving(FaultClass::Read));
-        let room = match fault {
+        let length = match fault {
             Some(CallFault::Fails(error)) => return Err(Errno(error.errno())),
             Some(CallFault::Short(most)) => {
-                to.len().min(usize::try_from(most).unwrap_or(usize::MAX))
+                to.left().min(usize::try_from(most).unwrap_or(usize::MAX))
             }
-            _ => to.len(),
+            _ => to.left(),
         };
-        let to = &mut to[..room];
+        let give = |piece: &[u8]| to.push(piece);
         let read = match at {
-            Some(offset) => self.disk.read_at(file, to, offset)?,
-            None => self.disk.read(file, to)?,
+            Some(offset) => self.disk.read_pieces_at(file, length, offset, give)?,
+            None => self.disk.read_pieces(file, length, give)?,
         };
         match fault {
             Some(CallFault::Corrupt(byte)) if read > 0 => {
-                to[byte as usize % read] ^= 1 << (byte % 8)
+                to.filled()[byte as usize % read] ^= 1 << (byte % 8)
             }
             Some(CallFault::Corrupt(_)) => self.fault = None,
             _ => {}

@@ -41,7 +41,7 @@ impl Maps {
     /// The memory is mapped, and belongs to this map alone.
     pub(crate) unsafe fn add(&mut self, map: Map, disk: &Disk) -> Result<(), Errno> {
         let changed = disk.stat(map.file)?.changed;
-        // SAFETY: the caller guarantees that the memory is the map's.
+        // SAFETY: the memory is mapped and belongs to this map alone, by this function's contract.
         unsafe { fill(&map, disk) };
         self.0.push(Tracked { map, changed });
         Ok(())
@@ -113,7 +113,8 @@ unsafe fn fill(map: &Map, disk: &Disk) {
     let (start, length) = (map.memory.start, map.memory.len());
     let at = std::ptr::with_exposed_provenance_mut::<c_void>(start);
     let protect = next!(mprotect(*mut c_void, usize, c_int) -> c_int);
-    // SAFETY: the caller guarantees that the memory is the map's. No other thread runs meanwhile.
+    // SAFETY: the memory is mapped and belongs to this map alone, by this function's contract, and
+    // is anonymous, so it is initialised. No other thread runs meanwhile.
     let bytes = unsafe {
         if protect(at, length, libc::PROT_READ | libc::PROT_WRITE) != 0 {
             return;
@@ -129,7 +130,7 @@ unsafe fn fill(map: &Map, disk: &Disk) {
         }
     }
     bytes[filled..].fill(0);
-    // SAFETY: as above.
+    // SAFETY: the same memory; `bytes` is not used any more.
     unsafe { protect(at, length, map.protection) };
 }
 

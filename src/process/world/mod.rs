@@ -14,6 +14,7 @@ pub(crate) mod inject;
 pub(crate) mod maps;
 pub(crate) mod panics;
 mod policy;
+pub(crate) mod room;
 pub mod schedule;
 pub mod setup;
 pub(crate) mod streams;
