@@ -42,7 +42,6 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if it is not open for reading, `EISDIR` for a directory.
-    #[cfg(feature = "inner")]
     pub fn read(&mut self, h: Handle, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.read_pieces(h, buffer.len(), filling(buffer))
     }
