@@ -146,7 +146,7 @@ scenes! {
         }
         assert_eq!(waiters.map(join), [0; 2]);
         SHARED.with(|_| {
-            let until = within(30);
+            let until = within(30_000);
             // SAFETY: the mutex is held.
             let timed = unsafe { cnd_timedwait(SHARED.cond.get(), SHARED.mutex.get(), &until) };
             (timed == TIMED_OUT).to_string()
@@ -157,12 +157,12 @@ scenes! {
         extern "C-unwind" fn contend(_: *mut c_void) -> c_int {
             // SAFETY: the mutex is initialised.
             let tried = unsafe { mtx_trylock(SHARED.mutex.get()) };
-            c_int::from(tried == BUSY && SHARED.lock_within(20) == TIMED_OUT)
+            c_int::from(tried == BUSY && SHARED.lock_within(20_000) == TIMED_OUT)
         }
         // SAFETY: the mutex is unused; 1 is `mtx_timed`.
         assert_eq!(unsafe { mtx_init(SHARED.mutex.get(), 1) }, SUCCESS);
         let refused = SHARED.with(|_| join(start(contend, 0)));
-        assert_eq!(SHARED.lock_within(20), SUCCESS);
+        assert_eq!(SHARED.lock_within(20_000), SUCCESS);
         format!("{refused}")
     }
     Once {
