@@ -59,8 +59,8 @@ impl Environment {
             ),
             (
                 !self.shelf,
-                "1 TiB of address space is refused (ulimit -v, vm.overcommit_memory): an engine that \
-                 depends on the addresses of its maps runs otherwise",
+                "1 TiB of address space is refused (ulimit -v, vm.overcommit_memory): an engine \
+                 that depends on the addresses of its maps runs otherwise",
             ),
         ];
         missing.into_iter().filter(|(is, _)| *is).map(|(_, line)| line.to_owned()).collect()

@@ -1,8 +1,8 @@
 //! The script of a child: one epoch of an engine, from its opening to its last closing.
 //!
 //! The script runs in the child and knows no model: it logs its actions and observations as marks,
-//! which the explorer judges. The methods of [`Engine`] run on the engine's side of the seam, and so
-//! does all code of its errors: their `Display`, `Debug`, `source` and `drop`.
+//! which the explorer judges. The methods of [`Engine`] run on the engine's side of the seam, and
+//! so does all code of its errors: their `Display`, `Debug`, `source` and `drop`.
 
 use std::collections::BTreeSet;
 use std::fmt;

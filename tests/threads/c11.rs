@@ -87,7 +87,7 @@ impl Shared {
     }
 }
 
-/// The time in so many milliseconds, as `TIME_UTC` counts.
+/// The time in `millis` milliseconds, as `TIME_UTC` counts.
 fn within(millis: i64) -> timespec {
     let mut until = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: fills a structure in.
@@ -139,16 +139,16 @@ scenes! {
         for round in 0..3 {
             fs::write(at("f"), b"x").expect("the disk works");
             SHARED.with(add_one);
+            let notify: unsafe extern "C-unwind" fn(_) -> _ =
+                if round == 1 { cnd_signal } else { cnd_broadcast };
             // SAFETY: it is initialised.
-            let result = unsafe {
-                if round == 1 { cnd_signal(SHARED.cond.get()) } else { cnd_broadcast(SHARED.cond.get()) }
-            };
-            assert_eq!(result, SUCCESS);
+            assert_eq!(unsafe { notify(SHARED.cond.get()) }, SUCCESS);
         }
         assert_eq!(waiters.map(join), [0; 2]);
         SHARED.with(|_| {
+            let until = within(30_000);
             // SAFETY: the mutex is held.
-            let timed = unsafe { cnd_timedwait(SHARED.cond.get(), SHARED.mutex.get(), &within(30)) };
+            let timed = unsafe { cnd_timedwait(SHARED.cond.get(), SHARED.mutex.get(), &until) };
             (timed == TIMED_OUT).to_string()
         })
     }
@@ -157,12 +157,12 @@ scenes! {
         extern "C-unwind" fn contend(_: *mut c_void) -> c_int {
             // SAFETY: the mutex is initialised.
             let tried = unsafe { mtx_trylock(SHARED.mutex.get()) };
-            c_int::from(tried == BUSY && SHARED.lock_within(20) == TIMED_OUT)
+            c_int::from(tried == BUSY && SHARED.lock_within(20_000) == TIMED_OUT)
         }
         // SAFETY: the mutex is unused; 1 is `mtx_timed`.
         assert_eq!(unsafe { mtx_init(SHARED.mutex.get(), 1) }, SUCCESS);
         let refused = SHARED.with(|_| join(start(contend, 0)));
-        assert_eq!(SHARED.lock_within(20), SUCCESS);
+        assert_eq!(SHARED.lock_within(20_000), SUCCESS);
         format!("{refused}")
     }
     Once {

@@ -86,7 +86,9 @@ scenes! {
         format!("{} {}", worker.join().is_err(), fs::metadata(at("unwound")).is_ok())
     }
     ConstantAttributes {
-        c::start_by_constant_attributes(|| fs::write(at("detached"), b"x").expect("the disk works"));
+        c::start_by_constant_attributes(|| {
+            fs::write(at("detached"), b"x").expect("the disk works");
+        });
         while fs::metadata(at("detached")).is_err() {
             thread::sleep(Duration::from_millis(1));
         }

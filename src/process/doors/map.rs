@@ -83,8 +83,8 @@ unsafe fn map(
 /// Reserves memory for a map.
 ///
 /// # Safety
-/// If `flags` demand the address `at` (`MAP_FIXED`), nothing else uses the `length` bytes there: mmap(2)
-/// replaces what is mapped.
+/// If `flags` demand the address `at` (`MAP_FIXED`), nothing else uses the `length` bytes there:
+/// mmap(2) replaces what is mapped.
 unsafe fn reserve(at: *mut c_void, length: usize, flags: c_int) -> Result<*mut c_void, Errno> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: nothing uses the range that a fixed address replaces, by this function's contract; a

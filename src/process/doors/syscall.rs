@@ -39,8 +39,8 @@ unsafe fn by_number(
     e: usize,
     f: usize,
 ) -> Option<c_long> {
-    // SAFETY: the caller of syscall(2) gives the arguments that the kernel documents for the number:
-    // its pointers are valid for what the call reads and writes.
+    // SAFETY: the caller of syscall(2) gives the arguments that the kernel documents for the
+    // number: its pointers are valid for what the call reads and writes.
     unsafe { serve(number, [a, b, c, d, e, f]) }
 }
 
@@ -112,8 +112,8 @@ unsafe fn waits(number: c_long, [a, b, c, d, e, f]: Six) -> Option<Option<c_long
             let (word, other) = (a as *mut u32, e as *mut u32);
             let (operation, value, third) = (b as c_int, c as u32, f as u32);
             let time = d as *const timespec;
-            // SAFETY: the number is futex's, so the words and the time are those of futex(2), by this
-            // function's contract.
+            // SAFETY: the number is futex's, so the words and the time are those of futex(2), by
+            // this function's contract.
             Some(unsafe { futex(Arguments { word, operation, value, time, other, third }) })
         }
         libc::SYS_futex_waitv => Some(refuse("futex_waitv")),

@@ -47,8 +47,8 @@ unsafe fn create(
 /// Starts a thread; `None` for a caller that is in no schedule.
 ///
 /// # Safety
-/// As [`baton::create`]: `thread` has room for a handle, the attributes are null or initialised, and
-/// `function` may be called with `argument` on another thread.
+/// As [`baton::create`]: `thread` has room for a handle, the attributes are null or initialised,
+/// and `function` may be called with `argument` on another thread.
 pub(super) unsafe fn start(
     door: &'static Door,
     thread: *mut pthread_t,
