@@ -1,16 +1,10 @@
 //! Facts about the states that a crash may leave on a simulated disk, on each profile.
 
-#[path = "crash_states/families.rs"]
 mod families;
-#[path = "crash_states/property.rs"]
 mod property;
-#[path = "crash_states/requirements.rs"]
 mod requirements;
-#[path = "crash_states/rig.rs"]
 mod rig;
-#[path = "crash_states/variants.rs"]
 mod variants;
-#[path = "crash_states/words.rs"]
 mod words;
 
 use std::collections::BTreeSet;

@@ -2,19 +2,12 @@
 //! results.
 #![expect(clippy::print_stdout, reason = "the table of mutations, on request")]
 
-#[path = "litmus/ace.rs"]
 mod ace;
-#[path = "litmus/failures.rs"]
 mod failures;
-#[path = "litmus/lists.rs"]
 mod lists;
-#[path = "litmus/mutations.rs"]
 mod mutations;
-#[path = "litmus/real.rs"]
 mod real;
-#[path = "litmus/seen.rs"]
 mod seen;
-#[path = "litmus/xfstests.rs"]
 mod xfstests;
 
 use std::collections::BTreeSet;
