@@ -33,6 +33,7 @@ doors! {
     fn thrd_create(thread: *mut pthread_t, start: *const c_void, argument: *mut c_void) -> c_int
         = create_plain;
     fn sched_yield() -> c_int = let_others_run;
+    fn __sched_yield() -> c_int = let_others_run;
 }
 
 unsafe fn create(
