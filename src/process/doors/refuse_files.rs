@@ -189,7 +189,7 @@ unsafe fn any_on_disk(paths: *const *mut c_char) -> bool {
     if paths.is_null() {
         return false;
     }
-    // SAFETY: the list goes on up to a null pointer, by this function's contract.
+    // SAFETY: the list has entries up to a null pointer, by this function's contract.
     let listed = (0..).map(|at| unsafe { *paths.add(at) });
     // SAFETY: the others are C strings.
     listed.take_while(|path| !path.is_null()).any(|path| unsafe { on_disk(path) })
