@@ -25,8 +25,8 @@ const HEADER: &str = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
 /// The C library of this process.
 fn library() -> BTreeMap<String, Export> {
     let maps = fs::read_to_string("/proc/self/maps").expect("the kernel shows it");
-    let paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-    let path = paths.filter(|path| path.contains("/libc.so.6") || path.contains("/libc-2.")).next();
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let path = paths.find(|path| path.contains("/libc.so.6") || path.contains("/libc-2."));
     let image = fs::read(path.expect("glibc is mapped")).expect("its file can be read");
     exports(&image).expect("it is a shared library")
 }

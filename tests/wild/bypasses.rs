@@ -83,6 +83,9 @@ extern "C" fn visit(_: *const c_char, _: *const c_void, _: c_int) -> c_int {
 /// A call with a name, that takes a path.
 pub(crate) type OnPath = (&'static str, fn(&CStr));
 
+/// A call with a name, that takes a descriptor.
+pub(crate) type OnDescriptor = (&'static str, fn(c_int));
+
 /// A call with a name, that takes nothing.
 pub(crate) type Plain = (&'static str, fn());
 
@@ -196,14 +199,27 @@ pub(crate) const ON_PATHS: &[OnPath] = on_paths! {
     swapon: |p| libc::swapon(p, 0);
     swapoff: |p| libc::swapoff(p);
     quotactl: |p| libc::quotactl(0, p, 0, null_mut());
-    bind: |p| libc::bind(-1, (&raw const *&local(CStr::from_ptr(p))).cast(), BYTES as u32);
-    connect: |p| libc::connect(-1, (&raw const *&local(CStr::from_ptr(p))).cast(), BYTES as u32);
-    __connect: |p| __connect(-1, (&raw const *&local(CStr::from_ptr(p))).cast(), BYTES as u32);
+    bind: |p| {
+        let address = local(CStr::from_ptr(p));
+        libc::bind(-1, (&raw const address).cast(), BYTES as u32)
+    };
+    connect: |p| {
+        let address = local(CStr::from_ptr(p));
+        libc::connect(-1, (&raw const address).cast(), BYTES as u32)
+    };
+    __connect: |p| {
+        let address = local(CStr::from_ptr(p));
+        __connect(-1, (&raw const address).cast(), BYTES as u32)
+    };
     sendto: |p| {
         let address = local(CStr::from_ptr(p));
         libc::sendto(-1, null(), 0, 0, (&raw const address).cast(), BYTES as u32)
     };
-    sendmsg: |p| libc::sendmsg(-1, &raw const *&message(&mut local(CStr::from_ptr(p))), 0);
+    sendmsg: |p| {
+        let mut address = local(CStr::from_ptr(p));
+        let message = message(&mut address);
+        libc::sendmsg(-1, &raw const message, 0)
+    };
     sendmmsg: |p| {
         let mut address = local(CStr::from_ptr(p));
         let mut whole = libc::mmsghdr { msg_hdr: message(&mut address), msg_len: 0 };
@@ -294,7 +310,7 @@ pub(crate) const ALWAYS: &[Plain] = plain! {
 };
 
 /// Functions that are refused on a simulated descriptor, which each gets as a number.
-pub(crate) const ON_DESCRIPTORS: &[(&str, fn(c_int))] = &[
+pub(crate) const ON_DESCRIPTORS: &[OnDescriptor] = &[
     // SAFETY: as in `plain`.
     ("fsetxattr", |fd| unsafe { drop_int(libc::fsetxattr(fd, c"user.a".as_ptr(), null(), 0, 0)) }),
     // SAFETY: the same.
