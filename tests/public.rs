@@ -103,8 +103,7 @@ fn the_public_names_are_these() {
         quote
         record
         sim
-        words"#]]
-    .assert_eq(&names.join("\n"));
+        words"#]].assert_eq(&names.join("\n"));
 }
 
 #[test]
@@ -118,8 +117,7 @@ fn modules_are_private_but_for_the_disk_alone_and_ours() {
 
 #[test]
 fn exported_names_are_found() {
-    let text =
-        "pub use a::B;\npub use c::{\n    D, E,\n};\npub mod inner {\n    pub use x::*;\n}\n";
+    let text = "pub use a::B;\npub use c::{\n    D, E,\n};\npub mod inner {\n    pub use x::*;\n}\n";
     let names: Vec<String> = exported(text).into_iter().collect();
     assert_eq!(names, ["B", "D", "E"]);
 }
