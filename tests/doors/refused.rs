@@ -165,10 +165,22 @@ fn the_tests_above_call_every_refused_symbol() {
     called.extend(bypasses::ON_DESCRIPTORS.iter().map(|(name, _)| name));
     called.extend(bypasses::ALWAYS.iter().map(|(name, _)| name));
     let refused: BTreeSet<&str> = crashpoint::inner::process::doors::refused_symbols().collect();
-    // These need a map of a file: see `map`.
+    // The test below calls these.
     let maps: BTreeSet<&str> = ["mremap", "pkey_mprotect", "remap_file_pages"].into();
     assert_eq!(refused.difference(&called).copied().collect::<BTreeSet<_>>(), maps);
     assert_eq!(called.difference(&refused).count(), 0);
+}
+
+#[test]
+fn a_map_of_a_file_of_the_disk_is_not_rearranged_and_one_of_the_host_is() {
+    let ran = run(|| {
+        File::create(at("a"))?;
+        assert_eq!(Mapped::of(&File::open(at("a"))?)?.rearrange(), [true; 3]);
+        let [remapped, _, protected] = Mapped::of(&File::open("/proc/self/exe")?)?.rearrange();
+        assert!(!remapped && !protected);
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["mremap", "remap_file_pages", "pkey_mprotect"]);
 }
 
 #[test]
