@@ -1,6 +1,8 @@
 //! Stores that misbehave in every way that a process can, in the run or only when they recover:
 //! each way is distinguished and named, and the process that tests them survives.
 
+#[path = "wild/bypasses.rs"]
+mod bypasses;
 #[path = "wild/calls.rs"]
 mod calls;
 
@@ -207,6 +209,9 @@ acts! {
     LooksOutside "looks-outside" |dir| note_what_is_real(dir);
     Spawns "spawns" |_dir| spawn();
     Forks "forks" |_dir| Ok(calls::fork()?);
+    ForksBare "forks-bare" |_dir| Ok(bypasses::fork_bare()?);
+    Replaces "replaces-itself" |_dir| Ok(bypasses::replace()?);
+    Matches "matches" |dir| Ok(bypasses::matches(&pattern(dir)).map(|_| ())?);
     Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
     MapsByNumber "maps-by-number" |dir| Ok(calls::map_for_writing_by_number(&new(dir)?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
@@ -214,6 +219,11 @@ acts! {
 
 fn new(dir: &Path) -> Result<File, Error> {
     Ok(File::create_new(dir.join("map"))?)
+}
+
+fn pattern(dir: &Path) -> std::ffi::CString {
+    let pattern = dir.join("*.log").into_os_string().into_string().expect("the mount is text");
+    std::ffi::CString::new(pattern).expect("a path has no NUL")
 }
 
 /// Needs more stack than there is.
@@ -543,6 +553,21 @@ fn a_call_that_is_not_simulated_is_named() {
         crashpoint cannot test forks: forks called fork, which is not simulated
 
         crashpoint cannot test forks: forks called fork, which is not simulated
+    "#]]);
+    check_act::<ForksBare>(&expect![[r#"
+        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated
+
+        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated
+    "#]]);
+    check_act::<Replaces>(&expect![[r#"
+        crashpoint cannot test replaces-itself: replaces-itself called exec, which is not simulated
+
+        crashpoint cannot test replaces-itself: replaces-itself called exec, which is not simulated
+    "#]]);
+    check_act::<Matches>(&expect![[r#"
+        crashpoint cannot test matches: matches called glob, which is not simulated
+
+        crashpoint cannot test matches: matches called glob, which is not simulated
     "#]]);
     check_act::<Maps>(&expect![[r#"
         crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated

@@ -36,6 +36,22 @@ impl Mapped {
         if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
     }
 
+    /// Changes the map by the calls that have no other meaning: each must fail.
+    pub(crate) fn rearrange(&self) -> [bool; 3] {
+        unsafe extern "C" {
+            fn remap_file_pages(a: *mut libc::c_void, b: usize, c: i32, d: usize, e: i32) -> i32;
+            fn pkey_mprotect(a: *mut libc::c_void, b: usize, c: i32, d: i32) -> i32;
+        }
+        // SAFETY: the page is mapped; if a call succeeds, it stays mapped where it is.
+        unsafe {
+            [
+                libc::mremap(self.0, PAGE, PAGE, 0) == libc::MAP_FAILED,
+                remap_file_pages(self.0, PAGE, 0, 0, 0) != 0,
+                pkey_mprotect(self.0, PAGE, libc::PROT_READ, -1) != 0,
+            ]
+        }
+    }
+
     /// Advises the kernel that the page is not needed soon.
     pub(crate) fn give_back(&self) -> Result<()> {
         // SAFETY: the page is mapped.

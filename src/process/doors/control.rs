@@ -18,6 +18,7 @@ use super::{answer, bits, doors, on_descriptor};
 doors! {
     fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = control;
     fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = control;
+    fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = control;
     fn flock(fd: c_int, operation: c_int) -> c_int = lock_whole;
     fn lockf(fd: c_int, command: c_int, length: off_t) -> c_int = lock_from_here;
     fn lockf64(fd: c_int, command: c_int, length: off_t) -> c_int = lock_from_here;

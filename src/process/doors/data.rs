@@ -27,6 +27,9 @@ doors! {
         = read_at, faults Inside(Read);
     fn pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
         = read_at, faults Inside(Read);
+    fn __read(fd: c_int, to: *mut c_void, length: usize) -> isize = read, faults Inside(Read);
+    fn __pread64(fd: c_int, to: *mut c_void, length: usize, offset: off_t) -> isize
+        = read_at, faults Inside(Read);
     fn readv(fd: c_int, parts: *const iovec, count: c_int) -> isize
         = read_parts, faults Inside(Read);
     fn preadv(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
@@ -42,6 +45,10 @@ doors! {
         = write_at, faults Inside(Write);
     fn pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
         = write_at, faults Inside(Write);
+    fn __write(fd: c_int, from: *const c_void, length: usize) -> isize
+        = write, faults Inside(Write);
+    fn __pwrite64(fd: c_int, from: *const c_void, length: usize, offset: off_t) -> isize
+        = write_at, faults Inside(Write);
     fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize
         = write_parts, faults Inside(Write);
     fn pwritev(fd: c_int, parts: *const iovec, count: c_int, offset: off_t) -> isize
@@ -53,6 +60,7 @@ doors! {
     fn pwritev64v2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int)
         -> isize = write_parts_with, faults Inside(Write);
     fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
+    fn __lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn lseek64(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn copy_file_range(
         from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,

@@ -19,6 +19,7 @@ doors! {
     fn arc4random_buf(to: *mut c_void, length: usize) -> () = random_bytes;
     fn arc4random_uniform(bound: u32) -> u32 = random_below;
     fn getpid() -> pid_t = identity;
+    fn __getpid() -> pid_t = identity;
     fn gettid() -> pid_t = thread_identity;
 }
 

@@ -15,6 +15,7 @@ doors! {
     fn sched_getaffinity(pid: pid_t, size: usize, mask: *mut cpu_set_t) -> c_int = affinity;
     fn sched_getcpu() -> c_int = current_processor;
     fn sysconf(name: c_int) -> c_long = configuration;
+    fn __sysconf(name: c_int) -> c_long = configuration;
     fn get_nprocs() -> c_int = processors;
     fn get_nprocs_conf() -> c_int = processors;
     fn sysinfo(info: *mut sysinfo) -> c_int = overview;

@@ -21,8 +21,11 @@ mod memory;
 mod open;
 mod path;
 mod refuse;
+mod refuse_files;
+mod signals;
 mod size;
 mod stat;
+mod streams;
 mod syscall;
 mod threads;
 mod time;
@@ -127,8 +130,11 @@ fn all() -> impl Iterator<Item = &'static Door> {
         open::DOORS,
         path::DOORS,
         refuse::DOORS,
+        refuse_files::DOORS,
+        signals::DOORS,
         size::DOORS,
         stat::DOORS,
+        streams::DOORS,
         syscall::DOORS,
         threads::DOORS,
         time::DOORS,
@@ -138,9 +144,20 @@ fn all() -> impl Iterator<Item = &'static Door> {
 }
 
 /// The symbols of all doors.
-pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
-    all().map(|door| door.name)
+pub fn symbols() -> impl Iterator<Item = &'static str> {
+    all().map(|door| door.name).chain(refuse::UNLISTED)
 }
+
+/// The symbols of the doors that do nothing but refuse calls, at least those on the disk.
+#[cfg(feature = "inner")]
+pub fn refused_symbols() -> impl Iterator<Item = &'static str> {
+    let files = [refuse::DOORS, refuse_files::DOORS, streams::DOORS];
+    files.into_iter().flatten().map(|door| door.name).chain(refuse::UNLISTED)
+}
+
+/// How system calls by number are treated.
+#[cfg(feature = "inner")]
+pub use syscall::{Treatment, treatments};
 
 /// The class that faults count the calls of a door by, for a door as the log names it.
 pub(crate) fn fault_class(name: &str) -> Option<FaultClass> {
@@ -264,8 +281,19 @@ unsafe fn change_path(
 /// `path` is null or a C string.
 unsafe fn on_disk(path: *const c_char) -> bool {
     // SAFETY: `path` is null or a C string, by this function's contract.
-    let Some(path) = (unsafe { bytes(path) }) else { return false };
-    world::enter(|world| world.place(libc::AT_FDCWD, path).is_some()).unwrap_or(false)
+    unsafe { on_disk_at(libc::AT_FDCWD, path) }
+}
+
+/// As [`on_disk`], for a relative path that starts at a descriptor. No path stands for the
+/// descriptor itself.
+///
+/// # Safety
+/// `path` is null or a C string.
+unsafe fn on_disk_at(dirfd: c_int, path: *const c_char) -> bool {
+    // SAFETY: `path` is null or a C string, by this function's contract.
+    let Some(path) = (unsafe { bytes(path) }) else { return is_simulated(dirfd) };
+    path::descriptor_named(path).is_some_and(is_simulated)
+        || world::enter(|world| world.place(dirfd, path).is_some()).unwrap_or(false)
 }
 
 /// Notes that the engine changes a file outside the mount.

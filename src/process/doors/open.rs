@@ -1,12 +1,12 @@
 //! Doors that open, duplicate and close descriptors.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_uint};
 use std::ptr;
 
 use libc::mode_t;
 
 use crate::disk::{Errno, Ino};
-use crate::process::seam::kernel::errno;
+use crate::process::seam::kernel::{errno, next};
 use crate::process::threads::baton;
 use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
 use crate::process::world::door::Door;
@@ -18,6 +18,10 @@ use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
 doors! {
     fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
     fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
+    fn __open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open, faults Before(Open);
+    fn __open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = open, faults Before(Open);
     fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
         = open_at, faults Before(Open);
     fn openat64(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int
@@ -47,8 +51,12 @@ doors! {
     fn mkdtemp(template: *mut c_char) -> *mut c_char
         = make_temporary_directory, faults Before(Mkdir);
     fn close(fd: c_int) -> c_int = close, faults Inside(Close);
+    fn __close(fd: c_int) -> c_int = close, faults Inside(Close);
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = close_range;
+    fn closefrom(first: c_int) -> () = close_from;
     fn dup(fd: c_int) -> c_int = duplicate;
     fn dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
+    fn __dup2(fd: c_int, to: c_int) -> c_int = duplicate_to;
     fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int = duplicate_with;
 }
 
@@ -171,6 +179,45 @@ pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
         })
     })?;
     Some(answer(outcome))
+}
+
+/// Closes the simulated descriptors of a range, and passes on the part below them.
+fn close_range(door: &'static Door, first: c_uint, last: c_uint, flags: c_int) -> Option<c_int> {
+    let known = (libc::CLOSE_RANGE_UNSHARE | libc::CLOSE_RANGE_CLOEXEC).cast_signed();
+    if first > last || flags & !known != 0 {
+        return Some(answer(Err(Errno::EINVAL)));
+    }
+    let ours = FIRST.cast_unsigned();
+    if last >= ours {
+        let only_marks = flags & libc::CLOSE_RANGE_CLOEXEC.cast_signed() != 0;
+        let least = c_int::try_from(first.max(ours)).unwrap_or(c_int::MAX);
+        let most = c_int::try_from(last).unwrap_or(c_int::MAX);
+        let called = Called::on(door, least, [bits(most), bits(flags)]);
+        let outcome = baton::serve(|world| {
+            world.call(&called, |world| {
+                for fd in world.descriptors.open_in(least..=most) {
+                    if only_marks {
+                        world.descriptors.get_mut(fd).ok_or(Errno::EBADF)?.close_on_exec = true;
+                    } else {
+                        let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;
+                        world.close(closed.referent);
+                    }
+                }
+                Ok(0)
+            })
+        })?;
+        if first >= ours || outcome.is_err() {
+            return Some(answer(outcome));
+        }
+    }
+    super::wait::stir();
+    let next = next!(close_range(c_uint, c_uint, c_int) -> c_int);
+    // SAFETY: close_range(2) has no precondition.
+    Some(unsafe { next(first, last.min(ours - 1), flags) })
+}
+
+fn close_from(door: &'static Door, first: c_int) -> Option<()> {
+    close_range(door, first.max(0).cast_unsigned(), c_uint::MAX, 0).map(|_| ())
 }
 
 /// One more descriptor for what `fd` refers to.

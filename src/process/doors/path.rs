@@ -19,6 +19,8 @@ doors! {
     fn getcwd(buffer: *mut c_char, size: usize) -> *mut c_char = current;
     fn __getcwd_chk(buffer: *mut c_char, size: usize, room: usize) -> *mut c_char
         = current_checked;
+    fn getwd(buffer: *mut c_char) -> *mut c_char = current_anyhow;
+    fn __getwd_chk(buffer: *mut c_char, room: usize) -> *mut c_char = current_within;
     fn get_current_dir_name() -> *mut c_char = current_name;
     fn chdir(path: *const c_char) -> c_int = change_directory;
     fn fchdir(fd: c_int) -> c_int = change_directory_to;
@@ -176,6 +178,20 @@ unsafe fn current_checked(
 ) -> Option<*mut c_char> {
     // SAFETY: the size is at most `room`, the size of the buffer as the compiler knows it.
     unsafe { current(door, buffer, size.min(room)) }
+}
+
+unsafe fn current_anyhow(door: &'static Door, buffer: *mut c_char) -> Option<*mut c_char> {
+    // SAFETY: getwd(3) takes a buffer of `PATH_MAX` bytes.
+    unsafe { current(door, buffer, libc::PATH_MAX.cast_unsigned() as usize) }
+}
+
+unsafe fn current_within(
+    door: &'static Door,
+    buffer: *mut c_char,
+    room: usize,
+) -> Option<*mut c_char> {
+    // SAFETY: the compiler knows that the buffer has `room` bytes.
+    unsafe { current(door, buffer, room) }
 }
 
 unsafe fn current_name(door: &'static Door) -> Option<*mut c_char> {

@@ -55,6 +55,7 @@ doors! {
     fn euidaccess(path: *const c_char, mode: c_int) -> c_int = access, faults Before(Stat);
     fn eaccess(path: *const c_char, mode: c_int) -> c_int = access, faults Before(Stat);
     fn statfs(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
+    fn __statfs(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
     fn statfs64(path: *const c_char, to: *mut statfs64) -> c_int = stat_disk;
     fn fstatfs(fd: c_int, to: *mut statfs64) -> c_int = stat_disk_of;
     fn fstatfs64(fd: c_int, to: *mut statfs64) -> c_int = stat_disk_of;

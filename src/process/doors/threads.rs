@@ -30,6 +30,7 @@ doors! {
     fn pthread_cancel(thread: pthread_t) -> c_int = signal;
     fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int = signal_with;
     fn sched_yield() -> c_int = let_others_run;
+    fn __sched_yield() -> c_int = let_others_run;
 }
 
 unsafe fn create(

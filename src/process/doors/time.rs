@@ -18,10 +18,13 @@ doors! {
     fn clock_gettime(clock: clockid_t, now: *mut timespec) -> c_int = read_clock;
     fn clock_getres(clock: clockid_t, resolution: *mut timespec) -> c_int = read_resolution;
     fn gettimeofday(now: *mut timeval, zone: *mut c_void) -> c_int = read_time_of_day;
+    fn __gettimeofday(now: *mut timeval, zone: *mut c_void) -> c_int = read_time_of_day;
     fn time(now: *mut time_t) -> time_t = read_seconds;
     fn timespec_get(now: *mut timespec, base: c_int) -> c_int = read_base;
     fn clock() -> i64 = read_processor_time;
     fn nanosleep(request: *const timespec, rest: *mut timespec) -> c_int = sleep_for;
+    fn __nanosleep(request: *const timespec, rest: *mut timespec) -> c_int
+        = sleep_for;
     fn clock_nanosleep(
         clock: clockid_t, flags: c_int, request: *const timespec, rest: *mut timespec
     ) -> c_int = sleep_on;

@@ -1,7 +1,7 @@
 //! Traps for system calls that bypass the doors, from code that calls the kernel directly.
 //!
-//! A seccomp filter catches each call of the table below whose first argument is a simulated
-//! descriptor. The kernel would only return `EBADF`, and an engine might continue as if the disk
+//! A seccomp filter catches each call of two tables: some calls wherever they are made, others if
+//! their first argument is a simulated descriptor. The kernel would only return `EBADF`, and an engine might continue as if the disk
 //! had failed.
 
 use std::ffi::{c_int, c_void};
@@ -15,7 +15,7 @@ use crate::process::seam::dispatch;
 use crate::process::world::descriptors::FIRST;
 use crate::process::world::{self, EXIT_LEAKED, exit};
 
-use super::descriptor_calls::{DESCRIPTOR_CALLS, descriptor_call};
+use super::descriptor_calls::{DESCRIPTOR_CALLS, TRAPPED, trapped_call};
 use super::syscall;
 
 /// Why the traps could not be set. A run continues without them.
@@ -68,19 +68,23 @@ const X86_64: u32 = 0xc000_003e;
 
 /// The filter. Most calls have a small first argument, or a pointer, and pass after a few steps.
 fn filter() -> Vec<sock_filter> {
-    let calls = DESCRIPTOR_CALLS.len() as u8;
+    let (always, calls) = (TRAPPED.len() as u8, DESCRIPTOR_CALLS.len() as u8);
     let load = |offset| step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, offset);
     let jump = |kind, yes, no, k| step((libc::BPF_JMP | kind | libc::BPF_K) as u16, yes, no, k);
     let end = |verdict| step((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, verdict);
-    let mut filter = vec![
-        load(ARCHITECTURE),
-        jump(libc::BPF_JEQ, 0, calls + 4, X86_64),
+    let mut filter =
+        vec![load(ARCHITECTURE), jump(libc::BPF_JEQ, 0, always + calls + 5, X86_64), load(NUMBER)];
+    for (at, &(number, _)) in TRAPPED.iter().enumerate() {
+        let left = always - at as u8;
+        filter.push(jump(libc::BPF_JEQ, left + calls + 4, 0, number as u32));
+    }
+    filter.extend([
         load(FIRST_ARGUMENT),
         jump(libc::BPF_JGE, 0, calls + 2, FIRST.cast_unsigned()),
         // From this number on the argument is a negative `int`.
         jump(libc::BPF_JGE, calls + 1, 0, 1 << 31),
         load(NUMBER),
-    ];
+    ]);
     for (at, &(number, _)) in DESCRIPTOR_CALLS.iter().enumerate() {
         let left = calls - at as u8;
         filter.push(jump(libc::BPF_JEQ, left, 0, number as u32));
@@ -130,7 +134,7 @@ extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
         unsafe { dispatch::answer(context, syscall::raw) };
         return;
     }
-    let name = descriptor_call(number.into()).unwrap_or("raw system call");
+    let name = trapped_call(number.into()).unwrap_or("raw system call");
     let hook = world::try_enter(|world| {
         world.mark(Mark::NotSimulated(name));
         world.hooks.leaked

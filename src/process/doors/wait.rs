@@ -29,12 +29,27 @@ doors! {
     ) -> c_int = poll_until;
     fn select(count: c_int, read: *mut libc::fd_set, write: *mut libc::fd_set,
         other: *mut libc::fd_set, timeout: *mut timeval) -> c_int = select;
+    fn __poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = poll;
+    fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, room: usize) -> c_int
+        = poll_checked;
+    fn __ppoll_chk(
+        list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t,
+        room: usize
+    ) -> c_int = poll_until_checked;
+    fn __select(count: c_int, read: *mut libc::fd_set, write: *mut libc::fd_set,
+        other: *mut libc::fd_set, timeout: *mut timeval) -> c_int = select;
+    fn pselect(
+        count: c_int, read: *mut libc::fd_set, write: *mut libc::fd_set, other: *mut libc::fd_set,
+        timeout: *const timespec, mask: *const sigset_t
+    ) -> c_int = select_until;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int
         = watch_descriptor;
     fn epoll_wait(epoll: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int)
         -> c_int = await_events;
     fn epoll_pwait(epoll: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int,
         mask: *const sigset_t) -> c_int = await_events_masked;
+    fn epoll_pwait2(epoll: c_int, events: *mut libc::epoll_event, most: c_int,
+        timeout: *const timespec, mask: *const sigset_t) -> c_int = await_events_until;
 }
 
 /// A thread is about to write to the host, or to close a descriptor of the host: threads that wait
@@ -177,6 +192,29 @@ unsafe fn poll_until(
     unsafe { wait(door, (list, count), timeout) }
 }
 
+unsafe fn poll_checked(
+    door: &'static Door,
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: c_int,
+    _: usize,
+) -> Option<c_int> {
+    // SAFETY: poll(2) takes a list of `count` entries.
+    unsafe { poll(door, list, count, timeout) }
+}
+
+unsafe fn poll_until_checked(
+    door: &'static Door,
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+    _: usize,
+) -> Option<c_int> {
+    // SAFETY: ppoll(2) takes a list of `count` entries, and a time or null.
+    unsafe { poll_until(door, list, count, timeout, mask) }
+}
+
 /// A set has room for the numbers up to 1023, all of them the host's. Without any this is a sleep.
 unsafe fn select(
     door: &'static Door,
@@ -193,6 +231,24 @@ unsafe fn select(
     let timeout = unsafe { timeout.as_ref() }.copied()?;
     let nanos = timeout.tv_usec.checked_mul(1000)?;
     let duration = clock::duration(timespec { tv_sec: timeout.tv_sec, tv_nsec: nanos })?;
+    Some(answer(super::time::pause(door, duration)?))
+}
+
+/// As [`select`].
+unsafe fn select_until(
+    door: &'static Door,
+    count: c_int,
+    _: *mut libc::fd_set,
+    _: *mut libc::fd_set,
+    _: *mut libc::fd_set,
+    timeout: *const timespec,
+    _: *const sigset_t,
+) -> Option<c_int> {
+    if count > 0 {
+        return refused(door.name, libc::ENOSYS);
+    }
+    // SAFETY: pselect(2) takes a time or null.
+    let duration = clock::duration(unsafe { timeout.as_ref() }.copied()?)?;
     Some(answer(super::time::pause(door, duration)?))
 }
 
@@ -215,6 +271,29 @@ fn await_events(
     timeout: c_int,
 ) -> Option<c_int> {
     let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
+    await_within(door, epoll, events, most, timeout)
+}
+
+unsafe fn await_events_until(
+    door: &'static Door,
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    most: c_int,
+    timeout: *const timespec,
+    _: *const sigset_t,
+) -> Option<c_int> {
+    // SAFETY: epoll_pwait2(2) takes a time or null.
+    let timeout = unsafe { timeout.as_ref() }.copied().and_then(clock::duration);
+    await_within(door, epoll, events, most, timeout)
+}
+
+fn await_within(
+    door: &'static Door,
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    most: c_int,
+    timeout: Option<Duration>,
+) -> Option<c_int> {
     let wait = next!(epoll_wait(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int);
     // SAFETY: epoll_wait(2) takes room for `most` events.
     let ready = || unsafe { wait(epoll, events, most, 0) };

@@ -1,6 +1,7 @@
 //! The engine's simulated descriptors: numbers that the kernel never gives out.
 
 use std::ffi::c_int;
+use std::ops::RangeInclusive;
 
 /// The lowest simulated descriptor. The kernel's own limit on descriptors is 1 << 20 by default,
 /// so that such a number that goes past the doors is refused and not mistaken for a file.
@@ -79,6 +80,12 @@ impl<T> Descriptors<T> {
     /// The descriptor of a number, mutable.
     pub(crate) fn get_mut(&mut self, fd: c_int) -> Option<&mut Descriptor<T>> {
         self.slots.get_mut(slot(fd)?)?.as_mut()
+    }
+
+    /// The numbers of a range that are in use.
+    pub(crate) fn open_in(&self, range: RangeInclusive<c_int>) -> Vec<c_int> {
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+        used.map(|(slot, _)| number(slot)).filter(|fd| range.contains(fd)).collect()
     }
 
     /// Frees all numbers; returns their descriptors.

@@ -1,0 +1,310 @@
+//! Doors for calls that are not simulated and that take a path, a descriptor or a map. Each is
+//! refused where that is on the disk, and passed on otherwise.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ptr;
+
+use libc::{dev_t, key_t, mode_t, msghdr, sockaddr, socklen_t, timeval};
+
+use crate::process::world;
+use crate::process::world::descriptors::is_simulated;
+
+use super::refuse::refusals;
+use super::{bytes, doors, on_disk, on_disk_at};
+
+refusals! {
+    fn scandir(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
+        -> c_int = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn scandir64(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
+        -> c_int = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn scandirat(
+        dirfd: c_int, path: *const c_char, list: *mut c_void, filter: *mut c_void,
+        order: *mut c_void
+    ) -> c_int = (-1, ENOSYS) if on_disk_at(dirfd, path), may unwind;
+    fn scandirat64(
+        dirfd: c_int, path: *const c_char, list: *mut c_void, filter: *mut c_void,
+        order: *mut c_void
+    ) -> c_int = (-1, ENOSYS) if on_disk_at(dirfd, path), may unwind;
+    fn ftw(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int
+        = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn ftw64(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int
+        = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn nftw(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
+        = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn nftw64(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
+        = (-1, ENOSYS) if on_disk(path), may unwind;
+    fn fts_open(paths: *const *mut c_char, options: c_int, order: *mut c_void) -> *mut c_void
+        = (ptr::null_mut(), ENOSYS) if any_on_disk(paths);
+    fn fts64_open(paths: *const *mut c_char, options: c_int, order: *mut c_void) -> *mut c_void
+        = (ptr::null_mut(), ENOSYS) if any_on_disk(paths);
+    fn glob(pattern: *const c_char, flags: c_int, failed: *mut c_void, found: *mut c_void)
+        -> c_int = (libc::GLOB_ABORTED, ENOSYS) if matches_on_disk(pattern, flags);
+    fn glob64(pattern: *const c_char, flags: c_int, failed: *mut c_void, found: *mut c_void)
+        -> c_int = (libc::GLOB_ABORTED, ENOSYS) if matches_on_disk(pattern, flags);
+    fn wordexp(words: *const c_char, found: *mut c_void, flags: c_int) -> c_int
+        = (WRDE_NOSPACE, ENOSYS) if expands(words, flags);
+    fn mktemp(template: *mut c_char) -> *mut c_char = (template, ENOSYS) if on_disk(template);
+    fn tempnam(directory: *const c_char, prefix: *const c_char) -> *mut c_char
+        = (ptr::null_mut(), ENOSYS) if on_disk(directory);
+    fn catopen(path: *const c_char, flags: c_int) -> isize
+        = (-1, ENOSYS) if has_slash(path) && on_disk(path);
+    fn bindtextdomain(domain: *const c_char, path: *const c_char) -> *mut c_char
+        = (ptr::null_mut(), ENOSYS) if on_disk(path);
+    fn utmpname(path: *const c_char) -> c_int = (-1, ENOSYS) if on_disk(path);
+    fn utmpxname(path: *const c_char) -> c_int = (-1, ENOSYS) if on_disk(path);
+    fn updwtmp(path: *const c_char, entry: *const c_void) -> () = ((), ENOSYS) if on_disk(path);
+    fn updwtmpx(path: *const c_char, entry: *const c_void) -> () = ((), ENOSYS) if on_disk(path);
+
+    fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int
+        = (-1, EPERM) if on_disk(path);
+    fn mknodat(dirfd: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int
+        = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn __xmknod(version: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t) -> c_int
+        = (-1, EPERM) if on_disk(path);
+    fn __xmknodat(
+        version: c_int, dirfd: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t
+    ) -> c_int = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn mkfifo(path: *const c_char, mode: mode_t) -> c_int = (-1, EPERM) if on_disk(path);
+    fn mkfifoat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int
+        = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn ftok(path: *const c_char, project: c_int) -> key_t = (-1, ENOSYS) if on_disk(path);
+    fn futimesat(dirfd: c_int, path: *const c_char, times: *const timeval) -> c_int
+        = (-1, ENOSYS) if on_disk_at(dirfd, path);
+
+    fn setxattr(
+        path: *const c_char, name: *const c_char, value: *const c_void, size: usize, flags: c_int
+    ) -> c_int = (-1, ENOTSUP) if on_disk(path);
+    fn lsetxattr(
+        path: *const c_char, name: *const c_char, value: *const c_void, size: usize, flags: c_int
+    ) -> c_int = (-1, ENOTSUP) if on_disk(path);
+    fn fsetxattr(
+        fd: c_int, name: *const c_char, value: *const c_void, size: usize, flags: c_int
+    ) -> c_int = (-1, ENOTSUP) if is_simulated(fd);
+    fn getxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize
+        = (-1, ENOTSUP) if on_disk(path);
+    fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize
+        = (-1, ENOTSUP) if on_disk(path);
+    fn fgetxattr(fd: c_int, name: *const c_char, value: *mut c_void, size: usize) -> isize
+        = (-1, ENOTSUP) if is_simulated(fd);
+    fn listxattr(path: *const c_char, list: *mut c_char, size: usize) -> isize
+        = (-1, ENOTSUP) if on_disk(path);
+    fn llistxattr(path: *const c_char, list: *mut c_char, size: usize) -> isize
+        = (-1, ENOTSUP) if on_disk(path);
+    fn flistxattr(fd: c_int, list: *mut c_char, size: usize) -> isize
+        = (-1, ENOTSUP) if is_simulated(fd);
+    fn removexattr(path: *const c_char, name: *const c_char) -> c_int
+        = (-1, ENOTSUP) if on_disk(path);
+    fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int
+        = (-1, ENOTSUP) if on_disk(path);
+    fn fremovexattr(fd: c_int, name: *const c_char) -> c_int
+        = (-1, ENOTSUP) if is_simulated(fd);
+
+    fn name_to_handle_at(
+        dirfd: c_int, path: *const c_char, handle: *mut c_void, mount: *mut c_int, flags: c_int
+    ) -> c_int = (-1, ENOTSUP) if on_disk_at(dirfd, path);
+    fn open_by_handle_at(fd: c_int, handle: *mut c_void, flags: c_int) -> c_int
+        = (-1, ENOTSUP) if is_simulated(fd);
+    fn inotify_add_watch(fd: c_int, path: *const c_char, mask: u32) -> c_int
+        = (-1, ENOSYS) if on_disk(path);
+    fn fanotify_mark(fd: c_int, flags: c_uint, mask: u64, dirfd: c_int, path: *const c_char)
+        -> c_int = (-1, ENOSYS) if on_disk_at(dirfd, path);
+
+    fn mount(
+        source: *const c_char, target: *const c_char, kind: *const c_char, flags: u64,
+        data: *const c_void
+    ) -> c_int = (-1, EPERM) if on_disk(source) || on_disk(target);
+    fn umount(target: *const c_char) -> c_int = (-1, EPERM) if on_disk(target);
+    fn umount2(target: *const c_char, flags: c_int) -> c_int = (-1, EPERM) if on_disk(target);
+    fn open_tree(dirfd: c_int, path: *const c_char, flags: c_uint) -> c_int
+        = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn move_mount(
+        from: c_int, source: *const c_char, to: c_int, target: *const c_char, flags: c_uint
+    ) -> c_int = (-1, EPERM) if on_disk_at(from, source) || on_disk_at(to, target);
+    fn fspick(dirfd: c_int, path: *const c_char, flags: c_uint) -> c_int
+        = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn mount_setattr(
+        dirfd: c_int, path: *const c_char, flags: c_uint, attributes: *mut c_void, size: usize
+    ) -> c_int = (-1, EPERM) if on_disk_at(dirfd, path);
+    fn chroot(path: *const c_char) -> c_int = (-1, EPERM) if on_disk(path);
+    fn pivot_root(new: *const c_char, old: *const c_char) -> c_int
+        = (-1, EPERM) if on_disk(new) || on_disk(old);
+    fn acct(path: *const c_char) -> c_int = (-1, EPERM) if on_disk(path);
+    fn swapon(path: *const c_char, flags: c_int) -> c_int = (-1, EPERM) if on_disk(path);
+    fn swapoff(path: *const c_char) -> c_int = (-1, EPERM) if on_disk(path);
+    fn quotactl(command: c_int, special: *const c_char, id: c_int, to: *mut c_char) -> c_int
+        = (-1, EPERM) if on_disk(special);
+
+    // Sockets with a name on the disk, and simulated descriptors as messages.
+    fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int
+        = (-1, ENOSYS) if names_the_disk(address, length);
+    fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int
+        = (-1, ENOSYS) if names_the_disk(address, length);
+    fn __connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int
+        = (-1, ENOSYS) if names_the_disk(address, length);
+    fn sendto(
+        fd: c_int, from: *const c_void, length: usize, flags: c_int, address: *const sockaddr,
+        size: socklen_t
+    ) -> isize = (-1, ENOSYS) if names_the_disk(address, size);
+    fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize
+        = (-1, ENOSYS) if concerns_the_disk(message);
+    fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int
+        = (-1, ENOSYS) if any_concerns_the_disk(messages, count);
+
+    fn tee(from: c_int, to: c_int, length: usize, flags: c_uint) -> isize
+        = (-1, ENOSYS) if is_simulated(from) || is_simulated(to);
+    fn vmsplice(fd: c_int, parts: *const c_void, count: usize, flags: c_uint) -> isize
+        = (-1, ENOSYS) if is_simulated(fd);
+
+    // Variadic: a flag asks for the last argument.
+    fn mremap(
+        old: *mut c_void, old_size: usize, new_size: usize, flags: c_int, new: *mut c_void
+    ) -> *mut c_void = (libc::MAP_FAILED, ENOSYS)
+        if shows_a_file(old, old_size)
+            || flags & libc::MREMAP_FIXED != 0 && shows_a_file(new, new_size);
+    fn remap_file_pages(
+        start: *mut c_void, size: usize, protection: c_int, page: usize, flags: c_int
+    ) -> c_int = (-1, ENOSYS) if shows_a_file(start, size);
+    fn pkey_mprotect(start: *mut c_void, size: usize, protection: c_int, key: c_int) -> c_int
+        = (-1, ENOSYS) if shows_a_file(start, size);
+}
+
+/// `wordexp` has no error number of its own that fits.
+const WRDE_NOSPACE: c_int = 1;
+const WRDE_NOCMD: c_int = 1 << 2;
+
+/// Whether a name is a path: `catopen` looks for others in folders of its own.
+///
+/// # Safety
+/// `name` is null or a C string.
+unsafe fn has_slash(name: *const c_char) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { bytes(name) }.is_some_and(|name| name.contains(&b'/'))
+}
+
+/// Whether any path of a list is on the disk.
+///
+/// # Safety
+/// `paths` is null or a list of C strings that ends with a null pointer.
+unsafe fn any_on_disk(paths: *const *mut c_char) -> bool {
+    if paths.is_null() {
+        return false;
+    }
+    // SAFETY: the list has entries up to a null pointer, by this function's contract.
+    let listed = (0..).map(|at| unsafe { *paths.add(at) });
+    // SAFETY: the others are C strings.
+    listed.take_while(|path| !path.is_null()).any(|path| unsafe { on_disk(path) })
+}
+
+/// Whether a pattern's matches would be looked for on the disk by the C library itself. With
+/// functions of the caller it uses those, and they arrive at doors.
+///
+/// # Safety
+/// `pattern` is null or a C string.
+unsafe fn matches_on_disk(pattern: *const c_char, flags: c_int) -> bool {
+    const CALLERS_FUNCTIONS: c_int = 1 << 9;
+    const BRACES: c_int = 1 << 10;
+    if flags & CALLERS_FUNCTIONS != 0 {
+        return false;
+    }
+    // SAFETY: by this function's contract.
+    unsafe { on_disk(pattern) || flags & BRACES != 0 && mentions_the_disk(pattern) }
+}
+
+/// Whether the expansion of words would look for files on the disk, or start a process.
+///
+/// # Safety
+/// `words` is null or a C string.
+unsafe fn expands(words: *const c_char, flags: c_int) -> bool {
+    // SAFETY: by this function's contract.
+    let Some(text) = (unsafe { bytes(words) }) else { return false };
+    let command = text.contains(&b'`') || text.windows(2).any(|pair| pair == b"$(");
+    let relative = c"x".as_ptr();
+    let names = text.iter().any(|byte| b"*?[".contains(byte));
+    // SAFETY: both are C strings.
+    command && flags & WRDE_NOCMD == 0
+        || unsafe { mentions_the_disk(words) || names && on_disk(relative) }
+}
+
+/// Whether the mount point is part of a text.
+///
+/// # Safety
+/// `text` is null or a C string.
+unsafe fn mentions_the_disk(text: *const c_char) -> bool {
+    let mount = world::MOUNT.as_bytes();
+    // SAFETY: by this function's contract.
+    unsafe { bytes(text) }.is_some_and(|text| text.windows(mount.len()).any(|part| part == mount))
+}
+
+/// Whether the address of a local socket is a path on the disk.
+///
+/// # Safety
+/// `address` is null or holds `length` bytes.
+unsafe fn names_the_disk(address: *const sockaddr, length: socklen_t) -> bool {
+    let start = size_of::<libc::sa_family_t>();
+    let length = length as usize;
+    if address.is_null() || length <= start || length > size_of::<libc::sockaddr_un>() {
+        return false;
+    }
+    // SAFETY: the address holds `length` bytes, which is more than its family takes; it may be
+    // unaligned.
+    let (family, name) = unsafe {
+        let family = address.cast::<libc::sa_family_t>().read_unaligned();
+        let name = std::slice::from_raw_parts(address.cast::<u8>().add(start), length - start);
+        (family, name)
+    };
+    if c_int::from(family) != libc::AF_UNIX || name[0] == 0 {
+        return false;
+    }
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    std::ffi::CString::new(name).is_ok_and(|name| {
+        // SAFETY: it is a C string.
+        unsafe { on_disk(name.as_ptr()) }
+    })
+}
+
+/// Whether a message goes to a path on the disk, or passes on a simulated descriptor.
+///
+/// # Safety
+/// `message` is null or a message as sendmsg(2) takes it.
+unsafe fn concerns_the_disk(message: *const msghdr) -> bool {
+    // SAFETY: by this function's contract.
+    let Some(header) = (unsafe { message.as_ref() }) else { return false };
+    // SAFETY: the name of a message has the length that stands beside it.
+    if unsafe { names_the_disk(header.msg_name.cast(), header.msg_namelen) } {
+        return true;
+    }
+    // SAFETY: the control data of a message is a chain of headers, each followed by its data.
+    unsafe {
+        let mut part = libc::CMSG_FIRSTHDR(message);
+        while let Some(control) = part.as_ref() {
+            let rights = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+            if (control.cmsg_level, control.cmsg_type) == rights {
+                let before = libc::CMSG_LEN(0) as usize;
+                let count = control.cmsg_len.saturating_sub(before) / size_of::<c_int>();
+                let passed = libc::CMSG_DATA(part).cast::<c_int>();
+                if (0..count).any(|at| is_simulated(passed.add(at).read_unaligned())) {
+                    return true;
+                }
+            }
+            part = libc::CMSG_NXTHDR(message, part);
+        }
+    }
+    false
+}
+
+/// As [`concerns_the_disk`], for any of several messages.
+///
+/// # Safety
+/// `messages` is null or points to `count` messages as sendmmsg(2) takes them.
+unsafe fn any_concerns_the_disk(messages: *mut libc::mmsghdr, count: c_uint) -> bool {
+    // SAFETY: by this function's contract.
+    !messages.is_null()
+        && (0..count as usize)
+            .any(|at| unsafe { concerns_the_disk(&raw const (*messages.add(at)).msg_hdr) })
+}
+
+/// Whether any part of the memory is the map of a file of the disk.
+fn shows_a_file(start: *mut c_void, size: usize) -> bool {
+    let memory = start.addr()..start.addr().saturating_add(size);
+    world::enter(|world| world.maps.overlaps(&memory)).unwrap_or(false)
+}
