@@ -236,7 +236,9 @@ static mut LIST: [u64; 64] = [0; 64];
 
 /// The same by number.
 pub(crate) const ON_PATHS_BY_NUMBER: &[OnPath] = on_paths! {
-    openat2: |p| number(libc::SYS_openat2, [HERE as usize, p.addr(), [0_u64; 3].as_ptr().addr(), 24, 0]);
+    openat2: |p| {
+        number(libc::SYS_openat2, [HERE as usize, p.addr(), [0_u64; 3].as_ptr().addr(), 24, 0])
+    };
     mknod: |p| number(libc::SYS_mknod, [p.addr(), 0o100_600, 0, 0, 0]);
     mknodat: |p| number(libc::SYS_mknodat, [HERE as usize, p.addr(), 0o100_600, 0, 0]);
     setxattr: |p| number(libc::SYS_setxattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
@@ -293,10 +295,12 @@ pub(crate) const ALWAYS: &[Plain] = plain! {
     getaddrinfo_a: getaddrinfo_a(1, null_mut(), 0, null_mut());
     timer_create: libc::timer_create(0, null_mut(), null_mut());
     timerfd_settime: libc::timerfd_settime(-1, 0, [1_i64; 4].as_ptr().cast(), null_mut());
-    setitimer: libc::setitimer(libc::ITIMER_VIRTUAL as _, [9999_i64; 4].as_ptr().cast(), null_mut());
+    setitimer:
+        libc::setitimer(libc::ITIMER_VIRTUAL as _, [9999_i64; 4].as_ptr().cast(), null_mut());
     alarm: libc::alarm(9999);
     ualarm: ualarm(999_999, 0);
-    sigtimedwait: libc::sigtimedwait((&raw const LIST).cast(), null_mut(), [0_i64, 1].as_ptr().cast());
+    sigtimedwait:
+        libc::sigtimedwait((&raw const LIST).cast(), null_mut(), [0_i64, 1].as_ptr().cast());
     adjtimex: libc::adjtimex(null_mut());
     __adjtimex: __adjtimex(null_mut());
     ntp_adjtime: ntp_adjtime(null_mut());

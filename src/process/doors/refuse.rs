@@ -1,6 +1,6 @@
 //! Doors for calls that are not simulated: other processes, threads that the C library starts
-//! itself, timers and clocks of the host. Each fails with an error and names the call, so that a run
-//! reports the calls that it could not follow and does not judge the engine by them.
+//! itself, timers and clocks of the host. Each fails with an error and names the call, so that a
+//! run reports the calls that it could not follow and does not judge the engine by them.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::ptr;

@@ -1,8 +1,8 @@
 //! Traps for system calls that bypass the doors, from code that calls the kernel directly.
 //!
 //! A seccomp filter catches each call of two tables: some calls wherever they are made, others if
-//! their first argument is a simulated descriptor. The kernel would only return `EBADF`, and an engine might continue as if the disk
-//! had failed.
+//! their first argument is a simulated descriptor. The kernel would only return `EBADF`, and an
+//! engine might continue as if the disk had failed.
 
 use std::ffi::{c_int, c_void};
 use std::{fmt, io, ptr};
