@@ -269,7 +269,7 @@ unsafe fn names_the_disk(address: *const sockaddr, length: socklen_t) -> bool {
 unsafe fn concerns_the_disk(message: *const msghdr) -> bool {
     // SAFETY: by this function's contract.
     let Some(header) = (unsafe { message.as_ref() }) else { return false };
-    // SAFETY: the name of a message has the length that stands beside it.
+    // SAFETY: the name of a message has the length stored next to it.
     if unsafe { names_the_disk(header.msg_name.cast(), header.msg_namelen) } {
         return true;
     }
