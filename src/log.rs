@@ -99,8 +99,9 @@ pub enum Mark<'a> {
     #[serde(with = "serde_bytes")]
     Outside(&'a [u8]),
     /// The engine made this call, which is not simulated, and got an error. The engine's behavior
-    /// from here on is no evidence about it.
-    NotSimulated(&'a str),
+    /// from here on is no evidence about it. The bytes are the return addresses of the call, as in
+    /// [`Call::stack`].
+    NotSimulated(&'a str, #[serde(with = "serde_bytes")] &'a [u8]),
     /// The engine did not end; the text says which budget it used up.
     Hung(&'a str),
     /// Another thread runs than the default order says.

@@ -141,7 +141,13 @@ fn without_numbers(line: &str) -> String {
     match line.split_once(".rs:") {
         None => line.trim().to_owned(),
         Some((head, tail)) => {
-            let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+            // A caller in the same file is a bare number.
+            let digit = |c: char| c.is_ascii_digit();
+            let mut tail = tail.trim_start_matches(digit);
+            while let Some(caller) = tail.strip_prefix(" < ").filter(|rest| rest.starts_with(digit))
+            {
+                tail = caller.trim_start_matches(digit);
+            }
             format!("{}.rs:N{}", head.trim_start(), without_numbers(tail))
         }
     }
@@ -211,7 +217,8 @@ acts! {
     Forks "forks" |_dir| Ok(calls::fork()?);
     ForksBare "forks-bare" |_dir| Ok(bypasses::fork_bare()?);
     Replaces "replaces-itself" |_dir| Ok(bypasses::replace()?);
-    Matches "matches" |dir| Ok(bypasses::matches(&pattern(dir)).map(|_| ())?);
+    ForksInside "forks-inside" |_dir| fork_inside();
+    Pipes "pipes" |dir| make_pipe(dir);
     Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
     MapsByNumber "maps-by-number" |dir| Ok(calls::map_for_writing_by_number(&new(dir)?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
@@ -221,9 +228,15 @@ fn new(dir: &Path) -> Result<File, Error> {
     Ok(File::create_new(dir.join("map"))?)
 }
 
-fn pattern(dir: &Path) -> std::ffi::CString {
-    let pattern = dir.join("*.log").into_os_string().into_string().expect("the mount is text");
-    std::ffi::CString::new(pattern).expect("a path has no NUL")
+fn make_pipe(dir: &Path) -> Result<(), Error> {
+    let path = dir.join("pipe").into_os_string().into_string().expect("the mount is text");
+    bypasses::make_pipe(&std::ffi::CString::new(path).expect("a path has no NUL"));
+    Ok(())
+}
+
+fn fork_inside() -> Result<(), Error> {
+    bypasses::fork_inside();
+    Ok(())
 }
 
 /// Needs more stack than there is.
@@ -460,9 +473,9 @@ fn an_endless_loop_of_calls_is_hung() {
 #[test]
 fn a_wait_for_the_host_is_not_simulated() {
     check_act::<Waits>(&expect![[r#"
-        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated
+        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated (tests/misbehaving.rs:N); nothing in this process can end that wait: leave the network and the input off under test
 
-        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated
+        crashpoint cannot test waits: waits called read that waits for descriptor 6, which is not simulated (tests/misbehaving.rs:N); nothing in this process can end that wait: leave the network and the input off under test
     "#]]);
 }
 
@@ -545,39 +558,44 @@ fn refused_memory_is_distinguished_from_other_aborts() {
 #[test]
 fn a_call_that_is_not_simulated_is_named() {
     check_act::<Spawns>(&expect![[r#"
-        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
+        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated (tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
 
-        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated
+        crashpoint cannot test spawns: spawns called posix_spawnp, which is not simulated (tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
     "#]]);
     check_act::<Forks>(&expect![[r#"
-        crashpoint cannot test forks: forks called fork, which is not simulated
+        crashpoint cannot test forks: forks called fork, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
 
-        crashpoint cannot test forks: forks called fork, which is not simulated
+        crashpoint cannot test forks: forks called fork, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
     "#]]);
     check_act::<ForksBare>(&expect![[r#"
-        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated
+        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
 
-        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated
+        crashpoint cannot test forks-bare: forks-bare called _Fork, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
     "#]]);
     check_act::<Replaces>(&expect![[r#"
-        crashpoint cannot test replaces-itself: replaces-itself called exec, which is not simulated
+        crashpoint cannot test replaces-itself: replaces-itself called execve, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
 
-        crashpoint cannot test replaces-itself: replaces-itself called exec, which is not simulated
+        crashpoint cannot test replaces-itself: replaces-itself called execve, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
     "#]]);
-    check_act::<Matches>(&expect![[r#"
-        crashpoint cannot test matches: matches called glob, which is not simulated
+    check_act::<ForksInside>(&expect![[r#"
+        crashpoint cannot test forks-inside: forks-inside called clone, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
 
-        crashpoint cannot test matches: matches called glob, which is not simulated
+        crashpoint cannot test forks-inside: forks-inside called clone, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); do the work in the engine's own process, or leave that feature off under test
+    "#]]);
+    check_act::<Pipes>(&expect![[r#"
+        crashpoint cannot test pipes: pipes called mkfifo, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); put sockets and pipes outside the store's directory
+
+        crashpoint cannot test pipes: pipes called mkfifo, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); put sockets and pipes outside the store's directory
     "#]]);
     check_act::<Maps>(&expect![[r#"
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
+        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
 
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
+        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
     "#]]);
     check_act::<MapsByNumber>(&expect![[r#"
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
+        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
 
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
+        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
     "#]]);
 }
 

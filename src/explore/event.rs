@@ -10,6 +10,8 @@ use crate::oracle::FaultKind;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::state::State;
 
+use super::refusal::Refusal;
+
 /// One thing that a child did or saw.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
@@ -84,7 +86,7 @@ pub(crate) struct Outcome {
     /// Whether the engine read a clock.
     pub(crate) timed: bool,
     /// The first call of the engine that is not simulated.
-    pub(crate) refused: Option<String>,
+    pub(crate) refused: Option<Refusal>,
     /// Why the run was ended as hung.
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
@@ -130,7 +132,7 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
             message: message.to_owned(),
         },
         Mark::Outside(_)
-        | Mark::NotSimulated(_)
+        | Mark::NotSimulated(..)
         | Mark::Hung(_)
         | Mark::Turn(_)
         | Mark::Decisions(_)
@@ -189,8 +191,11 @@ impl Outcome {
 
     fn note(&mut self, at: Time, mark: &Mark<'_>) {
         match mark {
-            Mark::NotSimulated(call) => {
-                self.refused.get_or_insert_with(|| (*call).to_owned());
+            Mark::NotSimulated(call, stack) => {
+                self.refused.get_or_insert_with(|| Refusal {
+                    call: (*call).to_owned(),
+                    stack: stack.to_vec(),
+                });
             }
             Mark::SawClock => self.timed = true,
             Mark::Decisions(decisions) => self.decisions = Some(*decisions),

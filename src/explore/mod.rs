@@ -21,6 +21,7 @@ mod lineage;
 pub mod made_call;
 pub mod message;
 mod recheck;
+mod refusal;
 mod remembered;
 mod replay;
 mod reporter;

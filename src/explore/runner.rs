@@ -25,9 +25,10 @@ use crate::sim::model::Model;
 use super::acked::Acked;
 use super::conditions::Conditions;
 use super::event::Outcome;
+use super::refusal::unserved;
 use super::remembered::Remembered;
 use super::reporter::now;
-use super::site::Sites;
+use super::site::{CallSite, Sites};
 use super::stop::Stop;
 use super::subject::Subject;
 
@@ -322,10 +323,14 @@ impl<M: Model> Runner<M> {
     }
 
     /// An outcome that says something about the engine; any other one stops the exploration.
-    fn simulated(&self, outcome: Outcome) -> Result<Outcome, Stop> {
+    fn simulated(&mut self, outcome: Outcome) -> Result<Outcome, Stop> {
         let name = self.subject.name;
-        if let Some(call) = &outcome.refused {
-            return Err(Stop::refused(format!("{name} called {call}, which is not simulated")));
+        if let Some(refusal) = &outcome.refused {
+            let site = CallSite(self.sites.resolve(&refusal.stack));
+            return Err(Stop::refused(refusal.text(name, &site)));
+        }
+        if let Some(text) = unserved(name, &outcome.ending) {
+            return Err(Stop::refused(text));
         }
         match &outcome.ending {
             // A futex belongs to the engine, and no other thread is left to wake it. Any other

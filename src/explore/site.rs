@@ -81,9 +81,14 @@ const FRAMES: usize = 3;
 fn source_lines(stack: &[u8]) -> Vec<SourceLine> {
     let mut lines = Vec::new();
     let mut fallback = None;
+    let library = crate::process::seam::library::code().unwrap_or_default();
     for address in stack.as_chunks::<8>().0 {
         // A return address is that of the instruction after the call.
         let address = u64::from_le_bytes(*address).saturating_sub(1) as usize;
+        // It may have debug information on one machine and none on another.
+        if library.contains(&address) {
+            continue;
+        }
         // Of inlined frames the innermost comes first.
         backtrace::resolve(address as *mut std::ffi::c_void, |symbol| {
             match symbol.filename().zip(symbol.lineno()) {

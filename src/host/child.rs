@@ -14,8 +14,8 @@ use super::role;
 use super::signals::{self, NOTED, leave, leave_now, note_panicked};
 use super::{shelf, stderr, watch};
 use crate::process::seam::altstack::AltStack;
+use crate::process::seam::heap;
 use crate::process::seam::kernel::next;
-use crate::process::seam::{dispatch, heap};
 use crate::process::threads::holder;
 
 pub use super::limits::Limits;
@@ -89,7 +89,6 @@ fn be(
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
         holder::set_own();
-        dispatch::arm();
         run_body(note, || body(region))
     };
     // SAFETY: the process ends before anything that the thread borrows.

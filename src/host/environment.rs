@@ -17,8 +17,6 @@ pub struct Environment {
     /// A seccomp filter may raise a signal: calls with a simulated descriptor that go past the
     /// doors are trapped.
     pub seccomp: bool,
-    /// Syscall user dispatch is available: raw system calls reach the doors.
-    pub dispatch: bool,
     /// A child's last output to standard error can be kept.
     pub last_words: bool,
     /// The engine has its own heap, whose addresses do not depend on the harness.
@@ -34,7 +32,6 @@ impl Environment {
             aslr: has_aslr(),
             pinned: is_pinned(),
             seccomp: has_seccomp(),
-            dispatch: has_dispatch(),
             last_words,
             heap: heap::exists(),
             shelf: shelf::exists(),
@@ -46,10 +43,6 @@ impl Environment {
         let missing = [
             (self.aslr, "personality is refused: addresses differ from run to run (aslr=on)"),
             (!self.seccomp, "seccomp is refused: a call that goes past the doors is not trapped"),
-            (
-                !self.dispatch,
-                "syscall user dispatch is refused: raw system calls go past the doors",
-            ),
             (!self.last_words, "memfd_create is refused: the last words of an abort are lost"),
             (!self.pinned, "no CPU is free: not pinned, runs are slower"),
             (
@@ -84,12 +77,6 @@ fn has_seccomp() -> bool {
     known == 0
 }
 
-fn has_dispatch() -> bool {
-    const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
-    // SAFETY: switches off a feature that is off, which fails if the kernel lacks it.
-    unsafe { libc::prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +87,6 @@ mod tests {
             aslr: false,
             pinned: true,
             seccomp: true,
-            dispatch: true,
             last_words: true,
             heap: true,
             shelf: true,
@@ -110,13 +96,12 @@ mod tests {
             aslr: true,
             pinned: false,
             seccomp: false,
-            dispatch: false,
             last_words: false,
             heap: false,
             shelf: false,
         };
         let notices = none.notices();
-        assert_eq!(notices.len(), 7);
+        assert_eq!(notices.len(), 6);
         assert!(notices.iter().all(|line| !line.contains('\n')));
     }
 }

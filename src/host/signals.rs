@@ -16,6 +16,7 @@ use super::stderr;
 use crate::process::seam;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
+use crate::process::world;
 
 /// The exit code of a process whose note says why it ended.
 pub(crate) const NOTED: c_int = 70;
@@ -96,6 +97,10 @@ pub(crate) fn leave_now(code: c_int) -> ! {
 }
 
 extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes both to a handler that was installed with SA_SIGINFO.
+    if unsafe { handled_by_engine(signal, info, context) } {
+        return;
+    }
     // It may have interrupted the engine, whose locks and heap are none of ours.
     let _harness = seam::harness();
     let Some(note) = note() else {
@@ -110,6 +115,26 @@ extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         add_backtrace(note);
     }
     leave_now(NOTED)
+}
+
+/// Runs the engine's own handler for a fault of its code, if it has one.
+///
+/// # Safety
+/// The arguments are those that the kernel passed to a handler with SA_SIGINFO.
+unsafe fn handled_by_engine(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) -> bool {
+    if seam::side() != seam::Side::Engine {
+        return false;
+    }
+    let handler = world::try_enter(|world| world.actions.take_handler(signal)).flatten();
+    if let Some(handler) = &handler {
+        // SAFETY: by this function's contract.
+        unsafe { handler.call(signal, info, context) };
+    }
+    handler.is_some()
 }
 
 /// Handles the watch's signal to a thread that may spin.

@@ -293,7 +293,7 @@ fn end_of(budget: Budget, script: impl FnOnce()) -> (Option<i32>, Vec<String>) {
     });
     let log = fs::read(file.path()).expect("it is there");
     let words = |record: log::Record<'_>| match record.payload {
-        Payload::Mark(Mark::Hung(what) | Mark::NotSimulated(what)) => Some(what.to_owned()),
+        Payload::Mark(Mark::Hung(what) | Mark::NotSimulated(what, _)) => Some(what.to_owned()),
         _ => None,
     };
     (status, log::records(&log).filter_map(words).collect())
@@ -350,13 +350,24 @@ fn waiting_for_a_lock_that_no_thread_can_release_is_a_deadlock() {
 }
 
 #[test]
-fn a_system_call_past_the_doors_ends_the_run() {
+fn a_system_call_past_the_doors_is_served() {
     let script = || {
         traps::install().expect("this kernel has seccomp");
         let file = File::create(at("a")).expect("the doors still work");
-        assert_eq!(past_the_doors(file.as_raw_fd()), -1);
+        assert_eq!(past_the_doors(file.as_raw_fd()), 0);
+        assert_eq!(past_the_doors(file.as_raw_fd() + 1), -i64::from(libc::EBADF));
     };
-    let words = vec!["raw system call fsync".to_owned()];
+    assert_eq!(end_of(Budget::default(), script), (Some(0), vec![]));
+}
+
+#[test]
+fn a_simulated_descriptor_that_the_harness_passes_to_the_kernel_ends_the_run() {
+    let script = || {
+        traps::install().expect("this kernel has seccomp");
+        let file = File::create(at("a")).expect("the doors still work");
+        crashpoint::inner::process::seam::outside(|| past_the_doors(file.as_raw_fd()));
+    };
+    let words = vec!["fsync".to_owned()];
     assert_eq!(end_of(Budget::default(), script), (Some(EXIT_LEAKED), words));
 }
 

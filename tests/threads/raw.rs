@@ -1,4 +1,4 @@
-//! System calls that bypass the C library: syscall user dispatch passes them to the same doors.
+//! System calls that bypass the C library: a trap passes them to the same doors.
 
 use std::ffi::CString;
 use std::fs;
@@ -95,6 +95,6 @@ fn raw_calls_on_the_host_reach_the_kernel() {
 fn a_raw_fork_is_refused_by_name() {
     for left in same_in_every_process::<Clones>(0..1) {
         assert_eq!(left.said, format!("-{}", libc::ENOSYS));
-        assert_eq!(left.refused, ["fork by number"]);
+        assert_eq!(left.refused, ["fork"]);
     }
 }

@@ -123,7 +123,7 @@ fn read(log: &[u8], ending: Ending) -> Left {
                 left.said = String::from_utf8_lossy(said).into_owned();
             }
             Payload::Mark(Mark::Hung(why)) => left.hung = Some(why.to_owned()),
-            Payload::Mark(Mark::NotSimulated(call)) => left.refused.push(call.to_owned()),
+            Payload::Mark(Mark::NotSimulated(call, _)) => left.refused.push(call.to_owned()),
             Payload::Mark(Mark::Turn(turn)) => left.turns.push((turn.decision, turn.thread)),
             Payload::Mark(Mark::Leaked(threads)) => left.leaked = threads,
             _ => {}

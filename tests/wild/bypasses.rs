@@ -12,8 +12,6 @@ unsafe extern "C" {
     fn __vfork() -> c_int;
     fn __clone(a: *const c_void, b: *mut c_void, c: c_int, d: *mut c_void) -> c_int;
     fn _IO_popen(a: *const c_char, b: *const c_char) -> *mut libc::FILE;
-    fn _IO_fopen(a: *const c_char, b: *const c_char) -> *mut libc::FILE;
-    fn _IO_fdopen(a: c_int, b: *const c_char) -> *mut libc::FILE;
     fn forkpty(a: *mut c_int, b: *mut c_char, c: *const c_void, d: *const c_void) -> c_int;
     fn pidfd_open(a: c_int, b: c_uint) -> c_int;
     fn pthread_sigqueue(a: libc::pthread_t, b: c_int, c: *mut c_void) -> c_int;
@@ -30,37 +28,8 @@ unsafe extern "C" {
     fn ntp_gettimex(a: *mut c_void) -> c_int;
     fn adjtime(a: *const c_void, b: *mut c_void) -> c_int;
     fn ftime(a: *mut c_void) -> c_int;
-    fn scandir(a: *const c_char, b: *mut c_void, c: *mut c_void, d: *mut c_void) -> c_int;
-    fn scandir64(a: *const c_char, b: *mut c_void, c: *mut c_void, d: *mut c_void) -> c_int;
-    fn scandirat(
-        a: c_int,
-        b: *const c_char,
-        c: *mut c_void,
-        d: *mut c_void,
-        e: *mut c_void,
-    ) -> c_int;
-    fn scandirat64(
-        a: c_int,
-        b: *const c_char,
-        c: *mut c_void,
-        d: *mut c_void,
-        e: *mut c_void,
-    ) -> c_int;
-    fn ftw(a: *const c_char, b: Visit, c: c_int) -> c_int;
-    fn ftw64(a: *const c_char, b: Visit, c: c_int) -> c_int;
-    fn nftw(a: *const c_char, b: Visit, c: c_int, d: c_int) -> c_int;
-    fn nftw64(a: *const c_char, b: Visit, c: c_int, d: c_int) -> c_int;
-    fn fts_open(a: *const *const c_char, b: c_int, c: *mut c_void) -> *mut c_void;
-    fn fts64_open(a: *const *const c_char, b: c_int, c: *mut c_void) -> *mut c_void;
+    fn __mq_open_2(a: *const c_char, b: c_int) -> c_int;
     fn wordexp(a: *const c_char, b: *mut c_void, c: c_int) -> c_int;
-    fn mktemp(a: *mut c_char) -> *mut c_char;
-    fn tempnam(a: *const c_char, b: *const c_char) -> *mut c_char;
-    fn catopen(a: *const c_char, b: c_int) -> isize;
-    fn bindtextdomain(a: *const c_char, b: *const c_char) -> *mut c_char;
-    fn utmpname(a: *const c_char) -> c_int;
-    fn utmpxname(a: *const c_char) -> c_int;
-    fn updwtmp(a: *const c_char, b: *const c_void);
-    fn updwtmpx(a: *const c_char, b: *const c_void);
     fn __xmknod(a: c_int, b: *const c_char, c: c_uint, d: *mut u64) -> c_int;
     fn __xmknodat(a: c_int, b: c_int, c: *const c_char, d: c_uint, e: *mut u64) -> c_int;
     fn futimesat(a: c_int, b: *const c_char, c: *const c_void) -> c_int;
@@ -70,14 +39,7 @@ unsafe extern "C" {
     fn mount_setattr(a: c_int, b: *const c_char, c: c_uint, d: *mut c_void, e: usize) -> c_int;
     fn pivot_root(a: *const c_char, b: *const c_char) -> c_int;
     fn __connect(a: c_int, b: *const libc::sockaddr, c: u32) -> c_int;
-    fn __setmntent(a: *const c_char, b: *const c_char) -> *mut libc::FILE;
     fn closefrom(first: c_int);
-}
-
-type Visit = extern "C" fn(*const c_char, *const c_void, c_int) -> c_int;
-
-extern "C" fn visit(_: *const c_char, _: *const c_void, _: c_int) -> c_int {
-    0
 }
 
 /// A call with a name, that takes a path.
@@ -141,39 +103,12 @@ const BYTES: usize = size_of::<libc::sockaddr_un>();
 
 /// Functions that take a path: with one outside the mount they only fail.
 pub(crate) const ON_PATHS: &[OnPath] = on_paths! {
-    scandir: |p| scandir(p, (&raw mut LIST).cast(), null_mut(), null_mut());
-    scandir64: |p| scandir64(p, (&raw mut LIST).cast(), null_mut(), null_mut());
-    scandirat: |p| scandirat(HERE, p, (&raw mut LIST).cast(), null_mut(), null_mut());
-    scandirat64: |p| scandirat64(HERE, p, (&raw mut LIST).cast(), null_mut(), null_mut());
-    ftw: |p| ftw(p, visit, 4);
-    ftw64: |p| ftw64(p, visit, 4);
-    nftw: |p| nftw(p, visit, 4, 0);
-    nftw64: |p| nftw64(p, visit, 4, 0);
-    fts_open: |p| fts_open([p, null()].as_ptr(), 0x10, null_mut());
-    fts64_open: |p| fts64_open([p, null()].as_ptr(), 0x10, null_mut());
-    glob: |p| libc::glob(p, 0, None, (&raw mut LIST).cast());
-    glob64: |p| libc::glob64(p, 0, None, (&raw mut LIST).cast());
-    wordexp: |p| wordexp(p, (&raw mut LIST).cast(), 0);
-    mktemp: |p| mktemp(p.cast_mut());
-    tempnam: |p| tempnam(p, null());
-    catopen: |p| catopen(p, 0);
-    bindtextdomain: |p| bindtextdomain(c"crashpoint".as_ptr(), p);
-    utmpname: |p| utmpname(p);
-    utmpxname: |p| utmpxname(p);
-    updwtmp: |p| updwtmp(p, (&raw mut LIST).cast());
-    updwtmpx: |p| updwtmpx(p, (&raw mut LIST).cast());
-    fopen: |p| libc::fopen(p, c"r".as_ptr());
-    fopen64: |p| libc::fopen64(p, c"r".as_ptr());
-    _IO_fopen: |p| _IO_fopen(p, c"r".as_ptr());
-    setmntent: |p| libc::setmntent(p, c"r".as_ptr());
-    __setmntent: |p| __setmntent(p, c"r".as_ptr());
     mknod: |p| libc::mknod(p, libc::S_IFREG, 0);
     mknodat: |p| libc::mknodat(HERE, p, libc::S_IFREG, 0);
     __xmknod: |p| __xmknod(0, p, libc::S_IFREG, (&raw mut LIST).cast());
     __xmknodat: |p| __xmknodat(0, HERE, p, libc::S_IFREG, (&raw mut LIST).cast());
     mkfifo: |p| libc::mkfifo(p, 0o600);
     mkfifoat: |p| libc::mkfifoat(HERE, p, 0o600);
-    ftok: |p| libc::ftok(p, 1);
     futimesat: |p| futimesat(HERE, p, null());
     setxattr: |p| libc::setxattr(p, c"user.a".as_ptr(), null(), 0, 0);
     lsetxattr: |p| libc::lsetxattr(p, c"user.a".as_ptr(), null(), 0, 0);
@@ -225,10 +160,6 @@ pub(crate) const ON_PATHS: &[OnPath] = on_paths! {
         let mut whole = libc::mmsghdr { msg_hdr: message(&mut address), msg_len: 0 };
         libc::sendmmsg(-1, &raw mut whole, 1, 0)
     };
-    freopen: |p| libc::freopen(p, c"r".as_ptr(), libc::fopen(c"/dev/null".as_ptr(), c"r".as_ptr()));
-    freopen64: |p| {
-        libc::freopen64(p, c"r".as_ptr(), libc::fopen(c"/dev/null".as_ptr(), c"r".as_ptr()))
-    };
 };
 
 /// Room for the results of functions that find nothing.
@@ -254,7 +185,6 @@ pub(crate) const ON_PATHS_BY_NUMBER: &[OnPath] = on_paths! {
     name_to_handle_at: |p| {
         number(libc::SYS_name_to_handle_at, [HERE as usize, p.addr(), 0, 0, 0])
     };
-    fchmodat2: |p| number(libc::SYS_fchmodat2, [HERE as usize, p.addr(), 0, 0, 0]);
     setxattrat: |p| number(463, [HERE as usize, p.addr(), 0, 0, 0]);
     chroot: |p| number(libc::SYS_chroot, [p.addr(), 0, 0, 0, 0]);
 };
@@ -276,6 +206,7 @@ pub(crate) const ALWAYS: &[Plain] = plain! {
     execvpe: libc::execvpe(c"/no".as_ptr(), null(), null());
     execveat: libc::execveat(HERE, c"/no".as_ptr(), null(), null(), 0);
     fexecve: libc::fexecve(-1, null(), null());
+    wordexp: wordexp(c"$(true)".as_ptr(), (&raw mut LIST).cast(), 0);
     system: libc::system(c"true".as_ptr());
     popen: libc::popen(c"true".as_ptr(), c"r".as_ptr());
     _IO_popen: _IO_popen(c"true".as_ptr(), c"r".as_ptr());
@@ -301,6 +232,13 @@ pub(crate) const ALWAYS: &[Plain] = plain! {
     ualarm: ualarm(999_999, 0);
     sigtimedwait:
         libc::sigtimedwait((&raw const LIST).cast(), null_mut(), [0_i64, 1].as_ptr().cast());
+    shm_open: libc::shm_open(c"/a".as_ptr(), libc::O_RDONLY, 0);
+    sem_open: libc::sem_open(c"/a".as_ptr(), 0);
+    mq_open: libc::mq_open(c"/a".as_ptr(), libc::O_RDONLY);
+    __mq_open_2: __mq_open_2(c"/a".as_ptr(), libc::O_RDONLY);
+    shmget: libc::shmget(1, 0, 0);
+    semget: libc::semget(1, 0, 0);
+    msgget: libc::msgget(1, 0);
     adjtimex: libc::adjtimex(null_mut());
     __adjtimex: __adjtimex(null_mut());
     ntp_adjtime: ntp_adjtime(null_mut());
@@ -331,12 +269,6 @@ pub(crate) const ON_DESCRIPTORS: &[OnDescriptor] = &[
     ("tee", |fd| unsafe { drop_int(libc::tee(-1, fd, 1, 0) as c_int) }),
     // SAFETY: the same.
     ("vmsplice", |fd| unsafe { drop_int(libc::vmsplice(fd, null(), 0, 0) as c_int) }),
-    // SAFETY: the same.
-    ("fdopen", |fd| unsafe { drop_int(c_int::from(libc::fdopen(fd, c"r".as_ptr()).is_null())) }),
-    // SAFETY: the same.
-    ("_IO_fdopen", |fd| unsafe {
-        drop_int(c_int::from(_IO_fdopen(fd, c"r".as_ptr()).is_null()));
-    }),
     ("sendmsg", pass_on),
 ];
 
@@ -361,14 +293,18 @@ fn pass_on(fd: c_int) {
 
 /// Calls that are refused by number wherever they are made.
 pub(crate) const BY_NUMBER: &[(&str, c_long)] = &[
-    ("clone by number", libc::SYS_clone),
-    ("clone by number", libc::SYS_clone3),
-    ("fork by number", libc::SYS_fork),
-    ("fork by number", libc::SYS_vfork),
+    ("clone", libc::SYS_clone),
+    ("clone3", libc::SYS_clone3),
+    ("fork", libc::SYS_fork),
+    ("vfork", libc::SYS_vfork),
     ("io_setup", libc::SYS_io_setup),
     ("io_submit", libc::SYS_io_submit),
     ("io_uring_setup", libc::SYS_io_uring_setup),
     ("timer_create", libc::SYS_timer_create),
+    ("shmget", libc::SYS_shmget),
+    ("semget", libc::SYS_semget),
+    ("msgget", libc::SYS_msgget),
+    ("mq_open", libc::SYS_mq_open),
     ("execve", libc::SYS_execve),
     ("execveat", libc::SYS_execveat),
     ("tkill", libc::SYS_tkill),
@@ -401,6 +337,18 @@ pub(crate) fn fork_bare() -> Result<()> {
     if child < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Forks by the C library's own function, past its symbol in this program.
+pub(crate) fn fork_inside() -> Option<i32> {
+    // SAFETY: the C library is loaded, its `fork` has that type, and a child would end at once.
+    let child = unsafe {
+        let library = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW);
+        let fork = libc::dlsym(library, c"_Fork".as_ptr());
+        std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(fork)()
+    };
+    over(child);
+    if child < 0 { Error::last_os_error().raw_os_error() } else { None }
+}
+
 /// Forks by the two names of `vfork`.
 pub(crate) fn vfork() -> Result<()> {
     // SAFETY: both are refused; their children would end at once.
@@ -420,18 +368,6 @@ pub(crate) fn replace() -> Result<()> {
     Err(Error::last_os_error())
 }
 
-/// The files that a pattern matches.
-pub(crate) fn matches(pattern: &CStr) -> Result<usize> {
-    // SAFETY: zeros are a value of the structure, which the C library fills.
-    unsafe {
-        let mut found: libc::glob_t = std::mem::zeroed();
-        match libc::glob(pattern.as_ptr(), 0, None, &raw mut found) {
-            0 | libc::GLOB_NOMATCH => Ok(found.gl_pathc),
-            _ => Err(Error::last_os_error()),
-        }
-    }
-}
-
 /// Closes all descriptors from a number on, by either function.
 pub(crate) fn close_all(first: c_int, by_range: bool) {
     // SAFETY: the callers use none of them afterwards.
@@ -442,4 +378,10 @@ pub(crate) fn close_all(first: c_int, by_range: bool) {
             closefrom(first);
         }
     }
+}
+
+/// Makes a pipe with a name.
+pub(crate) fn make_pipe(path: &CStr) {
+    // SAFETY: a C string.
+    unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
 }

@@ -7,11 +7,13 @@
 //! symbols.
 
 mod c11;
+mod calls;
 mod control;
 mod data;
-mod descriptor_calls;
 mod directory;
+mod entries;
 mod entropy;
+mod filter;
 mod futex;
 mod link;
 mod locks;
@@ -25,12 +27,12 @@ mod refuse_files;
 mod signals;
 mod size;
 mod stat;
-mod streams;
 mod syscall;
 mod threads;
 mod time;
 pub mod traps;
 mod wait;
+mod way_out;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::slice;
@@ -121,6 +123,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         control::DOORS,
         data::DOORS,
         directory::DOORS,
+        entries::DOORS,
         entropy::DOORS,
         link::DOORS,
         locks::DOORS,
@@ -134,7 +137,6 @@ fn all() -> impl Iterator<Item = &'static Door> {
         signals::DOORS,
         size::DOORS,
         stat::DOORS,
-        streams::DOORS,
         syscall::DOORS,
         threads::DOORS,
         time::DOORS,
@@ -148,16 +150,24 @@ pub fn symbols() -> impl Iterator<Item = &'static str> {
     all().map(|door| door.name).chain(refuse::UNLISTED)
 }
 
+pub(crate) use way_out::way_out;
+
 /// The symbols of the doors that do nothing but refuse calls, at least those on the disk.
 #[cfg(feature = "inner")]
 pub fn refused_symbols() -> impl Iterator<Item = &'static str> {
-    let files = [refuse::DOORS, refuse_files::DOORS, streams::DOORS];
+    let files = [refuse::DOORS, refuse_files::DOORS];
     files.into_iter().flatten().map(|door| door.name).chain(refuse::UNLISTED)
 }
 
 /// How system calls by number are treated.
 #[cfg(feature = "inner")]
-pub use syscall::{Treatment, treatments};
+pub use calls::{Trap, Treatment};
+
+/// The numbers that the table of system calls has, and what it says of each.
+#[cfg(feature = "inner")]
+pub fn system_calls() -> impl Iterator<Item = (std::ffi::c_long, Treatment, Trap)> {
+    calls::ROWS.iter().map(|row| (row.number, row.treatment, row.trap))
+}
 
 /// The class that faults count the calls of a door by, for a door as the log names it.
 pub(crate) fn fault_class(name: &str) -> Option<FaultClass> {

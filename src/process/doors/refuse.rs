@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::ptr;
 
-use libc::{FILE, clockid_t, itimerspec, itimerval, pid_t, pthread_t, timespec};
+use libc::{FILE, clockid_t, itimerspec, itimerval, key_t, mode_t, pid_t, pthread_t, timespec};
 
 use crate::disk::Errno;
 use crate::process::seam::kernel::set_errno;
@@ -133,6 +133,17 @@ refusals! {
     fn ualarm(first: c_uint, interval: c_uint) -> c_uint = (0, ENOSYS) if first != 0;
     fn sigtimedwait(set: *const c_void, found: *mut c_void, limit: *const timespec) -> c_int
         = (-1, ENOSYS) if waits(limit);
+
+    // Memory, semaphores and queues of the host with names: they would outlive a crash.
+    fn shm_open(name: *const c_char, flags: c_int, mode: mode_t) -> c_int = (-1, ENOSYS);
+    fn sem_open(name: *const c_char, flags: c_int, mode: mode_t, value: c_uint) -> *mut c_void
+        = (ptr::null_mut(), ENOSYS);
+    fn mq_open(name: *const c_char, flags: c_int, mode: mode_t, attributes: *const c_void) -> c_int
+        = (-1, ENOSYS);
+    fn __mq_open_2(name: *const c_char, flags: c_int) -> c_int = (-1, ENOSYS);
+    fn shmget(key: key_t, size: usize, flags: c_int) -> c_int = (-1, ENOSYS);
+    fn semget(key: key_t, count: c_int, flags: c_int) -> c_int = (-1, ENOSYS);
+    fn msgget(key: key_t, flags: c_int) -> c_int = (-1, ENOSYS);
 
     // They read or set the clock of the host.
     fn adjtimex(clock: *mut c_void) -> c_int = (-1, ENOSYS);

@@ -2,9 +2,8 @@
 //! refused where that is on the disk, and passed on otherwise.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
-use std::ptr;
 
-use libc::{dev_t, key_t, mode_t, msghdr, sockaddr, socklen_t, timeval};
+use libc::{dev_t, mode_t, msghdr, sockaddr, socklen_t, timeval};
 
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
@@ -13,48 +12,8 @@ use super::refuse::refusals;
 use super::{bytes, doors, on_disk, on_disk_at};
 
 refusals! {
-    fn scandir(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
-        -> c_int = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn scandir64(path: *const c_char, list: *mut c_void, filter: *mut c_void, order: *mut c_void)
-        -> c_int = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn scandirat(
-        dirfd: c_int, path: *const c_char, list: *mut c_void, filter: *mut c_void,
-        order: *mut c_void
-    ) -> c_int = (-1, ENOSYS) if on_disk_at(dirfd, path), may unwind;
-    fn scandirat64(
-        dirfd: c_int, path: *const c_char, list: *mut c_void, filter: *mut c_void,
-        order: *mut c_void
-    ) -> c_int = (-1, ENOSYS) if on_disk_at(dirfd, path), may unwind;
-    fn ftw(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int
-        = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn ftw64(path: *const c_char, visit: *mut c_void, open: c_int) -> c_int
-        = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn nftw(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
-        = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn nftw64(path: *const c_char, visit: *mut c_void, open: c_int, flags: c_int) -> c_int
-        = (-1, ENOSYS) if on_disk(path), may unwind;
-    fn fts_open(paths: *const *mut c_char, options: c_int, order: *mut c_void) -> *mut c_void
-        = (ptr::null_mut(), ENOSYS) if any_on_disk(paths);
-    fn fts64_open(paths: *const *mut c_char, options: c_int, order: *mut c_void) -> *mut c_void
-        = (ptr::null_mut(), ENOSYS) if any_on_disk(paths);
-    fn glob(pattern: *const c_char, flags: c_int, failed: *mut c_void, found: *mut c_void)
-        -> c_int = (libc::GLOB_ABORTED, ENOSYS) if matches_on_disk(pattern, flags);
-    fn glob64(pattern: *const c_char, flags: c_int, failed: *mut c_void, found: *mut c_void)
-        -> c_int = (libc::GLOB_ABORTED, ENOSYS) if matches_on_disk(pattern, flags);
     fn wordexp(words: *const c_char, found: *mut c_void, flags: c_int) -> c_int
-        = (WRDE_NOSPACE, ENOSYS) if expands(words, flags);
-    fn mktemp(template: *mut c_char) -> *mut c_char = (template, ENOSYS) if on_disk(template);
-    fn tempnam(directory: *const c_char, prefix: *const c_char) -> *mut c_char
-        = (ptr::null_mut(), ENOSYS) if on_disk(directory);
-    fn catopen(path: *const c_char, flags: c_int) -> isize
-        = (-1, ENOSYS) if has_slash(path) && on_disk(path);
-    fn bindtextdomain(domain: *const c_char, path: *const c_char) -> *mut c_char
-        = (ptr::null_mut(), ENOSYS) if on_disk(path);
-    fn utmpname(path: *const c_char) -> c_int = (-1, ENOSYS) if on_disk(path);
-    fn utmpxname(path: *const c_char) -> c_int = (-1, ENOSYS) if on_disk(path);
-    fn updwtmp(path: *const c_char, entry: *const c_void) -> () = ((), ENOSYS) if on_disk(path);
-    fn updwtmpx(path: *const c_char, entry: *const c_void) -> () = ((), ENOSYS) if on_disk(path);
-
+        = (WRDE_NOSPACE, ENOSYS) if runs_commands(words, flags);
     fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int
         = (-1, EPERM) if on_disk(path);
     fn mknodat(dirfd: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int
@@ -67,7 +26,6 @@ refusals! {
     fn mkfifo(path: *const c_char, mode: mode_t) -> c_int = (-1, EPERM) if on_disk(path);
     fn mkfifoat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int
         = (-1, EPERM) if on_disk_at(dirfd, path);
-    fn ftok(path: *const c_char, project: c_int) -> key_t = (-1, ENOSYS) if on_disk(path);
     fn futimesat(dirfd: c_int, path: *const c_char, times: *const timeval) -> c_int
         = (-1, ENOSYS) if on_disk_at(dirfd, path);
 
@@ -172,67 +130,15 @@ refusals! {
 const WRDE_NOSPACE: c_int = 1;
 const WRDE_NOCMD: c_int = 1 << 2;
 
-/// Whether a name is a path: `catopen` looks for others in folders of its own.
-///
-/// # Safety
-/// `name` is null or a C string.
-unsafe fn has_slash(name: *const c_char) -> bool {
-    // SAFETY: by this function's contract.
-    unsafe { bytes(name) }.is_some_and(|name| name.contains(&b'/'))
-}
-
-/// Whether any path of a list is on the disk.
-///
-/// # Safety
-/// `paths` is null or a list of C strings that ends with a null pointer.
-unsafe fn any_on_disk(paths: *const *mut c_char) -> bool {
-    if paths.is_null() {
-        return false;
-    }
-    // SAFETY: the list has entries up to a null pointer, by this function's contract.
-    let listed = (0..).map(|at| unsafe { *paths.add(at) });
-    // SAFETY: the others are C strings.
-    listed.take_while(|path| !path.is_null()).any(|path| unsafe { on_disk(path) })
-}
-
-/// Whether a pattern's matches would be looked for on the disk by the C library itself. With
-/// functions of the caller it uses those, and they arrive at doors.
-///
-/// # Safety
-/// `pattern` is null or a C string.
-unsafe fn matches_on_disk(pattern: *const c_char, flags: c_int) -> bool {
-    const CALLERS_FUNCTIONS: c_int = 1 << 9;
-    const BRACES: c_int = 1 << 10;
-    if flags & CALLERS_FUNCTIONS != 0 {
-        return false;
-    }
-    // SAFETY: by this function's contract.
-    unsafe { on_disk(pattern) || flags & BRACES != 0 && mentions_the_disk(pattern) }
-}
-
-/// Whether the expansion of words would look for files on the disk, or start a process.
+/// Whether the expansion of words would start a process.
 ///
 /// # Safety
 /// `words` is null or a C string.
-unsafe fn expands(words: *const c_char, flags: c_int) -> bool {
+unsafe fn runs_commands(words: *const c_char, flags: c_int) -> bool {
     // SAFETY: by this function's contract.
     let Some(text) = (unsafe { bytes(words) }) else { return false };
     let command = text.contains(&b'`') || text.windows(2).any(|pair| pair == b"$(");
-    let relative = c"x".as_ptr();
-    let names = text.iter().any(|byte| b"*?[".contains(byte));
-    // SAFETY: both are C strings.
     command && flags & WRDE_NOCMD == 0
-        || unsafe { mentions_the_disk(words) || names && on_disk(relative) }
-}
-
-/// Whether the mount point is part of a text.
-///
-/// # Safety
-/// `text` is null or a C string.
-unsafe fn mentions_the_disk(text: *const c_char) -> bool {
-    let mount = world::MOUNT.as_bytes();
-    // SAFETY: by this function's contract.
-    unsafe { bytes(text) }.is_some_and(|text| text.windows(mount.len()).any(|part| part == mount))
 }
 
 /// Whether the address of a local socket is a path on the disk.

@@ -1,22 +1,23 @@
-//! Traps for system calls that bypass the doors, from code that calls the kernel directly.
+//! Traps for the system calls that pass the doors: those of code that calls the kernel itself, and
+//! those that the C library makes on its own behalf.
 //!
-//! A seccomp filter catches each call of two tables: some calls wherever they are made, others if
-//! their first argument is a simulated descriptor. The kernel would only return `EBADF`, and an
-//! engine might continue as if the disk had failed.
+//! A seccomp filter (`filter`) has the kernel raise `SIGSYS` for them. The handler serves the call
+//! as a door would, if the thread is on the engine's side, and makes it otherwise.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::{fmt, io, ptr};
 
-use libc::{sock_filter, sock_fprog};
+use libc::sock_fprog;
 
 use crate::log::Mark;
-
-use crate::process::seam::dispatch;
-use crate::process::world::descriptors::FIRST;
+use crate::process::seam::kernel::{Six, origin, system_call};
+use crate::process::seam::{self, Side, library};
 use crate::process::world::{self, EXIT_LEAKED, exit};
 
-use super::descriptor_calls::{DESCRIPTOR_CALLS, TRAPPED, trapped_call};
-use super::syscall;
+use super::calls::{Trap, find};
+use super::filter::{Addresses, filter};
+use super::syscall::raw;
 
 /// Why the traps could not be set. A run continues without them.
 #[derive(Debug, thiserror::Error)]
@@ -31,17 +32,29 @@ impl fmt::Display for TrapsRefused {
     }
 }
 
+/// Bytes from the start of a thread's control block in which the C library keeps the thread's id.
+const CONTROL_BLOCK: usize = 4096;
+
 /// Sets the traps for the calling thread and all that it starts from now on; they cannot be
-/// removed again. A trapped call is marked in the log as not simulated, and ends the process
-/// through the world's hook.
+/// removed again. The calling thread alone may fork from now on.
 ///
 /// # Errors
 /// What the kernel said: it is too old, or a container forbids it.
 pub fn install() -> Result<(), TrapsRefused> {
     let refused = |what| move |source| TrapsRefused { what, source };
     handle().map_err(refused("sigaction"))?;
-    dispatch::prepare();
-    let filter = filter();
+    let unknown = || refused("looking for the C library")(io::ErrorKind::NotFound.into());
+    // SAFETY: `pthread_self` has no precondition.
+    let thread = unsafe { libc::pthread_self() } as usize;
+    let addresses = Addresses {
+        own: origin(),
+        library: library::code().ok_or_else(unknown)?,
+        thread: thread..thread + CONTROL_BLOCK,
+    };
+    if !addresses.fit() {
+        return Err(unknown());
+    }
+    let filter = filter(&addresses);
     let program = sock_fprog {
         len: u16::try_from(filter.len()).expect("the filter is short"),
         filter: filter.as_ptr().cast_mut(),
@@ -59,52 +72,13 @@ fn checked(result: c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The offsets of a system call's parts in `struct seccomp_data`, which the filter reads.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-/// `AUDIT_ARCH_X86_64`.
-const X86_64: u32 = 0xc000_003e;
-
-/// The filter. Most calls have a small first argument, or a pointer, and pass after a few steps.
-fn filter() -> Vec<sock_filter> {
-    let (always, calls) = (TRAPPED.len() as u8, DESCRIPTOR_CALLS.len() as u8);
-    let load = |offset| step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, offset);
-    let jump = |kind, yes, no, k| step((libc::BPF_JMP | kind | libc::BPF_K) as u16, yes, no, k);
-    let end = |verdict| step((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, verdict);
-    let mut filter =
-        vec![load(ARCHITECTURE), jump(libc::BPF_JEQ, 0, always + calls + 5, X86_64), load(NUMBER)];
-    for (at, &(number, _)) in TRAPPED.iter().enumerate() {
-        let left = always - at as u8;
-        filter.push(jump(libc::BPF_JEQ, left + calls + 4, 0, number as u32));
-    }
-    filter.extend([
-        load(FIRST_ARGUMENT),
-        jump(libc::BPF_JGE, 0, calls + 2, FIRST.cast_unsigned()),
-        // From this number on the argument is a negative `int`.
-        jump(libc::BPF_JGE, calls + 1, 0, 1 << 31),
-        load(NUMBER),
-    ]);
-    for (at, &(number, _)) in DESCRIPTOR_CALLS.iter().enumerate() {
-        let left = calls - at as u8;
-        filter.push(jump(libc::BPF_JEQ, left, 0, number as u32));
-    }
-    filter.push(end(libc::SECCOMP_RET_ALLOW));
-    filter.push(end(libc::SECCOMP_RET_TRAP));
-    filter
-}
-
-fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
-
 fn handle() -> io::Result<()> {
-    let handler: extern "C" fn(c_int, *const Trap, *mut c_void) = on_trap;
+    let handler: extern "C" fn(c_int, *const Info, *mut c_void) = on_trap;
     // SAFETY: all zeros are a valid action; the rest is set below.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
-    // The handler runs on the thread's own stack and may interrupt itself: a call that is handed
-    // over may enter any door, and another thread may run before it returns.
+    // The handler runs on the thread's own stack and may interrupt itself: a call may enter any
+    // door, and another thread may run before it returns.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
     // SAFETY: the handler has the signature that `SA_SIGINFO` asks for.
     checked(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, ptr::null_mut()) })
@@ -112,7 +86,7 @@ fn handle() -> io::Result<()> {
 
 /// The part of `siginfo_t` that the kernel fills for `SIGSYS`.
 #[repr(C)]
-struct Trap {
+struct Info {
     signal: c_int,
     errno: c_int,
     code: c_int,
@@ -122,42 +96,87 @@ struct Trap {
     architecture: u32,
 }
 
-/// Runs in a signal handler. A call that is handed over goes to its door, like any other. Reporting
-/// a trapped call must not allocate, for the call may have come out of `malloc`.
-extern "C" fn on_trap(_: c_int, trap: *const Trap, context: *mut c_void) {
-    /// `SYS_USER_DISPATCH`: the call was not trapped, only handed over.
-    const HANDED_OVER: c_int = 2;
+thread_local! {
+    /// The thread is serving a trapped call. A door that does not serve it passes it on to the C
+    /// library, where it is trapped again: that time it is the kernel's.
+    static SERVING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// `AUDIT_ARCH_X86_64`.
+const X86_64: u32 = 0xc000_003e;
+
+/// Runs in a signal handler, on the thread that made the call and in its place.
+extern "C" fn on_trap(_: c_int, info: *const Info, context: *mut c_void) {
     // SAFETY: the kernel gives the handler a valid `siginfo_t`, and `SIGSYS` fills this part.
-    let (number, code) = unsafe { ((*trap).number, (*trap).code) };
-    if code == HANDED_OVER {
-        // SAFETY: the kernel gives the handler the registers of the call.
-        unsafe { dispatch::answer(context, syscall::raw) };
+    let (number, architecture) = unsafe { ((*info).number, (*info).architecture) };
+    // SAFETY: the kernel gives the handler the registers of the call.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    let registers = &mut context.uc_mcontext.gregs;
+    let arguments =
+        [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9]
+            .map(|name| registers[name as usize].cast_unsigned() as usize);
+    let result = if architecture == X86_64 {
+        // SAFETY: the call was made with these very arguments, so they are valid for it.
+        unsafe { serve(number.into(), arguments) }
+    } else {
+        world::enter(|world| world.not_simulated("a system call for 32 bits"));
+        -i64::from(libc::ENOSYS)
+    };
+    registers[libc::REG_RAX as usize] = result;
+    keep_settings(number.into(), context);
+}
+
+/// Serves or makes a trapped call; returns the kernel's kind of result.
+///
+/// # Safety
+/// The arguments are valid for the number.
+unsafe fn serve(number: i64, arguments: Six) -> i64 {
+    if seam::side() == Side::Engine && !SERVING.replace(true) {
+        // SAFETY: the arguments are valid for the number, by this function's contract.
+        let result = unsafe { raw(number, arguments) };
+        SERVING.set(false);
+        return result;
+    }
+    forbid_simulated(number, arguments);
+    // SAFETY: the same. A call that returns twice is not trapped here: `clone` for a process is the
+    // engine's, and is refused.
+    unsafe { system_call(number, arguments) }
+}
+
+/// A call that goes to the kernel has no simulated descriptor: one of our own doors has lost it.
+/// Reporting it must not allocate, for it may have come out of `malloc`.
+fn forbid_simulated(number: i64, arguments: Six) {
+    use crate::process::world::descriptors::is_simulated;
+    let Some(row) = find(number) else { return };
+    let Trap::Descriptor(positions) = row.trap else { return };
+    if !positions.iter().any(|&at| is_simulated(arguments[usize::from(at)] as c_int)) {
         return;
     }
-    let name = trapped_call(number.into()).unwrap_or("raw system call");
     let hook = world::try_enter(|world| {
-        world.mark(Mark::NotSimulated(name));
+        world.mark(Mark::NotSimulated(row.name(), &[]));
         world.hooks.leaked
     });
     match hook {
-        Some(leaked) => leaked(name),
+        Some(leaked) => leaked(row.name()),
         // The world is in use: one of its own doors made the call.
         None => exit(EXIT_LEAKED),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_filter_ends_in_both_verdicts_and_no_jump_leaves_it() {
-        let filter = filter();
-        for (at, step) in filter.iter().enumerate() {
-            if u32::from(step.code) & 0x07 == libc::BPF_JMP {
-                let farthest = at + 1 + usize::from(step.jt.max(step.jf));
-                assert!(farthest < filter.len(), "step {at}");
-            }
+/// The return from a handler restores the thread's signal mask and its alternate stack. A call that
+/// has set one of them must last longer.
+fn keep_settings(number: i64, context: &mut libc::ucontext_t) {
+    match number {
+        libc::SYS_rt_sigprocmask => {
+            let to = (&raw mut context.uc_sigmask).addr();
+            // SAFETY: reads the mask, of eight bytes, into one that is longer.
+            unsafe { system_call(number, [0, 0, to, 8, 0, 0]) };
         }
+        libc::SYS_sigaltstack => {
+            let to = (&raw mut context.uc_stack).addr();
+            // SAFETY: reads the stack's description into a place of its type.
+            unsafe { system_call(number, [0, to, 0, 0, 0, 0]) };
+        }
+        _ => {}
     }
 }

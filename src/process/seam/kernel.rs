@@ -1,4 +1,5 @@
-//! The next definition of a door's symbol: the C library's own.
+//! The way to the kernel: the next definition of a door's symbol, which is the C library's own, and
+//! a system call that no trap catches.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -41,6 +42,62 @@ impl NextSymbol {
 extern "C" fn missing() -> i64 {
     set_errno(libc::ENOSYS);
     -1
+}
+
+// The only instruction whose system calls the traps let pass wherever it is run. The order of a C
+// function's arguments becomes that of a system call's.
+std::arch::global_asm!(
+    ".hidden crashpoint_system_call",
+    ".hidden crashpoint_after_system_call",
+    ".globl crashpoint_system_call",
+    ".globl crashpoint_after_system_call",
+    ".type crashpoint_system_call, @function",
+    "crashpoint_system_call:",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "mov rdx, rcx",
+    "mov r10, r8",
+    "mov r8, r9",
+    "mov r9, [rsp + 8]",
+    "syscall",
+    "crashpoint_after_system_call:",
+    "ret",
+    ".size crashpoint_system_call, . - crashpoint_system_call",
+);
+
+unsafe extern "C" {
+    fn crashpoint_system_call(
+        number: i64,
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        e: usize,
+        f: usize,
+    ) -> i64;
+    static crashpoint_after_system_call: u8;
+}
+
+/// A system call's six arguments.
+pub(crate) type Six = [usize; 6];
+
+/// Makes a system call past the C library, the doors and the traps; an error is returned as a
+/// negative number.
+///
+/// # Safety
+/// The arguments are those that the kernel documents for the number: their pointers are valid for
+/// what the call reads and writes. The call does not return twice (`vfork`, a thread on a new
+/// stack).
+pub(crate) unsafe fn system_call(number: i64, [a, b, c, d, e, f]: Six) -> i64 {
+    // SAFETY: the arguments are valid for the number, by this function's contract. The code above
+    // keeps the calling convention: it changes no register that belongs to the caller.
+    unsafe { crashpoint_system_call(number, a, b, c, d, e, f) }
+}
+
+/// The address that the kernel sees as the origin of [`system_call`]: the instruction after it.
+pub(crate) fn origin() -> usize {
+    (&raw const crashpoint_after_system_call).addr()
 }
 
 /// The calling thread's `errno`.

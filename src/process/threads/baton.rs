@@ -18,8 +18,7 @@ use crate::log::Mark;
 use super::holder;
 use crate::process::seam;
 use crate::process::seam::altstack::AltStack;
-use crate::process::seam::dispatch;
-use crate::process::seam::kernel::{errno, next, set_errno};
+use crate::process::seam::kernel::{errno, next, set_errno, system_call};
 use crate::process::world::schedule::{FIRST, Next, ThreadId, WaitFor, Woken};
 use crate::process::world::{self, Setup, World};
 
@@ -185,20 +184,20 @@ impl World {
 fn give(to: ThreadId) {
     let slot = slot(to);
     slot.turn.store(1, Ordering::Release);
-    let syscall = next!(syscall(i64, *const u32, c_int, c_int) -> i64);
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    let word = slot.turn.as_ptr().expose_provenance();
+    let wake = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
     // SAFETY: wakes the thread that sleeps on the word of a static.
-    unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wake, 1) };
+    unsafe { system_call(libc::SYS_futex, [word, wake, 1, 0, 0, 0]) };
 }
 
 /// Sleeps until the calling thread is given the baton.
 fn take(own: ThreadId) {
     let slot = slot(own);
-    let syscall = next!(syscall(i64, *const u32, c_int, u32, *const c_void) -> i64);
-    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    let word = slot.turn.as_ptr().expose_provenance();
+    let wait = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
     while slot.turn.swap(0, Ordering::Acquire) == 0 {
         // SAFETY: sleeps while the word of a static is 0; there is no time limit.
-        unsafe { syscall(libc::SYS_futex, slot.turn.as_ptr(), wait, 0, ptr::null()) };
+        unsafe { system_call(libc::SYS_futex, [word, wait, 0, 0, 0, 0]) };
     }
     holder::set(slot.tid.load(Ordering::Relaxed));
     await_dying();
@@ -344,7 +343,6 @@ unsafe extern "C-unwind" fn begin(new: *mut c_void) -> *mut c_void {
     if let Ok(stack) = AltStack::new() {
         stack.keep();
     }
-    dispatch::arm();
     seam::become_engine();
     match start {
         // SAFETY: the engine asked for exactly this call. If it unwinds (`pthread_exit`), there is

@@ -5,6 +5,7 @@
 //! threads may see, through the baton's `serve`, which adds a scheduling point before and after it.
 //! The harness installs it before the engine runs.
 
+pub(crate) mod actions;
 pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod door;
@@ -39,6 +40,7 @@ use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::lock::Lock;
 use crate::sim::fault_kind::FaultKind;
 
+use self::actions::Actions;
 use self::clock::{CALL, Clock};
 use self::descriptors::{Descriptor, Descriptors};
 use self::door::Door;
@@ -118,6 +120,8 @@ pub struct World {
     pub(crate) disk: Disk,
     pub(crate) descriptors: Descriptors<Referent>,
     pub(crate) streams: Streams,
+    /// The engine's actions for faults.
+    pub(crate) actions: Actions,
     pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
@@ -262,6 +266,7 @@ impl World {
             disk,
             descriptors: Descriptors::new(),
             streams: Streams::default(),
+            actions: Actions::default(),
             maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
@@ -438,7 +443,8 @@ impl World {
     /// The engine made a call that is not simulated.
     #[cold]
     pub(crate) fn not_simulated(&mut self, call: &str) {
-        self.mark(Mark::NotSimulated(call));
+        let mut space = [0; FRAMES * 8];
+        self.mark(Mark::NotSimulated(call, return_addresses(&mut space)));
         self.note(Note::NotSimulated(call.to_owned()));
     }
 

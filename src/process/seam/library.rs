@@ -1,0 +1,53 @@
+//! The code of the C library: system calls from there are its own.
+
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+
+use super::kernel::next;
+
+/// The addresses of the executable part of the object that holds the C library's `syscall`.
+pub(crate) fn code() -> Option<Range<usize>> {
+    let inside = next!(syscall(i64) -> i64) as *const () as usize;
+    let mut search = Search { inside, found: None };
+    // SAFETY: the visitor gets the pointer that is passed here, and is its only user.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
+}
+
+struct Search {
+    inside: usize,
+    found: Option<Range<usize>>,
+}
+
+unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
+    // SAFETY: the loader gives a valid entry, and `data` is the search.
+    let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
+    if info.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: the loader gives the number of the headers.
+    let headers =
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let segment = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
+        .map(|header| {
+            let start = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
+            start..start + header.p_memsz as usize
+        })
+        .find(|segment| segment.contains(&search.inside));
+    search.found = segment;
+    c_int::from(search.found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_functions_of_the_c_library_are_in_its_code() {
+        let code = code().expect("it is loaded");
+        assert!(code.contains(&(next!(fopen() -> c_int) as *const () as usize)));
+        assert!(!code.contains(&(self::visit as *const () as usize)));
+    }
+}
