@@ -226,7 +226,6 @@ impl Script<'_> {
         let whence =
             [libc::SEEK_SET, libc::SEEK_CUR, libc::SEEK_END, 9][self.drawn.below(4) as usize];
         let to = self.drawn.below(9000) as i64 - 1000;
-        let to = if self.drawn.below(30) == 0 { 9 << 20 } else { to };
         // SAFETY: the stream is open.
         let moved = unsafe { libc::fseeko64(self.stream, to, whence) };
         self.say("fseek", moved.into());
