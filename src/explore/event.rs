@@ -89,6 +89,8 @@ pub(crate) struct Outcome {
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
     pub(crate) outside: Vec<String>,
+    /// Files and properties of the host that the engine read.
+    pub(crate) host: Vec<String>,
     /// How its threads were scheduled, if it had more than one.
     pub(crate) turns: Option<Vec<Turn>>,
     /// The number of decisions in its schedule, if it ran to the end.
@@ -130,6 +132,7 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
             message: message.to_owned(),
         },
         Mark::Outside(_)
+        | Mark::Host(_)
         | Mark::NotSimulated(_)
         | Mark::Hung(_)
         | Mark::Turn(_)
@@ -157,6 +160,7 @@ impl Outcome {
             refused: None,
             hung: None,
             outside: Vec::new(),
+            host: Vec::new(),
             turns: None,
             decisions: None,
         };
@@ -199,6 +203,7 @@ impl Outcome {
             Mark::Outside(path) => {
                 self.outside.push(String::from_utf8_lossy(path).into_owned());
             }
+            Mark::Host(what) => self.host.push(String::from_utf8_lossy(what).into_owned()),
             _ => self.events.extend(event(at, mark)),
         }
     }

@@ -17,6 +17,7 @@ use crate::process::seam::altstack::AltStack;
 use crate::process::seam::kernel::next;
 use crate::process::seam::{dispatch, heap};
 use crate::process::threads::holder;
+use crate::process::world::timestamp;
 
 pub use super::limits::Limits;
 
@@ -90,6 +91,7 @@ fn be(
     let engine = move || {
         holder::set_own();
         dispatch::arm();
+        timestamp::arm();
         run_body(note, || body(region))
     };
     // SAFETY: the process ends before anything that the thread borrows.

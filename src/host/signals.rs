@@ -16,6 +16,7 @@ use super::stderr;
 use crate::process::seam;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
+use crate::process::world::timestamp;
 
 /// The exit code of a process whose note says why it ended.
 pub(crate) const NOTED: c_int = 70;
@@ -96,6 +97,10 @@ pub(crate) fn leave_now(code: c_int) -> ! {
 }
 
 extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes both to a handler that was installed with SA_SIGINFO.
+    if signal == libc::SIGSEGV && unsafe { timestamp::answer(&*info, context) } {
+        return;
+    }
     // It may have interrupted the engine, whose locks and heap are none of ours.
     let _harness = seam::harness();
     let Some(note) = note() else {

@@ -13,6 +13,8 @@ mod descriptor_calls;
 mod directory;
 mod entropy;
 mod futex;
+mod host_files;
+mod identity;
 mod link;
 mod locks;
 mod machine;
@@ -20,6 +22,7 @@ mod map;
 mod memory;
 mod open;
 mod path;
+mod random_device;
 mod refuse;
 mod refuse_files;
 mod signals;
@@ -30,6 +33,7 @@ mod syscall;
 mod threads;
 mod time;
 pub mod traps;
+mod usage;
 mod wait;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -122,6 +126,8 @@ fn all() -> impl Iterator<Item = &'static Door> {
         data::DOORS,
         directory::DOORS,
         entropy::DOORS,
+        host_files::DOORS,
+        identity::DOORS,
         link::DOORS,
         locks::DOORS,
         machine::DOORS,
@@ -129,6 +135,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         memory::DOORS,
         open::DOORS,
         path::DOORS,
+        random_device::DOORS,
         refuse::DOORS,
         refuse_files::DOORS,
         signals::DOORS,
@@ -138,6 +145,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         syscall::DOORS,
         threads::DOORS,
         time::DOORS,
+        usage::DOORS,
         wait::DOORS,
     ];
     files.into_iter().flatten()
@@ -146,6 +154,11 @@ fn all() -> impl Iterator<Item = &'static Door> {
 /// The symbols of all doors.
 pub fn symbols() -> impl Iterator<Item = &'static str> {
     all().map(|door| door.name).chain(refuse::UNLISTED)
+}
+
+/// The symbols among them that the C library does not have. A program may lack these doors.
+pub fn optional_symbols() -> impl Iterator<Item = &'static str> {
+    random_device::DOORS.iter().map(|door| door.name)
 }
 
 /// The symbols of the doors that do nothing but refuse calls, at least those on the disk.

@@ -82,7 +82,8 @@ unsafe fn serve(number: c_long, arguments: Six) -> Option<c_long> {
         let served = on_descriptors(number, arguments)
             .or_else(|| on_paths(number, arguments))
             .or_else(|| on_two_paths(number, arguments))
-            .or_else(|| of_the_process(number, arguments));
+            .or_else(|| of_the_process(number, arguments))
+            .or_else(|| of_the_machine(number, arguments));
         served.or_else(|| refused(number, arguments))
     }
 }
@@ -119,6 +120,11 @@ const REFUSED: &[(c_long, &str, Refused)] = {
         (455, "futex_wait", Always),
         (456, "futex_requeue", Always),
         (libc::SYS_userfaultfd, "userfaultfd", Always),
+        (libc::SYS_sethostname, "sethostname", Always),
+        (libc::SYS_setdomainname, "setdomainname", Always),
+        (libc::SYS_sched_getattr, "sched_getattr", Always),
+        (libc::SYS_sched_setattr, "sched_setattr", Always),
+        (libc::SYS_kcmp, "kcmp", Always),
         (libc::SYS_fchmodat2, "fchmodat2", At(0, 1)),
         (libc::SYS_openat2, "openat2", At(0, 1)),
         (libc::SYS_setxattr, "setxattr", Path(0)),
@@ -200,7 +206,13 @@ pub enum Treatment {
 /// The numbers that are treated, each in one way or in several.
 #[cfg(feature = "inner")]
 pub fn treatments() -> impl Iterator<Item = (c_long, Treatment)> {
-    let led = [LED_ON_DESCRIPTORS, LED_ON_PATHS, LED_ON_TWO_PATHS, LED_OF_THE_PROCESS];
+    let led = [
+        LED_ON_DESCRIPTORS,
+        LED_ON_PATHS,
+        LED_ON_TWO_PATHS,
+        LED_OF_THE_PROCESS,
+        LED_OF_THE_MACHINE,
+    ];
     let led = led.into_iter().flatten().map(|&number| (number, Treatment::Door));
     let futex = (libc::SYS_futex, Treatment::Door);
     let refused = REFUSED.iter().map(|&(number, ..)| (number, Treatment::Refused));
@@ -414,6 +426,66 @@ lead! {
     SYS_tee => libc::tee(clock, b as c_int, c, d as c_uint),
 }
 
+lead! {
+    LED_OF_THE_MACHINE,
+    unsafe fn of_the_machine([a, b, c, d, e, _]) {
+        let (process, int) = (a as libc::pid_t, b as c_int);
+    }
+    SYS_getppid => libc::getppid(),
+    SYS_getpgrp => libc::getpgrp(),
+    SYS_getpgid => libc::getpgid(process),
+    SYS_getsid => libc::getsid(process),
+    SYS_setsid => libc::setsid(),
+    SYS_setpgid => libc::setpgid(process, int),
+    SYS_getuid => libc::getuid(),
+    SYS_geteuid => libc::geteuid(),
+    SYS_getgid => libc::getgid(),
+    SYS_getegid => libc::getegid(),
+    SYS_getresuid => libc::getresuid(a as _, b as _, c as _),
+    SYS_getresgid => libc::getresgid(a as _, b as _, c as _),
+    SYS_getgroups => libc::getgroups(a as c_int, b as _),
+    SYS_setuid => libc::setuid(a as _),
+    SYS_setgid => libc::setgid(a as _),
+    SYS_setfsuid => libc::setfsuid(a as _),
+    SYS_setfsgid => libc::setfsgid(a as _),
+    SYS_setreuid => setreuid(a as _, b as _),
+    SYS_setregid => setregid(a as _, b as _),
+    SYS_setresuid => libc::setresuid(a as _, b as _, c as _),
+    SYS_setresgid => libc::setresgid(a as _, b as _, c as _),
+    SYS_setgroups => libc::setgroups(a, b as _),
+    SYS_uname => libc::uname(a as _),
+    SYS_getrusage => libc::getrusage(a as c_int, b as _),
+    SYS_times => libc::times(a as _),
+    SYS_getpriority => priority(a as c_int, b as c_uint),
+    SYS_setpriority => libc::setpriority(a as _, b as _, c as c_int),
+    SYS_sched_getscheduler => libc::sched_getscheduler(process),
+    SYS_sched_setscheduler => libc::sched_setscheduler(process, int, c as _),
+    SYS_sched_getparam => libc::sched_getparam(process, b as _),
+    SYS_sched_setparam => libc::sched_setparam(process, b as _),
+    SYS_sched_setaffinity => libc::sched_setaffinity(process, b, c as _),
+    SYS_prctl => prctl(a as c_int, b, c, d, e),
+    // As the priority of a process, that of its reads and writes changes nothing (ioprio_set(2)).
+    SYS_ioprio_get => in_world(0),
+    SYS_ioprio_set => in_world(0),
+    // As a kernel without restartable sequences, which would show the processor's number.
+    SYS_rseq => in_world(-libc::ENOSYS),
+}
+
+/// A result that is always the same; on the host's side, where there is no world, none is needed.
+fn in_world(result: c_int) -> c_long {
+    answer(if result < 0 { Err(Errno(-result)) } else { Ok(result.into()) })
+}
+
+/// The kernel returns a priority as 20 less it, so that it is positive.
+///
+/// # Safety
+/// None: getpriority(2) takes numbers.
+unsafe fn priority(which: c_int, of: c_uint) -> c_long {
+    // SAFETY: getpriority(2) takes numbers.
+    let priority = unsafe { libc::getpriority(which as _, of) };
+    if priority == -1 && errno() != 0 { -1 } else { (20 - priority).into() }
+}
+
 // Doors that the `libc` crate does not declare.
 unsafe extern "C" {
     fn pkey_mprotect(start: *mut c_void, size: usize, protection: c_int, key: c_int) -> c_int;
@@ -425,6 +497,9 @@ unsafe extern "C" {
         flags: c_int,
     ) -> c_int;
     fn pidfd_open(process: c_int, flags: c_uint) -> c_int;
+    fn setreuid(real: libc::uid_t, effective: libc::uid_t) -> c_int;
+    fn setregid(real: libc::gid_t, effective: libc::gid_t) -> c_int;
+    fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int;
 }
 
 /// The kernel returns the number of bytes of the mask that it wrote, the C library 0.

@@ -11,7 +11,7 @@ use libc::{sock_filter, sock_fprog};
 
 use crate::log::Mark;
 
-use crate::process::seam::dispatch;
+use crate::process::seam::{self, dispatch};
 use crate::process::world::descriptors::FIRST;
 use crate::process::world::{self, EXIT_LEAKED, exit};
 
@@ -38,6 +38,7 @@ impl fmt::Display for TrapsRefused {
 /// # Errors
 /// What the kernel said: it is too old, or a container forbids it.
 pub fn install() -> Result<(), TrapsRefused> {
+    let _harness = seam::harness();
     let refused = |what| move |source| TrapsRefused { what, source };
     handle().map_err(refused("sigaction"))?;
     dispatch::prepare();
