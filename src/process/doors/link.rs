@@ -348,9 +348,10 @@ unsafe fn read_link_at(
     };
     let outcome = match served {
         Some(outcome) => outcome,
-        // SAFETY: the same.
         None => {
-            host_files::link(dirfd, unsafe { bytes(path) }?)?.and_then(|target| hand_out(&target))
+            // SAFETY: the same.
+            let path = unsafe { bytes(path) }?;
+            host_files::link(dirfd, path)?.and_then(|target| hand_out(&target))
         }
     };
     Some(answer(outcome))
