@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -267,10 +268,10 @@ fn spin_beside() -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes to a file the number that the real machine has for this process.
+/// Writes to a file the number that the real machine has for a directory of this process.
 fn note_what_is_real(dir: &Path) -> Result<(), Error> {
-    let link = fs::read_link("/proc/thread-self")?;
-    Ok(fs::write(dir.join("noted"), format!("{:>40}", link.display()))?)
+    let number = fs::metadata("/proc/self")?.ino();
+    Ok(fs::write(dir.join("noted"), format!("{number:>40}"))?)
 }
 
 fn spawn() -> Result<(), Error> {
