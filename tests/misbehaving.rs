@@ -270,6 +270,8 @@ fn spin_beside() -> Result<(), Error> {
 
 /// Writes to a file the number that the real machine has for a directory of this process.
 fn note_what_is_real(dir: &Path) -> Result<(), Error> {
+    // Of what it reads, only the number differs.
+    fs::read("/proc/self/limits")?;
     let number = fs::metadata("/proc/self")?.ino();
     Ok(fs::write(dir.join("noted"), format!("{number:>40}"))?)
 }
@@ -397,6 +399,7 @@ fn a_difference_between_runs_is_named_with_its_call() {
     assert!(said.contains("not deterministic"), "{said}");
     let call = "the first difference: `write noted 40 0 = 40 tests/misbehaving.rs:";
     assert!(said.contains(call) && said.contains("carried other bytes"), "{said}");
+    assert!(said.contains("; note: the engine read from the host: /proc/self/limits"), "{said}");
 }
 
 #[test]
