@@ -321,3 +321,41 @@ impl Chunk {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGES: u64 = 2560;
+
+    fn zeros() -> Content {
+        let mut content = Content::default();
+        (0..PAGES).for_each(|number| content.set_page(number, Some(Arc::new(Page::zeroed()))));
+        content.resize(PAGES * PAGE as u64);
+        content
+    }
+
+    #[test]
+    fn pages_of_zeros_have_the_digest_of_holes_before_and_after_it_is_known() {
+        let mut holes = Content::default();
+        holes.resize(PAGES * PAGE as u64);
+        let mut content = zeros();
+        assert_eq!([content.digest(), content.digest()], [holes.digest(); 2]);
+        content.write(5, b"x");
+        let written = content.digest();
+        assert_ne!(written, holes.digest());
+        content.write(5, b"\0");
+        assert_eq!([content.digest(), content.digest()], [holes.digest(); 2]);
+        content.write(5, b"x");
+        assert_eq!(content.digest(), written);
+    }
+
+    #[test]
+    fn a_page_of_zeros_and_a_chunk_of_them_are_read_once() {
+        let content = zeros();
+        content.digest();
+        assert!(content.chunks.values().all(|chunk| chunk.digest.get() == NOTHING));
+        let (_, page) = content.pages().next().expect("it has pages");
+        assert_eq!((page.digest.get(), page.digest()), (ZEROS, 0));
+    }
+}
