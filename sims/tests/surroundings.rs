@@ -10,7 +10,8 @@ use crashpoint::{Entry, Seed, find};
 const DEFAULT: &str = "append-log";
 
 fn entries() -> Vec<Entry> {
-    let part = std::env::var("SURROUNDINGS_OF").unwrap_or_else(|_| DEFAULT.to_owned());
+    let part = std::env::var_os("SURROUNDINGS_OF");
+    let part = part.map_or(DEFAULT.into(), |part| part.to_string_lossy().into_owned());
     let mut entries = sims::registry().sims;
     entries.retain(|entry| part == "all" || entry.name.contains(&part));
     assert!(!entries.is_empty(), "no sim's name contains SURROUNDINGS_OF");
