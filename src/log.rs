@@ -131,6 +131,9 @@ pub enum Mark<'a> {
     Stopped,
     /// The disk is full from here on: a call that failed for that will not succeed when retried.
     Full,
+    /// The engine read this file or property of the host, which is not simulated.
+    #[serde(with = "serde_bytes")]
+    Host(&'a [u8]),
 }
 
 /// An error that an engine returned.

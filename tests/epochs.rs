@@ -131,6 +131,47 @@ impl Drop for Guarded {
     }
 }
 
+/// A store that was created in a boot of the machine, and opens in no other.
+struct OneBoot(RandomNames);
+
+impl Store for OneBoot {
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let created = fs::read_to_string(dir.join("boot")).unwrap_or_default();
+        if !created.is_empty() && created != boot {
+            return Err("the machine was booted since".into());
+        }
+        fs::write(dir.join("boot"), boot)?;
+        File::open(dir.join("boot"))?.sync_all()?;
+        Ok(Self(RandomNames::open(dir)?))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.0.put(key, value)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.0.delete(key)
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.0.sync()
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.0.scan()
+    }
+}
+
+#[test]
+fn a_power_loss_boots_the_machine_and_a_process_crash_does_not() {
+    let format = "crashpoint-case 1\n";
+    assert_eq!(crashed_after_a_sync::<OneBoot>(format, "process", ""), Ok(()));
+    let booted = crashed_after_a_sync::<OneBoot>(format, "power", " down=1s keep=all");
+    let booted = booted.expect_err("it is another boot").to_string();
+    assert!(booted.contains("the machine was booted since"), "{booted}");
+}
+
 #[test]
 fn a_store_that_draws_names_does_not_meet_its_own_after_a_crash() {
     crashpoint::check_store::<RandomNames>();
@@ -141,13 +182,17 @@ fn a_store_that_refuses_a_living_owner_opens_after_a_crash() {
     crashpoint::check_store::<Guarded>();
 }
 
-/// What comes of a case that syncs a value, kills the process and recovers. The number of changes
-/// that a sync makes depends on the store: the crash comes where the sync has returned.
 fn killed_after_a_sync<S: Store>(head: &str) -> Result<(), CaseFailed> {
+    crashed_after_a_sync::<S>(head, "process", "")
+}
+
+/// What comes of a case that syncs a value, crashes and recovers. The number of changes that a sync
+/// makes depends on the store: the crash comes where the sync has returned.
+fn crashed_after_a_sync<S: Store>(head: &str, kind: &str, fate: &str) -> Result<(), CaseFailed> {
     let sim = sim::<KeyValue<S>>();
     let start = format!("{head}sim {}\nprofile posix\nseed 0x1\nexpect pass\n", sim.name);
     let at = |effect| {
-        let crash = format!("crash process step=2 effect={effect} returned\n");
+        let crash = format!("crash {kind} step=2 effect={effect} returned{fate}\n");
         let result = check_case(&sim, &format!("{start}put k v\nsync\n{crash}"));
         let text = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let fits = !text.contains("the run never reaches") && !text.contains("never returns");

@@ -608,7 +608,7 @@ mod pristine {
             reply.send(said.as_bytes());
         }
         let expected =
-            "crashpoint-template CRASHPOINT_TEMPLATE=0 PATH=/usr/bin:/bin RUST_BACKTRACE=0";
+            "crashpoint-template CRASHPOINT_TEMPLATE=0 PATH=/usr/bin:/bin RUST_BACKTRACE=0 TZ=UTC";
         assert_eq!(answer(entry), expected);
     }
 

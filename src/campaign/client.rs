@@ -71,6 +71,10 @@ impl Client {
         };
         let called = self.fork_server.call(entry.explore, &job, &mut on_message);
         match (problem, called) {
+            (Some(Problem::NotDeterministic(mut how)), _) => {
+                how.notices = result.notices;
+                Err(Problem::NotDeterministic(how))
+            }
             (Some(problem), _) => Err(problem),
             (None, Err(error)) => Err(Problem::environment(error)),
             (None, Ok(())) => Ok(result),

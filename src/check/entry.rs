@@ -17,6 +17,7 @@ use crate::case::Case;
 use crate::explore::finding::Finding;
 use crate::explore::job::{Budget, Job, Task};
 use crate::explore::tally::Tally;
+use crate::host::cpu;
 use crate::host::pair::{Check, Pair, Run};
 use crate::oracle::Class;
 use crate::report::text::{Commands, report};
@@ -166,7 +167,7 @@ fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
     format!(
         "{}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
          sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
-         digest {}\n",
+         digest {}\n  processor {}\n",
         part.title(),
         result.workloads,
         schedules,
@@ -177,6 +178,7 @@ fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
         tally.recoveries,
         tally.nested,
         tally.digest,
+        cpu::model(),
     )
 }
 

@@ -15,6 +15,7 @@ use crate::campaign::registry::Registry;
 use crate::campaign::run::PartResult;
 use crate::campaign::side_by_side::{Progress, side_by_side};
 use crate::explore::tally::Tally;
+use crate::host::cpu;
 use crate::report::event::{Event, FORMAT, Muted};
 use crate::report::json::Json;
 use crate::report::page::COLUMNS;
@@ -37,7 +38,8 @@ pub(super) fn mute_syncs(
 ) -> Result<Exit, Problem> {
     let mut json = Json::create(args.json.as_deref())?;
     let names: Vec<&str> = sims.iter().map(|entry| entry.name).collect();
-    json.write(&Event::Start { format: FORMAT, seed: args.seed, sims: names })?;
+    let (format, seed, processor) = (FORMAT, args.seed, cpu::model());
+    json.write(&Event::Start { format, seed, sims: names, processor })?;
     // A site that matters is found soon; to show that one does not matter, much must be explored.
     let planned = planned(registry, sims, args, 1)?;
     let shown = RefCell::new(&mut *terminal);

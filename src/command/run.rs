@@ -20,6 +20,7 @@ use crate::campaign::side_by_side::{Progress, side_by_side};
 use crate::campaign::{replay, target};
 use crate::explore::job::Kind;
 use crate::explore::tally::Tally;
+use crate::host::cpu;
 use crate::report::event::{Canary, Event, FORMAT, PartDone, Row, Summary, Violated};
 use crate::report::json::Json;
 use crate::report::page::grouped;
@@ -61,7 +62,8 @@ fn run_sims(
         terminal.notice(&notice);
     }
     let names: Vec<&str> = sims.iter().map(|entry| entry.name).collect();
-    json.write(&Event::Start { format: FORMAT, seed: args.seed, sims: names })?;
+    let (format, seed, processor) = (FORMAT, args.seed, cpu::model());
+    json.write(&Event::Start { format, seed, sims: names, processor })?;
     let planned = planned(registry, sims, args, sims.len())?;
     let mut rows = Vec::new();
     let shown = RefCell::new(&mut *terminal);

@@ -31,6 +31,9 @@ impl Clone for Cached {
     }
 }
 
+/// Stands for the digest of a page of zeros, which is 0.
+const ZEROS: u64 = 2;
+
 /// One page and its digest.
 #[derive(Clone)]
 pub struct Page {
@@ -41,7 +44,7 @@ pub struct Page {
 impl Page {
     /// A page of zeros.
     pub fn zeroed() -> Self {
-        Self { bytes: Box::new([0; PAGE]), digest: Cached::default() }
+        Self { bytes: Box::new([0; PAGE]), digest: Cached(AtomicU64::new(ZEROS)) }
     }
 
     /// The bytes.
@@ -57,15 +60,22 @@ impl Page {
 
     /// A digest of the bytes; a page of zeros has the digest 0, like a hole.
     pub fn digest(&self) -> u64 {
-        if self.digest.get() == 0 && self.bytes.iter().any(|&b| b != 0) {
-            self.digest.set(hash(&self.bytes[..]) | 1);
+        if self.digest.get() == 0 {
+            let zeros = self.bytes.iter().all(|&b| b == 0);
+            self.digest.set(if zeros { ZEROS } else { hash(&self.bytes[..]) | 1 });
         }
-        self.digest.get()
+        match self.digest.get() {
+            ZEROS => 0,
+            digest => digest,
+        }
     }
 }
 
 /// A page as contents share it.
 pub type SharedPage = Arc<Page>;
+
+/// Stands for the sum of a chunk whose pages are all zeros, which is 0.
+const NOTHING: u64 = u64::MAX;
 
 #[derive(Clone, Default)]
 struct Chunk {
@@ -290,8 +300,10 @@ impl Content {
 impl Chunk {
     /// The commutative sum of the digests of its pages.
     fn sum(&self) -> u64 {
-        if self.digest.get() != 0 {
-            return self.digest.get();
+        match self.digest.get() {
+            0 => {}
+            NOTHING => return 0,
+            sum => return sum,
         }
         let mut sum = 0u64;
         for (number, page) in &self.pages {
@@ -301,7 +313,49 @@ impl Chunk {
                 sum = sum.wrapping_add(mixed);
             }
         }
-        self.digest.set(sum);
+        match sum {
+            0 => self.digest.set(NOTHING),
+            NOTHING => {}
+            sum => self.digest.set(sum),
+        }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGES: u64 = 2560;
+
+    fn zeros() -> Content {
+        let mut content = Content::default();
+        (0..PAGES).for_each(|number| content.set_page(number, Some(Arc::new(Page::zeroed()))));
+        content.resize(PAGES * PAGE as u64);
+        content
+    }
+
+    #[test]
+    fn pages_of_zeros_have_the_digest_of_holes_before_and_after_it_is_known() {
+        let mut holes = Content::default();
+        holes.resize(PAGES * PAGE as u64);
+        let mut content = zeros();
+        assert_eq!([content.digest(), content.digest()], [holes.digest(); 2]);
+        content.write(5, b"x");
+        let written = content.digest();
+        assert_ne!(written, holes.digest());
+        content.write(5, b"\0");
+        assert_eq!([content.digest(), content.digest()], [holes.digest(); 2]);
+        content.write(5, b"x");
+        assert_eq!(content.digest(), written);
+    }
+
+    #[test]
+    fn a_page_of_zeros_and_a_chunk_of_them_are_read_once() {
+        let content = zeros();
+        content.digest();
+        assert!(content.chunks.values().all(|chunk| chunk.digest.get() == NOTHING));
+        let (_, page) = content.pages().next().expect("it has pages");
+        assert_eq!((page.digest.get(), page.digest()), (ZEROS, 0));
     }
 }

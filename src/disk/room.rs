@@ -17,6 +17,12 @@ impl Disk {
         self.account = Some(Account { limit, reserved: BTreeSet::new() });
     }
 
+    /// The numbers of pages and inodes that the disk holds at most; `None` without a limit.
+    pub fn capacity(&self) -> Option<(u64, u64)> {
+        let Account { limit, .. } = self.account.as_ref()?;
+        Some((limit.pages, limit.inodes))
+    }
+
     /// The numbers of pages and inodes in use, including those of files without a name.
     pub fn used(&self) -> (u64, u64) {
         let reserved = self.account.as_ref().map_or(0, |account| account.reserved.len() as u64);

@@ -11,6 +11,7 @@ use crate::disk::tree::Tree;
 use crate::oracle::{AfterFault, CrashKind};
 use crate::sim::model::Model;
 
+use super::boot::Boot;
 use super::crash_point::CrashPoint;
 use super::judge::Judge;
 use super::runner::PriorCrash;
@@ -61,10 +62,11 @@ impl Crashed<'_> {
         }
     }
 
-    /// The crash as a recovery sees it: the recovery begins this epoch.
-    pub(crate) fn prior<M: Model>(&self, judge: &Judge<M>, epoch: u32) -> PriorCrash {
+    /// The crash as a recovery sees it: it happened in this boot, and the recovery begins this
+    /// epoch.
+    pub(crate) fn prior<M: Model>(&self, judge: &Judge<M>, boot: Boot, epoch: u32) -> PriorCrash {
         let acked = Rc::clone(judge.acked(self.judged_as()));
-        PriorCrash { kind: self.kind, at: self.point.at, epoch, down: DOWN, acked }
+        PriorCrash { kind: self.kind, at: self.point.at, epoch, down: DOWN, boot, acked }
     }
 
     /// The judge after the crash.

@@ -91,6 +91,8 @@ pub(crate) struct Outcome {
     pub(crate) hung: Option<String>,
     /// Files outside the mount that the engine opened for writing.
     pub(crate) outside: Vec<String>,
+    /// Files and properties of the host that the engine read.
+    pub(crate) host: Vec<String>,
     /// How its threads were scheduled, if it had more than one.
     pub(crate) turns: Option<Vec<Turn>>,
     /// The number of decisions in its schedule, if it ran to the end.
@@ -132,6 +134,7 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
             message: message.to_owned(),
         },
         Mark::Outside(_)
+        | Mark::Host(_)
         | Mark::NotSimulated(..)
         | Mark::Hung(_)
         | Mark::Turn(_)
@@ -159,6 +162,7 @@ impl Outcome {
             refused: None,
             hung: None,
             outside: Vec::new(),
+            host: Vec::new(),
             turns: None,
             decisions: None,
         };
@@ -204,6 +208,7 @@ impl Outcome {
             Mark::Outside(path) => {
                 self.outside.push(String::from_utf8_lossy(path).into_owned());
             }
+            Mark::Host(what) => self.host.push(String::from_utf8_lossy(what).into_owned()),
             _ => self.events.extend(event(at, mark)),
         }
     }

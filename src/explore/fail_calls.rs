@@ -29,6 +29,7 @@ use crate::process::world::{RANDOM, Stacks};
 use crate::sim::fault_kind::FaultKind;
 use crate::sim::model::Model;
 
+use super::boot::Boot;
 use super::chooser::Choice;
 use super::conditions::Conditions;
 use super::crash_point::ends;
@@ -194,7 +195,8 @@ fn recovery<M: Model>(
         }
     }
     let kind = CrashKind::Process;
-    let prior = PriorCrash { kind, at, epoch: 2, down: DOWN, acked: Rc::default() };
+    let (boot, acked) = (Boot::FIRST, Rc::default());
+    let prior = PriorCrash { kind, at, epoch: 2, down: DOWN, boot, acked };
     let (none, epoch) = (Conditions::default(), &explorer.continuation);
     explorer.runner.recover_alone(pending.live(), &prior, &none, epoch, Stacks::None)
 }

@@ -6,6 +6,7 @@ use crate::case::{Case, Crash, Epoch, Expect};
 use crate::disk::pending::Pending;
 use crate::oracle::Violation;
 
+use super::boot::Boot;
 use super::calls::Calls;
 use super::conditions::Conditions;
 use super::crash_point::CrashPoint;
@@ -30,6 +31,8 @@ pub(crate) struct Lineage {
     pub(crate) conditions: Conditions,
     /// Whether a sync was muted in an earlier epoch.
     pub(crate) muted: bool,
+    /// The boot that this epoch runs in.
+    pub(crate) boot: Boot,
 }
 
 impl Lineage {

@@ -73,6 +73,8 @@ pub struct Nondeterminism {
     pub digests: [Digest; 2],
     /// The first calls in which they differ, if they differed again.
     pub difference: Option<CallDifference>,
+    /// The notices of the run: one of these may name the cause.
+    pub notices: Vec<String>,
 }
 
 /// The calls at the first place where two recoveries differ; `None` is the end of one.
@@ -83,10 +85,10 @@ impl fmt::Display for Nondeterminism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, again] = self.digests;
         write!(f, "recovering the same crash state twice gave the digests {first} and {again}")?;
-        match &self.difference {
-            Some(difference) => write!(f, "; the first difference: {difference}"),
-            None => Ok(()),
+        if let Some(difference) = &self.difference {
+            write!(f, "; the first difference: {difference}")?;
         }
+        self.notices.iter().try_for_each(|notice| write!(f, "; note: {notice}"))
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn recheck<M: Model>(
     }
     let digests = [first.digest, again.outcome.digest];
     let difference = difference(explorer, tree, prior, conditions)?;
-    Err(Stop::NotDeterministic(Box::new(Nondeterminism { digests, difference })))
+    let notices = Vec::new();
+    Err(Stop::NotDeterministic(Box::new(Nondeterminism { digests, difference, notices })))
 }
 
 /// The first calls in which two runs of a recovery differ, if it differs again.

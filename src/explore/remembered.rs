@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::base::digest::Digest;
 use crate::base::time::Time;
 
+use super::boot::Boot;
 use super::event::Outcome;
 
 /// The most bytes of all remembered outcomes together, approximately. Each fork of the explorer
@@ -14,9 +15,9 @@ use super::event::Outcome;
 const MOST: usize = 4 << 20;
 
 /// The inputs of a recovery: the digests of the state and of the acknowledgements that it is given
-/// and, if the engine read a clock, the time of the crash and whether the power was lost; and the
-/// number of the epoch.
-pub(crate) type Key = (Digest, Digest, Option<(Time, bool)>, u32);
+/// and, if the engine read a clock or asked for the boot, the time of the crash and the boot that
+/// follows it; and the number of the epoch.
+pub(crate) type Key = (Digest, Digest, Option<(Time, Boot)>, u32);
 
 /// The outcomes of recoveries. The oldest are forgotten first. This depends on the order of the
 /// recoveries alone, so a repeated run makes the same recoveries.

@@ -113,7 +113,8 @@ impl<M: Model> Replay<M> {
             keep(self.pending.live(), folder)?;
         }
         let number = u32::try_from(index + 2).unwrap_or(u32::MAX);
-        let prior = PriorCrash { down: crash.down, ..crashed.prior(&self.judge, number) };
+        let prior =
+            PriorCrash { down: crash.down, ..crashed.prior(&self.judge, self.run.boot, number) };
         self.judge = crashed.judge_after(&self.judge);
         self.start = point.at + crash.down;
         let tree = self.pending.live().clone();

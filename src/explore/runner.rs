@@ -23,6 +23,7 @@ use crate::sim::Step;
 use crate::sim::model::Model;
 
 use super::acked::Acked;
+use super::boot::Boot;
 use super::conditions::Conditions;
 use super::event::Outcome;
 use super::refusal::unserved;
@@ -34,10 +35,6 @@ use super::subject::Subject;
 
 /// The real-time clock at the beginning of a run: 2026-01-01.
 const WALL_CLOCK: Duration = Duration::from_secs(1_767_225_600);
-/// How long the machine has been up when a run begins, and after a process crash.
-const UPTIME: Duration = Duration::from_secs(100_000);
-/// How long it has been up when an engine recovers from a power loss.
-const BOOTED: Duration = Duration::from_secs(30);
 /// How often an open is tried again in an epoch with injected errors.
 const RETRIES: u32 = 2;
 /// The schedules of a seed: the first recording of its workload, and all recoveries. Further
@@ -54,8 +51,22 @@ pub(crate) struct PriorCrash {
     pub(crate) epoch: u32,
     /// How long the machine is down.
     pub(crate) down: Duration,
+    /// The boot that it happened in.
+    pub(crate) boot: Boot,
     /// The acknowledgements outside of the steps' own promises that cover it.
     pub(crate) acked: Rc<Acked>,
+}
+
+impl PriorCrash {
+    /// When the recovery begins.
+    fn recovery(&self) -> Time {
+        self.at + self.down
+    }
+
+    /// The boot that the recovery runs in.
+    pub(crate) fn next_boot(&self) -> Boot {
+        self.boot.after(self.kind, self.epoch, self.recovery())
+    }
 }
 
 /// The outcome of a child, with its log.
@@ -63,6 +74,8 @@ pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
     /// The log, for the crashes inside it.
     pub(crate) log: Vec<u8>,
+    /// The boot that it ran in.
+    pub(crate) boot: Boot,
 }
 
 /// The input of a child.
@@ -72,8 +85,8 @@ struct Launch<'a, Op> {
     tree: &'a Tree,
     /// When it begins.
     start: Time,
-    /// How long the machine has been up then.
-    uptime: Duration,
+    /// The boot of the machine that it runs in.
+    boot: Boot,
     faults: Vec<Fault>,
     space: Option<Space>,
     evicts: bool,
@@ -153,6 +166,15 @@ impl<M: Model> Runner<M> {
         }
     }
 
+    /// The seed of what the kernel draws when it boots.
+    fn boot(&self, boot: Boot) -> u64 {
+        let number = match self.identity {
+            Identity::PerEpoch => u64::from(boot.epoch),
+            Identity::Shared => 0,
+        };
+        self.seed.derive("boot", number).0
+    }
+
     /// A drawn schedule of the seed.
     fn drawn(&self, number: u64) -> Plan {
         Plan::Drawn { seed: self.seed.derive("schedule", number).0, decisions: None }
@@ -180,7 +202,7 @@ impl<M: Model> Runner<M> {
             epoch: 1,
             tree: &Tree::new(),
             start: Time::START,
-            uptime: UPTIME,
+            boot: Boot::FIRST,
             faults,
             space: conditions.space,
             evicts: conditions.evicts,
@@ -197,7 +219,7 @@ impl<M: Model> Runner<M> {
             },
         };
         let outcome = self.run(&launch)?;
-        Ok(self.with_log(outcome))
+        Ok(self.with_log(outcome, Boot::FIRST))
     }
 
     /// Recovers a crash state and continues with `steps`, or returns the remembered outcome: a
@@ -217,7 +239,7 @@ impl<M: Model> Runner<M> {
             let outcome = self.recover_in(tree, crash, conditions, steps, stacks, schedule)?;
             return Ok(Rc::new(outcome));
         }
-        let timed = Some((crash.at, crash.kind == CrashKind::Power));
+        let timed = Some((crash.at, crash.next_boot()));
         let key = |timed| (digest, crash.acked.digest(), timed, crash.epoch);
         for key in [key(None), key(timed)] {
             if let Some(outcome) = self.remembered.get(&key) {
@@ -247,7 +269,7 @@ impl<M: Model> Runner<M> {
             None => self.drawn(RECOVERIES),
         };
         let outcome = self.recover_in(tree, crash, conditions, &steps, stacks, schedule)?;
-        Ok(self.with_log(outcome))
+        Ok(self.with_log(outcome, crash.next_boot()))
     }
 
     fn recover_in(
@@ -259,17 +281,13 @@ impl<M: Model> Runner<M> {
         stacks: Stacks,
         schedule: Plan,
     ) -> Result<Outcome, Stop> {
-        let start = crash.at + crash.down;
         let faults = conditions.faults_of(crash.epoch);
         let items = Rc::clone(&self.items);
         let launch = Launch {
             epoch: crash.epoch,
             tree,
-            start,
-            uptime: match crash.kind {
-                CrashKind::Process => UPTIME + start.since(Time::START),
-                CrashKind::Power => BOOTED,
-            },
+            start: crash.recovery(),
+            boot: crash.next_boot(),
             // Only the first epoch has a small disk and an evicting cache.
             space: None,
             evicts: false,
@@ -291,8 +309,8 @@ impl<M: Model> Runner<M> {
     }
 
     /// The outcome of the last child with a copy of its log, which costs more than reading it.
-    fn with_log(&self, outcome: Outcome) -> Recorded {
-        Recorded { outcome, log: self.region.bytes().to_vec() }
+    fn with_log(&self, outcome: Outcome, boot: Boot) -> Recorded {
+        Recorded { outcome, log: self.region.bytes().to_vec(), boot }
     }
 
     fn run(&mut self, launch: &Launch<'_, M::Op>) -> Result<Outcome, Stop> {
@@ -300,8 +318,9 @@ impl<M: Model> Runner<M> {
         let started = now();
         let (profile, run_script) = (self.profile, self.subject.run_script);
         let (seed, pid) = (self.entropy(launch.epoch), self.pid(launch.epoch));
+        let boot = self.boot(launch.boot);
         let body = |region: &'static Region| {
-            World::install(Setup { seed, pid, ..setup(launch, profile, region) });
+            World::install(Setup { seed, pid, boot, ..setup(launch, profile, region) });
             run_script(&launch.script);
         };
         let ending = if self.in_process && launch.script.recovery {
@@ -318,6 +337,9 @@ impl<M: Model> Runner<M> {
             self.notices.insert(format!(
                 "the engine opened a file outside its directory for writing: {path}"
             ));
+        }
+        for what in &outcome.host {
+            self.notices.insert(format!("the engine read from the host: {what}"));
         }
         self.simulated(outcome)
     }
@@ -348,7 +370,7 @@ impl<M: Model> Runner<M> {
 fn setup<Op>(launch: &Launch<'_, Op>, profile: Profile, region: &'static Region) -> Setup {
     Setup {
         start: launch.start,
-        uptime: launch.uptime,
+        uptime: launch.boot.uptime(launch.start),
         wall_clock: WALL_CLOCK,
         schedule: launch.schedule.clone(),
         faults: launch.faults.clone(),

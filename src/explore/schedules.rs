@@ -19,6 +19,7 @@ use crate::log::{Mark, Payload, records};
 use crate::sim::Step;
 use crate::sim::model::Model;
 
+use super::boot::Boot;
 use super::conditions::Conditions;
 use super::event::Outcome;
 use super::examine::Judged;
@@ -97,7 +98,7 @@ fn evicted<M: Model>(
     kept: Digest,
     effort: Effort,
 ) -> Result<(), Stop> {
-    let Recorded { outcome, log } = explorer.record(conditions)?;
+    let Recorded { outcome, log, .. } = explorer.record(conditions)?;
     // If it read nothing of that, its states are among those of the other run.
     if outcome.digest != kept {
         explorer.reporter.note(Digest(0), outcome.digest);
@@ -119,7 +120,7 @@ fn cut<M: Model>(
     recorded: Recorded,
     effort: Effort,
 ) -> Result<(), Stop> {
-    let Recorded { outcome, log } = recorded;
+    let Recorded { outcome, log, .. } = recorded;
     explorer.reporter.note(Digest(0), outcome.digest);
     seen.decisions = seen.decisions.max(outcome.decisions);
     if !seen.histories.insert(history(&log)) {
@@ -149,6 +150,7 @@ pub(crate) fn explore_recorded<M: Model>(
         turns: outcome.turns.clone(),
         conditions: conditions.clone(),
         muted: false,
+        boot: Boot::FIRST,
     };
     if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
         let case = &explorer.job.case;

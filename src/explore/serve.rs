@@ -62,6 +62,13 @@ fn arm(reply: &mut Reply<'_>) -> Result<(), Stop> {
         let why = format!("`{called}` resolves to {reached}, not to crashpoint");
         return Err(Stop::refused(why));
     }
+    for probe::StrayCall { called, reached } in probe::missing_doors() {
+        let text = format!(
+            "`{called}` resolves to {reached}, not to crashpoint: what the engine gets from it \
+             does not follow from the seed (link the program with -Wl,--export-dynamic-symbol={called})"
+        );
+        send(reply, &Message::Notice(text));
+    }
     if let Err(refused) = traps::install() {
         let text = format!("{refused}: calls that pass the doors are not noticed");
         send(reply, &Message::Notice(text));

@@ -338,7 +338,7 @@ impl<M: Model> Walk<'_, M> {
         if !self.judged.insert(examine::key(&state, &self.judge)) {
             return Ok(());
         }
-        let prior = state.crashed.prior(&self.judge, self.lineage.next_epoch());
+        let prior = state.crashed.prior(&self.judge, self.lineage.boot, self.lineage.next_epoch());
         let conditions = &self.lineage.conditions;
         let examined = examine::examine(explorer, &state, &prior, &self.judge, conditions)?;
         let wanted = explorer.job.budget.recheck > explorer.reporter.tally.rechecked;
@@ -490,6 +490,7 @@ impl<M: Model> Walk<'_, M> {
             turns: recovered.outcome.turns.clone(),
             conditions: self.lineage.conditions.clone(),
             muted: self.muted,
+            boot: recovered.boot,
         };
         let spent = explorer.runner.recoveries;
         let recoveries = match self.effort.sparse {

@@ -17,6 +17,7 @@ use crate::process::seam::altstack::AltStack;
 use crate::process::seam::heap;
 use crate::process::seam::kernel::next;
 use crate::process::threads::holder;
+use crate::process::world::timestamp;
 
 pub use super::limits::Limits;
 
@@ -89,6 +90,7 @@ fn be(
     limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(10));
     let engine = move || {
         holder::set_own();
+        timestamp::arm();
         run_body(note, || body(region))
     };
     // SAFETY: the process ends before anything that the thread borrows.

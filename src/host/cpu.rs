@@ -47,6 +47,22 @@ pub(crate) fn is_pinned() -> bool {
     affinity().is_some_and(|set| unsafe { libc::CPU_COUNT(&set) } == 1)
 }
 
+/// The model of the processor, as its maker calls it, with family, model and stepping. Programs ask
+/// the processor itself what it can do, without a call, and may choose other code by that: a digest
+/// belongs to a model.
+pub(crate) fn model() -> String {
+    model_in(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+fn model_in(text: &str) -> String {
+    let value = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| key.trim() == name).map_or("?", |(_, value)| value.trim())
+    };
+    let [family, model, stepping] = ["cpu family", "model", "stepping"].map(value);
+    format!("{} ({family}, {model}, {stepping})", value("model name"))
+}
+
 fn no_cpu() -> libc::cpu_set_t {
     // SAFETY: zero is a value of this plain structure.
     unsafe { mem::zeroed() }
@@ -96,6 +112,15 @@ fn lock(cpu: usize) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_model_of_the_processor_is_read_from_its_first_block() {
+        let text = "processor\t: 0\ncpu family\t: 6\nmodel\t\t: 85\nmodel name\t: A: B\n\
+                    stepping\t: 7\n\nprocessor\t: 1\nmodel\t\t: 9\n";
+        assert_eq!(model_in(text), "A: B (6, 85, 7)");
+        assert_eq!(model_in(""), "? (?, ?, ?)");
+        assert!(!model().contains('?'), "{}", model());
+    }
 
     #[test]
     fn a_cpu_is_leased_once_at_a_time() {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::is_pinned;
 use super::shelf;
 use crate::process::seam::heap;
+use crate::process::world::timestamp;
 
 /// What the environment allows a fork server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct Environment {
     pub heap: bool,
     /// A child's maps get addresses that do not depend on the harness.
     pub shelf: bool,
+    /// Reading the processor's time stamp may be made to fault: the engine gets virtual time.
+    pub time_stamp: bool,
 }
 
 impl Environment {
@@ -35,6 +38,7 @@ impl Environment {
             last_words,
             heap: heap::exists(),
             shelf: shelf::exists(),
+            time_stamp: timestamp::can_arm(),
         }
     }
 
@@ -54,6 +58,11 @@ impl Environment {
                 !self.shelf,
                 "1 TiB of address space is refused (ulimit -v, vm.overcommit_memory): an engine \
                  that depends on the addresses of its maps runs otherwise",
+            ),
+            (
+                !self.time_stamp,
+                "PR_SET_TSC is refused: an engine that reads the processor's time stamp (rdtsc) \
+                 is not deterministic",
             ),
         ];
         missing.into_iter().filter(|(is, _)| *is).map(|(_, line)| line.to_owned()).collect()
@@ -90,6 +99,7 @@ mod tests {
             last_words: true,
             heap: true,
             shelf: true,
+            time_stamp: true,
         };
         assert!(all.notices().is_empty());
         let none = Environment {
@@ -99,9 +109,10 @@ mod tests {
             last_words: false,
             heap: false,
             shelf: false,
+            time_stamp: false,
         };
         let notices = none.notices();
-        assert_eq!(notices.len(), 6);
+        assert_eq!(notices.len(), 7);
         assert!(notices.iter().all(|line| !line.contains('\n')));
     }
 }

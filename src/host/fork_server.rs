@@ -176,7 +176,9 @@ fn command(channel: Channel, lease: Option<&Lease>) -> Command {
         .env(role::VARIABLE, "0")
         .env("PATH", "/usr/bin:/bin")
         .env("RUST_BACKTRACE", "0")
+        .env("TZ", "UTC")
         .env(role::BIND, "1")
+        .env(role::TUNABLES, "glibc.pthread.rseq=0")
         .stdin(channel.into_fd())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

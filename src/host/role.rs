@@ -10,6 +10,10 @@ pub(crate) const VARIABLE: &str = "CRASHPOINT_TEMPLATE";
 /// bind the calls that it makes. The fork server drops it from its environment.
 pub(crate) const BIND: &str = "LD_BIND_NOW";
 
+/// Settings of the C library: it does without restartable sequences, in whose memory the kernel
+/// shows each thread the number of its processor. The fork server drops it from its environment.
+pub(crate) const TUNABLES: &str = "GLIBC_TUNABLES";
+
 /// Where the dynamic loader finds libraries that the binary cannot start without. The fork server
 /// drops it from its environment.
 pub(crate) const LIBRARIES: &str = "LD_LIBRARY_PATH";

@@ -199,7 +199,7 @@ fn become_pristine() {
     /// One arena for all threads: which of several a thread gets depends on whether others have
     /// really ended by then.
     const ARENAS: c_int = 1;
-    for name in [role::BIND, role::LIBRARIES] {
+    for name in [role::BIND, role::LIBRARIES, role::TUNABLES] {
         // SAFETY: the process has one thread, so no other reads the environment meanwhile.
         unsafe { std::env::remove_var(name) };
     }

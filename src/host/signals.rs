@@ -16,7 +16,7 @@ use super::stderr;
 use crate::process::seam;
 use crate::process::seam::kernel::next;
 use crate::process::threads::{panics, spin};
-use crate::process::world;
+use crate::process::world::{self, timestamp};
 
 /// The exit code of a process whose note says why it ended.
 pub(crate) const NOTED: c_int = 70;
@@ -98,6 +98,10 @@ pub(crate) fn leave_now(code: c_int) -> ! {
 
 extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes both to a handler that was installed with SA_SIGINFO.
+    if signal == libc::SIGSEGV && unsafe { timestamp::answer(&*info, context) } {
+        return;
+    }
+    // SAFETY: the same.
     if unsafe { handled_by_engine(signal, info, context) } {
         return;
     }

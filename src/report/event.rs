@@ -23,6 +23,8 @@ pub(crate) enum Event<'a> {
         #[serde(serialize_with = "text")]
         seed: Seed,
         sims: Vec<&'a str>,
+        /// The model of the processor, to which the digests belong.
+        processor: String,
     },
     /// A part is done.
     Part(PartDone<'a>),

@@ -58,6 +58,7 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Acked(level, what) => format!("acknowledged as {level}: {what}"),
         Mark::Inconsistent(how) => format!("inconsistent: {how}"),
         Mark::Outside(path) => format!("outside the mount: {}", quote(path)),
+        Mark::Host(what) => format!("read from the host: {}", quote(what)),
         Mark::NotSimulated(call, _) => format!("not simulated: {call}"),
         Mark::Hung(why) => format!("hung: {why}"),
         Mark::Turn(turn) => format!("turn {}: thread {}", turn.decision, turn.thread),

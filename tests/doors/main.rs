@@ -11,6 +11,7 @@ mod data;
 mod harness;
 mod host;
 mod live;
+mod machine;
 mod map;
 #[path = "../wild/mapped.rs"]
 mod mapped;

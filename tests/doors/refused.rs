@@ -22,6 +22,7 @@ fn refused(ran: &Ran<()>) -> Vec<String> {
     let noted = |note: &Note| match note {
         Note::NotSimulated(call) => call.clone(),
         Note::Outside(_) => "outside".to_owned(),
+        Note::Host(_) => "host".to_owned(),
     };
     assert_eq!(ran.notes.iter().map(noted).collect::<Vec<_>>(), marks);
     marks

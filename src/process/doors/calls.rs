@@ -10,7 +10,7 @@ use std::ptr;
 use libc::timespec;
 
 use crate::disk::Errno;
-use crate::process::seam::kernel::Six;
+use crate::process::seam::kernel::{Six, errno, set_errno};
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
 
@@ -69,14 +69,14 @@ pub(super) fn find(number: c_long) -> Option<&'static SystemCall> {
 const NUMBERS: usize = 512;
 
 /// The position of each number's row, plus one; 0 for a number without.
-static BY_NUMBER: [u8; NUMBERS] = {
+static BY_NUMBER: [u16; NUMBERS] = {
     let mut positions = [0; NUMBERS];
     let mut at = 0;
     while at < ROWS.len() {
         let number = ROWS[at].number as usize;
-        assert!(positions[number] == 0 && at < 255, "a number has one row");
+        assert!(positions[number] == 0, "a number has one row");
         at += 1;
-        positions[number] = at as u8;
+        positions[number] = at as u16;
     }
     positions
 };
@@ -376,6 +376,53 @@ rows! {
     SYS_clock_settime [Never] ([a, b, ..] => libc::clock_settime(a as c_int, b as _));
     SYS_settimeofday [Never] ([a, b, ..] => libc::settimeofday(a as _, b as _));
 
+    // Who the engine is, and on which machine.
+    SYS_getppid [Never] (_ => libc::getppid());
+    SYS_getpgrp [Never] (_ => libc::getpgrp());
+    SYS_getpgid [Never] ([a, ..] => libc::getpgid(a as _));
+    SYS_getsid [Never] ([a, ..] => libc::getsid(a as _));
+    SYS_setsid [Never] (_ => libc::setsid());
+    SYS_setpgid [Never] ([a, b, ..] => libc::setpgid(a as _, b as _));
+    SYS_getuid [Never] (_ => libc::getuid());
+    SYS_geteuid [Never] (_ => libc::geteuid());
+    SYS_getgid [Never] (_ => libc::getgid());
+    SYS_getegid [Never] (_ => libc::getegid());
+    SYS_getresuid [Never] ([a, b, c, ..] => libc::getresuid(a as _, b as _, c as _));
+    SYS_getresgid [Never] ([a, b, c, ..] => libc::getresgid(a as _, b as _, c as _));
+    SYS_getgroups [Never] ([a, b, ..] => libc::getgroups(a as c_int, b as _));
+    SYS_setuid [Never] ([a, ..] => libc::setuid(a as _));
+    SYS_setgid [Never] ([a, ..] => libc::setgid(a as _));
+    SYS_setfsuid [Never] ([a, ..] => libc::setfsuid(a as _));
+    SYS_setfsgid [Never] ([a, ..] => libc::setfsgid(a as _));
+    SYS_setreuid [Never] ([a, b, ..] => setreuid(a as _, b as _));
+    SYS_setregid [Never] ([a, b, ..] => setregid(a as _, b as _));
+    SYS_setresuid [Never] ([a, b, c, ..] => libc::setresuid(a as _, b as _, c as _));
+    SYS_setresgid [Never] ([a, b, c, ..] => libc::setresgid(a as _, b as _, c as _));
+    SYS_setgroups [Never] ([a, b, ..] => libc::setgroups(a, b as _));
+    SYS_uname [Never] ([a, ..] => libc::uname(a as _));
+    SYS_sethostname [Never] (refused);
+    SYS_setdomainname [Never] (refused);
+    SYS_getrusage [Never] ([a, b, ..] => libc::getrusage(a as c_int, b as _));
+    SYS_times [Never] ([a, ..] => libc::times(a as _));
+    SYS_getpriority [Never] ([a, b, ..] => priority(a as c_int, b as c_uint));
+    SYS_setpriority [Never] ([a, b, c, ..] => libc::setpriority(a as _, b as _, c as c_int));
+    SYS_sched_getscheduler [Never] ([a, ..] => libc::sched_getscheduler(a as _));
+    SYS_sched_setscheduler [Never] ([a, b, c, ..] =>
+        libc::sched_setscheduler(a as _, b as c_int, c as _));
+    SYS_sched_getparam [Never] ([a, b, ..] => libc::sched_getparam(a as _, b as _));
+    SYS_sched_setparam [Never] ([a, b, ..] => libc::sched_setparam(a as _, b as _));
+    SYS_sched_setaffinity [Never] ([a, b, c, ..] =>
+        libc::sched_setaffinity(a as _, b, c as _));
+    SYS_sched_getattr [Never] (refused);
+    SYS_sched_setattr [Never] (refused);
+    SYS_kcmp [Never] (refused);
+    SYS_prctl [Never] ([a, b, c, d, e, _] => prctl(a as c_int, b, c, d, e));
+    // As the priority of a process, that of its reads and writes changes nothing (ioprio_set(2)).
+    SYS_ioprio_get [Never] (_ => 0);
+    SYS_ioprio_set [Never] (_ => 0);
+    // As a kernel without restartable sequences, which would show the processor's number.
+    SYS_rseq [Never] (_ => answer::<c_int>(Err(Errno::ENOSYS)));
+
     // Signals. The ids by which the engine knows itself may belong to others on the host.
     SYS_kill [Never] ([a, b, ..] => libc::kill(a as _, b as c_int));
     SYS_tgkill [Never] ([a, b, c, ..] => libc::tgkill(a as _, b as _, c as c_int));
@@ -453,7 +500,18 @@ unsafe extern "C" {
         page: usize,
         flags: c_int,
     ) -> c_int;
+    fn setreuid(real: libc::uid_t, effective: libc::uid_t) -> c_int;
+    fn setregid(real: libc::gid_t, effective: libc::gid_t) -> c_int;
+    fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int;
     fn pidfd_open(process: c_int, flags: c_uint) -> c_int;
+}
+
+/// The kernel returns a priority as 20 less it, so that it is positive.
+fn priority(which: c_int, of: c_uint) -> c_long {
+    set_errno(0);
+    // SAFETY: getpriority(2) takes numbers.
+    let priority = unsafe { libc::getpriority(which as _, of) };
+    if priority == -1 && errno() != 0 { -1 } else { (20 - priority).into() }
 }
 
 /// The kernel returns the number of bytes of the mask that it wrote, the C library 0.

@@ -68,7 +68,7 @@ unsafe fn random_bytes(door: &'static Door, to: *mut c_void, length: usize) -> O
     unsafe { fill(door, (to, length), 0) }.map(drop)
 }
 
-fn random_number(door: &'static Door) -> Option<u32> {
+pub(super) fn random_number(door: &'static Door) -> Option<u32> {
     let mut bytes = [0; 4];
     // SAFETY: the buffer is ours.
     unsafe { fill(door, (bytes.as_mut_ptr().cast(), bytes.len()), 0) }?.ok()?;

@@ -13,7 +13,9 @@ use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, World};
 
 use super::path::{DiskPath, descriptor_named, inside, mounted};
-use super::{answer, bits, bytes, change_path, doors, note_outside, on_descriptor, on_path, room};
+use super::{
+    answer, bits, bytes, change_path, doors, host_files, note_outside, on_descriptor, on_path, room,
+};
 
 doors! {
     fn mkdir(path: *const c_char, mode: mode_t) -> c_int = make_directory, faults Before(Mkdir);
@@ -338,12 +340,20 @@ unsafe fn read_link_at(
         return Some(answer(outcome));
     }
     // SAFETY: the same.
-    let outcome = unsafe {
+    let served = unsafe {
         on_path(door, dirfd, path, [0; 2], |world, base, path| {
             let target = world.disk.readlink(base, path)?;
             hand_out(&if target.starts_with(b"/") { mounted(&target) } else { target })
         })
-    }?;
+    };
+    let outcome = match served {
+        Some(outcome) => outcome,
+        None => {
+            // SAFETY: the same.
+            let path = unsafe { bytes(path) }?;
+            host_files::link(dirfd, path)?.and_then(|target| hand_out(&target))
+        }
+    };
     Some(answer(outcome))
 }
 

@@ -15,6 +15,8 @@ mod entries;
 mod entropy;
 mod filter;
 mod futex;
+mod host_files;
+mod identity;
 mod link;
 mod locks;
 mod machine;
@@ -22,6 +24,7 @@ mod map;
 mod memory;
 mod open;
 mod path;
+mod random_device;
 mod refuse;
 mod refuse_files;
 mod signals;
@@ -31,6 +34,7 @@ mod syscall;
 mod threads;
 mod time;
 pub mod traps;
+mod usage;
 mod wait;
 mod way_out;
 
@@ -125,6 +129,8 @@ fn all() -> impl Iterator<Item = &'static Door> {
         directory::DOORS,
         entries::DOORS,
         entropy::DOORS,
+        host_files::DOORS,
+        identity::DOORS,
         link::DOORS,
         locks::DOORS,
         machine::DOORS,
@@ -132,6 +138,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         memory::DOORS,
         open::DOORS,
         path::DOORS,
+        random_device::DOORS,
         refuse::DOORS,
         refuse_files::DOORS,
         signals::DOORS,
@@ -140,6 +147,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         syscall::DOORS,
         threads::DOORS,
         time::DOORS,
+        usage::DOORS,
         wait::DOORS,
     ];
     files.into_iter().flatten()
@@ -151,6 +159,11 @@ pub fn symbols() -> impl Iterator<Item = &'static str> {
 }
 
 pub(crate) use way_out::way_out;
+
+/// The symbols among them that the C library does not have. A program may lack these doors.
+pub fn optional_symbols() -> impl Iterator<Item = &'static str> {
+    random_device::DOORS.iter().map(|door| door.name)
+}
 
 /// The symbols of the doors that do nothing but refuse calls, at least those on the disk.
 #[cfg(feature = "inner")]

@@ -13,7 +13,7 @@ use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, Called, Referent, World};
 
 use super::path::descriptor_named;
-use super::{answer, bits, bytes, doors, note_outside, on_descriptor, on_disk};
+use super::{answer, bits, bytes, doors, host_files, note_outside, on_descriptor, on_disk};
 
 doors! {
     fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = open, faults Before(Open);
@@ -91,10 +91,6 @@ unsafe fn open_at_checked(
     unsafe { open_at(door, dirfd, path, flags, 0) }
 }
 
-/// Files of the host that state the number of processors. The engine finds none of them, so that
-/// the affinity mask decides.
-const PROCESSOR_LIMITS: [&[u8]; 2] = [b"/proc/self/cgroup", b"/sys/fs/cgroup"];
-
 /// Devices that may be written without a note.
 const HARMLESS: [&[u8]; 4] = [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty"];
 
@@ -123,11 +119,11 @@ unsafe fn open_at(
     if matches!(name, b"/dev/urandom" | b"/dev/random") {
         return open_random(door, name, flags);
     }
-    if PROCESSOR_LIMITS.iter().any(|&limits| name.starts_with(limits)) {
-        return Some(answer(Err(Errno::ENOENT)));
-    }
     if let Some(fd) = descriptor_named(name).filter(|&fd| is_simulated(fd)) {
         return reopen(door, fd, flags, mode);
+    }
+    if let Some(opened) = host_files::open(door, dirfd, name, flags) {
+        return Some(opened);
     }
     let changes = flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != 0;
     if changes && !HARMLESS.contains(&name) {

@@ -82,7 +82,8 @@ impl World {
         }
     }
 
-    fn current(&self) -> Option<Vec<u8>> {
+    /// The working directory, if it is on the disk.
+    pub(super) fn current(&self) -> Option<Vec<u8>> {
         let path = self.disk.ino(self.directory?).ok().and_then(|dir| self.disk.path_of(dir));
         Some(path.map_or_else(|| b"(unreachable)".to_vec(), |path| mounted(&path)))
     }

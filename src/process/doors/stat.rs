@@ -10,11 +10,12 @@ use crate::disk::effect::Kind;
 use crate::disk::io::SIZE_MAX;
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
+use crate::process::seam;
 use crate::process::threads::baton;
 use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::{CallResult, Called, Referent, World};
+use crate::process::world::{self, CallResult, Called, Referent, World};
 
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
@@ -69,7 +70,7 @@ doors! {
 
 /// The number of the simulated device: minor 77 of the devices without hardware.
 const DEVICE: (c_uint, c_uint) = (0, 77);
-/// The number of blocks that the disk reports, 1 TiB; half of them are reported as free.
+/// The blocks and the inodes of a disk without a limit: 1 TiB.
 const BLOCKS: u64 = 1 << 28;
 /// The type that statfs(2) reports for ext2, ext3 and ext4.
 const EXT4: i64 = 0xef53;
@@ -109,7 +110,7 @@ impl World {
     /// Fills the structure of stat(2).
     fn fill(&self, found: &StatSubject, to: &mut stat64) {
         let seconds = |time| clock::timespec(self.clock.real(time));
-        (to.st_uid, to.st_gid) = self.owner;
+        // Zeros stand for root, who owns all files.
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
         let StatSubject::File(file) = found else {
@@ -128,7 +129,6 @@ impl World {
     /// Fills the structure of statx(2).
     fn fill_extended(&self, found: &StatSubject, to: &mut libc::statx) {
         let stamp = |time| stamp(self.clock.real(time));
-        (to.stx_uid, to.stx_gid) = self.owner;
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
         to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
@@ -322,20 +322,54 @@ unsafe fn access_at(
     Some(answer(outcome))
 }
 
-fn fill_disk(to: &mut statfs64) {
-    to.f_type = EXT4;
-    (to.f_bsize, to.f_frsize) = (BLOCK.cast_signed(), BLOCK.cast_signed());
-    (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
-    (to.f_files, to.f_ffree) = (BLOCKS, BLOCKS / 2);
-    to.f_namelen = NAME_MAX as i64;
+/// The blocks and inodes of a file system, and how many of them are free.
+#[derive(Clone, Copy)]
+struct Volume {
+    blocks: u64,
+    free: u64,
+    inodes: u64,
+    free_inodes: u64,
 }
 
-fn fill_volume(to: &mut statvfs64) {
+impl Volume {
+    /// What the engine sees of a disk of the host.
+    const HOST: Self =
+        Self { blocks: BLOCKS, free: BLOCKS / 2, inodes: BLOCKS, free_inodes: BLOCKS / 2 };
+}
+
+impl World {
+    /// The simulated disk, up to its limit if it has one.
+    fn volume(&self) -> Volume {
+        let (used, used_inodes) = self.disk.used();
+        let (blocks, inodes) = self.disk.capacity().unwrap_or((BLOCKS, BLOCKS));
+        let free = blocks.saturating_sub(used);
+        Volume { blocks, free, inodes, free_inodes: inodes.saturating_sub(used_inodes) }
+    }
+}
+
+fn fill_disk(volume: Volume, to: &mut statfs64) {
+    to.f_type = EXT4;
+    (to.f_bsize, to.f_frsize) = (BLOCK.cast_signed(), BLOCK.cast_signed());
+    to.f_namelen = NAME_MAX as i64;
+    fill_room_of_disk(volume, to);
+}
+
+fn fill_room_of_disk(volume: Volume, to: &mut statfs64) {
+    (to.f_blocks, to.f_bfree, to.f_bavail) = (volume.blocks, volume.free, volume.free);
+    (to.f_files, to.f_ffree) = (volume.inodes, volume.free_inodes);
+}
+
+fn fill_volume(volume: Volume, to: &mut statvfs64) {
     (to.f_bsize, to.f_frsize) = (BLOCK, BLOCK);
-    (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
-    (to.f_files, to.f_ffree, to.f_favail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
     to.f_fsid = device();
     to.f_namemax = NAME_MAX as u64;
+    fill_room_of_volume(volume, to);
+}
+
+fn fill_room_of_volume(volume: Volume, to: &mut statvfs64) {
+    (to.f_blocks, to.f_bfree, to.f_bavail) = (volume.blocks, volume.free, volume.free);
+    (to.f_files, to.f_ffree) = (volume.inodes, volume.free_inodes);
+    to.f_favail = volume.free_inodes;
 }
 
 fn device() -> dev_t {
@@ -351,13 +385,13 @@ unsafe fn about_path<T>(
     door: &'static Door,
     path: *const c_char,
     to: *mut T,
-    fill: impl FnOnce(&mut T),
+    fill: impl FnOnce(Volume, &mut T),
 ) -> Option<c_int> {
     // SAFETY: this function's contract is that of `on_path` and of `cleared`.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
-            fill(cleared(to)?);
+            fill(world.volume(), cleared(to)?);
             Ok(0)
         })
     }?;
@@ -372,24 +406,50 @@ unsafe fn about_descriptor<T>(
     door: &'static Door,
     fd: c_int,
     to: *mut T,
-    fill: impl FnOnce(&mut T),
+    fill: impl FnOnce(Volume, &mut T),
 ) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [0; 2], |_, _| {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
         // SAFETY: this function's contract is that of `cleared`.
-        fill(unsafe { cleared(to) }?);
+        fill(world.volume(), unsafe { cleared(to) }?);
         Ok(0)
     })?;
     Some(answer(outcome))
 }
 
+/// Serves a call about a file system of the host, whose room changes all the time: the engine sees
+/// one that is half full.
+///
+/// # Safety
+/// `ask` fills the structure if it returns 0, and `to` points to it then.
+unsafe fn about_host<T>(
+    to: *mut T,
+    ask: impl FnOnce() -> c_int,
+    fill: impl FnOnce(Volume, &mut T),
+) -> Option<c_int> {
+    world::enter(|_| ())?;
+    let _harness = seam::harness();
+    let asked = ask();
+    if asked == 0 {
+        // SAFETY: by this function's contract.
+        fill(Volume::HOST, unsafe { &mut *to });
+    }
+    Some(asked)
+}
+
 unsafe fn stat_disk(door: &'static Door, path: *const c_char, to: *mut statfs64) -> Option<c_int> {
-    // SAFETY: statfs(2) takes a C string and room for the answer.
-    unsafe { about_path(door, path, to, fill_disk) }
+    // SAFETY: statfs(2) takes a C string and room for the answer, and fills it on success.
+    unsafe {
+        about_path(door, path, to, fill_disk)
+            .or_else(|| about_host(to, || libc::statfs64(path, to), fill_room_of_disk))
+    }
 }
 
 unsafe fn stat_disk_of(door: &'static Door, fd: c_int, to: *mut statfs64) -> Option<c_int> {
-    // SAFETY: fstatfs(2) takes room for the answer.
-    unsafe { about_descriptor(door, fd, to, fill_disk) }
+    // SAFETY: fstatfs(2) takes room for the answer, and fills it on success.
+    unsafe {
+        about_descriptor(door, fd, to, fill_disk)
+            .or_else(|| about_host(to, || libc::fstatfs64(fd, to), fill_room_of_disk))
+    }
 }
 
 unsafe fn stat_volume(
@@ -397,13 +457,19 @@ unsafe fn stat_volume(
     path: *const c_char,
     to: *mut statvfs64,
 ) -> Option<c_int> {
-    // SAFETY: statvfs(3) takes a C string and room for the answer.
-    unsafe { about_path(door, path, to, fill_volume) }
+    // SAFETY: statvfs(3) takes a C string and room for the answer, and fills it on success.
+    unsafe {
+        about_path(door, path, to, fill_volume)
+            .or_else(|| about_host(to, || libc::statvfs64(path, to), fill_room_of_volume))
+    }
 }
 
 unsafe fn stat_volume_of(door: &'static Door, fd: c_int, to: *mut statvfs64) -> Option<c_int> {
-    // SAFETY: fstatvfs(3) takes room for the answer.
-    unsafe { about_descriptor(door, fd, to, fill_volume) }
+    // SAFETY: fstatvfs(3) takes room for the answer, and fills it on success.
+    unsafe {
+        about_descriptor(door, fd, to, fill_volume)
+            .or_else(|| about_host(to, || libc::fstatvfs64(fd, to), fill_room_of_volume))
+    }
 }
 
 /// A limit of the disk (pathconf(3)).

@@ -44,7 +44,7 @@ unsafe fn write<T>(to: *mut T, value: T) {
 }
 
 /// Reads a clock of the world; `None` if there is no world, an error if there is no such clock.
-fn reading(door: &'static Door, clock: clockid_t) -> Option<Result<Duration, Errno>> {
+pub(super) fn reading(door: &'static Door, clock: clockid_t) -> Option<Result<Duration, Errno>> {
     world::enter(|world| {
         let shown = world.clock.read(clock);
         world.call_unrecorded(door.name, Duration::ZERO, [bits(clock), 0, 0]);

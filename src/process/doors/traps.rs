@@ -41,6 +41,7 @@ const CONTROL_BLOCK: usize = 4096;
 /// # Errors
 /// What the kernel said: it is too old, or a container forbids it.
 pub fn install() -> Result<(), TrapsRefused> {
+    let _harness = seam::harness();
     let refused = |what| move |source| TrapsRefused { what, source };
     handle().map_err(refused("sigaction"))?;
     let unknown = || refused("looking for the C library")(io::ErrorKind::NotFound.into());

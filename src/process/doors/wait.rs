@@ -84,6 +84,33 @@ fn look(
     }
 }
 
+/// The limit of a wait; `None` waits for ever.
+///
+/// # Errors
+/// `EINVAL` for a time that is negative or malformed.
+///
+/// # Safety
+/// `limit` is null or points to a time.
+unsafe fn limit(limit: *const timespec) -> Result<Option<Duration>, Errno> {
+    // SAFETY: by this function's contract.
+    let Some(&limit) = (unsafe { limit.as_ref() }) else { return Ok(None) };
+    clock::duration(limit).map(Some).ok_or(Errno::EINVAL)
+}
+
+/// Waits if the limit is valid.
+fn within(
+    limit: Result<Option<Duration>, Errno>,
+    wait: impl FnOnce(Option<Duration>) -> Option<c_int>,
+) -> Option<c_int> {
+    match limit {
+        Ok(limit) => wait(limit),
+        Err(error) => {
+            world::enter(|_| ())?;
+            Some(answer(Err(error)))
+        }
+    }
+}
+
 fn deadline(timeout: Option<Duration>) -> Option<Option<Time>> {
     match timeout {
         None => Some(None),
@@ -187,9 +214,9 @@ unsafe fn poll_until(
     _: *const sigset_t,
 ) -> Option<c_int> {
     // SAFETY: ppoll(2) takes a time or null.
-    let timeout = unsafe { timeout.as_ref() }.copied().and_then(clock::duration);
+    let timeout = unsafe { limit(timeout) };
     // SAFETY: ppoll(2) takes a list of `count` entries.
-    unsafe { wait(door, (list, count), timeout) }
+    within(timeout, |timeout| unsafe { wait(door, (list, count), timeout) })
 }
 
 unsafe fn poll_checked(
@@ -229,9 +256,18 @@ unsafe fn select(
     }
     // SAFETY: select(2) takes a time or null.
     let timeout = unsafe { timeout.as_ref() }.copied()?;
-    let nanos = timeout.tv_usec.checked_mul(1000)?;
-    let duration = clock::duration(timespec { tv_sec: timeout.tv_sec, tv_nsec: nanos })?;
-    Some(answer(super::time::pause(door, duration)?))
+    // The kernel takes any number of microseconds.
+    let (seconds, rest) =
+        (timeout.tv_usec.div_euclid(1_000_000), timeout.tv_usec.rem_euclid(1_000_000));
+    let seconds = timeout.tv_sec.saturating_add(seconds);
+    let timeout = timespec { tv_sec: seconds, tv_nsec: rest * 1000 };
+    // SAFETY: the time is ours.
+    within(unsafe { limit(&timeout) }, |timeout| sleep(door, timeout))
+}
+
+/// Sleeps; `None` for ever, which the kernel serves.
+fn sleep(door: &'static Door, limit: Option<Duration>) -> Option<c_int> {
+    Some(answer(super::time::pause(door, limit?)?))
 }
 
 /// As [`select`].
@@ -248,8 +284,7 @@ unsafe fn select_until(
         return refused(door.name, libc::ENOSYS);
     }
     // SAFETY: pselect(2) takes a time or null.
-    let duration = clock::duration(unsafe { timeout.as_ref() }.copied()?)?;
-    Some(answer(super::time::pause(door, duration)?))
+    within(unsafe { limit(timeout) }, |timeout| sleep(door, timeout))
 }
 
 /// Regular files cannot be watched (epoll_ctl(2)): the error is the kernel's.
@@ -283,8 +318,8 @@ unsafe fn await_events_until(
     _: *const sigset_t,
 ) -> Option<c_int> {
     // SAFETY: epoll_pwait2(2) takes a time or null.
-    let timeout = unsafe { timeout.as_ref() }.copied().and_then(clock::duration);
-    await_within(door, epoll, events, most, timeout)
+    let timeout = unsafe { limit(timeout) };
+    within(timeout, |timeout| await_within(door, epoll, events, most, timeout))
 }
 
 fn await_within(

@@ -5,6 +5,7 @@
 //! thread-locals.
 
 pub(crate) mod altstack;
+pub(crate) mod auxv;
 pub(crate) mod heap;
 pub(crate) mod kernel;
 pub(crate) mod library;

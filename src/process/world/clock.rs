@@ -43,6 +43,11 @@ impl Clock {
         self.read
     }
 
+    /// The engine saw something that depends on when it runs.
+    pub(crate) fn see(&mut self) {
+        self.read = true;
+    }
+
     /// Lets time pass.
     pub(crate) fn advance(&mut self, by: Duration) {
         self.now = self.now + by;

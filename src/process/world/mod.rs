@@ -19,6 +19,8 @@ pub(crate) mod room;
 pub mod schedule;
 pub mod setup;
 pub(crate) mod streams;
+pub(crate) mod timestamp;
+pub(crate) mod views;
 mod wait_for;
 
 use std::borrow::Cow;
@@ -36,6 +38,7 @@ use crate::disk::tree::Tree;
 use crate::disk::{Disk, Errno, Handle, Journal};
 use crate::log::{Call, Mark, Payload, Record};
 use crate::process::seam;
+use crate::process::seam::auxv;
 use crate::process::seam::kernel::{errno, set_errno};
 use crate::process::seam::lock::Lock;
 use crate::sim::fault_kind::FaultKind;
@@ -70,6 +73,8 @@ pub enum Note {
     Outside(Vec<u8>),
     /// The engine made this call, which is not simulated.
     NotSimulated(String),
+    /// The engine read this file or property of the host.
+    Host(Vec<u8>),
 }
 
 /// The thing that a simulated descriptor refers to.
@@ -125,8 +130,12 @@ pub struct World {
     pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
+    /// The seed of what the kernel drew when the machine booted.
+    boot: u64,
     /// The id of the engine's process.
     pub(crate) pid: libc::pid_t,
+    /// The priority that the process gave itself (nice(2)).
+    pub(crate) priority: c_int,
     pub(crate) schedule: Schedule,
     /// Panics on threads of the engine that nothing has dealt with yet.
     pub(crate) panics: Panics,
@@ -134,8 +143,6 @@ pub struct World {
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
     pub(crate) cpus: u32,
-    /// User and group of all files: those of the process, so that it owns them.
-    pub(crate) owner: (u32, u32),
     pub(crate) hooks: Hooks,
     /// The digest of the bytes that the current call moves.
     pub(crate) bytes: u64,
@@ -252,6 +259,9 @@ impl World {
             false => Disk::mounted(setup.tree, &setup.profile),
         };
         disk.set_time(setup.start);
+        auxv::set_random(random_of_start(setup.seed));
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let directory = disk.open(Ino::ROOT, b".", flags, 0).ok();
         if let Some(space) = setup.space {
             disk.limit(space);
         }
@@ -270,13 +280,14 @@ impl World {
             maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
+            boot: setup.boot,
             pid: setup.pid,
+            priority: 0,
             schedule: Schedule::new(setup.schedule),
             panics: Panics::default(),
-            directory: None,
+            directory,
             umask: 0o022,
             cpus: setup.cpus,
-            owner: owner(),
             hooks: setup.hooks,
             bytes: 0,
             faults: Faults::new(setup.faults),
@@ -455,6 +466,24 @@ impl World {
         self.note(Note::Outside(path.to_owned()));
     }
 
+    /// The engine reads a file or a property of the host. A file that the engine wrote is noted
+    /// already.
+    #[cold]
+    pub(crate) fn reads_host(&mut self, what: &[u8]) {
+        if self.notes.contains(&Note::Outside(what.to_owned())) {
+            return;
+        }
+        self.mark(Mark::Host(what));
+        self.note(Note::Host(what.to_owned()));
+    }
+
+    /// What the kernel drew when the machine booted. An answer depends on the boot, as it depends
+    /// on the time where a clock was read.
+    pub(crate) fn boot(&mut self) -> u64 {
+        self.clock.see();
+        self.boot
+    }
+
     fn note(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
@@ -589,6 +618,14 @@ fn return_addresses(space: &mut [u8; FRAMES * 8]) -> &[u8] {
     &space[..used]
 }
 
+/// The bytes that the kernel gives a process when it starts. The entropy that the process asks for
+/// is another stream.
+fn random_of_start(seed: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    Entropy::new(!seed).fill(&mut bytes);
+    bytes
+}
+
 /// The fault kind, in the terms of a sim's promises, of a call that found no room.
 fn no_room(door: &Door) -> FaultKind {
     let class = match door.faults.class() {
@@ -597,10 +634,4 @@ fn no_room(door: &Door) -> FaultKind {
         class => class.unwrap_or(FaultClass::Write),
     };
     InjectionKind::NoSpace.fault_kind(class)
-}
-
-/// The user and the group that the process acts as.
-fn owner() -> (u32, u32) {
-    // SAFETY: neither call has a precondition.
-    unsafe { (libc::geteuid(), libc::getegid()) }
 }

@@ -123,6 +123,11 @@ impl Schedule {
         schedule
     }
 
+    /// How many threads were ever started.
+    pub(crate) fn started(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Adds a thread, which is ready to run.
     pub(crate) fn start(&mut self) -> ThreadId {
         self.count += 1;

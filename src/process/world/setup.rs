@@ -73,6 +73,8 @@ pub struct Setup {
     pub wall_clock: Duration,
     /// The seed of the entropy.
     pub seed: u64,
+    /// The seed of what the kernel drew when the machine booted.
+    pub boot: u64,
     /// The id of the engine's process, and of its first thread.
     pub pid: libc::pid_t,
     /// The schedule of the threads.
@@ -130,6 +132,7 @@ impl Setup {
             uptime: Duration::from_secs(100_000),
             wall_clock: Duration::from_secs(1_700_000_000),
             seed: 0,
+            boot: 0,
             pid: 1000,
             schedule: Plan::Listed(Vec::new()),
             faults: Vec::new(),
