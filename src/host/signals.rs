@@ -15,6 +15,7 @@ use super::note::{End, EndNote};
 use super::stderr;
 use crate::process::seam;
 use crate::process::seam::kernel::next;
+use crate::process::seam::reach;
 use crate::process::threads::{panics, spin};
 
 /// The exit code of a process whose note says why it ended.
@@ -96,6 +97,10 @@ pub(crate) fn leave_now(code: c_int) -> ! {
 }
 
 extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes the context to a handler that was installed with SA_SIGINFO.
+    if unsafe { reach::fix_up(signal, context) } {
+        return;
+    }
     // It may have interrupted the engine, whose locks and heap are none of ours.
     let _harness = seam::harness();
     let Some(note) = note() else {

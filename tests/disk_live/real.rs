@@ -12,7 +12,8 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 use tempfile::TempDir;
 
-use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slot, Slots};
+use super::rarer::{Aligned, Rarer, at_real_path, at_real_slot, on_ext4, real_copy};
 
 /// A real directory and the files open in it.
 pub(crate) struct Real {
@@ -36,6 +37,15 @@ fn by_path(dir: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
 fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     Ok(fs::readlink(link, Vec::new())?.into_bytes())
+}
+
+/// A new directory of the host: on ext4 if the environment names a directory there, otherwise on a
+/// tmpfs if the machine has a writable one at `/dev/shm`.
+pub(crate) fn new_directory() -> std::io::Result<TempDir> {
+    match on_ext4() {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()),
+    }
 }
 
 impl Real {
@@ -87,8 +97,27 @@ impl Real {
                 Some(index) => self.on_slot(index, what),
                 None => Ok(Outcome::Skipped),
             },
+            Call::Rarer(call) => return self.rarer(call),
         };
         outcome.unwrap_or_else(|errno| Outcome::Failed(errno.raw_os_error()))
+    }
+
+    fn rarer(&self, call: &Rarer) -> Outcome {
+        let open = |slot: Slot| self.open.index(slot).map(|index| self.open.0[index].as_raw_fd());
+        let outcome = match call {
+            Rarer::Path { base, path, what } => {
+                at_real_path(self.base(*base).as_raw_fd(), path, what)
+            }
+            Rarer::Slot { slot, what } => match open(*slot) {
+                Some(fd) => at_real_slot(fd, what),
+                None => Ok(Outcome::Skipped),
+            },
+            Rarer::Copy { from, to, what } => match (open(*from), open(*to)) {
+                (Some(from), Some(to)) => real_copy(from, to, what),
+                _ => Ok(Outcome::Skipped),
+            },
+        };
+        outcome.unwrap_or_else(Outcome::Failed)
     }
 
     fn base(&self, base: Base) -> &OwnedFd {
@@ -152,20 +181,21 @@ impl Real {
     fn on_bytes(&self, fd: &OwnedFd, what: &OnBytes) -> Result<Outcome, Errno> {
         match what {
             OnBytes::Read { length } => {
-                let mut bytes = vec![0; *length];
-                let done = io::read(fd, &mut bytes[..])?;
-                bytes.truncate(done);
-                return Ok(Outcome::Bytes(bytes));
+                let mut bytes = Aligned::new(*length);
+                let done = io::read(fd, bytes.bytes())?;
+                return Ok(Outcome::Bytes(bytes.bytes()[..done].to_vec()));
             }
             OnBytes::ReadAt { length, offset } => {
-                let mut bytes = vec![0; *length];
-                let done = io::pread(fd, &mut bytes[..], offset.cast_unsigned())?;
-                bytes.truncate(done);
-                return Ok(Outcome::Bytes(bytes));
+                let mut bytes = Aligned::new(*length);
+                let done = io::pread(fd, bytes.bytes(), offset.cast_unsigned())?;
+                return Ok(Outcome::Bytes(bytes.bytes()[..done].to_vec()));
             }
-            OnBytes::Write { bytes } => return Ok(Outcome::Number(io::write(fd, bytes)? as u64)),
+            OnBytes::Write { bytes } => {
+                let done = io::write(fd, Aligned::of(bytes).bytes())?;
+                return Ok(Outcome::Number(done as u64));
+            }
             OnBytes::WriteAt { bytes, offset } => {
-                let done = io::pwrite(fd, bytes, offset.cast_unsigned())?;
+                let done = io::pwrite(fd, Aligned::of(bytes).bytes(), offset.cast_unsigned())?;
                 return Ok(Outcome::Number(done as u64));
             }
             OnBytes::Seek { whence: libc::SEEK_DATA | libc::SEEK_HOLE, .. }

@@ -6,6 +6,7 @@ use std::ptr;
 use crate::disk::{Errno, Ino};
 use crate::process::seam;
 use crate::process::seam::kernel::set_errno;
+use crate::process::seam::reach;
 use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, MOUNT, Referent, World};
 
@@ -114,12 +115,14 @@ unsafe fn hand_out(path: &[u8], buffer: *mut c_char, size: usize) -> *mut c_char
         // SAFETY: malloc(3) takes any number; the caller frees the memory with `free`.
         to = unsafe { libc::malloc(size.max(path.len() + 1)) }.cast();
     }
-    if !to.is_null() {
-        // SAFETY: there is room for the path and its NUL: checked above, or just allocated.
-        unsafe {
-            ptr::copy_nonoverlapping(path.as_ptr(), to.cast(), path.len());
-            *to.add(path.len()) = 0;
-        }
+    if to.is_null() {
+        return to;
+    }
+    let whole = [path, b"\0"].concat();
+    // SAFETY: there is room for the path and its NUL: checked above, or just allocated.
+    if unsafe { reach::copy_out(to.cast(), &whole) } < whole.len() {
+        set_errno(libc::EFAULT);
+        return ptr::null_mut();
     }
     to
 }

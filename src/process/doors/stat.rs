@@ -1,17 +1,15 @@
 //! Doors that describe files and file systems.
 
 use std::ffi::{c_char, c_int, c_uint};
-use std::ptr;
-use std::time::Duration;
 
 use libc::{dev_t, stat64, statfs64, statvfs64, statx_timestamp};
 
 use crate::disk::effect::Kind;
-use crate::disk::io::SIZE_MAX;
+use crate::disk::io::{DIRECT_ALIGN, SIZE_MAX};
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
+use crate::process::seam::reach;
 use crate::process::threads::baton;
-use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 use crate::process::world::{CallResult, Called, Referent, World};
@@ -81,20 +79,17 @@ enum StatSubject {
     Random,
 }
 
-/// Clears a caller's structure.
+/// Fills a caller's structure, which begins as all zeros.
 ///
 /// # Safety
-/// `to` is null or points to room for the structure, for which all zeros are a valid value.
-unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
-    if to.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    // SAFETY: `to` is not null, so it points to room for a structure that may be all zeros, by this
-    // function's contract.
-    unsafe {
-        ptr::write_bytes(to, 0, 1);
-        Ok(&mut *to)
-    }
+/// All zeros are a valid value of the structure, and nothing else uses the caller's during the
+/// call.
+unsafe fn fill_in<T: Copy>(to: *mut T, fill: impl FnOnce(&mut T)) -> CallResult {
+    // SAFETY: all zeros are a valid value, by this function's contract.
+    let mut value = unsafe { std::mem::zeroed() };
+    fill(&mut value);
+    // SAFETY: the structure is the caller's, by this function's contract.
+    if unsafe { reach::store(to, value) } { Ok(0) } else { Err(Errno::EFAULT) }
 }
 
 impl World {
@@ -108,7 +103,7 @@ impl World {
 
     /// Fills the structure of stat(2).
     fn fill(&self, found: &StatSubject, to: &mut stat64) {
-        let seconds = |time| clock::timespec(self.clock.real(time));
+        let seconds = |time| self.clock.shown_time(time);
         (to.st_uid, to.st_gid) = self.owner;
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
@@ -126,12 +121,13 @@ impl World {
     }
 
     /// Fills the structure of statx(2).
-    fn fill_extended(&self, found: &StatSubject, to: &mut libc::statx) {
-        let stamp = |time| stamp(self.clock.real(time));
+    fn fill_extended(&self, found: &StatSubject, asked: c_uint, to: &mut libc::statx) {
+        let stamp = |time| stamp(self.clock.shown_time(time));
         (to.stx_uid, to.stx_gid) = self.owner;
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
-        to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+        to.stx_mnt_id = MOUNT_ID;
         let StatSubject::File(file) = found else {
             (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
             return;
@@ -143,35 +139,56 @@ impl World {
         to.stx_mtime = stamp(file.modified);
         to.stx_ctime = stamp(file.changed);
         to.stx_btime = stamp(file.created);
+        if file.kind == Kind::File && asked & libc::STATX_DIOALIGN != 0 {
+            to.stx_mask |= libc::STATX_DIOALIGN;
+            to.stx_dio_mem_align = DIRECT_ALIGN as u32;
+            to.stx_dio_offset_align = DIRECT_ALIGN as u32;
+        }
     }
 }
 
-fn stamp(real: Duration) -> statx_timestamp {
+fn stamp(shown: libc::timespec) -> statx_timestamp {
     // SAFETY: all zeros are a valid time stamp.
     let mut stamp: statx_timestamp = unsafe { std::mem::zeroed() };
-    stamp.tv_sec = clock::timespec(real).tv_sec;
-    stamp.tv_nsec = real.subsec_nanos();
+    (stamp.tv_sec, stamp.tv_nsec) = (shown.tv_sec, shown.tv_nsec as u32);
     stamp
 }
 
-/// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor.
+/// Flags that fstatat(2) takes; statx(2) takes those of [`SYNC_TYPES`] too.
+const STAT_FLAGS: c_int = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH;
+const SYNC_TYPES: c_int = libc::AT_STATX_FORCE_SYNC | libc::AT_STATX_DONT_SYNC;
+/// The number of the mount, as `/proc/self/mountinfo` has it too.
+pub(super) const MOUNT_ID: u64 = 77;
+
+/// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor, if its arguments are
+/// valid.
 ///
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn look(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
-    flags: c_int,
+    (flags, valid): (c_int, bool),
     report: impl FnOnce(&World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
-    if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
-        return look_at(door, dirfd, report);
+    let name = unsafe { bytes(path) };
+    let empty = name == Some(b"") || path.is_null();
+    if empty && flags & libc::AT_EMPTY_PATH != 0 {
+        return look_at(door, dirfd, |world, found| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
+            report(world, found)
+        });
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     // SAFETY: the same.
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
             let found = world.disk.stat_path(base, path, follow)?;
             report(world, &StatSubject::File(found))
         })
@@ -203,9 +220,8 @@ pub(super) unsafe fn stat_at(
 ) -> Option<c_int> {
     // SAFETY: fstatat(2) takes a C string and room for the answer.
     let outcome = unsafe {
-        look(door, (dirfd, path), flags, |world, found| {
-            world.fill(found, cleared(to)?);
-            Ok(0)
+        look(door, (dirfd, path), (flags, flags & !STAT_FLAGS == 0), |world, found| {
+            fill_in(to, |to| world.fill(found, to))
         })
     }?;
     Some(answer(outcome))
@@ -224,8 +240,7 @@ unsafe fn stat_link(door: &'static Door, path: *const c_char, to: *mut stat64) -
 unsafe fn stat_descriptor(door: &'static Door, fd: c_int, to: *mut stat64) -> Option<c_int> {
     let outcome = look_at(door, fd, |world, found| {
         // SAFETY: fstat(2) takes room for the answer.
-        world.fill(found, unsafe { cleared(to) }?);
-        Ok(0)
+        unsafe { fill_in(to, |to| world.fill(found, to)) }
     })?;
     Some(answer(outcome))
 }
@@ -235,18 +250,20 @@ pub(super) unsafe fn stat_extended(
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
-    _: c_uint,
+    mask: c_uint,
     to: *mut libc::statx,
 ) -> Option<c_int> {
-    if path.is_null() {
+    if path.is_null() && flags & libc::AT_EMPTY_PATH == 0 {
         // The standard library probes with a null pointer whether the call exists.
         return Some(answer(Err(Errno::EFAULT)));
     }
+    const RESERVED: c_uint = 1 << 31;
+    let known = flags & !(STAT_FLAGS | SYNC_TYPES) == 0 && mask & RESERVED == 0;
+    let valid = known && flags & SYNC_TYPES != SYNC_TYPES;
     // SAFETY: statx(2) takes a C string and room for the answer.
     let outcome = unsafe {
-        look(door, (dirfd, path), flags, |world, found| {
-            world.fill_extended(found, cleared(to)?);
-            Ok(0)
+        look(door, (dirfd, path), (flags, valid), |world, found| {
+            fill_in(to, |to| world.fill_extended(found, mask, to))
         })
     }?;
     Some(answer(outcome))
@@ -306,10 +323,22 @@ unsafe fn access_at(
     mode: c_int,
     flags: c_int,
 ) -> Option<c_int> {
+    const KNOWN: c_int = libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
     let arguments = [bits(mode), bits(flags)];
     // SAFETY: faccessat(2) takes a C string.
+    if flags & libc::AT_EMPTY_PATH != 0 && unsafe { bytes(path) } == Some(b"") {
+        let outcome = on_descriptor(door, dirfd, arguments, |world, file| match flags & !KNOWN {
+            0 => world.disk.access_handle(file, mode).map(|()| 0),
+            _ => Err(Errno::EINVAL),
+        })?;
+        return Some(answer(outcome));
+    }
+    // SAFETY: the same.
     let outcome = unsafe {
         on_path(door, dirfd, path, arguments, |world, base, path| {
+            if flags & !KNOWN != 0 || mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+                return Err(Errno::EINVAL);
+            }
             if flags & libc::AT_SYMLINK_NOFOLLOW == 0 {
                 return world.disk.access(base, path, mode).map(|()| 0);
             }
@@ -347,18 +376,17 @@ fn device() -> dev_t {
 /// # Safety
 /// `path` is null or a C string, and `to` is null or has room for the structure, for which all
 /// zeros are a valid value.
-unsafe fn about_path<T>(
+unsafe fn about_path<T: Copy>(
     door: &'static Door,
     path: *const c_char,
     to: *mut T,
     fill: impl FnOnce(&mut T),
 ) -> Option<c_int> {
-    // SAFETY: this function's contract is that of `on_path` and of `cleared`.
+    // SAFETY: this function's contract is that of `on_path` and of `fill_in`.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
-            fill(cleared(to)?);
-            Ok(0)
+            fill_in(to, fill)
         })
     }?;
     Some(answer(outcome))
@@ -368,16 +396,15 @@ unsafe fn about_path<T>(
 ///
 /// # Safety
 /// `to` is null or has room for the structure, for which all zeros are a valid value.
-unsafe fn about_descriptor<T>(
+unsafe fn about_descriptor<T: Copy>(
     door: &'static Door,
     fd: c_int,
     to: *mut T,
     fill: impl FnOnce(&mut T),
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |_, _| {
-        // SAFETY: this function's contract is that of `cleared`.
-        fill(unsafe { cleared(to) }?);
-        Ok(0)
+        // SAFETY: this function's contract is that of `fill_in`.
+        unsafe { fill_in(to, fill) }
     })?;
     Some(answer(outcome))
 }

@@ -121,16 +121,6 @@ const REFUSED: &[(c_long, &str, Refused)] = {
         (libc::SYS_userfaultfd, "userfaultfd", Always),
         (libc::SYS_fchmodat2, "fchmodat2", At(0, 1)),
         (libc::SYS_openat2, "openat2", At(0, 1)),
-        (libc::SYS_setxattr, "setxattr", Path(0)),
-        (libc::SYS_lsetxattr, "lsetxattr", Path(0)),
-        (libc::SYS_getxattr, "getxattr", Path(0)),
-        (libc::SYS_lgetxattr, "lgetxattr", Path(0)),
-        (libc::SYS_listxattr, "listxattr", Path(0)),
-        (libc::SYS_llistxattr, "llistxattr", Path(0)),
-        (libc::SYS_removexattr, "removexattr", Path(0)),
-        (libc::SYS_lremovexattr, "lremovexattr", Path(0)),
-        (libc::SYS_mknod, "mknod", Path(0)),
-        (libc::SYS_mknodat, "mknodat", At(0, 1)),
         (libc::SYS_name_to_handle_at, "name_to_handle_at", At(0, 1)),
         (libc::SYS_fanotify_mark, "fanotify_mark", At(3, 4)),
         (libc::SYS_inotify_add_watch, "inotify_add_watch", Path(1)),
@@ -293,6 +283,12 @@ lead! {
     SYS_fchmod => libc::fchmod(fd, b as _),
     SYS_fchown => libc::fchown(fd, b as _, c as _),
     SYS_fchdir => libc::fchdir(fd),
+    SYS_fsetxattr => libc::fsetxattr(fd, b as _, c as _, d, e as c_int),
+    SYS_fgetxattr => libc::fgetxattr(fd, b as _, c as _, d),
+    SYS_flistxattr => libc::flistxattr(fd, b as _, c),
+    SYS_fremovexattr => libc::fremovexattr(fd, b as _),
+    SYS_fadvise64 => advise(fd, b, c, d),
+    SYS_readahead => libc::readahead(fd, b as _, c),
     SYS_sendfile => libc::sendfile64(fd, b as c_int, c as _, d),
     SYS_splice => libc::splice(fd, b as _, int, d as _, e, f as c_uint),
     SYS_copy_file_range => {
@@ -332,6 +328,16 @@ lead! {
     SYS_fchownat => libc::fchownat(fd, b as _, c as _, d as _, e as c_int),
     SYS_utimensat => libc::utimensat(fd, b as _, c as _, d as c_int),
     SYS_chdir => libc::chdir(a as _),
+    SYS_mknod => libc::mknod(a as _, b as _, c as _),
+    SYS_mknodat => libc::mknodat(fd, b as _, c as _, d as _),
+    SYS_setxattr => libc::setxattr(a as _, b as _, c as _, d, e as c_int),
+    SYS_lsetxattr => libc::lsetxattr(a as _, b as _, c as _, d, e as c_int),
+    SYS_getxattr => libc::getxattr(a as _, b as _, c as _, d),
+    SYS_lgetxattr => libc::lgetxattr(a as _, b as _, c as _, d),
+    SYS_listxattr => libc::listxattr(a as _, b as _, c),
+    SYS_llistxattr => libc::llistxattr(a as _, b as _, c),
+    SYS_removexattr => libc::removexattr(a as _, b as _),
+    SYS_lremovexattr => libc::lremovexattr(a as _, b as _),
     SYS_utime => libc::utime(a as _, b as _),
     SYS_utimes => libc::utimes(a as _, b as _),
     SYS_getcwd => directory(a, b),
@@ -436,6 +442,18 @@ unsafe fn affinity(process: usize, size: usize, mask: usize) -> c_long {
     match unsafe { libc::sched_getaffinity(process as _, size, mask as _) } {
         0 => size.min(8) as c_long,
         error => error.into(),
+    }
+}
+
+/// The kernel sets `errno`, the C library returns the error.
+///
+/// # Safety
+/// None: posix_fadvise(3) takes any numbers.
+unsafe fn advise(fd: c_int, offset: usize, length: usize, advice: usize) -> c_long {
+    // SAFETY: by this function's contract.
+    match unsafe { libc::posix_fadvise64(fd, offset as _, length as _, advice as c_int) } {
+        0 => 0,
+        error => answer::<c_int>(Err(Errno(error))).into(),
     }
 }
 

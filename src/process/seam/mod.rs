@@ -9,6 +9,7 @@ pub(crate) mod dispatch;
 pub(crate) mod heap;
 pub(crate) mod kernel;
 pub(crate) mod lock;
+pub(crate) mod reach;
 
 use std::cell::Cell;
 

@@ -16,6 +16,11 @@ pub(crate) fn is_simulated(fd: c_int) -> bool {
     fd >= FIRST
 }
 
+/// Whether a number is too high for a descriptor.
+pub(crate) fn is_beyond(fd: c_int) -> bool {
+    slot(fd).is_some_and(|slot| slot >= LIMIT)
+}
+
 /// One descriptor.
 #[derive(Clone, Copy)]
 pub(crate) struct Descriptor<T> {
