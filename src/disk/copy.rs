@@ -24,7 +24,7 @@ impl Disk {
     /// How many bytes a call may copy, of `length`: no more than the source has.
     ///
     /// # Errors
-    /// Those of the call.
+    /// Those of the call; `ENOSYS`, which no kernel returns, where `sendfile` is not modelled.
     pub fn length_to_copy(
         &self,
         kind: Transfer,
@@ -77,7 +77,8 @@ impl Disk {
         Ok(length.min(TRANSFER_MAX))
     }
 
-    /// As `do_sendfile` and `do_splice_direct`.
+    /// As `do_sendfile` and `do_splice_direct`. Where the ranges meet in one file, the result depends
+    /// on the size of the kernel's pipe: `ENOSYS`.
     fn length_to_send(&self, from: Place, to: Place, length: usize) -> Result<usize, Errno> {
         let source = self.opens.get(from.0)?;
         if !source.readable {
@@ -91,10 +92,19 @@ impl Disk {
         if !target.writable {
             return Err(Errno::EBADF);
         }
+        if start + length as u64 > SIZE_MAX && start >= SIZE_MAX {
+            return Err(Errno::EOVERFLOW);
+        }
         if source.kind == Kind::Directory || target.flags & linux::O_APPEND != 0 {
             return Err(Errno::EINVAL);
         }
+        let end = target.offset;
+        let length = length.min(TRANSFER_MAX);
+        let meets = end + length as u64 > start && end < start + length as u64;
+        if source.ino == target.ino && meets {
+            return Err(Errno::ENOSYS);
+        }
         let rest = usize::try_from(self.size(source.ino).saturating_sub(start));
-        Ok(length.min(rest.unwrap_or(usize::MAX)).min(TRANSFER_MAX))
+        Ok(length.min(rest.unwrap_or(usize::MAX)))
     }
 }

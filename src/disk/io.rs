@@ -113,7 +113,7 @@ impl Disk {
     }
 
     /// Checks the alignment of a read with `O_DIRECT`, as `iomap_dio_rw` does: `memory` has the bits
-    /// of all addresses and lengths of the buffers. Only blocks that hold bytes are read from the
+    /// of all addresses of the buffers, and of the lengths of all but the last. Only blocks that hold bytes are read from the
     /// device. Other errors come first, and from the read itself.
     pub(crate) fn check_direct_read(
         &self,

@@ -87,12 +87,10 @@ impl Disk {
         if is(linux::O_PATH) {
             return Ok(ino);
         }
-        if is(linux::O_DIRECT) && kind == Kind::Directory {
-            return Err(Errno::EINVAL);
-        }
         match kind {
             Kind::Symlink => Err(Errno::ELOOP),
             Kind::Directory if may_write(flags) || is(linux::O_TRUNC) => Err(Errno::EISDIR),
+            Kind::Directory if is(linux::O_DIRECT) => Err(Errno::EINVAL),
             Kind::File if may_write(flags) || is(linux::O_TRUNC) => {
                 self.may_change()?;
                 if is(linux::O_TRUNC) {

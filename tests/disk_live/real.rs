@@ -21,8 +21,8 @@ pub(crate) struct Real {
     here: OwnedFd,
     /// The path of the directory that corresponds to the root of the simulated disk.
     root: Vec<u8>,
-    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as
-    /// data.
+    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as data,
+    /// and so does ext4 once they have been read.
     shows_holes: bool,
     /// Whether directories are listed by the C library: a raw `getdents64` reaches no door.
     pub(crate) by_libc: bool,
@@ -62,7 +62,8 @@ impl Real {
         let mut here =
             fs::open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
         let root = path_of(&here).expect("a path");
-        let shows_holes = fs::fstatfs(&here).expect("a file system").f_type != libc::TMPFS_MAGIC;
+        let kind = fs::fstatfs(&here).expect("a file system").f_type;
+        let shows_holes = on_ext4().is_none() && kind != libc::TMPFS_MAGIC;
         for _ in 0..depth {
             fs::mkdirat(&here, "n", Mode::from_raw_mode(0o755)).expect("a new directory");
             here = by_path(std::os::fd::AsFd::as_fd(&here), b"n").expect("a directory");

@@ -26,7 +26,7 @@ use calls::{Call, Outcome, call, depth};
 use real::{Real, new_directory};
 
 /// The number of sequences, enough for [`CALLS`].
-const SEQUENCES: u32 = 5300;
+const SEQUENCES: u32 = 5800;
 /// The least number of calls to compare.
 const CALLS: u64 = 100_000;
 

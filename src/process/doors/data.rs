@@ -187,6 +187,34 @@ fn must_not_be_negative(at: Option<off_t>) -> Result<(), Errno> {
     if at.is_some_and(|at| at < 0) { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
+/// Checks a vectored read in the order of `vfs_readv`. Directories are not read by this way.
+fn check_vector(
+    readable: Result<(), Errno>,
+    at: Option<off_t>,
+    length: usize,
+    flags: c_int,
+) -> Result<(), Errno> {
+    match readable {
+        Ok(()) | Err(Errno::EISDIR) if length == 0 => Ok(()),
+        Ok(()) => {
+            must_end(at, length)?;
+            checked_flags(flags, false, false).map(drop)
+        }
+        Err(Errno::EISDIR) if flags & !libc::RWF_HIPRI != 0 => {
+            must_end(at, length)?;
+            Err(Errno::EOPNOTSUPP)
+        }
+        refused => refused,
+    }
+}
+
+/// Refuses a range that ends beyond the largest offset, as `rw_verify_area` does.
+fn must_end(at: Option<off_t>, length: usize) -> Result<(), Errno> {
+    let length = off_t::try_from(length).unwrap_or(off_t::MAX);
+    let ends = at.is_none_or(|at| at.checked_add(length).is_some());
+    if ends { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
 /// Refuses a buffer that is not one of a process, once the descriptor was found usable.
 fn must_fit(
     file: Result<Handle, Errno>,
@@ -230,10 +258,14 @@ fn total(parts: &[iovec]) -> usize {
     parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.iov_len))
 }
 
-/// The bits of the addresses and lengths of some buffers, of which `O_DIRECT` asks for alignment.
+/// The bits of the addresses of some buffers, and of the lengths of all but the last: with
+/// `O_DIRECT` each must begin where a sector does.
 fn bits_of(parts: &[iovec]) -> u64 {
     let used = parts.iter().filter(|part| part.iov_len > 0);
-    used.fold(0, |bits, part| bits | (part.iov_base.addr() | part.iov_len) as u64)
+    let mut bits = used.clone().fold(0, |bits, part| bits | part.iov_base.addr());
+    let before_last = used.clone().count().saturating_sub(1);
+    bits |= used.take(before_last).fold(0, |bits, part| bits | part.iov_len);
+    bits as u64
 }
 
 /// Serves a vectored read. All buffers are filled from one read, so that no other call can come
@@ -260,8 +292,11 @@ unsafe fn scatter(
                 world.disk.check_readable(file?)?;
             }
             let list = list?;
-            if length > 0 {
-                checked_flags(flags, false, false)?;
+            if let Ok(file) = file {
+                check_vector(world.disk.check_readable(file), at, length, flags)?;
+            }
+            if length == 0 && file.is_ok() {
+                return Ok(0);
             }
             let most = length.min(world.most_to_read(fd));
             let mut space = Vec::with_capacity(most);
@@ -359,7 +394,7 @@ unsafe fn write_from(
         if !reach::is_in_process(from, length) {
             return Err(Errno::EFAULT);
         }
-        let memory = (from.addr() | length) as u64;
+        let memory = from.addr() as u64;
         // SAFETY: by this function's contract.
         world.write_as(file, unsafe { given(from, length) }?, at, 0, memory)
     })?;
@@ -447,6 +482,7 @@ unsafe fn write_gathered(
             if total(list) == 0 {
                 return Ok(0);
             }
+            must_end(at, total(list))?;
             let flags = checked_flags(flags, true, world.disk.is_direct(file))?;
             world.write_as(file, &bytes?, at, flags, bits_of(list))
         })

@@ -78,13 +78,24 @@ unsafe fn copy_piece(
     kind: Transfer,
     (from, from_at): (c_int, *mut off_t),
     (to, to_at): (c_int, *mut off_t),
-    length: usize,
+    (length, flags): (usize, c_uint),
 ) -> Option<isize> {
     let outcome = on_descriptor(door, to, [bits(from), length as u64], |world, target| {
         let source = world.file(from)?;
+        world.disk.check_usable(source)?;
+        world.disk.check_usable(target)?;
         // SAFETY: by this function's contract.
         let (start, end) = unsafe { (offset(from_at)?, offset(to_at)?) };
-        let written = world.transfer(kind, (source, start), (target, end), length)?;
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let written = match world.transfer(kind, (source, start), (target, end), length) {
+            Err(Errno::ENOSYS) => {
+                world.not_simulated(&format!("{door} of a file into itself"));
+                return Err(Errno::EINVAL);
+            }
+            written => written?,
+        };
         for (at, before) in [(from_at, start), (to_at, end)] {
             // SAFETY: by this function's contract.
             if let Some(before) = before
@@ -109,11 +120,10 @@ unsafe fn copy(
 ) -> Option<isize> {
     match (is_simulated(from), is_simulated(to)) {
         (false, false) => None,
-        _ if flags != 0 => Some(answer(Err(Errno::EINVAL))),
         (true, true) => {
             let (from, to) = ((from, from_at), (to, to_at));
             // SAFETY: copy_file_range(2) takes offsets that are null or point to one.
-            unsafe { copy_piece(door, Transfer::CopyFileRange, from, to, length) }
+            unsafe { copy_piece(door, Transfer::CopyFileRange, from, to, (length, flags)) }
         }
         // The kernel's answer for two file systems; callers then read and write instead.
         _ => Some(answer(Err(Errno::EXDEV))),
@@ -132,7 +142,7 @@ unsafe fn send(
         (true, true) => {
             let (from, to) = ((from, offset), (to, std::ptr::null_mut()));
             // SAFETY: sendfile(2) takes an offset that is null or points to one.
-            unsafe { copy_piece(door, Transfer::Sendfile, from, to, length) }
+            unsafe { copy_piece(door, Transfer::Sendfile, from, to, (length, 0)) }
         }
         _ => {
             world::enter(|world| world.not_simulated(&format!("{door} to or from the host")))?;

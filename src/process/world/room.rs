@@ -45,9 +45,9 @@ impl<'a> Room<'a> {
         self.start.cast()
     }
 
-    /// The bits of its address and of its length, of which `O_DIRECT` asks for alignment.
+    /// Its address, of which `O_DIRECT` asks for alignment.
     pub(crate) fn bits(&self) -> u64 {
-        (self.start.addr() | self.length) as u64
+        self.start.addr() as u64
     }
 
     /// Adds as many of these bytes as fit, up to the first that cannot be written.
