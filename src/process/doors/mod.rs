@@ -14,6 +14,7 @@ mod descriptor_calls;
 mod directory;
 mod entropy;
 mod futex;
+mod limits;
 mod link;
 mod locks;
 mod machine;
@@ -127,6 +128,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         data::DOORS,
         directory::DOORS,
         entropy::DOORS,
+        limits::DOORS,
         link::DOORS,
         locks::DOORS,
         machine::DOORS,

@@ -11,6 +11,7 @@ pub(crate) mod door;
 pub(crate) mod entropy;
 pub(crate) mod faults;
 pub(crate) mod inject;
+pub(crate) mod limits;
 pub(crate) mod maps;
 pub(crate) mod panics;
 mod policy;
@@ -44,6 +45,7 @@ use self::descriptors::{Descriptor, Descriptors};
 use self::door::Door;
 use self::entropy::Entropy;
 use self::faults::Faults;
+use self::limits::ResourceLimits;
 use self::maps::Maps;
 use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
@@ -119,6 +121,7 @@ pub struct World {
     pub(crate) descriptors: Descriptors<Referent>,
     pub(crate) streams: Streams,
     pub(crate) maps: Maps,
+    pub(crate) limits: ResourceLimits,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     /// The id of the engine's process.
@@ -263,6 +266,7 @@ impl World {
             descriptors: Descriptors::new(),
             streams: Streams::default(),
             maps: Maps::default(),
+            limits: ResourceLimits::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             pid: setup.pid,
