@@ -368,11 +368,8 @@ pub(crate) fn at_real_path(dir: c_int, path: &[u8], what: &AtPath) -> Result<Out
     unsafe {
         match what {
             AtPath::Attribute { follow, what } => {
-                // These calls have no form with a directory.
-                if libc::fchdir(dir) != 0 {
-                    return Ok(Outcome::Skipped);
-                }
-                return on_file(&File::At(text.clone(), *follow), what);
+                let Some(path) = from_anywhere(dir, &text) else { return Ok(Outcome::Skipped) };
+                return on_file(&File::At(path, *follow), what);
             }
             AtPath::MakeNode(mode) => result(libc::mknodat(dir, path, *mode, 0).into())?,
             AtPath::SetTimes { times, flags } => {
@@ -395,6 +392,30 @@ pub(crate) fn at_real_path(dir: c_int, path: &[u8], what: &AtPath) -> Result<Out
         };
     }
     Ok(Outcome::Done)
+}
+
+/// A path for the calls that have no form with a directory. Only the simulated working directory can
+/// be changed: the real one is that of all tests.
+fn from_anywhere(dir: c_int, path: &CString) -> Option<CString> {
+    const FIRST_SIMULATED: c_int = 1 << 20;
+    const PREFIX_MAX: usize = 64;
+    let length = path.count_bytes();
+    if length > libc::PATH_MAX as usize - PREFIX_MAX || path.as_bytes().starts_with(b"/") {
+        return None;
+    }
+    if dir >= FIRST_SIMULATED {
+        // SAFETY: the call takes any number.
+        let changed = unsafe { libc::fchdir(dir) } == 0;
+        return changed.then(|| path.clone());
+    }
+    // SAFETY: all zeros are a valid value, and the kernel fills it in.
+    let is_directory = unsafe {
+        let mut stat = std::mem::zeroed::<libc::stat>();
+        libc::fstat(dir, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR
+    };
+    let prefix = format!("/proc/self/fd/{dir}/").into_bytes();
+    let whole = if length == 0 { Vec::new() } else { [&prefix, path.as_bytes()].concat() };
+    is_directory.then(|| string(&whole))
 }
 
 /// The times of a file that were set.

@@ -200,9 +200,10 @@ fn check_vector(
             must_end(at, length)?;
             checked_flags(flags, false, false).map(drop)
         }
-        Err(Errno::EISDIR) if flags & !libc::RWF_HIPRI != 0 => {
+        Err(Errno::EISDIR) => {
             must_end(at, length)?;
-            Err(Errno::EOPNOTSUPP)
+            let plain = flags & !libc::RWF_HIPRI == 0;
+            Err(if plain { Errno::EISDIR } else { Errno::EOPNOTSUPP })
         }
         refused => refused,
     }

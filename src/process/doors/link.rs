@@ -217,7 +217,16 @@ unsafe fn on_paths(
 ) -> Option<CallResult> {
     // SAFETY: each path is null or a C string, by this function's contract.
     let (Some(old_path), Some(new_path)) = (unsafe { (bytes(old), bytes(new)) }) else {
-        return unreadable(from).or_else(|| unreadable(to));
+        // The kernel looks for the old one first, wherever that is.
+        let ours = |dirfd, path: Option<&[u8]>| {
+            path.is_some_and(|path| {
+                world::enter(|world| world.place(dirfd, path).is_some()) == Some(true)
+            })
+        };
+        // SAFETY: the same.
+        let known = unsafe { ours(from, bytes(old)) || ours(to, bytes(new)) };
+        let failed = known.then_some(Err(Errno::EFAULT));
+        return failed.or_else(|| unreadable(from)).or_else(|| unreadable(to));
     };
     // Calls on the host are not scheduling points, as in `on_path`.
     let ours = world::enter(|world| {
