@@ -87,6 +87,26 @@ fn a_pointer_that_leads_nowhere_is_an_error_of_the_call() {
     crashpoint::check_pair(wild_pointers, |_, _| Ok(()));
 }
 
+fn names_of_descriptors(dir: &Path, _: &mut Acks) -> Result<(), Error> {
+    fs::write(dir.join("f"), b"0123")?;
+    let file = File::open(dir.join("f"))?;
+    for folder in ["/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"] {
+        let name = format!("{folder}/{}", file.as_raw_fd());
+        assert_eq!(fs::metadata(&name)?.len(), 4);
+        assert!(fs::symlink_metadata(&name)?.is_symlink());
+        assert_eq!(fs::read_link(&name)?, dir.join("f"));
+        assert_eq!(fs::read(&name)?, b"0123");
+    }
+    let closed = format!("/proc/self/fd/{}", file.as_raw_fd() + 1);
+    assert_eq!(fs::metadata(closed).map_err(|e| e.raw_os_error()).err(), Some(Some(libc::ENOENT)));
+    Ok(())
+}
+
+#[test]
+fn a_descriptor_has_names_below_proc() {
+    crashpoint::check_pair(names_of_descriptors, |_, _| Ok(()));
+}
+
 fn limits(_: &Path, _: &mut Acks) -> Result<(), Error> {
     let get = |resource| {
         let mut limit = libc::rlimit { rlim_cur: 7, rlim_max: 7 };

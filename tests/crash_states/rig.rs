@@ -120,15 +120,6 @@ impl Rig {
                 let (ino, mode) = (self.find(path), number(mode) as u32);
                 self.effect(&Effect::Mode { ino, mode });
             }
-            ["setxattr", path, name, value] => {
-                let ino = self.find(path);
-                let (name, value) = (name.as_bytes(), Some(value.as_bytes()));
-                self.effect(&Effect::Attribute { ino, name, value });
-            }
-            ["removexattr", path, name] => {
-                let (ino, name) = (self.find(path), name.as_bytes());
-                self.effect(&Effect::Attribute { ino, name, value: None });
-            }
             [how @ ("write-dsync" | "write-sync"), path, offset, length, fill] => {
                 let (offset, length) = (number(offset), number(length));
                 self.write(path, offset, length, fill);
@@ -147,8 +138,15 @@ impl Rig {
                 self.fingerprints.clear();
                 self.look();
             }
+            ["setxattr", ..] | ["removexattr", ..] => self.attribute(words),
             _ => self.sync(words),
         }
+    }
+
+    fn attribute(&mut self, words: &[&str]) {
+        let (ino, name) = (self.find(words[1]), words[2].as_bytes());
+        let value = words.get(3).map(|value| value.as_bytes());
+        self.effect(&Effect::Attribute { ino, name, value });
     }
 
     fn sync(&mut self, words: &[&str]) {

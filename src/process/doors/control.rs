@@ -59,12 +59,10 @@ pub(super) unsafe fn control(
                     // SAFETY: with these commands fcntl(2) takes a pointer to a lock.
                     let mut lock = unsafe { reach::value(at) }.ok_or(Errno::EFAULT)?;
                     let done = world.lock_range(file, command, &mut lock)?;
-                    // SAFETY: the same.
                     let gets = matches!(command, libc::F_GETLK | libc::F_OFD_GETLK);
-                    if gets && !unsafe { reach::store(at, lock) } {
-                        return Err(Errno::EFAULT);
-                    }
-                    Ok(done)
+                    // SAFETY: the same.
+                    let stored = !gets || unsafe { reach::store(at, lock) };
+                    if stored { Ok(done) } else { Err(Errno::EFAULT) }
                 })
             };
             Some(answer(until_free(waits.then_some(Errno::EAGAIN), attempt)?))

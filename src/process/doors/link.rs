@@ -420,11 +420,10 @@ unsafe fn read_link_at(
     // The kernel takes the size as a signed number.
     let sized = i32::try_from(size).is_ok_and(|size| size > 0);
     if let Some(fd) = open.filter(|&fd| is_simulated(fd)) {
-        let outcome = world::enter(|world| match world.opened_as(fd) {
+        let outcome = world::enter(|world| match world.shown_as(fd) {
             _ if !sized => Err(Errno::EINVAL),
-            b"" if world.descriptors.get(fd).is_none() => Err(Errno::ENOENT),
-            RANDOM => hand_out(RANDOM),
-            path => hand_out(&mounted(path)),
+            None => Err(Errno::ENOENT),
+            Some(path) => hand_out(&path),
         })?;
         return Some(answer(outcome));
     }
@@ -442,6 +441,34 @@ unsafe fn read_link_at(
         })
     }?;
     Some(answer(outcome))
+}
+
+impl World {
+    /// The path of a descriptor as the kernel shows it; `None` if it is closed. The one that it was
+    /// opened by counts, as long as that leads to the same file.
+    fn shown_as(&self, fd: c_int) -> Option<Vec<u8>> {
+        self.descriptors.get(fd)?;
+        let opened = self.opened_as(fd);
+        let Some(ino) = self.file(fd).ok().and_then(|file| self.disk.ino(file).ok()) else {
+            return Some(RANDOM.to_vec());
+        };
+        let leads = |path: &[u8]| {
+            let whole = [b"/", path].concat();
+            self.disk.stat_path(Ino::ROOT, &whole, false).is_ok_and(|stat| stat.ino == ino)
+        };
+        if leads(opened) {
+            return Some(mounted(opened));
+        }
+        if let Some(path) = self.disk.path_of(ino) {
+            return Some(mounted(&path));
+        }
+        const DELETED: &[u8] = b" (deleted)";
+        let mut gone = mounted(opened);
+        if !gone.ends_with(DELETED) {
+            gone.extend_from_slice(DELETED);
+        }
+        Some(gone)
+    }
 }
 
 unsafe fn read_link_checked(

@@ -14,6 +14,7 @@ use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 use crate::process::world::{CallResult, Called, Referent, World};
 
+use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
 // On x86-64 the plain and the 64-bit structures are the same.
@@ -77,6 +78,18 @@ const BLOCK: u64 = 4096;
 enum StatSubject {
     File(Stat),
     Random,
+    /// The link in `/proc/self/fd` that leads to a descriptor.
+    Link,
+}
+
+impl StatSubject {
+    fn mode(&self) -> u32 {
+        match self {
+            Self::File(file) => file.mode,
+            Self::Random => libc::S_IFCHR | 0o666,
+            Self::Link => libc::S_IFLNK | 0o700,
+        }
+    }
 }
 
 /// Fills a caller's structure, which begins as all zeros.
@@ -108,7 +121,7 @@ impl World {
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
         let StatSubject::File(file) = found else {
-            (to.st_mode, to.st_nlink, to.st_ino) = (libc::S_IFCHR | 0o666, 1, 0);
+            (to.st_mode, to.st_nlink, to.st_ino) = (found.mode(), 1, 0);
             return;
         };
         (to.st_ino, to.st_mode, to.st_nlink) = (file.ino.0, file.mode, file.nlink);
@@ -129,7 +142,7 @@ impl World {
         to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
         to.stx_mnt_id = MOUNT_ID;
         let StatSubject::File(file) = found else {
-            (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
+            (to.stx_mode, to.stx_nlink) = (found.mode() as u16, 1);
             return;
         };
         (to.stx_ino, to.stx_mode) = (file.ino.0, file.mode as u16);
@@ -183,6 +196,16 @@ unsafe fn look(
         });
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let open = name.and_then(descriptor_named).filter(|&fd| is_simulated(fd));
+    if let Some(fd) = open {
+        return look_at(door, fd, |world, found| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
+            report(world, if follow { found } else { &StatSubject::Link })
+        })
+        .map(|outcome| outcome.map_err(absent));
+    }
     // SAFETY: the same.
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
@@ -193,6 +216,11 @@ unsafe fn look(
             report(world, &StatSubject::File(found))
         })
     }
+}
+
+/// The error of a path in `/proc/self/fd`: one that is closed has no name there.
+fn absent(errno: Errno) -> Errno {
+    if errno == Errno::EBADF { Errno::ENOENT } else { errno }
 }
 
 fn look_at(
@@ -334,6 +362,14 @@ unsafe fn access_at(
         return Some(answer(outcome));
     }
     // SAFETY: the same.
+    let named = unsafe { bytes(path) }.and_then(descriptor_named);
+    if let Some(fd) = named.filter(|&fd| is_simulated(fd)) {
+        let outcome = on_descriptor(door, fd, arguments, |world, file| {
+            world.disk.access_handle(file, mode).map(|()| 0)
+        })?;
+        return Some(answer(outcome.map_err(absent)));
+    }
+    // SAFETY: the same.
     let outcome = unsafe {
         on_path(door, dirfd, path, arguments, |world, base, path| {
             if flags & !KNOWN != 0 || mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
@@ -351,15 +387,25 @@ unsafe fn access_at(
     Some(answer(outcome))
 }
 
-fn fill_disk(to: &mut statfs64) {
-    to.f_type = EXT4;
+/// The type that statfs(2) reports for the file system of a profile; ext4's for those that are no
+/// file system.
+fn magic(profile: &str) -> i64 {
+    match profile {
+        name if name.starts_with("xfs") => libc::XFS_SUPER_MAGIC,
+        name if name.starts_with("btrfs") => libc::BTRFS_SUPER_MAGIC,
+        _ => EXT4,
+    }
+}
+
+fn fill_disk(world: &World, to: &mut statfs64) {
+    to.f_type = magic(world.profile);
     (to.f_bsize, to.f_frsize) = (BLOCK.cast_signed(), BLOCK.cast_signed());
     (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
     (to.f_files, to.f_ffree) = (BLOCKS, BLOCKS / 2);
     to.f_namelen = NAME_MAX as i64;
 }
 
-fn fill_volume(to: &mut statvfs64) {
+fn fill_volume(_: &World, to: &mut statvfs64) {
     (to.f_bsize, to.f_frsize) = (BLOCK, BLOCK);
     (to.f_blocks, to.f_bfree, to.f_bavail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
     (to.f_files, to.f_ffree, to.f_favail) = (BLOCKS, BLOCKS / 2, BLOCKS / 2);
@@ -380,13 +426,13 @@ unsafe fn about_path<T: Copy>(
     door: &'static Door,
     path: *const c_char,
     to: *mut T,
-    fill: impl FnOnce(&mut T),
+    fill: impl FnOnce(&World, &mut T),
 ) -> Option<c_int> {
     // SAFETY: this function's contract is that of `on_path` and of `fill_in`.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
-            fill_in(to, fill)
+            fill_in(to, |to| fill(world, to))
         })
     }?;
     Some(answer(outcome))
@@ -400,11 +446,11 @@ unsafe fn about_descriptor<T: Copy>(
     door: &'static Door,
     fd: c_int,
     to: *mut T,
-    fill: impl FnOnce(&mut T),
+    fill: impl FnOnce(&World, &mut T),
 ) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [0; 2], |_, _| {
+    let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
         // SAFETY: this function's contract is that of `fill_in`.
-        unsafe { fill_in(to, fill) }
+        unsafe { fill_in(to, |to| fill(world, to)) }
     })?;
     Some(answer(outcome))
 }

@@ -97,10 +97,9 @@ unsafe fn copy_piece(
             written => written?,
         };
         for (at, before) in [(from_at, start), (to_at, end)] {
+            let Some(before) = before else { continue };
             // SAFETY: by this function's contract.
-            if let Some(before) = before
-                && !unsafe { reach::store(at, before + written) }
-            {
+            if !unsafe { reach::store(at, before + written) } {
                 return Err(Errno::EFAULT);
             }
         }

@@ -132,6 +132,8 @@ pub struct World {
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
+    /// The name of the disk's profile.
+    pub(crate) profile: &'static str,
     pub(crate) cpus: u32,
     /// User and group of all files: those of the process, so that it owns them.
     pub(crate) owner: (u32, u32),
@@ -274,6 +276,7 @@ impl World {
             panics: Panics::default(),
             directory: None,
             umask: 0o022,
+            profile: setup.profile.name,
             cpus: setup.cpus,
             owner: owner(),
             hooks: setup.hooks,
