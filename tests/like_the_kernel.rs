@@ -1,5 +1,5 @@
-//! Calls that engines make rarely are answered as by the kernel: wild pointers, limits on resources,
-//! reservations of address space, attributes.
+//! Calls that engines make rarely are answered as by the kernel: wild pointers, limits on
+//! resources, reservations of address space, attributes.
 #![expect(unsafe_code, reason = "the tests call what an engine written in C calls")]
 
 use std::ffi::{CString, c_int, c_void};

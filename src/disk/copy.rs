@@ -77,8 +77,8 @@ impl Disk {
         Ok(length.min(TRANSFER_MAX))
     }
 
-    /// As `do_sendfile` and `do_splice_direct`. Where the ranges meet in one file, the result depends
-    /// on the size of the kernel's pipe: `ENOSYS`.
+    /// As `do_sendfile` and `do_splice_direct`. Where the ranges meet in one file, the result
+    /// depends on the size of the kernel's pipe: `ENOSYS`.
     fn length_to_send(&self, from: Place, to: Place, length: usize) -> Result<usize, Errno> {
         let source = self.opens.get(from.0)?;
         if !source.readable {

@@ -112,9 +112,9 @@ impl Disk {
         Ok(self.give_out(open.ino, offset, length, give))
     }
 
-    /// Checks the alignment of a read with `O_DIRECT`, as `iomap_dio_rw` does: `memory` has the bits
-    /// of all addresses of the buffers, and of the lengths of all but the last. Only blocks that hold bytes are read from the
-    /// device. Other errors come first, and from the read itself.
+    /// Checks the alignment of a read with `O_DIRECT`, as `iomap_dio_rw` does: `memory` has the
+    /// bits of all addresses of the buffers, and of the lengths of all but the last. Only blocks
+    /// that hold bytes are read from the device. Other errors come first, and from the read itself.
     pub(crate) fn check_direct_read(
         &self,
         h: Handle,
@@ -192,8 +192,8 @@ impl Disk {
     /// a full disk.
     ///
     /// # Errors
-    /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on; with `O_DIRECT`, `EINVAL`
-    /// if offset and length are not aligned to [`DIRECT_ALIGN`].
+    /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on; with `O_DIRECT`,
+    /// `EINVAL` if offset and length are not aligned to [`DIRECT_ALIGN`].
     pub fn write(&mut self, h: Handle, bytes: &[u8]) -> Result<usize, Errno> {
         self.check_direct_write(h, None, (bytes.len(), 0), 0)?;
         self.write_as(h, bytes, 0)
@@ -360,8 +360,8 @@ impl Disk {
     ///
     /// # Errors
     /// `EINVAL` for a negative offset or a length below 1, `EOPNOTSUPP` for other modes, `EBADF`
-    /// if not open for writing, `EFBIG` beyond [`SIZE_MAX`]; `ENOSYS`, which no kernel returns, where
-    /// ext4 would cut the range out of the file or put it in (`FALLOC_FL_COLLAPSE_RANGE`,
+    /// if not open for writing, `EFBIG` beyond [`SIZE_MAX`]; `ENOSYS`, which no kernel returns,
+    /// where ext4 would cut the range out of the file or put it in (`FALLOC_FL_COLLAPSE_RANGE`,
     /// `FALLOC_FL_INSERT_RANGE`).
     pub fn allocate(
         &mut self,

@@ -119,8 +119,8 @@
 //!   none, so neither does a crash state.
 //! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
 //!   crash state is made for their sake.
-//! - **setxattr, removexattr**: one value of the inode, a piece of its own; where there is a log, it
-//!   is logged by the call, like a size that is set. `fsync` of the inode makes it durable.
+//! - **setxattr, removexattr**: one value of the inode, a piece of its own; where there is a log,
+//!   it is logged by the call, like a size that is set. `fsync` of the inode makes it durable.
 //!   `fdatasync` does so on xfs and btrfs, which log the whole inode, and not on ext4.
 //! - **fsync, fdatasync of a file**: all of its data and its size, and on file systems with a
 //!   log everything that was logged before what it needs. On `posix` not its name

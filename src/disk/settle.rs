@@ -104,8 +104,8 @@ impl Pending {
     /// The aspects of inodes that a sync call makes durable, by the rules of the profile.
     fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
         let rule = self.rule(sync);
-        // Reading a file does not need its attributes, so `fdatasync` leaves them, as on ext4. Where
-        // it logs the whole inode with its names, it takes them along, as on xfs and btrfs.
+        // Reading a file does not need its attributes, so `fdatasync` leaves them, as on ext4.
+        // Where it logs the whole inode with its names, it takes them along, as on xfs and btrfs.
         let whole = matches!(sync, Sync::Inode(_) | Sync::Written { data_only: false, .. });
         let ino = match sync {
             Sync::All => return self.unsynced.keys().copied().collect(),

@@ -272,9 +272,9 @@ impl Tree {
         self.nodes.retain(|ino, _| paths.contains_key(ino));
     }
 
-    /// A digest of everything that a process can find: names, links, types, modes, attributes, sizes
-    /// and bytes.
-    /// Times and inode numbers are left out: crash states that differ only in those are the same.
+    /// A digest of everything that a process can find: names, links, types, modes, attributes,
+    /// sizes and bytes. Times and inode numbers are left out: crash states that differ only in
+    /// those are the same.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
         let mut numbers = BTreeMap::new();

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The resources that a child may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory that it uses, on top of what it inherits. Address space alone does not count.
+    /// Bytes of memory that it uses, on top of what it inherits. Address space alone does not
+    /// count.
     pub memory: u64,
     /// CPU time of all of its threads.
     pub cpu: Duration,

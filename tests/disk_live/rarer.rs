@@ -394,8 +394,8 @@ pub(crate) fn at_real_path(dir: c_int, path: &[u8], what: &AtPath) -> Result<Out
     Ok(Outcome::Done)
 }
 
-/// A path for the calls that have no form with a directory. Only the simulated working directory can
-/// be changed: the real one is that of all tests.
+/// A path for the calls that have no form with a directory. Only the simulated working directory
+/// can be changed: the real one is that of all tests.
 fn from_anywhere(dir: c_int, path: &CString) -> Option<CString> {
     const FIRST_SIMULATED: c_int = 1 << 20;
     const PREFIX_MAX: usize = 64;

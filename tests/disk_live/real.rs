@@ -21,8 +21,8 @@ pub(crate) struct Real {
     here: OwnedFd,
     /// The path of the directory that corresponds to the root of the simulated disk.
     root: Vec<u8>,
-    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as data,
-    /// and so does ext4 once they have been read.
+    /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as
+    /// data, and so does ext4 once they have been read.
     shows_holes: bool,
     /// Whether directories are listed by the C library: a raw `getdents64` reaches no door.
     pub(crate) by_libc: bool,

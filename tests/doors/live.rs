@@ -1,5 +1,5 @@
-//! Random calls, made through the doors and in a real directory, which is on ext4 or, if possible, on
-//! a tmpfs: both must give the same results.
+//! Random calls, made through the doors and in a real directory, which is on ext4 or, if possible,
+//! on a tmpfs: both must give the same results.
 //!
 //! The seed is fixed; `PROPTEST_CASES` sets the number of sequences, of fewer than 60 calls each.
 

@@ -339,7 +339,7 @@ unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'
     match reach::readable(buffer, length.min(TRANSFER_MAX)) {
         0 if length > 0 => Err(Errno::EFAULT),
         0 => Ok(&[]),
-        // SAFETY: so many bytes were just read, and nothing changes them, by this function's
+        // SAFETY: these bytes were just read, and nothing changes them, by this function's
         // contract.
         readable => Ok(unsafe { slice::from_raw_parts(buffer.cast(), readable) }),
     }

@@ -133,8 +133,8 @@ impl World {
         Ok(read)
     }
 
-    /// Writes, unless a fault is due: with flags in addition to those that the file was opened with,
-    /// and with the bits of the addresses and lengths of the engine's buffers.
+    /// Writes, unless a fault is due: with flags in addition to those that the file was opened
+    /// with, and with the bits of the addresses and lengths of the engine's buffers.
     pub(crate) fn write_as(
         &mut self,
         to: Handle,

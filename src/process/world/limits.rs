@@ -1,5 +1,5 @@
-//! The limits on resources that the engine sees: those of an ordinary machine, as the engine has set
-//! them since. The harness's own limits on a child are not shown.
+//! The limits on resources that the engine sees: those of an ordinary machine, as the engine has
+//! set them since. The harness's own limits on a child are not shown.
 
 use libc::{RLIM_INFINITY, rlimit};
 
