@@ -82,11 +82,11 @@ unsafe fn copy_piece(
 ) -> Option<isize> {
     let outcome = on_descriptor(door, to, [bits(from), length as u64], |world, target| {
         let source = world.file(from)?;
-        world.disk.check_usable(source)?;
-        world.disk.check_usable(target)?;
         // SAFETY: by this function's contract.
         let (start, end) = unsafe { (offset(from_at)?, offset(to_at)?) };
         if flags != 0 {
+            world.disk.check_usable(source)?;
+            world.disk.check_usable(target)?;
             return Err(Errno::EINVAL);
         }
         let written = match world.transfer(kind, (source, start), (target, end), length) {
