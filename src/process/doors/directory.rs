@@ -95,7 +95,11 @@ impl World {
         let file = self.file(fd)?;
         let stream = self.streams.get(stream).ok_or(Errno::EBADF)?;
         if stream.listed.is_none() {
-            stream.listed = Some(self.disk.list(file)?);
+            // To the C library a directory that was removed is at its end.
+            stream.listed = Some(match self.disk.list(file) {
+                Err(Errno::ENOENT) => Vec::new(),
+                listed => listed?,
+            });
         }
         let Some(listed) = stream.listed.as_ref().and_then(|all| all.get(stream.position)) else {
             return Ok(None);
