@@ -217,7 +217,7 @@ mod endings {
         }
         let ending = ending(entry);
         let Ending::OutOfMemory { last_words } = ending else { panic!("no memory: {ending}") };
-        assert!(last_words.contains("memory allocation of"), "{last_words}");
+        assert!(last_words.contains("more than 64 MiB"), "{last_words}");
     }
 
     #[test]

@@ -4,10 +4,11 @@ use super::content::PAGE;
 use super::effect::{Allocation, Effect, Ino, Kind};
 use super::parts::{BlockPart, skipped, written, zeroed};
 use super::pending::Pending;
-use super::piece::{Aspect, EntryChange, GroupId, Piece, Requirement};
+use super::piece::{Aspect, AttributeChange, EntryChange, GroupId, Piece, Requirement};
 use super::profile::{PieceClass, Required};
 use super::tree::Node;
 use crate::base::time::Time;
+use std::sync::Arc;
 
 impl Pending {
     /// Applies one effect. Changes of inodes that do not exist are ignored, as by
@@ -28,6 +29,7 @@ impl Pending {
                 self.stamp();
             }
             Effect::Times { .. } => self.live.apply(effect, at),
+            Effect::Attribute { ino, name, value } => self.set_attribute(ino, name, value, at),
             Effect::Entry { dir, name, ino } => self.enter(dir, name, ino, at),
             Effect::Rename { from, old, to, new, exchange } => {
                 self.rename((from, old), (to, new), exchange, at);
@@ -64,7 +66,8 @@ impl Pending {
         | Effect::Size { ino, .. }
         | Effect::Allocate { ino, .. }
         | Effect::Mode { ino, .. }
-        | Effect::Times { ino, .. }) = *effect
+        | Effect::Times { ino, .. }
+        | Effect::Attribute { ino, .. }) = *effect
         else {
             return;
         };
@@ -200,6 +203,15 @@ impl Pending {
                 let group = self.order[&seq].clone();
                 self.unsynced.entry((born, Aspect::Birth)).or_default().insert(group, seq);
             }
+        }
+    }
+
+    fn set_attribute(&mut self, ino: Ino, name: &[u8], value: Option<&[u8]>, at: Time) {
+        let Some(node) = self.live.node(ino) else { return };
+        let (old, new) = (node.attributes.get(name).cloned(), value.map(Arc::from));
+        self.live.apply(&Effect::Attribute { ino, name, value }, at);
+        if old != new {
+            self.push_attribute(AttributeChange { ino, name: name.into(), old, new });
         }
     }
 

@@ -178,4 +178,15 @@ pub enum Effect<'a> {
         #[serde(with = "serde_bytes")]
         bytes: &'a [u8],
     },
+    /// An extended attribute is set (`Some`) or removed (`None`).
+    Attribute {
+        /// The inode.
+        ino: Ino,
+        /// The whole name, as `user.comment`.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// Its value from now on.
+        #[serde(with = "serde_bytes")]
+        value: Option<&'a [u8]>,
+    },
 }

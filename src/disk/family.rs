@@ -208,6 +208,7 @@ fn rank(id: &GroupId) -> u8 {
         GroupId::Entry(..) => 2,
         GroupId::Block(..) => 3,
         GroupId::Size(_) => 4,
+        GroupId::Attribute(..) => 5,
     }
 }
 

@@ -9,6 +9,7 @@
 //! BASE  = nothing | all | NUMBER      NUMBER: as many of the first pending pieces
 //! GROUP = FILE@OFFSET                 one block of a file, by its offset in bytes
 //!       | FILE.size                   the size of a file
+//!       | FILE@NAME.attr              one extended attribute, by its name
 //!       | ENTRY.entry                 one entry of a directory, by its path
 //!       | FILE.data                   all of a file, where the profile keeps it in order
 //!       | namespace                   all entries, where the profile keeps them in order

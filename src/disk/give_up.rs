@@ -72,7 +72,7 @@ impl Pending {
                 match id {
                     GroupId::Block(_, number) => self.give_up_block(&id, number, ino, &blocks),
                     GroupId::Inode(_) | GroupId::Log => self.give_up_data(&id, ino, &blocks),
-                    GroupId::Size(_) | GroupId::Entry(..) => {}
+                    GroupId::Size(_) | GroupId::Entry(..) | GroupId::Attribute(..) => {}
                 }
             }
             self.give_up_sizes(ino);

@@ -1,6 +1,6 @@
 //! The calls that read, write, seek, and change sizes.
 
-use super::content::filling;
+use super::content::{PAGE, filling};
 use super::effect::{Allocation, Effect, Ino, Kind, Sync};
 use super::errno::Errno;
 use super::linux;
@@ -13,6 +13,11 @@ use super::tree::Node;
 pub const SIZE_MAX: u64 = (1 << 44) - 4096;
 /// The most bytes that one call reads or writes (`MAX_RW_COUNT` of the kernel).
 pub const TRANSFER_MAX: usize = 0x7fff_f000;
+/// What offsets, lengths and addresses must be multiples of with `O_DIRECT`, in bytes: what ext4
+/// reports by statx(2) on a device with sectors of 512 bytes.
+pub const DIRECT_ALIGN: u64 = 512;
+/// A flag of a write that overrides the `O_APPEND` of its handle, as `RWF_NOAPPEND` does.
+pub(crate) const NO_APPEND: i32 = 1 << 30;
 
 /// Checks an offset and a length as `rw_verify_area` of the kernel does.
 fn offset_of(offset: i64, length: usize) -> Result<u64, Errno> {
@@ -32,6 +37,12 @@ impl Open {
         }
     }
 
+    /// The flags of a write: those of the handle, and those of the call.
+    fn flags_of_write(&self, flags: i32) -> i32 {
+        let kept = if flags & NO_APPEND == 0 { self.flags } else { self.flags & !linux::O_APPEND };
+        kept | flags & !NO_APPEND
+    }
+
     fn must_write(&self) -> Result<(), Errno> {
         if self.writable { Ok(()) } else { Err(Errno::EBADF) }
     }
@@ -41,8 +52,10 @@ impl Disk {
     /// Reads at the handle's offset and moves it; returns how many bytes, 0 at the end.
     ///
     /// # Errors
-    /// `EBADF` if it is not open for reading, `EISDIR` for a directory.
+    /// `EBADF` if it is not open for reading, `EISDIR` for a directory; with `O_DIRECT`, `EINVAL`
+    /// if what is to be read is not aligned to [`DIRECT_ALIGN`].
     pub fn read(&mut self, h: Handle, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.check_direct_read(h, None, buffer.len(), 0)?;
         self.read_pieces(h, buffer.len(), filling(buffer))
     }
 
@@ -71,6 +84,7 @@ impl Disk {
     /// As [`Disk::read`]; `EINVAL` if the offset is negative or the end is beyond the largest
     /// offset.
     pub fn read_at(&self, h: Handle, buffer: &mut [u8], offset: i64) -> Result<usize, Errno> {
+        self.check_direct_read(h, Some(offset), buffer.len(), 0)?;
         self.read_pieces_at(h, buffer.len(), offset, filling(buffer))
     }
 
@@ -98,6 +112,75 @@ impl Disk {
         Ok(self.give_out(open.ino, offset, length, give))
     }
 
+    /// Checks the alignment of a read with `O_DIRECT`, as `iomap_dio_rw` does: `memory` has the
+    /// bits of all addresses of the buffers, and of the lengths of all but the last. Only blocks
+    /// that hold bytes are read from the device. Other errors come first, and from the read itself.
+    pub(crate) fn check_direct_read(
+        &self,
+        h: Handle,
+        at: Option<i64>,
+        length: usize,
+        memory: u64,
+    ) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        if open.flags & linux::O_DIRECT == 0 || !open.readable || length == 0 {
+            return Ok(());
+        }
+        let Ok(start) = at.map_or(Ok(open.offset), u64::try_from) else { return Ok(()) };
+        let Some(content) = self.node(open.ino)?.content().filter(|all| start < all.size()) else {
+            return Ok(());
+        };
+        let end = start.saturating_add(length as u64);
+        let ragged =
+            |at: u64| !at.is_multiple_of(DIRECT_ALIGN) && content.page(at / PAGE as u64).is_some();
+        let reads = || content.seek(start, true).is_some_and(|data| data < end);
+        let misplaced = !memory.is_multiple_of(DIRECT_ALIGN) && reads();
+        if ragged(start) || ragged(end) || misplaced { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// As [`Disk::check_direct_read`], for a write. Every block is written to the device.
+    pub(crate) fn check_direct_write(
+        &self,
+        h: Handle,
+        at: Option<i64>,
+        (length, flags): (usize, i32),
+        memory: u64,
+    ) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        let flags = open.flags_of_write(flags);
+        if flags & linux::O_DIRECT == 0 || !open.writable || length == 0 {
+            return Ok(());
+        }
+        let Ok(at) = at.map_or(Ok(open.offset), u64::try_from) else { return Ok(()) };
+        let start = if flags & linux::O_APPEND == 0 { at } else { self.size(open.ino) };
+        if start >= SIZE_MAX {
+            return Ok(());
+        }
+        let aligned = (start | length as u64 | memory).is_multiple_of(DIRECT_ALIGN);
+        if aligned { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    /// Whether a handle transfers whole sectors, as `O_DIRECT` asks for.
+    pub(crate) fn is_direct(&self, h: Handle) -> bool {
+        self.opens.get(h).is_ok_and(|open| open.flags & linux::O_DIRECT != 0)
+    }
+
+    /// Checks that a handle may be read from.
+    ///
+    /// # Errors
+    /// `EBADF` if not, `EISDIR` for a directory.
+    pub(crate) fn check_readable(&self, h: Handle) -> Result<(), Errno> {
+        self.opens.get(h)?.must_read()
+    }
+
+    /// Checks that a handle may be written to.
+    ///
+    /// # Errors
+    /// `EBADF` if not.
+    pub(crate) fn check_writable(&self, h: Handle) -> Result<(), Errno> {
+        self.opens.get(h)?.must_write()
+    }
+
     fn give_out(&self, ino: Ino, offset: u64, length: usize, give: impl FnMut(&[u8])) -> usize {
         let content = self.tree.node(ino).and_then(Node::content);
         content.map_or(0, |content| content.read_pieces(offset, length.min(TRANSFER_MAX), give))
@@ -109,13 +192,15 @@ impl Disk {
     /// a full disk.
     ///
     /// # Errors
-    /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on.
+    /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on; with `O_DIRECT`,
+    /// `EINVAL` if offset and length are not aligned to [`DIRECT_ALIGN`].
     pub fn write(&mut self, h: Handle, bytes: &[u8]) -> Result<usize, Errno> {
+        self.check_direct_write(h, None, (bytes.len(), 0), 0)?;
         self.write_as(h, bytes, 0)
     }
 
-    /// [`Disk::write`], with flags in addition to those of the handle: `O_DSYNC` or `O_SYNC`, as
-    /// pwritev2(2) can ask for.
+    /// [`Disk::write`], with flags in addition to those of the handle: `O_APPEND`, `O_DSYNC` or
+    /// `O_SYNC`, as pwritev2(2) can ask for. Alignment is not checked.
     ///
     /// # Errors
     /// As [`Disk::write`].
@@ -136,6 +221,7 @@ impl Disk {
     /// As [`Disk::write`]; `EINVAL` if the offset is negative or the end is beyond the largest
     /// offset.
     pub fn write_at(&mut self, h: Handle, bytes: &[u8], offset: i64) -> Result<usize, Errno> {
+        self.check_direct_write(h, Some(offset), (bytes.len(), 0), 0)?;
         self.write_at_as(h, bytes, offset, 0)
     }
 
@@ -167,7 +253,7 @@ impl Disk {
         flags: i32,
     ) -> Result<(u64, usize), Errno> {
         let open = self.opens.get(h)?;
-        let (ino, flags) = (open.ino, open.flags | flags);
+        let (ino, flags) = (open.ino, open.flags_of_write(flags));
         if bytes.is_empty() {
             return Ok((at, 0));
         }
@@ -274,7 +360,9 @@ impl Disk {
     ///
     /// # Errors
     /// `EINVAL` for a negative offset or a length below 1, `EOPNOTSUPP` for other modes, `EBADF`
-    /// if not open for writing, `EFBIG` beyond [`SIZE_MAX`].
+    /// if not open for writing, `EFBIG` beyond [`SIZE_MAX`]; `ENOSYS`, which no kernel returns,
+    /// where ext4 would cut the range out of the file or put it in (`FALLOC_FL_COLLAPSE_RANGE`,
+    /// `FALLOC_FL_INSERT_RANGE`).
     pub fn allocate(
         &mut self,
         h: Handle,
@@ -295,6 +383,9 @@ impl Disk {
             linux::FALLOC_FL_KEEP_SIZE => Allocation::KeepSize,
             PUNCH => Allocation::Punch,
             linux::FALLOC_FL_ZERO_RANGE | ZERO_INSIDE => Allocation::Zero,
+            linux::FALLOC_FL_COLLAPSE_RANGE | linux::FALLOC_FL_INSERT_RANGE => {
+                return self.refuse_to_move(h, mode, offset, length);
+            }
             _ => return Err(Errno::EOPNOTSUPP),
         };
         open.must_write()?;
@@ -312,6 +403,50 @@ impl Disk {
             self.change(&Effect::Allocate { ino, offset, length, what });
         }
         Ok(())
+    }
+
+    /// A range is cut out of a file or put into it: not modelled. The errors of ext4 come first.
+    fn refuse_to_move(&self, h: Handle, mode: i32, offset: i64, length: i64) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        open.must_write()?;
+        let (start, length) = (offset.unsigned_abs(), length.unsigned_abs());
+        if start + length > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        let size = self.size(open.ino);
+        if !(start | length).is_multiple_of(PAGE as u64) {
+            return Err(Errno::EINVAL);
+        }
+        if mode == linux::FALLOC_FL_INSERT_RANGE && size + length > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        let last = if mode == linux::FALLOC_FL_INSERT_RANGE { start } else { start + length };
+        if last >= size { Err(Errno::EINVAL) } else { Err(Errno::ENOSYS) }
+    }
+
+    /// Checks the arguments of posix_fadvise(3): advice has no effect.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`; `EINVAL` for unknown advice or a negative
+    /// length.
+    pub fn advise(&self, h: Handle, length: i64, advice: i32) -> Result<(), Errno> {
+        self.opens.get(h)?.must_be_usable()?;
+        let known = linux::POSIX_FADV_NORMAL..=linux::POSIX_FADV_NOREUSE;
+        if length < 0 || !known.contains(&advice) { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// Checks the arguments of readahead(2), which has no effect.
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open for reading; `EINVAL` for a directory, and if the length is beyond
+    /// the largest offset.
+    pub fn read_ahead(&self, h: Handle, length: usize) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        match open.must_read() {
+            Err(Errno::EISDIR) => Err(Errno::EINVAL),
+            Ok(()) if i64::try_from(length).is_err() => Err(Errno::EINVAL),
+            usable => usable,
+        }
     }
 
     /// Zeroes the part of a range inside the file, and only reserves the part after its end.

@@ -13,7 +13,9 @@ use super::content::{Content, PAGE, Page};
 use super::effect::Ino;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
-use super::piece::{EntryChange, GroupId, Piece, PieceChange, Requirement, seq_digest};
+use super::piece::{
+    AttributeChange, EntryChange, GroupId, Piece, PieceChange, Requirement, seq_digest,
+};
 use super::profile::PieceClass;
 use super::tree::{Body, Node, Tree};
 use crate::base::digest::{Digest, Digester};
@@ -297,9 +299,13 @@ impl Pending {
                 // All are versions of one thing: the one next to the cut decides.
                 GroupId::Block(..) | GroupId::Size(_) if kept => &pieces[pieces.len() - 1..],
                 GroupId::Block(..) | GroupId::Size(_) => &pieces[..1],
-                GroupId::Entry(..) | GroupId::Inode(_) | GroupId::Log => pieces,
+                GroupId::Entry(..) | GroupId::Inode(_) | GroupId::Log | GroupId::Attribute(..) => {
+                    pieces
+                }
             };
             for piece in pieces {
+                let attribute = piece.attribute().map(|change| (piece.seq, change));
+                differences.attributes.extend(attribute);
                 let changes = piece.changes().iter().map(|change| (piece.seq, change));
                 differences.changes.extend(changes);
                 differences.sizes.extend(piece.sizes().map(|(ino, ..)| ino));
@@ -308,6 +314,7 @@ impl Pending {
         }
         // Entries follow each other across groups.
         differences.changes.sort_by_key(|(seq, _)| *seq);
+        differences.attributes.sort_by_key(|(seq, _)| *seq);
         differences.blocks.sort_unstable();
         differences.blocks.dedup();
         differences
@@ -337,6 +344,10 @@ impl Pending {
                 state.set_entry(change.dir, &change.name, change.old);
             }
         }
+        // The first lost value of each has the one before it: it is set last.
+        for (_, change) in lost.attributes.iter().rev() {
+            state.set_attribute(change.ino, &change.name, change.old.clone());
+        }
         state.finish(cuts, lost)
     }
 
@@ -347,6 +358,9 @@ impl Pending {
         let mut state = StateBuilder { tree: self.durable.clone(), pending: self, untrimmed };
         for (_, change) in &kept.changes {
             state.set_entry(change.dir, &change.name, change.new);
+        }
+        for (_, change) in &kept.attributes {
+            state.set_attribute(change.ino, &change.name, change.new.clone());
         }
         state.finish(cuts, kept)
     }
@@ -395,6 +409,8 @@ fn junk(ino: Ino, block: u64) -> Page {
 struct Differences<'a> {
     /// Changes of entries with the sequence numbers of their pieces, in order.
     changes: Vec<(u64, &'a EntryChange)>,
+    /// Changes of attributes, in the same way.
+    attributes: Vec<(u64, &'a AttributeChange)>,
     /// The files that get another size.
     sizes: BTreeSet<Ino>,
     /// The blocks that get another version.
@@ -419,6 +435,12 @@ impl StateBuilder<'_> {
             }
         }
         self.tree.set_entry(dir, name, ino, Time::START);
+    }
+
+    fn set_attribute(&mut self, ino: Ino, name: &[u8], value: Option<Arc<[u8]>>) {
+        if let Some(node) = self.tree.node_mut(ino) {
+            node.set_attribute(name, value);
+        }
     }
 
     fn content(&mut self, ino: Ino) -> Option<&mut Content> {

@@ -59,6 +59,12 @@ constants! {
         FALLOC_FL_KEEP_SIZE = 0x01,
         FALLOC_FL_PUNCH_HOLE = 0x02,
         FALLOC_FL_ZERO_RANGE = 0x10,
+        FALLOC_FL_COLLAPSE_RANGE = 0x08,
+        FALLOC_FL_INSERT_RANGE = 0x20,
+        POSIX_FADV_NORMAL = 0,
+        POSIX_FADV_NOREUSE = 5,
+        XATTR_CREATE = 1,
+        XATTR_REPLACE = 2,
     }
     u32 {
         S_IFREG = 0o100_000,
@@ -66,6 +72,7 @@ constants! {
         S_IFLNK = 0o120_000,
         RENAME_NOREPLACE = 1,
         RENAME_EXCHANGE = 2,
+        RENAME_WHITEOUT = 4,
         SYNC_FILE_RANGE_WAIT_BEFORE = 1,
         SYNC_FILE_RANGE_WRITE = 2,
         SYNC_FILE_RANGE_WAIT_AFTER = 4,

@@ -44,6 +44,8 @@ pub struct Disk {
     /// Failed write-backs that not every descriptor has reported, by file and for all files.
     pub(super) errors: BTreeMap<Ino, Errors>,
     pub(super) all_errors: Errors,
+    /// Hints about the life of written data, by file.
+    pub(super) hints: BTreeMap<Ino, u64>,
     /// Set by a failed sync, until the file system is mounted again.
     state: MountState,
     /// The most that it may hold.
@@ -64,6 +66,7 @@ impl Disk {
             medium: None,
             errors: BTreeMap::new(),
             all_errors: Errors::default(),
+            hints: BTreeMap::new(),
             state: MountState::Usable,
             account: None,
             now: Time::START,

@@ -119,6 +119,9 @@
 //!   none, so neither does a crash state.
 //! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
 //!   crash state is made for their sake.
+//! - **setxattr, removexattr**: one value of the inode, a piece of its own; where there is a log,
+//!   it is logged by the call, like a size that is set. `fsync` of the inode makes it durable.
+//!   `fdatasync` does so on xfs and btrfs, which log the whole inode, and not on ext4.
 //! - **fsync, fdatasync of a file**: all of its data and its size, and on file systems with a
 //!   log everything that was logged before what it needs. On `posix` not its name
 //!   (fsync(2): "does not necessarily ensure that the entry in the directory containing the file
@@ -180,11 +183,14 @@
 //! bytes; a rename over a file leaving neither of the two at the new name without a sync; an
 //! eviction that shows a part of the data of a failed sync; a failed write-back that no sync call
 //! asked for; blocks that metadata takes; tears of more than one block; the device's own write
-//! cache (`O_DIRECT`); extended attributes; bytes that rot under a running engine.
+//! cache (`O_DIRECT`); bytes that rot under a running engine; ranges that `fallocate` cuts out of a
+//! file or puts in.
 
 mod apply;
+pub mod attributes;
 mod block;
 pub mod content;
+pub mod copy;
 pub mod effect;
 pub mod errno;
 pub mod failure;

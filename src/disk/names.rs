@@ -28,6 +28,20 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes an empty file, as mknod(2) with `S_IFREG`. `mode` is used as it is.
+    ///
+    /// # Errors
+    /// Those of mknod(2).
+    pub fn make_file(&mut self, base: Ino, path: &[u8], mode: u32) -> Result<(), Errno> {
+        let (dir, name) = self.vacancy(base, path, false)?;
+        self.may_change()?;
+        self.room_for_inode(0)?;
+        self.room_for_entry(dir, &name)?;
+        let ino = self.new_inode(Kind::File, mode, b"");
+        self.change(&Effect::Entry { dir, name: &name, ino: Some(ino) });
+        Ok(())
+    }
+
     /// Makes a symbolic link that points to `target`, which need not exist.
     ///
     /// # Errors
@@ -56,6 +70,17 @@ impl Disk {
         match &self.node(find(&self.tree, base, path, false)?)?.body {
             Body::Symlink(target) => Ok(target.to_vec()),
             _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// The target of a symbolic link that is open by `O_PATH`, as readlinkat(2) with an empty path.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, `ENOENT` if it is no link.
+    pub fn readlink_handle(&self, h: Handle) -> Result<Vec<u8>, Errno> {
+        match &self.node(self.opens.get(h)?.ino)?.body {
+            Body::Symlink(target) => Ok(target.to_vec()),
+            _ => Err(Errno::ENOENT),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Names<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownGroup {
     /// It has none of the forms that the names of groups have.
-    #[error("{0} is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data")]
+    #[error("{0} is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data, PATH@NAME.attr")]
     NotAName(String),
     /// Its path leads nowhere.
     #[error("{0} leads nowhere")]
@@ -56,13 +56,19 @@ impl Names<'_> {
         let mut name = match group {
             GroupId::Entry(dir, name) => join(&self.inode(*dir), name),
             GroupId::Log => return b"namespace".to_vec(),
-            GroupId::Block(ino, _) | GroupId::Size(ino) | GroupId::Inode(ino) => self.inode(*ino),
+            GroupId::Block(ino, _)
+            | GroupId::Size(ino)
+            | GroupId::Inode(ino)
+            | GroupId::Attribute(ino, _) => self.inode(*ino),
         };
         match group {
             GroupId::Block(_, block) => name.extend(format!("@{}", block * PAGE as u64).bytes()),
             GroupId::Size(_) => name.extend(b".size"),
             GroupId::Entry(..) => name.extend(b".entry"),
             GroupId::Inode(_) => name.extend(b".data"),
+            GroupId::Attribute(_, attribute) => {
+                name.extend([b"@", &**attribute, b".attr"].concat())
+            }
             GroupId::Log => {}
         }
         if [&b"keep="[..], b"tear=", b"./"].iter().any(|word| name.starts_with(word)) {
@@ -82,6 +88,8 @@ impl Names<'_> {
             GroupId::Log
         } else if let Some(path) = path.strip_suffix(b".size") {
             GroupId::Size(self.find_inode(path)?)
+        } else if let Some(path) = path.strip_suffix(b".attr") {
+            self.find_attribute(path).ok_or_else(|| UnknownGroup::NothingPending(shown()))?
         } else if let Some(path) = path.strip_suffix(b".data") {
             GroupId::Inode(self.find_inode(path)?)
         } else if let Some(path) = path.strip_suffix(b".entry") {
@@ -98,6 +106,16 @@ impl Names<'_> {
             Some(_) => Ok(group),
             None => Err(UnknownGroup::NothingPending(shown())),
         }
+    }
+
+    /// The group of an attribute. Both its name and the path before it may hold an `@`.
+    fn find_attribute(&self, path: &[u8]) -> Option<GroupId> {
+        let divided = path.iter().enumerate().filter(|(_, byte)| **byte == b'@');
+        let mut groups = divided.filter_map(|(at, _)| {
+            let ino = self.find_inode(&path[..at]).ok()?;
+            Some(GroupId::Attribute(ino, path[at + 1..].into()))
+        });
+        groups.find(|group| self.pending.group(group).is_some())
     }
 
     fn find_inode(&self, path: &[u8]) -> Result<Ino, UnknownGroup> {
@@ -134,6 +152,14 @@ impl Names<'_> {
                     format!("{} {did}", shown(&GroupId::Entry(change.dir, change.name.clone())))
                 };
                 changes.iter().map(entry).collect::<Vec<_>>().join(", ")
+            }
+            PieceChange::Attribute(change) => {
+                let did = match (&change.old, &change.new) {
+                    (None, _) => "set",
+                    (_, None) => "removed",
+                    _ => "replaced",
+                };
+                format!("{} {did}", shown(&GroupId::Attribute(change.ino, change.name.clone())))
             }
         }
     }

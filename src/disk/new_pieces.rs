@@ -6,7 +6,9 @@ use super::block::Difference;
 use super::effect::Ino;
 use super::parts::BlockPart;
 use super::pending::Pending;
-use super::piece::{Aspect, EntryChange, GroupId, PieceChange, Requirement, Subject};
+use super::piece::{
+    Aspect, AttributeChange, EntryChange, GroupId, PieceChange, Requirement, Subject,
+};
 use super::profile::{Home, PieceClass};
 use super::tree::Node;
 
@@ -146,6 +148,16 @@ impl Pending {
             self.moved.insert(entry, (group.clone(), seq));
         }
         seq
+    }
+
+    /// Adds a piece of an extended attribute.
+    pub(super) fn push_attribute(&mut self, change: AttributeChange) {
+        let class = PieceClass::Attribute;
+        let (ino, own) = (change.ino, GroupId::Attribute(change.ino, change.name.clone()));
+        let group = self.home(self.profile.home(class), own, ino);
+        let subject = Subject { ino, block: None, wrote: None, resized: None };
+        let needs = self.needs(&group, class, &subject);
+        self.push(group, PieceChange::Attribute(Arc::new(change)), class, needs);
     }
 
     /// The pieces that emptied the directories which some changes remove. Without them, files moved

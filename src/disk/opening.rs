@@ -41,8 +41,11 @@ impl Disk {
     /// Opens a file, as openat(2) with the flags of [`linux`] and permission bits. `mode` is used
     /// as it is: the caller applies the umask.
     ///
-    /// `O_TRUNC` truncates even with `O_RDONLY`. `O_CLOEXEC`, `O_NOCTTY`, `O_DIRECT`, `O_NOATIME`
-    /// and `O_NONBLOCK` change nothing. A new file is an `Inode` and an `Entry` effect.
+    /// `O_TRUNC` truncates even with `O_RDONLY`. `O_DIRECT` asks for alignment ([`DIRECT_ALIGN`]).
+    /// `O_CLOEXEC`, `O_NOCTTY`, `O_NOATIME` and `O_NONBLOCK` change nothing. A new file is an
+    /// `Inode` and an `Entry` effect.
+    ///
+    /// [`DIRECT_ALIGN`]: super::io::DIRECT_ALIGN
     ///
     /// # Errors
     /// Those of open(2).
@@ -87,6 +90,7 @@ impl Disk {
         match kind {
             Kind::Symlink => Err(Errno::ELOOP),
             Kind::Directory if may_write(flags) || is(linux::O_TRUNC) => Err(Errno::EISDIR),
+            Kind::Directory if is(linux::O_DIRECT) => Err(Errno::EINVAL),
             Kind::File if may_write(flags) || is(linux::O_TRUNC) => {
                 self.may_change()?;
                 if is(linux::O_TRUNC) {
@@ -204,11 +208,40 @@ impl Disk {
     /// `O_NONBLOCK`; the others stay as they are.
     ///
     /// # Errors
-    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    /// `EBADF` if nothing is open there, or by `O_PATH`; `EINVAL` for `O_DIRECT` of a directory.
     pub fn set_flags(&mut self, h: Handle, flags: i32) -> Result<(), Errno> {
         let open = self.opens.get_mut(h)?;
         open.must_be_usable()?;
+        if flags & linux::O_DIRECT != 0 && open.kind != Kind::File {
+            return Err(Errno::EINVAL);
+        }
         open.flags = open.flags & !CHANGEABLE | flags & CHANGEABLE;
+        Ok(())
+    }
+
+    /// Checks that a handle can be used for more than naming its inode.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    pub fn check_usable(&self, h: Handle) -> Result<(), Errno> {
+        self.opens.get(h)?.must_be_usable()
+    }
+
+    /// The hint about the life of written data, as fcntl(2) `F_GET_RW_HINT`: 0 until one is set. A
+    /// crash loses it.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn hint(&self, h: Handle) -> Result<u64, Errno> {
+        Ok(self.hints.get(&self.opens.get(h)?.ino).copied().unwrap_or(0))
+    }
+
+    /// Sets that hint, as fcntl(2) `F_SET_RW_HINT`.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn set_hint(&mut self, h: Handle, hint: u64) -> Result<(), Errno> {
+        self.hints.insert(self.opens.get(h)?.ino, hint);
         Ok(())
     }
 

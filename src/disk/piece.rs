@@ -22,13 +22,15 @@ pub enum GroupId {
     Inode(Ino),
     /// The changes that the file system orders as a whole.
     Log,
+    /// The values of one extended attribute of an inode.
+    Attribute(Ino, Name),
 }
 
 impl GroupId {
     /// Which pieces share the group.
     pub(super) fn home(&self) -> Home {
         match self {
-            Self::Block(..) | Self::Size(_) | Self::Entry(..) => Home::Own,
+            Self::Block(..) | Self::Size(_) | Self::Entry(..) | Self::Attribute(..) => Home::Own,
             Self::Inode(_) => Home::Inode,
             Self::Log => Home::Log,
         }
@@ -78,6 +80,21 @@ pub enum PieceChange {
     },
     /// Directory entries: one, or the two of an atomic rename.
     Entries(Arc<[EntryChange]>),
+    /// An extended attribute.
+    Attribute(Arc<AttributeChange>),
+}
+
+/// The value that an extended attribute had, and the one that it has now; `None` if there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeChange {
+    /// The inode.
+    pub ino: Ino,
+    /// The whole name.
+    pub name: Name,
+    /// The value before.
+    pub old: Option<Arc<[u8]>>,
+    /// The value now.
+    pub new: Option<Arc<[u8]>>,
 }
 
 /// A requirement of a piece: the pieces of another group, up to a sequence number, must be kept
@@ -143,8 +160,21 @@ impl Piece {
     pub fn file(&self) -> Option<Ino> {
         match self.change {
             PieceChange::Data { ino, .. } | PieceChange::Size { ino, .. } => Some(ino),
-            PieceChange::Entries(_) => None,
+            PieceChange::Entries(_) | PieceChange::Attribute(_) => None,
         }
+    }
+
+    /// The attribute that it changes.
+    pub(super) fn attribute(&self) -> Option<&AttributeChange> {
+        match &self.change {
+            PieceChange::Attribute(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The inode whose content, size or attribute it changes.
+    pub(super) fn inode(&self) -> Option<Ino> {
+        self.file().or_else(|| self.attribute().map(|change| change.ino))
     }
 
     /// The size before and after, if it changes one.
@@ -264,6 +294,8 @@ pub(super) enum Aspect {
     Names,
     /// The entry that named it first.
     Birth,
+    /// Its extended attributes.
+    Attributes,
 }
 
 /// The aspects of inodes that a piece changes.
@@ -281,6 +313,7 @@ pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
             }
             aspects
         }
+        PieceChange::Attribute(change) => vec![(change.ino, Aspect::Attributes)],
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Profile {
     /// The group of a size that grows over a block that is not on the medium, or towards one
     /// ([`PieceClass::Reach`]).
     pub reach: Home,
-    /// The group of a size that is set ([`PieceClass::Resize`]).
+    /// The group of a size that is set ([`PieceClass::Resize`]), and of an extended attribute.
     pub resize: Home,
     /// The group of a change of a directory entry.
     pub entry: Home,
@@ -104,6 +104,8 @@ pub enum PieceClass {
     Entry,
     /// Directory entries, by a rename that replaces a file.
     Replace,
+    /// An extended attribute.
+    Attribute,
 }
 
 /// A rule of a profile: a piece of one class is kept only if some of the pieces before it are.
@@ -204,6 +206,8 @@ impl Profile {
             PieceClass::Reach => self.reach,
             PieceClass::Resize => self.resize,
             PieceClass::Entry | PieceClass::Replace => self.entry,
+            // A change of the inode that the call itself logs, like a size that is set.
+            PieceClass::Attribute => self.resize,
         }
     }
 

@@ -11,6 +11,7 @@ use super::keep::Loss;
 use super::pending::Pending;
 use super::piece::{Piece, PieceChange};
 use super::profile::PieceClass;
+use super::tree::Name;
 
 /// A named way in which a disk may surprise an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,7 +35,8 @@ pub enum Relaxation {
     DiropReorder,
     /// R9: one half of a rename is present.
     NonatomicRename,
-    /// R10: data written in place is present and an older change of names or sizes is not.
+    /// R10: data written in place is present and an older change of names, sizes or attributes is
+    /// not.
     OverwriteOvertakesMetadata,
     /// R11: a rename is gone though the file was `fdatasync`ed since.
     FdatasyncDropsRename,
@@ -202,19 +204,21 @@ impl Pending {
 }
 
 /// The kept pieces that replaced lost ones, so that the loss does not matter.
-struct Superseded {
+struct Superseded<'a> {
     /// The newest kept version of each block.
     blocks: BTreeMap<(Ino, u64), u64>,
     /// The newest kept size of each file.
     sizes: BTreeMap<Ino, u64>,
+    /// The newest kept value of each extended attribute.
+    attributes: BTreeMap<(Ino, &'a Name), u64>,
     /// The kept truncations of each file, each with the first block that it removed.
     cut: BTreeMap<Ino, Vec<(u64, u64)>>,
 }
 
-impl Superseded {
-    fn of(kept: &[&Piece]) -> Self {
-        let mut superseded =
-            Self { blocks: BTreeMap::new(), sizes: BTreeMap::new(), cut: BTreeMap::new() };
+impl<'a> Superseded<'a> {
+    fn of(kept: &[&'a Piece]) -> Self {
+        let (blocks, sizes, cut) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut superseded = Self { blocks, sizes, attributes: BTreeMap::new(), cut };
         for piece in kept {
             match piece.change {
                 PieceChange::Data { ino, block, more, .. } => {
@@ -226,6 +230,9 @@ impl Superseded {
                         let first = new.div_ceil(super::content::PAGE as u64);
                         superseded.cut.entry(ino).or_default().push((piece.seq, first));
                     }
+                }
+                PieceChange::Attribute(ref change) => {
+                    superseded.attributes.insert((change.ino, &change.name), piece.seq);
                 }
                 PieceChange::Entries(_) => {}
             }
@@ -245,6 +252,10 @@ impl Superseded {
             }),
             PieceChange::Size { ino, .. } => {
                 self.sizes.get(&ino).is_some_and(|seq| *seq > lost.seq)
+            }
+            PieceChange::Attribute(ref change) => {
+                let newest = self.attributes.get(&(change.ino, &change.name));
+                newest.is_some_and(|seq| *seq > lost.seq)
             }
             PieceChange::Entries(_) => false,
         }
@@ -267,7 +278,7 @@ fn kind(piece: &Piece) -> PieceKind {
         PieceChange::Size { .. } if matches!(piece.class, PieceClass::Grow | PieceClass::Reach) => {
             PieceKind::Data
         }
-        PieceChange::Size { .. } => PieceKind::Size,
+        PieceChange::Size { .. } | PieceChange::Attribute(_) => PieceKind::Size,
         PieceChange::Entries(_) => PieceKind::Name,
     }
 }

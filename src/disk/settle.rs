@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::Pending;
-use super::piece::{Aspect, EntryChange, Group, GroupId, Piece, PieceChange, aspects, seq_digest};
+use super::piece::{
+    Aspect, AttributeChange, EntryChange, Group, GroupId, Piece, PieceChange, aspects, seq_digest,
+};
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
 use crate::base::time::Time;
@@ -102,6 +104,9 @@ impl Pending {
     /// The aspects of inodes that a sync call makes durable, by the rules of the profile.
     fn synced(&self, sync: Sync) -> Vec<(Ino, Aspect)> {
         let rule = self.rule(sync);
+        // Reading a file does not need its attributes, so `fdatasync` leaves them, as on ext4.
+        // Where it logs the whole inode with its names, it takes them along, as on xfs and btrfs.
+        let whole = matches!(sync, Sync::Inode(_) | Sync::Written { data_only: false, .. });
         let ino = match sync {
             Sync::All => return self.unsynced.keys().copied().collect(),
             Sync::Inode(ino) | Sync::Data(ino) => ino,
@@ -113,6 +118,7 @@ impl Pending {
             (rule.entries, Aspect::Entries),
             (rule.names, Aspect::Names),
             (rule.birth, Aspect::Birth),
+            (whole || rule.names, Aspect::Attributes),
         ];
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, aspect)| (ino, aspect)).collect()
     }
@@ -240,7 +246,7 @@ impl Pending {
             let before = wanted.len();
             for piece in log.iter().rev() {
                 let unknown = replaced(piece, ino) && !self.has_other_name(piece, ino);
-                let is_of = piece.file() == Some(ino)
+                let is_of = piece.inode() == Some(ino)
                     || piece.changes().iter().any(|change| {
                         let mut names = change.old.into_iter().chain(change.new);
                         names.any(|name| named.contains(&name) && !(unknown && name == ino))
@@ -300,6 +306,11 @@ impl Pending {
             {
                 self.change_durable(ino, |content| content.set_size(size));
                 self.sized.insert(ino, piece.seq);
+            }
+            if let Some(AttributeChange { ino, name, new, .. }) = piece.attribute()
+                && let Some(node) = self.durable.node_mut(*ino)
+            {
+                node.set_attribute(name, new.clone());
             }
             for change in piece.changes() {
                 self.durable.set_entry(change.dir, &change.name, change.new, at);
@@ -483,6 +494,11 @@ impl Pending {
         let blocks = GroupId::Block(ino, 0)..=GroupId::Block(ino, u64::MAX);
         let mut ids: Vec<GroupId> = self.groups.range(blocks).map(|(id, _)| id.clone()).collect();
         ids.extend([GroupId::Size(ino), GroupId::Inode(ino)]);
+        let attributes = self.groups.range(GroupId::Attribute(ino, Name::default())..);
+        let attributes = attributes.map(|(id, _)| id.clone());
+        ids.extend(
+            attributes.take_while(|id| matches!(id, GroupId::Attribute(of, _) if *of == ino)),
+        );
         for id in ids {
             self.take(&id, usize::MAX);
         }
@@ -501,7 +517,7 @@ impl Pending {
 
     /// Takes the changes of an inode's content out of the log.
     fn forget_logged(&mut self, ino: Ino) {
-        let is_of = |piece: &Piece| piece.file() == Some(ino);
+        let is_of = |piece: &Piece| piece.inode() == Some(ino);
         let logged = self.group(&GroupId::Log);
         if logged.is_some_and(|log| log.pieces().iter().any(is_of)) {
             self.take_from_log(is_of);

@@ -146,7 +146,22 @@ impl Disk {
         if mode & !(linux::R_OK | linux::W_OK | linux::X_OK) != 0 {
             return Err(Errno::EINVAL);
         }
-        let node = self.node(find(&self.tree, base, path, true)?)?;
+        self.access_ino(find(&self.tree, base, path, true)?, mode)
+    }
+
+    /// As [`Disk::access`], for an open file; a handle of `O_PATH` is enough.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there; otherwise those of [`Disk::access`].
+    pub fn access_handle(&self, h: Handle, mode: i32) -> Result<(), Errno> {
+        if mode & !(linux::R_OK | linux::W_OK | linux::X_OK) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.access_ino(self.opens.get(h)?.ino, mode)
+    }
+
+    fn access_ino(&self, ino: Ino, mode: i32) -> Result<(), Errno> {
+        let node = self.node(ino)?;
         let runs = node.kind() == Kind::Directory || node.mode & 0o111 != 0;
         if mode & linux::X_OK != 0 && !runs { Err(Errno::EACCES) } else { Ok(()) }
     }
@@ -204,6 +219,37 @@ impl Disk {
         let ino = open.ino;
         self.may_change()?;
         self.change(&Effect::Times { ino, accessed, modified });
+        Ok(())
+    }
+
+    /// Sets times, as utimensat(2) with `AT_EMPTY_PATH`: a handle of `O_PATH` is enough.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn set_times_by_handle(
+        &mut self,
+        h: Handle,
+        (accessed, modified): (Option<Time>, Option<Time>),
+    ) -> Result<(), Errno> {
+        let ino = self.opens.get(h)?.ino;
+        self.may_change()?;
+        self.change(&Effect::Times { ino, accessed, modified });
+        Ok(())
+    }
+
+    /// Sets the permission bits of an open file, as fchmodat2(2) with `AT_EMPTY_PATH`: a handle of
+    /// `O_PATH` is enough.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there; `EOPNOTSUPP` for a symbolic link.
+    pub fn chmod_by_handle(&mut self, h: Handle, mode: u32) -> Result<(), Errno> {
+        let open = self.opens.get(h)?;
+        if open.kind == Kind::Symlink {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let ino = open.ino;
+        self.may_change()?;
+        self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
         Ok(())
     }
 

@@ -48,11 +48,26 @@ pub struct Node {
     pub changed: Time,
     /// When it was created.
     pub created: Time,
+    /// Its extended attributes, by name.
+    pub attributes: Attributes,
 }
+
+/// Extended attributes: values by name, which includes the name space (`user.comment`).
+pub type Attributes = BTreeMap<Name, Arc<[u8]>>;
 
 impl Node {
     fn new(body: Body, mode: u32, at: Time) -> Self {
-        Self { body, mode, links: 0, accessed: at, modified: at, changed: at, created: at }
+        let (accessed, modified, changed, created) = (at, at, at, at);
+        let attributes = Attributes::new();
+        Self { body, mode, links: 0, accessed, modified, changed, created, attributes }
+    }
+
+    /// Sets an extended attribute, or removes it.
+    pub(super) fn set_attribute(&mut self, name: &[u8], value: Option<Arc<[u8]>>) {
+        match value {
+            Some(value) => drop(self.attributes.insert(name.into(), value)),
+            None => drop(self.attributes.remove(name)),
+        }
     }
 
     /// Its type.
@@ -189,6 +204,12 @@ impl Tree {
                     node.changed = at;
                 }
             }
+            Effect::Attribute { ino, name, value } => {
+                if let Some(node) = self.node_mut(ino) {
+                    node.set_attribute(name, value.map(Into::into));
+                    node.changed = at;
+                }
+            }
             Effect::Free { ino } => drop(self.nodes.remove(&ino)),
             Effect::Evict { ino, size, block, bytes } => {
                 if let Some(Node { body: Body::File(content), .. }) = self.node_mut(ino) {
@@ -251,11 +272,15 @@ impl Tree {
         self.nodes.retain(|ino, _| paths.contains_key(ino));
     }
 
-    /// A digest of everything that a process can find: names, links, types, modes, sizes and bytes.
-    /// Times and inode numbers are left out: crash states that differ only in those are the same.
+    /// A digest of everything that a process can find: names, links, types, modes, attributes,
+    /// sizes and bytes. Times and inode numbers are left out: crash states that differ only in
+    /// those are the same.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
         let mut numbers = BTreeMap::new();
+        if let Some(root) = self.node(Ino::ROOT) {
+            digest_attributes(&root.attributes, &mut digester);
+        }
         self.digest_directory(Ino::ROOT, &mut numbers, &mut digester);
         digester.finish()
     }
@@ -277,6 +302,7 @@ impl Tree {
             if number != seen {
                 continue;
             }
+            digest_attributes(&node.attributes, digester);
             match &node.body {
                 Body::File(content) => digester.add_number(content.digest()),
                 Body::Symlink(target) => digester.add(target),
@@ -287,6 +313,14 @@ impl Tree {
                 }
             }
         }
+    }
+}
+
+fn digest_attributes(attributes: &Attributes, digester: &mut Digester) {
+    for (name, value) in attributes {
+        digester.add(b"//");
+        digester.add(name);
+        digester.add(value);
     }
 }
 

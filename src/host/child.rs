@@ -21,6 +21,10 @@ use crate::process::world::timestamp;
 
 pub use super::limits::Limits;
 
+/// Bytes of private address space that a child may map and not use. The kernel counts both as one
+/// (`RLIMIT_DATA`); the watch counts what is used.
+const ADDRESSES: u64 = 1 << 40;
+
 /// Bytes of a page, the unit in which the kernel counts memory on this machine.
 const PAGE: u64 = 4096;
 
@@ -36,12 +40,15 @@ const PAGE: u64 = 4096;
 pub fn run(region: &Region, limits: &Limits, body: impl FnOnce(&'static Region) + Send) -> Ending {
     assert!(role::is_fork_server(), "only an explorer of a fork server may fork a child");
     region.prepare();
-    let limit = memory_in_use() + limits.stack as u64 + limits.memory;
+    let (resident, private) = memory_in_use();
+    let limit = private + limits.stack as u64 + limits.memory + ADDRESSES;
     match fork() {
         Err(error) => panic!("the system refused another process: {error}"),
         Ok(Fork::Child(parent)) => {
             // A panic that unwound out of here would run the explorer's code a second time.
-            let _ = catch_unwind(AssertUnwindSafe(|| be(region, limits, limit, parent, body)));
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                be(region, limits, (limit, resident), parent, body)
+            }));
             leave_now(NOTED)
         }
         Ok(Fork::Parent(child)) => {
@@ -72,7 +79,7 @@ pub fn here(region: &Region, body: impl FnOnce(&'static Region) + Send) -> Endin
 fn be(
     region: &Region,
     limits: &Limits,
-    memory: u64,
+    (memory, inherited): (u64, u64),
     parent: libc::pid_t,
     body: impl FnOnce(&'static Region) + Send,
 ) -> ! {
@@ -101,7 +108,7 @@ fn be(
         note.set_end(End::Panicked, 0);
         leave_now(NOTED);
     }
-    watch::keep(limits, note)
+    watch::keep(limits, note, inherited)
 }
 
 /// The main function of its first thread. The thread ends the process itself, because waking
@@ -175,9 +182,9 @@ fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
     unsafe { libc::setrlimit(resource, &limit) };
 }
 
-/// Bytes of private memory that this process has mapped: the kernel counts them against a child's
-/// limit, but the engine did not allocate them.
-fn memory_in_use() -> u64 {
+/// Bytes of memory that this process has in use, and of private memory that it has mapped: a child
+/// inherits both, and the engine did not allocate them.
+fn memory_in_use() -> (u64, u64) {
     static FILE: AtomicI32 = AtomicI32::new(-1);
     if FILE.load(Ordering::Relaxed) < 0 {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
@@ -190,7 +197,10 @@ fn memory_in_use() -> u64 {
     // SAFETY: the kernel writes at most as many bytes as the buffer has.
     let read = unsafe { libc::pread64(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
     let text = buffer.get(..usize::try_from(read).unwrap_or(0)).unwrap_or_default();
-    // The sixth number of the file: pages of data and stack.
-    let pages = text.split(|&b| b == b' ').nth(5).and_then(|n| std::str::from_utf8(n).ok());
-    pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
+    let pages = |at| {
+        let number = text.split(|&b| b == b' ').nth(at).and_then(|n| std::str::from_utf8(n).ok());
+        number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * PAGE
+    };
+    // The second number of the file: pages in memory. The sixth: pages of data and stack.
+    (pages(1), pages(5))
 }

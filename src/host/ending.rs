@@ -33,7 +33,7 @@ pub enum Ending {
         /// Return addresses of that thread, innermost first, as many as the note has room for.
         backtrace: Vec<usize>,
     },
-    /// It aborted because an allocation was refused.
+    /// It aborted because an allocation was refused, or used more memory than it may.
     OutOfMemory {
         /// The end of its output to standard error, and of its panics' messages.
         last_words: String,
@@ -79,6 +79,9 @@ pub(crate) fn judge(status: c_int, note: &EndNote) -> Ending {
         End::StackOverflow => Ending::StackOverflow { backtrace: note.frames() },
         End::Spin => Ending::HungSpin { backtrace: note.frames() },
         End::Asleep => Ending::Asleep { syscall: note.number() },
+        End::Memory => Ending::OutOfMemory {
+            last_words: format!("it used more than {} MiB", note.number() >> 20),
+        },
         End::None => without_note(status, note),
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The resources that a child may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of private memory, on top of what it inherits and of its first thread's stack
-    /// (`RLIMIT_DATA`).
+    /// Bytes of memory that it uses, on top of what it inherits. Address space alone does not
+    /// count.
     pub memory: u64,
     /// CPU time of all of its threads.
     pub cpu: Duration,

@@ -31,6 +31,8 @@ pub(crate) enum End {
     Spin,
     /// The watch saw no thread awake; the system call's number is noted.
     Asleep,
+    /// The watch saw too much memory in use; the limit in bytes is noted.
+    Memory,
 }
 
 /// The note. An ordinary end touches only the first fields, which are in one page.
@@ -71,7 +73,7 @@ impl EndNote {
 
     /// The end that the process noted.
     pub(crate) fn end(&self) -> End {
-        const ALL: [End; 7] = [
+        const ALL: [End; 8] = [
             End::None,
             End::Finished,
             End::Panicked,
@@ -79,6 +81,7 @@ impl EndNote {
             End::StackOverflow,
             End::Spin,
             End::Asleep,
+            End::Memory,
         ];
         ALL.get(self.end.load(Relaxed) as usize).copied().unwrap_or(End::None)
     }

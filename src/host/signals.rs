@@ -15,6 +15,7 @@ use super::note::{End, EndNote};
 use super::stderr;
 use crate::process::seam;
 use crate::process::seam::kernel::next;
+use crate::process::seam::reach;
 use crate::process::threads::{panics, spin};
 use crate::process::world::{self, timestamp};
 
@@ -102,7 +103,7 @@ extern "C" fn fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         return;
     }
     // SAFETY: the same.
-    if unsafe { handled_by_engine(signal, info, context) } {
+    if unsafe { reach::fix_up(signal, context) || handled_by_engine(signal, info, context) } {
         return;
     }
     // It may have interrupted the engine, whose locks and heap are none of ours.

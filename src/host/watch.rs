@@ -1,5 +1,6 @@
-//! The watchdog of a child: it ends a child that spins, and one that really sleeps in the kernel. A
-//! thread that spins until another one does something is made to yield (see `spin`).
+//! The watchdog of a child: it ends a child that spins, one that uses too much memory, and one that
+//! really sleeps in the kernel. A thread that spins until another one does something is made to
+//! yield (see `spin`).
 //!
 //! It measures CPU time and sleep, never elapsed time: a child that waits for a processor on a
 //! loaded machine neither runs nor sleeps. It allocates nothing, and has its own descriptor table,
@@ -35,7 +36,9 @@ fn own_id() -> c_int {
 }
 
 /// Watches over the other threads of this process until it ends.
-pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
+///
+/// `inherited` is how many bytes of memory were in use when it was forked.
+pub(crate) fn keep(limits: &Limits, note: &EndNote, inherited: u64) -> ! {
     let own = own_id();
     let mut before = None;
     let mut since = Duration::ZERO;
@@ -45,11 +48,16 @@ pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
     // uses for an instant are in the engine's table.
     // SAFETY: copies the calling thread's descriptor table.
     unsafe { libc::unshare(libc::CLONE_FILES) };
+    let memory = Memory { file: File::open(c"/proc/self/statm"), inherited };
     loop {
         for _ in 0..TICKS_PER_LOOK {
             let cpu = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
             if cpu > limits.cpu {
                 end_spin(own, note);
+            }
+            if memory.grew_by() > limits.memory {
+                note.set_end(End::Memory, limits.memory.cast_signed());
+                leave_now(NOTED);
             }
             if quiet.lasts(cpu) {
                 let holder = holder::get();
@@ -67,6 +75,29 @@ pub(crate) fn keep(limits: &Limits, note: &EndNote) -> ! {
             note.set_end(End::Asleep, syscall_of(holder::get()));
             leave_now(NOTED);
         }
+    }
+}
+
+/// The memory that the process has in use.
+struct Memory {
+    file: Option<File>,
+    inherited: u64,
+}
+
+impl Memory {
+    /// Bytes in use; 0 where that is unknown.
+    fn in_use(&self) -> u64 {
+        const PAGE: u64 = 4096;
+        let mut buffer = [0; 128];
+        let read = self.file.as_ref().map_or(0, |file| file.read_again(&mut buffer));
+        // The second number of the file: pages in memory.
+        let resident = buffer[..read].split(|&byte| byte == b' ').nth(1);
+        let pages = resident.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        pages.unwrap_or(0) * PAGE
+    }
+
+    fn grew_by(&self) -> u64 {
+        self.in_use().saturating_sub(self.inherited)
     }
 }
 
@@ -174,6 +205,13 @@ impl File {
     fn read(&self, buffer: &mut [u8]) -> usize {
         // SAFETY: the kernel writes at most as many bytes as the buffer has.
         let read = unsafe { libc::read(self.0, buffer.as_mut_ptr().cast(), buffer.len()) };
+        usize::try_from(read).unwrap_or(0)
+    }
+
+    /// Reads from the beginning.
+    fn read_again(&self, buffer: &mut [u8]) -> usize {
+        // SAFETY: the kernel writes at most as many bytes as the buffer has.
+        let read = unsafe { libc::pread(self.0, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         usize::try_from(read).unwrap_or(0)
     }
 

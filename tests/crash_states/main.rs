@@ -1,5 +1,6 @@
 //! Facts about the states that a crash may leave on a simulated disk, on each profile.
 
+mod attributes;
 mod families;
 mod property;
 mod requirements;

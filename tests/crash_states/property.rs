@@ -54,7 +54,7 @@ fn line(rig: &Rig, (op, from, to, amount): Step) -> String {
     let letter = char::from(b'a' + to % 26);
     let new_file = free(&["a", "b", "d/a", "d/b", "e/c", "d/e/a"]);
     let new_dir = free(&["d", "e", "d/e", "e/d", "d/d", "e/e"]);
-    match (op % 20, new_file, new_dir, dir) {
+    match (op % 22, new_file, new_dir, dir) {
         (0 | 1, ..) => format!("write {file} {offset} {length} {letter}"),
         (2 | 3, ..) => format!("append {file} {length} {letter}"),
         (4, ..) => format!("truncate {file} {offset}"),
@@ -81,6 +81,9 @@ fn line(rig: &Rig, (op, from, to, amount): Step) -> String {
         (18, ..) => "fsync .".into(),
         (19, ..) if to % 4 == 1 => format!("punch {file} {offset} {length}"),
         (19, ..) if to % 2 == 0 => format!("zero-range {file} {offset} {length}"),
+        (20, .., Some(dir)) if to % 4 == 0 => format!("setxattr {dir} user.{letter} {amount}"),
+        (20, ..) => format!("setxattr {file} user.{} {amount}", to % 3),
+        (21, ..) => format!("removexattr {file} user.{}", to % 3),
         _ => format!("append {file} 100 {letter}"),
     }
 }
@@ -377,6 +380,10 @@ fn rebuilt(pending: &Pending, snapshots: &[Tree], fate: &Fate) -> String {
                 for change in changes.iter() {
                     tree.set_entry(change.dir, &change.name, change.new, Time::START);
                 }
+            }
+            PieceChange::Attribute(change) => {
+                let (ino, name, value) = (change.ino, &change.name[..], change.new.as_deref());
+                tree.apply(&Effect::Attribute { ino, name, value }, Time::START);
             }
         }
     }

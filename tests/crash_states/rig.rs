@@ -1,8 +1,8 @@
 //! Small programs on a simulated disk, and every state that a crash may leave.
 //!
 //! A program is one op per line; the ops before `body` are durable. A state is written as its
-//! sorted lines, joined by `; `: `path=CONTENT`, `path/`, `path->target`, `mark:NAME`, where
-//! CONTENT is a run-length text in which `.` is a byte of zero.
+//! sorted lines, joined by `; `: `path=CONTENT`, `path/`, `path->target`, `path@attribute=value`,
+//! `mark:NAME`, where CONTENT is a run-length text in which `.` is a byte of zero.
 
 use std::collections::BTreeSet;
 
@@ -138,8 +138,15 @@ impl Rig {
                 self.fingerprints.clear();
                 self.look();
             }
+            ["setxattr", ..] | ["removexattr", ..] => self.attribute(words),
             _ => self.sync(words),
         }
+    }
+
+    fn attribute(&mut self, words: &[&str]) {
+        let (ino, name) = (self.find(words[1]), words[2].as_bytes());
+        let value = words.get(3).map(|value| value.as_bytes());
+        self.effect(&Effect::Attribute { ino, name, value });
     }
 
     fn sync(&mut self, words: &[&str]) {
@@ -292,7 +299,12 @@ fn describe(tree: &Tree, dir: Ino, path: &str, lines: &mut Vec<String>) {
     let directory = tree.node(dir).and_then(|node| node.directory()).expect("a directory");
     for (name, &ino) in &directory.entries {
         let path = format!("{path}{}", String::from_utf8_lossy(name));
-        match &tree.node(ino).expect("every entry leads to an inode").body {
+        let node = tree.node(ino).expect("every entry leads to an inode");
+        lines.extend(node.attributes.iter().map(|(name, value)| {
+            let [name, value] = [name, value].map(|bytes| String::from_utf8_lossy(bytes));
+            format!("{path}@{name}={value}")
+        }));
+        match &node.body {
             Body::File(content) => lines.push(format!("{path}={}", runs(&content.to_vec()))),
             Body::Symlink(to) => lines.push(format!("{path}->{}", String::from_utf8_lossy(to))),
             Body::Directory(_) => {

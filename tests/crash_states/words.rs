@@ -86,7 +86,7 @@ fn a_wrong_word_is_refused_with_its_reason() {
         ("keep=all f@0:2", "column 10: expected a count of kept pieces from 0 to 1"),
         (
             "keep=all f@7:1",
-            "column 10: f@7 is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data",
+            "column 10: f@7 is none of PATH@OFFSET, PATH.size, PATH.entry, PATH.data, PATH@NAME.attr",
         ),
         ("keep=all f@0:1 f@0:1", "column 16: f@0:1 is named twice"),
         (

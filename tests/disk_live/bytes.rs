@@ -10,6 +10,8 @@ const LIMIT: i64 = SIZE_MAX.cast_signed();
 const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
 const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE;
 const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
+const COLLAPSE: i32 = libc::FALLOC_FL_COLLAPSE_RANGE;
+const INSERT: i32 = libc::FALLOC_FL_INSERT_RANGE;
 
 /// A disk with one open file that holds `bytes`; the offset is after them.
 fn file(bytes: &[u8]) -> (Disk, Handle) {
@@ -205,9 +207,31 @@ fn a_zeroed_range_grows_a_file_without_the_flag_to_keep_its_size() {
 }
 
 #[test]
+fn cutting_a_range_out_or_putting_one_in_is_checked_as_ext4_does_and_not_simulated() {
+    let (mut disk, h) = file(&[7; 20_000]);
+    let reader = open(&mut disk, "f", READ);
+    for (mode, offset, length, error) in [
+        (COLLAPSE, 100, 4096, Errno::EINVAL),
+        (COLLAPSE, 0, 100, Errno::EINVAL),
+        (COLLAPSE, 16384, 4096, Errno::EINVAL),
+        (COLLAPSE, 1 << 50, 4096, Errno::EFBIG),
+        (COLLAPSE, 4096, 4096, Errno::ENOSYS),
+        (INSERT, 20480, 4096, Errno::EINVAL),
+        (INSERT, 4096, 100, Errno::EINVAL),
+        (INSERT, 0, (1 << 44) - 4096, Errno::EFBIG),
+        (INSERT, 16384, 4096, Errno::ENOSYS),
+    ] {
+        assert_eq!(disk.allocate(h, mode, offset, length), Err(error), "{mode} {offset} {length}");
+    }
+    assert_eq!(disk.allocate(reader, COLLAPSE, 0, 4096), Err(Errno::EBADF));
+}
+
+#[test]
 fn other_allocations_are_not_supported() {
     let (mut disk, h) = file(b"abc");
-    for mode in [PUNCH, ZERO | PUNCH | KEEP, libc::FALLOC_FL_COLLAPSE_RANGE, 1 << 20] {
+    for mode in
+        [PUNCH, ZERO | PUNCH | KEEP, COLLAPSE | KEEP, libc::FALLOC_FL_UNSHARE_RANGE, 1 << 20]
+    {
         assert_eq!(disk.allocate(h, mode, 0, 1), Err(Errno::EOPNOTSUPP), "{mode}");
     }
     assert_eq!(disk.allocate(h, 0, -1, 1), Err(Errno::EINVAL));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::rarer::{Rarer, on_ext4, rarer};
 use crashpoint::inner::disk::effect::Kind;
 use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
@@ -27,6 +28,8 @@ pub(crate) enum Call {
     Bytes { slot: Slot, what: OnBytes },
     /// On a descriptor.
     Slot { slot: Slot, what: OnSlot },
+    /// A rarer call.
+    Rarer(Rarer),
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +117,8 @@ pub(crate) fn depth(calls: &[Call]) -> usize {
         Call::Path { path, what: OnPath::Symlink { target }, .. } => steps(path) + steps(target),
         Call::Path { path, .. } => steps(path),
         Call::Paths { old, new, .. } => steps(old) + steps(new),
-        Call::Bytes { .. } | Call::Slot { .. } => 0,
+        Call::Rarer(Rarer::Path { path, .. }) => steps(path),
+        Call::Bytes { .. } | Call::Slot { .. } | Call::Rarer(_) => 0,
     });
     SPARE + all.sum::<usize>()
 }
@@ -130,7 +134,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![30 => usual, 1 => odd]
 }
 
-fn path() -> BoxedStrategy<Path> {
+pub(crate) fn path() -> BoxedStrategy<Path> {
     let usual = (0..20u8, vec(name(), 1..4), 0..20u8).prop_map(|(start, names, end)| {
         let mut path = if start == 0 { b"../".to_vec() } else { Vec::new() };
         path.extend(names.join(&b"/"[..]));
@@ -179,6 +183,8 @@ fn flags() -> impl Strategy<Value = i32> {
             libc::O_CLOEXEC,
             libc::O_NONBLOCK,
             libc::O_TMPFILE,
+            // A tmpfs asks for no alignment.
+            if on_ext4().is_some() { libc::O_DIRECT } else { 0 },
         ]),
         0..4,
     );
@@ -196,7 +202,7 @@ fn mode() -> impl Strategy<Value = u32> {
 }
 
 /// Few offsets, so that ranges meet, on both sides of page boundaries.
-fn offset() -> BoxedStrategy<i64> {
+pub(crate) fn offset() -> BoxedStrategy<i64> {
     prop_oneof![
         4 => 0..64i64,
         4 => (0..6i64, -2..3i64).prop_map(|(page, by)| (page * 4096 + by).max(0)),
@@ -214,7 +220,7 @@ fn length() -> impl Strategy<Value = usize> {
     prop_oneof![1 => Just(0), 10 => 1..200usize, 5 => 1..20_000usize]
 }
 
-fn bytes() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn bytes() -> impl Strategy<Value = Vec<u8>> {
     (length(), any::<u8>()).prop_map(|(length, seed)| {
         (0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()
     })
@@ -233,7 +239,9 @@ fn on_bytes() -> BoxedStrategy<OnBytes> {
     let zero = libc::FALLOC_FL_ZERO_RANGE;
     let keep = libc::FALLOC_FL_KEEP_SIZE;
     let punch = libc::FALLOC_FL_PUNCH_HOLE;
-    let modes = sample::select(vec![0, keep, keep | punch, zero, zero | keep, punch, 1 << 20]);
+    let collapse = libc::FALLOC_FL_COLLAPSE_RANGE | keep;
+    let modes = vec![0, keep, keep | punch, zero, zero | keep, punch, collapse, 1 << 20];
+    let modes = sample::select(modes);
     prop_oneof![
         12 => length().prop_map(|length| OnBytes::Read { length }),
         6 => (length(), any_offset())
@@ -309,6 +317,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(from, old, to, new, what)| Call::Paths { from, old, to, new, what }),
         9 => (slot(), on_bytes()).prop_map(|(slot, what)| Call::Bytes { slot, what }),
         3 => (slot(), on_slot()).prop_map(|(slot, what)| Call::Slot { slot, what }),
+        9 => rarer(base(), || slot().boxed()).prop_map(Call::Rarer),
     ]
 }
 

@@ -12,7 +12,7 @@ use proptest::{prop_assert, prop_assert_eq};
 
 use crate::calls::{Call, OnBytes, OnPath, OnSlot, Outcome, call, depth};
 use crate::journal::{Recorder, inodes};
-use crate::real::Real;
+use crate::real::{Real, new_directory};
 use crate::simulated::Simulated;
 
 /// Both disks.
@@ -24,6 +24,9 @@ struct Both {
 impl Both {
     /// Makes a call on both and returns the outcome, or fails if they differ.
     fn call(&mut self, call: &Call) -> Result<Outcome, TestCaseError> {
+        if matches!(call, Call::Rarer(rarer) if rarer.needs_doors()) {
+            return Ok(Outcome::Skipped);
+        }
         let expected = self.real.call(call);
         // Not every file system can zero a range or hold files without a name.
         let unsupported = Outcome::Failed(libc::EOPNOTSUPP);
@@ -31,6 +34,9 @@ impl Both {
             return Ok(Outcome::Skipped);
         }
         let shown = self.simulated.call(call);
+        if shown == Outcome::Skipped {
+            return Ok(shown);
+        }
         if shown != expected {
             let message = format!("{call:?}: {shown:?}, but on a real file system: {expected:?}");
             return Err(TestCaseError::fail(message));
@@ -75,9 +81,9 @@ impl Both {
     }
 }
 
-/// A temporary directory of the host.
+/// A temporary directory of the host: where the environment names a directory of ext4, there.
 fn real(depth: usize) -> Real {
-    Real::new(depth, tempfile::tempdir().expect("a temporary directory"))
+    Real::new(depth, new_directory().expect("a temporary directory"))
 }
 
 fn compare(calls: &[Call]) -> Result<(), TestCaseError> {

@@ -76,6 +76,7 @@ fn text(effect: &Effect<'_>) -> String {
         }
         Effect::Mode { ino, mode } => format!("mode {} {mode:o}", ino.0),
         Effect::Times { ino, .. } => format!("times {}", ino.0),
+        Effect::Attribute { ino, .. } => format!("attribute {}", ino.0),
         Effect::Free { ino } => format!("free {}", ino.0),
         Effect::Sync(sync) => format!("sync {}", sync_text(sync)),
         Effect::SyncFailed(sync) => format!("sync failed {}", sync_text(sync)),

@@ -7,6 +7,7 @@ mod journal;
 mod locks;
 mod names;
 mod open;
+mod rarer;
 mod real;
 mod simulated;
 mod space;

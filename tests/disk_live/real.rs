@@ -12,7 +12,8 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 use tempfile::TempDir;
 
-use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use super::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slot, Slots};
+use super::rarer::{Aligned, Rarer, at_real_path, at_real_slot, on_ext4, real_copy};
 
 /// A real directory and the files open in it.
 pub(crate) struct Real {
@@ -21,7 +22,7 @@ pub(crate) struct Real {
     /// The path of the directory that corresponds to the root of the simulated disk.
     root: Vec<u8>,
     /// Whether `SEEK_DATA` and `SEEK_HOLE` can be compared: tmpfs may report reserved blocks as
-    /// data.
+    /// data, and so does ext4 once they have been read.
     shows_holes: bool,
     /// Whether directories are listed by the C library: a raw `getdents64` reaches no door.
     pub(crate) by_libc: bool,
@@ -38,6 +39,15 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(fs::readlink(link, Vec::new())?.into_bytes())
 }
 
+/// A new directory of the host: on ext4 if the environment names a directory there, otherwise on a
+/// tmpfs if the machine has a writable one at `/dev/shm`.
+pub(crate) fn new_directory() -> std::io::Result<TempDir> {
+    match on_ext4() {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()),
+    }
+}
+
 impl Real {
     /// A new directory of the host, which is removed when this is dropped.
     pub(crate) fn new(depth: usize, dir: TempDir) -> Self {
@@ -52,7 +62,8 @@ impl Real {
         let mut here =
             fs::open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a dir");
         let root = path_of(&here).expect("a path");
-        let shows_holes = fs::fstatfs(&here).expect("a file system").f_type != libc::TMPFS_MAGIC;
+        let kind = fs::fstatfs(&here).expect("a file system").f_type;
+        let shows_holes = on_ext4().is_none() && kind != libc::TMPFS_MAGIC;
         for _ in 0..depth {
             fs::mkdirat(&here, "n", Mode::from_raw_mode(0o755)).expect("a new directory");
             here = by_path(std::os::fd::AsFd::as_fd(&here), b"n").expect("a directory");
@@ -87,8 +98,27 @@ impl Real {
                 Some(index) => self.on_slot(index, what),
                 None => Ok(Outcome::Skipped),
             },
+            Call::Rarer(call) => return self.rarer(call),
         };
         outcome.unwrap_or_else(|errno| Outcome::Failed(errno.raw_os_error()))
+    }
+
+    fn rarer(&self, call: &Rarer) -> Outcome {
+        let open = |slot: Slot| self.open.index(slot).map(|index| self.open.0[index].as_raw_fd());
+        let outcome = match call {
+            Rarer::Path { base, path, what } => {
+                at_real_path(self.base(*base).as_raw_fd(), path, what)
+            }
+            Rarer::Slot { slot, what } => match open(*slot) {
+                Some(fd) => at_real_slot(fd, what),
+                None => Ok(Outcome::Skipped),
+            },
+            Rarer::Copy { from, to, what } => match (open(*from), open(*to)) {
+                (Some(from), Some(to)) => real_copy(from, to, what),
+                _ => Ok(Outcome::Skipped),
+            },
+        };
+        outcome.unwrap_or_else(Outcome::Failed)
     }
 
     fn base(&self, base: Base) -> &OwnedFd {
@@ -152,20 +182,21 @@ impl Real {
     fn on_bytes(&self, fd: &OwnedFd, what: &OnBytes) -> Result<Outcome, Errno> {
         match what {
             OnBytes::Read { length } => {
-                let mut bytes = vec![0; *length];
-                let done = io::read(fd, &mut bytes[..])?;
-                bytes.truncate(done);
-                return Ok(Outcome::Bytes(bytes));
+                let mut bytes = Aligned::new(*length);
+                let done = io::read(fd, bytes.bytes())?;
+                return Ok(Outcome::Bytes(bytes.bytes()[..done].to_vec()));
             }
             OnBytes::ReadAt { length, offset } => {
-                let mut bytes = vec![0; *length];
-                let done = io::pread(fd, &mut bytes[..], offset.cast_unsigned())?;
-                bytes.truncate(done);
-                return Ok(Outcome::Bytes(bytes));
+                let mut bytes = Aligned::new(*length);
+                let done = io::pread(fd, bytes.bytes(), offset.cast_unsigned())?;
+                return Ok(Outcome::Bytes(bytes.bytes()[..done].to_vec()));
             }
-            OnBytes::Write { bytes } => return Ok(Outcome::Number(io::write(fd, bytes)? as u64)),
+            OnBytes::Write { bytes } => {
+                let done = io::write(fd, Aligned::of(bytes).bytes())?;
+                return Ok(Outcome::Number(done as u64));
+            }
             OnBytes::WriteAt { bytes, offset } => {
-                let done = io::pwrite(fd, bytes, offset.cast_unsigned())?;
+                let done = io::pwrite(fd, Aligned::of(bytes).bytes(), offset.cast_unsigned())?;
                 return Ok(Outcome::Number(done as u64));
             }
             OnBytes::Seek { whence: libc::SEEK_DATA | libc::SEEK_HOLE, .. }

@@ -1,11 +1,14 @@
 //! The simulated side of the comparison.
 
 use crashpoint::Time;
+use crashpoint::inner::disk::attributes::Subject;
+use crashpoint::inner::disk::copy::Transfer;
 use crashpoint::inner::disk::effect::Kind;
 use crashpoint::inner::disk::tree::Tree;
 use crashpoint::inner::disk::{Disk, Errno, Handle, Ino, Stat};
 
-use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slots};
+use crate::calls::{Base, Call, OnBytes, OnPath, OnPaths, OnSlot, Outcome, Slot, Slots};
+use crate::rarer::{AtPath, AtSlot, Copy, OnAttribute, Rarer, names};
 
 /// A simulated disk, the files open on it, and its working directory.
 pub(crate) struct Simulated {
@@ -44,8 +47,98 @@ impl Simulated {
                 Some(index) => self.on_slot(index, what),
                 None => Ok(Outcome::Skipped),
             },
+            Call::Rarer(call) => self.rarer(call),
         };
         outcome.unwrap_or_else(|errno| Outcome::Failed(errno.0))
+    }
+
+    fn rarer(&mut self, call: &Rarer) -> Result<Outcome, Errno> {
+        let open = |slot: Slot| self.open.index(slot).map(|index| self.open.0[index]);
+        match call {
+            Rarer::Path { base, path, what } => {
+                let base = self.base(*base);
+                match what {
+                    AtPath::Attribute { follow, what } => {
+                        return self.on_attribute(Subject::Path(base, path, *follow), what);
+                    }
+                    AtPath::MakeNode(mode) => match mode & libc::S_IFMT {
+                        0 | libc::S_IFREG => self.disk.make_file(base, path, mode & 0o7777)?,
+                        _ => return Ok(Outcome::Skipped),
+                    },
+                    AtPath::Access { mode, .. } => self.disk.access(base, path, *mode)?,
+                    AtPath::SetTimes { .. } | AtPath::Statx { .. } => return Ok(Outcome::Skipped),
+                }
+            }
+            Rarer::Slot { slot, what } => {
+                let Some(h) = open(*slot) else { return Ok(Outcome::Skipped) };
+                match what {
+                    AtSlot::Attribute(what) => {
+                        return self.on_attribute(Subject::Handle(h), what);
+                    }
+                    AtSlot::Advise { length, advice, .. } => {
+                        self.disk.advise(h, *length, *advice)?;
+                    }
+                    AtSlot::ReadAhead { length } => self.disk.read_ahead(h, *length)?,
+                    AtSlot::SyncRange { offset, length, flags } => {
+                        self.disk.sync_range(h, *offset, *length, *flags)?;
+                    }
+                    _ => return Ok(Outcome::Skipped),
+                }
+            }
+            Rarer::Copy { from, to, what } => {
+                let (Some(from), Some(to)) = (open(*from), open(*to)) else {
+                    return Ok(Outcome::Skipped);
+                };
+                return self.copy((from, what.from_at), (to, what.to_at), what);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn copy(
+        &mut self,
+        (from, from_at): (Handle, Option<i64>),
+        (to, to_at): (Handle, Option<i64>),
+        what: &Copy,
+    ) -> Result<Outcome, Errno> {
+        let disk = &mut self.disk;
+        let kind = if what.sends { Transfer::Sendfile } else { Transfer::CopyFileRange };
+        let length = disk.length_to_copy(kind, (from, from_at), (to, to_at), what.length)?;
+        let mut bytes = vec![0; length];
+        let start = match from_at {
+            Some(at) => at,
+            None => disk.seek(from, 0, libc::SEEK_CUR)?.cast_signed(),
+        };
+        let read = disk.read_at(from, &mut bytes, start)?;
+        let written = match to_at {
+            _ if read == 0 => 0,
+            Some(at) => disk.write_at(to, &bytes[..read], at)?,
+            None => disk.write(to, &bytes[..read])?,
+        };
+        if from_at.is_none() && written > 0 {
+            disk.seek(from, start + written as i64, libc::SEEK_SET)?;
+        }
+        Ok(Outcome::Number(written as u64))
+    }
+
+    fn on_attribute(&mut self, subject: Subject<'_>, what: &OnAttribute) -> Result<Outcome, Errno> {
+        let disk = &mut self.disk;
+        match what {
+            OnAttribute::Set { name, value, flags } => {
+                disk.set_attribute(subject, name.as_bytes(), value, *flags)?;
+            }
+            OnAttribute::Get { name, size } => {
+                let value = disk.attribute(subject, name.as_bytes())?;
+                return match *size {
+                    0 => Ok(Outcome::Number(value.len() as u64)),
+                    size if size < value.len() => Err(Errno::ERANGE),
+                    _ => Ok(Outcome::Bytes(value)),
+                };
+            }
+            OnAttribute::List => return Ok(names(&disk.attribute_names(subject)?)),
+            OnAttribute::Remove { name } => disk.remove_attribute(subject, name.as_bytes())?,
+        }
+        Ok(Outcome::Done)
     }
 
     /// Closes everything and returns the tree.

@@ -1,10 +1,12 @@
-//! Random calls, made through the doors and in a real directory, which is on a tmpfs if possible:
-//! both must give the same results.
+//! Random calls, made through the doors and in a real directory, which is on ext4 or, if possible,
+//! on a tmpfs: both must give the same results.
 //!
 //! The seed is fixed; `PROPTEST_CASES` sets the number of sequences, of fewer than 60 calls each.
 
 #[path = "../disk_live/calls.rs"]
 mod calls;
+#[path = "../disk_live/rarer.rs"]
+mod rarer;
 #[path = "../disk_live/real.rs"]
 mod real;
 
@@ -21,10 +23,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use crate::harness;
 use calls::{Call, Outcome, call, depth};
-use real::Real;
+use real::{Real, new_directory};
 
 /// The number of sequences, enough for [`CALLS`].
-const SEQUENCES: u32 = 5300;
+const SEQUENCES: u32 = 5800;
 /// The least number of calls to compare.
 const CALLS: u64 = 100_000;
 
@@ -37,16 +39,10 @@ impl Sink for Nowhere {
     }
 }
 
-/// A new directory, on a tmpfs if the machine has a writable one at `/dev/shm`.
-fn directory() -> tempfile::TempDir {
-    let shared = tempfile::tempdir_in("/dev/shm");
-    shared.or_else(|_| tempfile::tempdir()).expect("a temporary directory")
-}
-
 /// Makes the calls on both sides; returns how many were compared.
 fn compare(calls: &[Call]) -> Result<u64, TestCaseError> {
     let depth = depth(calls);
-    let mut real = Real::new(depth, directory());
+    let mut real = Real::new(depth, new_directory().expect("a temporary directory"));
     real.by_libc = true;
     World::install(Setup::new(Tree::new(), &Nowhere));
     let compared = seam::engine(|| {
@@ -62,7 +58,7 @@ fn compare(calls: &[Call]) -> Result<u64, TestCaseError> {
             }
             let shown = simulated.call(call);
             if shown != expected {
-                let message = format!("{call:?}: {shown:?}, but on a tmpfs: {expected:?}");
+                let message = format!("{call:?}: {shown:?}, but in a real directory: {expected:?}");
                 return Err(TestCaseError::fail(message));
             }
             compared += 1;
@@ -74,7 +70,7 @@ fn compare(calls: &[Call]) -> Result<u64, TestCaseError> {
 }
 
 #[test]
-fn random_calls_give_the_same_results_through_the_doors_and_on_a_tmpfs() {
+fn random_calls_give_the_same_results_through_the_doors_and_in_a_real_directory() {
     let cases = Config::default().cases;
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let cases = if asked { cases } else { SEQUENCES };

@@ -30,8 +30,6 @@ unsafe extern "C" {
     fn ftime(a: *mut c_void) -> c_int;
     fn __mq_open_2(a: *const c_char, b: c_int) -> c_int;
     fn wordexp(a: *const c_char, b: *mut c_void, c: c_int) -> c_int;
-    fn __xmknod(a: c_int, b: *const c_char, c: c_uint, d: *mut u64) -> c_int;
-    fn __xmknodat(a: c_int, b: c_int, c: *const c_char, d: c_uint, e: *mut u64) -> c_int;
     fn futimesat(a: c_int, b: *const c_char, c: *const c_void) -> c_int;
     fn open_tree(a: c_int, b: *const c_char, c: c_uint) -> c_int;
     fn move_mount(a: c_int, b: *const c_char, c: c_int, d: *const c_char, e: c_uint) -> c_int;
@@ -103,21 +101,9 @@ const BYTES: usize = size_of::<libc::sockaddr_un>();
 
 /// Functions that take a path: with one outside the mount they only fail.
 pub(crate) const ON_PATHS: &[OnPath] = on_paths! {
-    mknod: |p| libc::mknod(p, libc::S_IFREG, 0);
-    mknodat: |p| libc::mknodat(HERE, p, libc::S_IFREG, 0);
-    __xmknod: |p| __xmknod(0, p, libc::S_IFREG, (&raw mut LIST).cast());
-    __xmknodat: |p| __xmknodat(0, HERE, p, libc::S_IFREG, (&raw mut LIST).cast());
     mkfifo: |p| libc::mkfifo(p, 0o600);
     mkfifoat: |p| libc::mkfifoat(HERE, p, 0o600);
     futimesat: |p| futimesat(HERE, p, null());
-    setxattr: |p| libc::setxattr(p, c"user.a".as_ptr(), null(), 0, 0);
-    lsetxattr: |p| libc::lsetxattr(p, c"user.a".as_ptr(), null(), 0, 0);
-    getxattr: |p| libc::getxattr(p, c"user.a".as_ptr(), null_mut(), 0);
-    lgetxattr: |p| libc::lgetxattr(p, c"user.a".as_ptr(), null_mut(), 0);
-    listxattr: |p| libc::listxattr(p, null_mut(), 0);
-    llistxattr: |p| libc::llistxattr(p, null_mut(), 0);
-    removexattr: |p| libc::removexattr(p, c"user.a".as_ptr());
-    lremovexattr: |p| libc::lremovexattr(p, c"user.a".as_ptr());
     name_to_handle_at: |p| libc::name_to_handle_at(HERE, p, null_mut(), null_mut(), 0);
     inotify_add_watch: |p| libc::inotify_add_watch(-1, p, 1);
     fanotify_mark: |p| libc::fanotify_mark(-1, 0, 0, HERE, p);
@@ -169,18 +155,6 @@ static mut LIST: [u64; 64] = [0; 64];
 pub(crate) const ON_PATHS_BY_NUMBER: &[OnPath] = on_paths! {
     openat2: |p| {
         number(libc::SYS_openat2, [HERE as usize, p.addr(), [0_u64; 3].as_ptr().addr(), 24, 0])
-    };
-    mknod: |p| number(libc::SYS_mknod, [p.addr(), 0o100_600, 0, 0, 0]);
-    mknodat: |p| number(libc::SYS_mknodat, [HERE as usize, p.addr(), 0o100_600, 0, 0]);
-    setxattr: |p| number(libc::SYS_setxattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
-    lsetxattr: |p| number(libc::SYS_lsetxattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
-    getxattr: |p| number(libc::SYS_getxattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
-    lgetxattr: |p| number(libc::SYS_lgetxattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
-    listxattr: |p| number(libc::SYS_listxattr, [p.addr(), 0, 0, 0, 0]);
-    llistxattr: |p| number(libc::SYS_llistxattr, [p.addr(), 0, 0, 0, 0]);
-    removexattr: |p| number(libc::SYS_removexattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0]);
-    lremovexattr: |p| {
-        number(libc::SYS_lremovexattr, [p.addr(), c"user.a".as_ptr().addr(), 0, 0, 0])
     };
     name_to_handle_at: |p| {
         number(libc::SYS_name_to_handle_at, [HERE as usize, p.addr(), 0, 0, 0])
@@ -254,15 +228,6 @@ pub(crate) const ALWAYS: &[Plain] = plain! {
 /// Functions that are refused on a simulated descriptor, which each gets as a number.
 pub(crate) const ON_DESCRIPTORS: &[OnDescriptor] = &[
     // SAFETY: as in `plain`.
-    ("fsetxattr", |fd| unsafe { drop_int(libc::fsetxattr(fd, c"user.a".as_ptr(), null(), 0, 0)) }),
-    // SAFETY: the same.
-    ("fgetxattr", |fd| unsafe {
-        drop_int(libc::fgetxattr(fd, c"user.a".as_ptr(), null_mut(), 0) as c_int);
-    }),
-    // SAFETY: the same.
-    ("flistxattr", |fd| unsafe { drop_int(libc::flistxattr(fd, null_mut(), 0) as c_int) }),
-    // SAFETY: the same.
-    ("fremovexattr", |fd| unsafe { drop_int(libc::fremovexattr(fd, c"user.a".as_ptr())) }),
     // SAFETY: the same.
     ("open_by_handle_at", |fd| unsafe { drop_int(libc::open_by_handle_at(fd, null_mut(), 0)) }),
     // SAFETY: the same.

@@ -279,8 +279,8 @@ rows! {
     SYS_removexattr [Always] ([a, b, ..] => libc::removexattr(a as _, b as _));
     SYS_lremovexattr [Always] ([a, b, ..] => libc::lremovexattr(a as _, b as _));
     SYS_openat2 [Always] (refused if |[a, b, ..]| on_disk_at(fd(a), b as _));
-    SYS_mknod [Always] (refused if |[a, ..]| on_disk(a as _));
-    SYS_mknodat [Always] (refused if |[a, b, ..]| on_disk_at(fd(a), b as _));
+    SYS_mknod [Always] ([a, b, c, ..] => libc::mknod(a as _, b as _, c as _));
+    SYS_mknodat [Always] ([a, b, c, d, ..] => libc::mknodat(fd(a), b as _, c as _, d as _));
     SYS_name_to_handle_at [Always] (refused if |[a, b, ..]| on_disk_at(fd(a), b as _));
     SYS_fanotify_mark [Always] (refused if |[_, _, _, d, e, _]| on_disk_at(fd(d), e as _));
     SYS_inotify_add_watch [Always] (refused if |[_, b, ..]| on_disk(b as _));
@@ -416,6 +416,9 @@ rows! {
     SYS_sched_getattr [Never] (refused);
     SYS_sched_setattr [Never] (refused);
     SYS_kcmp [Never] (refused);
+    SYS_getrlimit [Never] ([a, b, ..] => libc::getrlimit64(a as _, b as _));
+    SYS_setrlimit [Never] ([a, b, ..] => libc::setrlimit64(a as _, b as _));
+    SYS_prlimit64 [Never] ([a, b, c, d, ..] => libc::prlimit64(a as _, b as _, c as _, d as _));
     SYS_prctl [Never] ([a, b, c, d, e, _] => prctl(a as c_int, b, c, d, e));
     // As the priority of a process, that of its reads and writes changes nothing (ioprio_set(2)).
     SYS_ioprio_get [Never] (_ => 0);

@@ -1,11 +1,13 @@
 //! Doors that move bytes.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_void};
 
 use libc::{iovec, off_t};
 
 use crate::base::digest::hash;
+use crate::disk::io::{NO_APPEND, TRANSFER_MAX};
 use crate::disk::{Errno, Handle};
+use crate::process::seam::reach;
 use crate::process::threads::baton;
 use crate::process::world::clock::CALL;
 use crate::process::world::descriptors::is_simulated;
@@ -62,22 +64,7 @@ doors! {
     fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn __lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
     fn lseek64(fd: c_int, offset: off_t, whence: c_int) -> off_t = seek;
-    fn copy_file_range(
-        from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
-        flags: c_uint
-    ) -> isize = copy, faults Inside(Write);
-    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
-        = send, faults Inside(Write);
-    fn sendfile64(to: c_int, from: c_int, offset: *mut off_t, length: usize) -> isize
-        = send, faults Inside(Write);
-    fn splice(
-        from: c_int, from_at: *mut off_t, to: c_int, to_at: *mut off_t, length: usize,
-        flags: c_uint
-    ) -> isize = splice;
 }
-
-/// The longest piece that one call copies between two files.
-const LONGEST_COPY: usize = 1 << 20;
 
 /// The numbers of a call as its record stores them: offset and length, or the length alone.
 fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
@@ -85,19 +72,41 @@ fn numbers(at: Option<off_t>, length: usize) -> [u64; 2] {
 }
 
 impl World {
-    /// Reads from the file or the device of a descriptor.
-    fn read(&mut self, fd: c_int, to: &mut Room<'_>, at: Option<off_t>) -> CallResult {
+    /// Reads from the file or the device of a descriptor. `memory` has the bits of the addresses
+    /// and lengths of the caller's buffers.
+    fn read(&mut self, fd: c_int, to: &mut Room<'_>, at: Option<off_t>, memory: u64) -> CallResult {
         let random =
             self.descriptors.get(fd).is_some_and(|d| matches!(d.referent, Referent::Random));
         if random {
             self.entropy.fill(to.zeroed());
+            to.done()?;
         } else {
             let file = self.file(fd)?;
-            self.read_file(file, to, at)?;
+            self.read_file(file, to, at, memory)?;
         }
         let read = to.filled();
         self.bytes = hash(read);
         Ok(length(read.len()))
+    }
+
+    /// A bound on what one call can read from a descriptor: all that a file has. It ends after the
+    /// file's last block, so that it is not mistaken for the end of what the caller asked for.
+    fn most_to_read(&self, fd: c_int) -> usize {
+        const BLOCK: u64 = 4096;
+        let Ok(file) = self.file(fd) else { return 1 << 20 };
+        let size = self.disk.stat(file).map_or(0, |stat| stat.size);
+        let bound = usize::try_from(size.next_multiple_of(BLOCK) + BLOCK);
+        bound.map_or(TRANSFER_MAX, |bound| bound.min(TRANSFER_MAX))
+    }
+
+    /// The answer to a read of which the caller's buffers took only `stored` bytes: the others are
+    /// still to be read.
+    fn stored_less(&mut self, fd: c_int, at: Option<off_t>, stored: i64, read: i64) -> CallResult {
+        if at.is_none() {
+            let file = self.file(fd)?;
+            self.seek(file, stored - read, libc::SEEK_CUR)?;
+        }
+        if stored == 0 { Err(Errno::EFAULT) } else { Ok(stored) }
     }
 
     fn seek(&mut self, file: Handle, offset: off_t, whence: c_int) -> CallResult {
@@ -119,8 +128,10 @@ unsafe fn read_into(
     let outcome = baton::serve(|world| {
         world.call(&Called::on(door, fd, arguments), |world| {
             // SAFETY: `to` is null or has room for `length` bytes, by this function's contract.
-            let mut to = unsafe { room(to, length) }?;
-            world.read(fd, &mut to, at)
+            let mut to = unsafe { room(to, length) };
+            must_fit(world.file(fd), (to.start(), length), |file| world.disk.check_readable(file))?;
+            let memory = to.bits();
+            world.read(fd, &mut to, at, memory)
         })
     })?;
     Some(answer(outcome))
@@ -171,18 +182,76 @@ unsafe fn read_checked_at(
     unsafe { read_at(door, fd, to, length.min(room), offset) }
 }
 
+/// Refuses a negative offset before all but a closed descriptor.
+fn must_not_be_negative(at: Option<off_t>) -> Result<(), Errno> {
+    if at.is_some_and(|at| at < 0) { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// Checks a vectored read in the order of `vfs_readv`. Directories are not read by this way.
+fn check_vector(
+    readable: Result<(), Errno>,
+    at: Option<off_t>,
+    length: usize,
+    flags: c_int,
+) -> Result<(), Errno> {
+    match readable {
+        Ok(()) | Err(Errno::EISDIR) if length == 0 => Ok(()),
+        Ok(()) => {
+            must_end(at, length)?;
+            checked_flags(flags, false, false).map(drop)
+        }
+        Err(Errno::EISDIR) => {
+            must_end(at, length)?;
+            let plain = flags & !libc::RWF_HIPRI == 0;
+            Err(if plain { Errno::EISDIR } else { Errno::EOPNOTSUPP })
+        }
+        refused => refused,
+    }
+}
+
+/// Refuses a range that ends beyond the largest offset, as `rw_verify_area` does.
+fn must_end(at: Option<off_t>, length: usize) -> Result<(), Errno> {
+    let length = off_t::try_from(length).unwrap_or(off_t::MAX);
+    let ends = at.is_none_or(|at| at.checked_add(length).is_some());
+    if ends { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Refuses a buffer that is not one of a process, once the descriptor was found usable.
+fn must_fit(
+    file: Result<Handle, Errno>,
+    (start, length): (*const c_void, usize),
+    usable: impl FnOnce(Handle) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    if reach::is_in_process(start, length) {
+        return Ok(());
+    }
+    usable(file?)?;
+    Err(Errno::EFAULT)
+}
+
 /// The buffers of a vectored call.
 ///
 /// # Safety
-/// `parts` is null or points to `count` buffers.
+/// Nothing changes the list during the call.
 unsafe fn parts<'a>(parts: *const iovec, count: c_int) -> Result<&'a [iovec], Errno> {
-    match usize::try_from(count) {
-        Ok(0) => Ok(&[]),
-        Ok(_) if parts.is_null() => Err(Errno::EFAULT),
-        // SAFETY: `parts` is not null, so it points to `count` buffers, by this function's
-        // contract.
-        Ok(count @ 1..=1024) => Ok(unsafe { std::slice::from_raw_parts(parts, count) }),
-        _ => Err(Errno::EINVAL),
+    let count = match usize::try_from(count) {
+        Ok(0) => return Ok(&[]),
+        Ok(count @ 1..=1024) => count,
+        _ => return Err(Errno::EINVAL),
+    };
+    let size = count * size_of::<iovec>();
+    if !parts.is_aligned() || reach::readable(parts.cast(), size) < size {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: the list is aligned and was just read, and nothing changes it, by this function's
+    // contract; any bytes are an `iovec`.
+    let parts = unsafe { std::slice::from_raw_parts(parts, count) };
+    match parts.iter().any(|part| isize::try_from(part.iov_len).is_err()) {
+        true => Err(Errno::EINVAL),
+        false if parts.iter().all(|part| reach::is_in_process(part.iov_base, part.iov_len)) => {
+            Ok(parts)
+        }
+        false => Err(Errno::EFAULT),
     }
 }
 
@@ -190,32 +259,61 @@ fn total(parts: &[iovec]) -> usize {
     parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.iov_len))
 }
 
+/// The bits of the addresses of some buffers, and of the lengths of all but the last: with
+/// `O_DIRECT` each must begin where a sector does.
+fn bits_of(parts: &[iovec]) -> u64 {
+    let used = parts.iter().filter(|part| part.iov_len > 0);
+    let mut bits = used.clone().fold(0, |bits, part| bits | part.iov_base.addr());
+    let before_last = used.clone().count().saturating_sub(1);
+    bits |= used.take(before_last).fold(0, |bits, part| bits | part.iov_len);
+    bits as u64
+}
+
 /// Serves a vectored read. All buffers are filled from one read, so that no other call can come
 /// between them.
 ///
 /// # Safety
-/// `list` is null or points to `count` buffers, each with the room that it states.
+/// Nothing else uses the list, or the buffers as far as they can be written to, during the call.
 unsafe fn scatter(
     door: &'static Door,
     fd: c_int,
     (list, count): (*const iovec, c_int),
     at: Option<off_t>,
+    flags: c_int,
 ) -> Option<isize> {
-    // SAFETY: `list` is null or points to `count` buffers, by this function's contract.
+    // SAFETY: by this function's contract.
     let list = unsafe { parts(list, count) };
     let length = list.as_deref().map_or(0, total);
     let called = Called::on(door, fd, numbers(at, length));
     let outcome = baton::serve(|world| {
         world.call(&called, |world| {
-            let length = length.min(1 << 30);
-            let mut space = Vec::with_capacity(length);
-            let mut whole = Room::new(&mut space.spare_capacity_mut()[..length]);
-            let read = world.read(fd, &mut whole, at)?;
+            let file = world.file(fd);
+            must_not_be_negative(at)?;
+            if list.is_err() {
+                world.disk.check_readable(file?)?;
+            }
+            let list = list?;
+            if let Ok(file) = file {
+                check_vector(world.disk.check_readable(file), at, length, flags)?;
+            }
+            if length == 0 && file.is_ok() {
+                return Ok(0);
+            }
+            let most = length.min(world.most_to_read(fd));
+            let mut space = Vec::with_capacity(most);
+            let mut whole = Room::of(&mut space.spare_capacity_mut()[..most]);
+            let read = world.read(fd, &mut whole, at, bits_of(list))?;
             let mut rest = &*whole.filled();
-            for part in list? {
+            for part in list {
                 let (now, later) = rest.split_at(part.iov_len.min(rest.len()));
-                // SAFETY: each buffer has the room that it states, by this function's contract.
-                unsafe { room(part.iov_base, now.len()) }?.push(now);
+                // SAFETY: by this function's contract.
+                let mut room = unsafe { room(part.iov_base, now.len()) };
+                room.push(now);
+                if room.filled().len() < now.len() {
+                    let stored =
+                        read - world::length(rest.len()) + world::length(room.filled().len());
+                    return world.stored_less(fd, at, stored, read);
+                }
                 rest = later;
             }
             Ok(read)
@@ -234,7 +332,7 @@ unsafe fn read_parts(
         return refuse_to_wait(door, fd);
     }
     // SAFETY: readv(2) takes a list of `count` buffers.
-    unsafe { scatter(door, fd, (parts, count), None) }
+    unsafe { scatter(door, fd, (parts, count), None, 0) }
 }
 
 unsafe fn read_parts_at(
@@ -248,7 +346,7 @@ unsafe fn read_parts_at(
         return None;
     }
     // SAFETY: preadv(2) takes a list of `count` buffers.
-    unsafe { scatter(door, fd, (parts, count), Some(offset)) }
+    unsafe { scatter(door, fd, (parts, count), Some(offset), 0) }
 }
 
 unsafe fn read_parts_with(
@@ -262,13 +360,10 @@ unsafe fn read_parts_with(
     if !is_simulated(fd) {
         return None;
     }
-    if flags & !(libc::RWF_HIPRI | libc::RWF_NOWAIT) != 0 {
-        return Some(answer(Err(Errno::EOPNOTSUPP)));
-    }
     // An offset of -1 means the descriptor's own (preadv2(2)).
     let at = (offset != -1).then_some(offset);
     // SAFETY: preadv2(2) takes a list of `count` buffers.
-    unsafe { scatter(door, fd, (parts, count), at) }
+    unsafe { scatter(door, fd, (parts, count), at, flags) }
 }
 
 /// Waits in the schedule where a read would block in the kernel; refuses a read that would block
@@ -278,12 +373,33 @@ fn refuse_to_wait(door: &'static Door, fd: c_int) -> Option<isize> {
 }
 
 /// Keeps what the engine writes to standard error.
-fn listen(fd: c_int, bytes: &[u8]) {
-    if fd == libc::STDERR_FILENO
-        && let Some(words) = world::enter(|world| world.hooks.words)
-    {
+fn listen(bytes: &[u8]) {
+    if let Some(words) = world::enter(|world| world.hooks.words) {
         words(bytes);
     }
+}
+
+/// Serves a write from one buffer.
+///
+/// # Safety
+/// Nothing changes the buffer during the call.
+unsafe fn write_from(
+    door: &'static Door,
+    fd: c_int,
+    (from, length): (*const c_void, usize),
+    at: Option<off_t>,
+) -> Option<isize> {
+    let outcome = on_descriptor(door, fd, numbers(at, length), |world, file| {
+        must_not_be_negative(at)?;
+        world.disk.check_writable(file)?;
+        if !reach::is_in_process(from, length) {
+            return Err(Errno::EFAULT);
+        }
+        let memory = from.addr() as u64;
+        // SAFETY: by this function's contract.
+        world.write_as(file, unsafe { given(from, length) }?, at, 0, memory)
+    })?;
+    Some(answer(outcome))
 }
 
 unsafe fn write(
@@ -292,16 +408,16 @@ unsafe fn write(
     from: *const c_void,
     length: usize,
 ) -> Option<isize> {
-    // SAFETY: write(2) takes a buffer of `length` bytes.
-    let bytes = unsafe { given(from, length) };
     if !is_simulated(fd) {
-        listen(fd, bytes.unwrap_or_default());
+        if fd == libc::STDERR_FILENO {
+            // SAFETY: write(2) takes a buffer of `length` bytes.
+            listen(unsafe { given(from, length) }.unwrap_or_default());
+        }
         super::wait::stir();
         return None;
     }
-    let outcome =
-        on_descriptor(door, fd, [length as u64, 0], |world, file| world.write(file, bytes?, None))?;
-    Some(answer(outcome))
+    // SAFETY: as above.
+    unsafe { write_from(door, fd, (from, length), None) }
 }
 
 unsafe fn write_at(
@@ -311,23 +427,28 @@ unsafe fn write_at(
     length: usize,
     offset: off_t,
 ) -> Option<isize> {
-    let outcome = on_descriptor(door, fd, [bits(offset), length as u64], |world, file| {
-        // SAFETY: pwrite(2) takes a buffer of `length` bytes.
-        world.write(file, unsafe { given(from, length) }?, Some(offset))
-    })?;
-    Some(answer(outcome))
+    // SAFETY: pwrite(2) takes a buffer of `length` bytes.
+    unsafe { write_from(door, fd, (from, length), Some(offset)) }
 }
 
-/// Joins a list of buffers: the kernel writes them as one, too.
+/// Joins a list of buffers: the kernel writes them as one, too, up to the first byte that it cannot
+/// read.
 ///
 /// # Safety
-/// `list` is null or points to `count` buffers, each with the bytes that it states.
-unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
+/// Nothing changes the buffers during the call.
+unsafe fn gather(list: &[iovec]) -> Result<Vec<u8>, Errno> {
     let mut whole = Vec::new();
-    // SAFETY: `list` is null or points to `count` buffers, by this function's contract.
-    for part in unsafe { parts(list, count) }? {
-        // SAFETY: each buffer has the bytes that it states, by this function's contract.
-        whole.extend_from_slice(unsafe { given(part.iov_base, part.iov_len) }?);
+    for part in list {
+        // SAFETY: by this function's contract.
+        let given = unsafe { given(part.iov_base, part.iov_len) };
+        if whole.is_empty() {
+            given?;
+        }
+        let bytes = given.unwrap_or_default();
+        whole.extend_from_slice(bytes);
+        if bytes.len() < part.iov_len {
+            break;
+        }
     }
     Ok(whole)
 }
@@ -335,7 +456,7 @@ unsafe fn gather(list: *const iovec, count: c_int) -> Result<Vec<u8>, Errno> {
 /// Serves a vectored write.
 ///
 /// # Safety
-/// `list` is null or points to `count` buffers, each with the bytes that it states.
+/// Nothing changes the list or the buffers during the call.
 unsafe fn write_gathered(
     door: &'static Door,
     fd: c_int,
@@ -347,17 +468,65 @@ unsafe fn write_gathered(
         return None;
     }
     let outcome = baton::serve(|world| {
-        // SAFETY: this function's contract is that of `gather`.
-        let bytes = unsafe { gather(list, count) };
+        // SAFETY: by this function's contract.
+        let (list, bytes) = unsafe {
+            let list = parts(list, count);
+            (list, list.and_then(|list| gather(list)))
+        };
         let length = bytes.as_ref().map_or(0, Vec::len);
         let called = Called::on(door, fd, numbers(at, length));
         world.call(&called, |world| {
             let file = world.file(fd)?;
-            world.write_as(file, &bytes?, at, flags)
+            must_not_be_negative(at)?;
+            world.disk.check_writable(file)?;
+            let list = list?;
+            if total(list) == 0 {
+                return Ok(0);
+            }
+            must_end(at, total(list))?;
+            let flags = checked_flags(flags, true, world.disk.is_direct(file))?;
+            world.write_as(file, &bytes?, at, flags, bits_of(list))
         })
     })?;
     Some(answer(outcome))
 }
+
+/// Checks the flags of preadv2(2) and pwritev2(2) as `kiocb_set_rw_flags` does for a file of ext4;
+/// returns them as those of a write.
+///
+/// Everything is in the cache, so no read would wait; a buffered write cannot promise that it does
+/// not (`ext4_buffered_write_iter`).
+fn checked_flags(flags: c_int, writes: bool, direct: bool) -> Result<c_int, Errno> {
+    let is = |flag| flags & flag != 0;
+    let free = libc::RWF_HIPRI | RWF_DONTCACHE | RWF_NOSIGNAL;
+    let synced = libc::RWF_DSYNC | libc::RWF_SYNC;
+    let known = free | synced | libc::RWF_NOWAIT | libc::RWF_APPEND | RWF_NOAPPEND;
+    if is(!known) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if is(libc::RWF_APPEND) && is(RWF_NOAPPEND) {
+        return Err(Errno::EINVAL);
+    }
+    if is(libc::RWF_NOWAIT) && writes && !direct {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut given = if is(libc::RWF_APPEND) { libc::O_APPEND } else { 0 };
+    if is(RWF_NOAPPEND) {
+        given |= NO_APPEND;
+    }
+    Ok(given
+        | match flags {
+            _ if is(libc::RWF_SYNC) => libc::O_SYNC,
+            _ if is(libc::RWF_DSYNC) => libc::O_DSYNC,
+            _ => 0,
+        })
+}
+
+// Flags of preadv2(2) and pwritev2(2) that the `libc` crate does not declare for this C library;
+// include/uapi/linux/fs.h.
+const RWF_NOAPPEND: c_int = 0x20;
+const RWF_DONTCACHE: c_int = 0x80;
+const RWF_NOSIGNAL: c_int = 0x100;
 
 unsafe fn write_parts(
     door: &'static Door,
@@ -370,7 +539,8 @@ unsafe fn write_parts(
     }
     if fd == libc::STDERR_FILENO {
         // SAFETY: writev(2) takes a list of `count` buffers.
-        listen(fd, &unsafe { gather(parts, count) }.unwrap_or_default());
+        let words = unsafe { self::parts(parts, count).and_then(|list| gather(list)) };
+        listen(&words.unwrap_or_default());
     }
     // SAFETY: the same.
     unsafe { write_gathered(door, fd, (parts, count), None, 0) }
@@ -395,18 +565,9 @@ unsafe fn write_parts_with(
     offset: off_t,
     flags: c_int,
 ) -> Option<isize> {
-    let known = libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_HIPRI;
-    if is_simulated(fd) && flags & !known != 0 {
-        return Some(answer(Err(Errno::EOPNOTSUPP)));
-    }
     let at = (offset != -1).then_some(offset);
-    let sync = match flags {
-        _ if flags & libc::RWF_SYNC != 0 => libc::O_SYNC,
-        _ if flags & libc::RWF_DSYNC != 0 => libc::O_DSYNC,
-        _ => 0,
-    };
     // SAFETY: pwritev2(2) takes a list of `count` buffers.
-    unsafe { write_gathered(door, fd, (parts, count), at, sync) }
+    unsafe { write_gathered(door, fd, (parts, count), at, flags) }
 }
 
 fn seek(door: &'static Door, fd: c_int, offset: off_t, whence: c_int) -> Option<off_t> {
@@ -421,91 +582,4 @@ fn seek(door: &'static Door, fd: c_int, offset: off_t, whence: c_int) -> Option<
         outcome
     })?;
     Some(answer(outcome))
-}
-
-/// Copies a piece from one file to another, as copy_file_range(2) and sendfile(2) do.
-///
-/// # Safety
-/// Each offset is null or points to one.
-unsafe fn copy_piece(
-    door: &'static Door,
-    (from, from_at): (c_int, *mut off_t),
-    (to, to_at): (c_int, *mut off_t),
-    length: usize,
-) -> Option<isize> {
-    let outcome = on_descriptor(door, to, [bits(from), length as u64], |world, target| {
-        let source = world.file(from)?;
-        // SAFETY: `from_at` is null or points to an offset, by this function's contract.
-        let at = unsafe { from_at.as_ref() }.copied();
-        let start = at.map_or_else(|| world.seek(source, 0, libc::SEEK_CUR), Ok)?;
-        let mut piece = vec![0; length.min(LONGEST_COPY)];
-        let read = world.disk.read_at(source, &mut piece, start)?;
-        // SAFETY: `to_at` is null or points to an offset, by this function's contract.
-        let target_at = unsafe { to_at.as_ref() }.copied();
-        let written = world.write(target, &piece[..read], target_at)?;
-        // SAFETY: as for `from_at` above.
-        match unsafe { from_at.as_mut() } {
-            Some(at) => *at += written,
-            None => {
-                world.seek(source, start + written, libc::SEEK_SET)?;
-            }
-        }
-        // SAFETY: as for `to_at` above.
-        if let Some(at) = unsafe { to_at.as_mut() } {
-            *at += written;
-        }
-        Ok(written)
-    })?;
-    Some(answer(outcome))
-}
-
-unsafe fn copy(
-    door: &'static Door,
-    from: c_int,
-    from_at: *mut off_t,
-    to: c_int,
-    to_at: *mut off_t,
-    length: usize,
-    flags: c_uint,
-) -> Option<isize> {
-    match (is_simulated(from), is_simulated(to)) {
-        (false, false) => None,
-        (true, true) if flags == 0 => {
-            // SAFETY: copy_file_range(2) takes offsets that are null or point to one.
-            unsafe { copy_piece(door, (from, from_at), (to, to_at), length) }
-        }
-        (true, true) => Some(answer(Err(Errno::EINVAL))),
-        // The kernel's answer for two file systems; callers then read and write instead.
-        _ => Some(answer(Err(Errno::EXDEV))),
-    }
-}
-
-unsafe fn send(
-    door: &'static Door,
-    to: c_int,
-    from: c_int,
-    offset: *mut off_t,
-    length: usize,
-) -> Option<isize> {
-    match (is_simulated(from), is_simulated(to)) {
-        (false, false) => None,
-        (true, true) => {
-            // SAFETY: sendfile(2) takes an offset that is null or points to one.
-            unsafe { copy_piece(door, (from, offset), (to, std::ptr::null_mut()), length) }
-        }
-        // The kernel's answer for files that it cannot splice; callers then read and write instead.
-        _ => Some(answer(Err(Errno::EINVAL))),
-    }
-}
-
-fn splice(
-    _: &'static Door,
-    from: c_int,
-    _: *mut off_t,
-    to: c_int,
-    _: *mut off_t,
-    _: usize,
-    _: c_uint,
-) -> Option<isize> {
-    (is_simulated(from) || is_simulated(to)).then(|| answer(Err(Errno::EINVAL)))
 }

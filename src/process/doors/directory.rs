@@ -17,7 +17,8 @@ use crate::process::world::door::Door;
 use crate::process::world::streams::is_ours;
 use crate::process::world::{self, Called, Referent, World};
 
-use super::{answer, doors};
+use super::path::lists_descriptors;
+use super::{answer, bytes, doors};
 
 doors! {
     fn opendir(path: *const c_char) -> *mut DIR = open, faults Before(Open);
@@ -42,6 +43,12 @@ fn failed<T>(errno: Errno) -> *mut T {
 }
 
 unsafe fn open(door: &'static Door, path: *const c_char) -> Option<*mut DIR> {
+    // SAFETY: opendir(3) takes a C string.
+    if unsafe { bytes(path) }.is_some_and(lists_descriptors) {
+        // The kernel would list those of the host, which are the harness's.
+        world::enter(|world| world.not_simulated("a list of the open descriptors"))?;
+        return Some(failed(Errno::ENOSYS));
+    }
     let mut opened = None;
     // SAFETY: opendir(3) takes a C string.
     let outcome = unsafe {
@@ -88,7 +95,11 @@ impl World {
         let file = self.file(fd)?;
         let stream = self.streams.get(stream).ok_or(Errno::EBADF)?;
         if stream.listed.is_none() {
-            stream.listed = Some(self.disk.list(file)?);
+            // To the C library a directory that was removed is at its end.
+            stream.listed = Some(match self.disk.list(file) {
+                Err(Errno::ENOENT) => Vec::new(),
+                listed => listed?,
+            });
         }
         let Some(listed) = stream.listed.as_ref().and_then(|all| all.get(stream.position)) else {
             return Ok(None);

@@ -26,7 +26,7 @@ const HEAD: usize = offset_of!(dirent64, d_name);
 unsafe fn read(door: &'static Door, fd: c_int, entries: *mut c_void, size: usize) -> Option<isize> {
     let outcome = on_descriptor(door, fd, [size as u64, 0], |world, directory| {
         // SAFETY: getdents64(2) takes room for `size` bytes.
-        let mut room = unsafe { room(entries, size) }?;
+        let mut room = unsafe { room(entries, size) };
         list(world, directory, &mut room, size)
     })?;
     Some(answer(outcome))
@@ -49,9 +49,12 @@ fn list(world: &mut World, directory: Handle, room: &mut Room<'_>, size: usize) 
     if bytes.is_empty() && listed.iter().any(|entry| place(&entry.name) > position) {
         return Err(Errno::EINVAL);
     }
+    room.push(&bytes);
+    if room.done()? < bytes.len() {
+        return Err(Errno::EFAULT);
+    }
     world.disk.seek(directory, last.cast_signed(), libc::SEEK_SET)?;
     world.bytes = hash(&bytes);
-    room.push(&bytes);
     Ok(length(bytes.len()))
 }
 

@@ -36,11 +36,11 @@ unsafe fn fill(
     world::enter(|world| {
         world.call(&called, |world| {
             // SAFETY: `to` is null or has room for `count` bytes, by this function's contract.
-            let mut to = unsafe { room(to, count) }?;
-            let to = to.zeroed();
-            world.entropy.fill(to);
-            world.bytes = hash(to);
-            Ok(length(count))
+            let mut to = unsafe { room(to, count) };
+            let filled = to.zeroed();
+            world.entropy.fill(filled);
+            world.bytes = hash(filled);
+            to.done().map(length)
         })
     })
 }

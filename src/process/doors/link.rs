@@ -2,19 +2,20 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use libc::{gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
+use libc::{dev_t, gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
 
 use crate::base::time::Time;
 use crate::disk::{Errno, Ino};
+use crate::process::seam::reach;
 use crate::process::threads::baton;
-use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, World};
 
 use super::path::{DiskPath, descriptor_named, inside, mounted};
 use super::{
-    answer, bits, bytes, change_path, doors, host_files, note_outside, on_descriptor, on_path, room,
+    answer, bits, bytes, change_path, doors, host_files, note_outside, on_descriptor, on_path,
+    room, unreadable,
 };
 
 doors! {
@@ -65,6 +66,15 @@ doors! {
     fn futimes(fd: c_int, times: *const timeval) -> c_int = set_coarse_times_of;
     fn utime(path: *const c_char, times: *const utimbuf) -> c_int = set_seconds;
     fn umask(mask: mode_t) -> mode_t = set_mask;
+    fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int
+        = make_node, faults Before(Mkdir);
+    fn mknodat(dirfd: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int
+        = make_node_at, faults Before(Mkdir);
+    fn __xmknod(version: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t) -> c_int
+        = make_old_node, faults Before(Mkdir);
+    fn __xmknodat(
+        version: c_int, dirfd: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t
+    ) -> c_int = make_old_node_at, faults Before(Mkdir);
 }
 
 const HERE: c_int = libc::AT_FDCWD;
@@ -91,6 +101,67 @@ unsafe fn make_directory_at(
         })
     }?;
     Some(answer(outcome))
+}
+
+unsafe fn make_node(
+    door: &'static Door,
+    path: *const c_char,
+    mode: mode_t,
+    device: dev_t,
+) -> Option<c_int> {
+    // SAFETY: mknod(2) takes a C string.
+    unsafe { make_node_at(door, HERE, path, mode, device) }
+}
+
+/// Makes a regular file; pipes, sockets and devices are not simulated.
+unsafe fn make_node_at(
+    door: &'static Door,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: mode_t,
+    _: dev_t,
+) -> Option<c_int> {
+    // SAFETY: mknodat(2) takes a C string.
+    let outcome = unsafe {
+        change_path(door, dirfd, path, [mode.into(), 0], |world, base, path| {
+            match mode & libc::S_IFMT {
+                0 | libc::S_IFREG => {
+                    let mode = mode & 0o7777 & !world.umask;
+                    world.disk.make_file(base, path, mode).map(|()| 0)
+                }
+                libc::S_IFDIR => Err(Errno::EPERM),
+                libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => {
+                    world.not_simulated(&format!("{door} of a pipe, a socket or a device"));
+                    Err(Errno::EPERM)
+                }
+                _ => Err(Errno::EINVAL),
+            }
+        })
+    }?;
+    Some(answer(outcome))
+}
+
+unsafe fn make_old_node(
+    door: &'static Door,
+    _: c_int,
+    path: *const c_char,
+    mode: mode_t,
+    _: *mut dev_t,
+) -> Option<c_int> {
+    // SAFETY: as mknod(2), which is what newer programs call.
+    unsafe { make_node_at(door, HERE, path, mode, 0) }
+}
+
+unsafe fn make_old_node_at(
+    door: &'static Door,
+    _: c_int,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: mode_t,
+    _: *mut dev_t,
+) -> Option<c_int> {
+    // SAFETY: as mknodat(2), which is what newer programs call.
+    unsafe { make_node_at(door, dirfd, path, mode, 0) }
 }
 
 unsafe fn remove_directory(door: &'static Door, path: *const c_char) -> Option<c_int> {
@@ -146,7 +217,18 @@ unsafe fn on_paths(
     act: impl FnOnce(&mut World, DiskPath<'_>, DiskPath<'_>) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: each path is null or a C string, by this function's contract.
-    let (old_path, new_path) = unsafe { (bytes(old)?, bytes(new)?) };
+    let (Some(old_path), Some(new_path)) = (unsafe { (bytes(old), bytes(new)) }) else {
+        // The kernel looks for the old one first, wherever that is.
+        let ours = |dirfd, path: Option<&[u8]>| {
+            path.is_some_and(|path| {
+                world::enter(|world| world.place(dirfd, path).is_some()) == Some(true)
+            })
+        };
+        // SAFETY: the same.
+        let known = unsafe { ours(from, bytes(old)) || ours(to, bytes(new)) };
+        let failed = known.then_some(Err(Errno::EFAULT));
+        return failed.or_else(|| unreadable(from)).or_else(|| unreadable(to));
+    };
     // Calls on the host are not scheduling points, as in `on_path`.
     let ours = world::enter(|world| {
         world.place(from, old_path).is_some() || world.place(to, new_path).is_some()
@@ -202,6 +284,10 @@ unsafe fn rename_with(
     // SAFETY: renameat2(2) takes two C strings.
     let outcome = unsafe {
         on_paths(door, (from, old), (to, new), flags.into(), |world, old, new| {
+            if flags & libc::RENAME_WHITEOUT != 0 && flags & libc::RENAME_EXCHANGE == 0 {
+                world.not_simulated(&format!("{door} that leaves a whiteout"));
+                return Err(Errno::EINVAL);
+            }
             world.disk.rename(old.0, old.1, new.0, new.1, flags).map(|()| 0)
         })
     }?;
@@ -321,28 +407,37 @@ unsafe fn read_link_at(
     size: usize,
 ) -> Option<isize> {
     let hand_out = |target: &[u8]| {
-        if size == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let length = target.len().min(size);
         // SAFETY: readlinkat(2) takes a buffer of `size` bytes.
-        unsafe { room(to.cast(), length) }?.push(target);
-        Ok(world::length(length))
+        let mut room = unsafe { room(to.cast(), target.len().min(size)) };
+        room.push(target);
+        // A part of the target is no answer.
+        match room.left() {
+            0 => Ok(world::length(room.filled().len())),
+            _ => Err(Errno::EFAULT),
+        }
     };
     // SAFETY: readlinkat(2) takes a C string.
     let open = unsafe { bytes(path) }.and_then(descriptor_named);
+    // The kernel takes the size as a signed number.
+    let sized = i32::try_from(size).is_ok_and(|size| size > 0);
     if let Some(fd) = open.filter(|&fd| is_simulated(fd)) {
-        let outcome = world::enter(|world| match world.opened_as(fd) {
-            b"" if world.descriptors.get(fd).is_none() => Err(Errno::ENOENT),
-            RANDOM => hand_out(RANDOM),
-            path => hand_out(&mounted(path)),
+        let outcome = world::enter(|world| match world.shown_as(fd) {
+            _ if !sized => Err(Errno::EINVAL),
+            None => Err(Errno::ENOENT),
+            Some(path) => hand_out(&path),
         })?;
         return Some(answer(outcome));
     }
     // SAFETY: the same.
     let served = unsafe {
         on_path(door, dirfd, path, [0; 2], |world, base, path| {
-            let target = world.disk.readlink(base, path)?;
+            if !sized {
+                return Err(Errno::EINVAL);
+            }
+            let target = match path {
+                b"" => world.disk.readlink_handle(world.file(dirfd)?)?,
+                path => world.disk.readlink(base, path)?,
+            };
             hand_out(&if target.starts_with(b"/") { mounted(&target) } else { target })
         })
     };
@@ -355,6 +450,34 @@ unsafe fn read_link_at(
         }
     };
     Some(answer(outcome))
+}
+
+impl World {
+    /// The path of a descriptor as the kernel shows it; `None` if it is closed. The one that it was
+    /// opened by counts, as long as that leads to the same file.
+    fn shown_as(&self, fd: c_int) -> Option<Vec<u8>> {
+        self.descriptors.get(fd)?;
+        let opened = self.opened_as(fd);
+        let Some(ino) = self.file(fd).ok().and_then(|file| self.disk.ino(file).ok()) else {
+            return Some(RANDOM.to_vec());
+        };
+        let leads = |path: &[u8]| {
+            let whole = [b"/", path].concat();
+            self.disk.stat_path(Ino::ROOT, &whole, false).is_ok_and(|stat| stat.ino == ino)
+        };
+        if leads(opened) {
+            return Some(mounted(opened));
+        }
+        if let Some(path) = self.disk.path_of(ino) {
+            return Some(mounted(&path));
+        }
+        const DELETED: &[u8] = b" (deleted)";
+        let mut gone = mounted(opened);
+        if !gone.ends_with(DELETED) {
+            gone.extend_from_slice(DELETED);
+        }
+        Some(gone)
+    }
 }
 
 unsafe fn read_link_checked(
@@ -405,6 +528,10 @@ unsafe fn set_mode_at(
     // SAFETY: fchmodat(2) takes a C string.
     let outcome = unsafe {
         change_path(door, dirfd, path, [mode.into(), bits(flags)], |world, base, path| {
+            must_be_known(flags)?;
+            if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+                return world.disk.chmod_by_handle(world.file(dirfd)?, mode).map(|()| 0);
+            }
             world.disk.chmod_path(base, path, mode, follow).map(|()| 0)
         })
     }?;
@@ -451,6 +578,10 @@ unsafe fn set_owner_at(
     // SAFETY: fchownat(2) takes a C string.
     let outcome = unsafe {
         change_path(door, dirfd, path, [user.into(), group.into()], |world, base, path| {
+            must_be_known(flags)?;
+            if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+                return world.file(dirfd).map(|_| 0);
+            }
             world.disk.stat_path(base, path, follow).map(|_| 0)
         })
     }?;
@@ -460,6 +591,12 @@ unsafe fn set_owner_at(
 fn set_owner_of(door: &'static Door, fd: c_int, user: uid_t, group: gid_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [user.into(), group.into()], |_, _| Ok(0))?;
     Some(answer(outcome))
+}
+
+/// Refuses the flags that no call on a path takes.
+fn must_be_known(flags: c_int) -> Result<(), Errno> {
+    let known = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    if flags & !known == 0 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// Times of last access and last modification to set; `None` leaves a time alone.
@@ -473,13 +610,32 @@ impl World {
         let one = |time: timespec| match time.tv_nsec {
             libc::UTIME_NOW => Ok(now),
             libc::UTIME_OMIT => Ok(None),
-            _ => {
-                let real = clock::duration(timespec { tv_sec: time.tv_sec.max(0), ..time });
-                real.map(|real| Some(self.clock.time_at(real))).ok_or(Errno::EINVAL)
-            }
+            0..1_000_000_000 => Ok(Some(self.clock.file_time(time))),
+            _ => Err(Errno::EINVAL),
         };
         Ok((one(accessed)?, one(modified)?))
     }
+}
+
+/// The two times that a caller passes: `None` for now, `EFAULT` if they cannot be read.
+type Pair = Result<Option<[timespec; 2]>, Errno>;
+
+/// Two times in the memory of a caller.
+///
+/// # Safety
+/// Nothing changes them during the call; any bytes are a valid `T`.
+unsafe fn pair_at<T: Copy>(times: *const T) -> Result<Option<[T; 2]>, Errno> {
+    if times.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: by this function's contract.
+    unsafe { reach::value(times.cast::<[T; 2]>()) }.map(Some).ok_or(Errno::EFAULT)
+}
+
+/// Whether neither of two times is to be set: the kernel then looks at nothing else.
+fn omits(pair: Pair) -> bool {
+    let omitted = |times: [timespec; 2]| times.iter().all(|time| time.tv_nsec == libc::UTIME_OMIT);
+    pair.is_ok_and(|pair| pair.is_some_and(omitted))
 }
 
 /// Sets the times of the file at a path.
@@ -489,23 +645,42 @@ impl World {
 unsafe fn stamp(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
-    pair: Option<[timespec; 2]>,
+    pair: Pair,
     flags: c_int,
 ) -> Option<c_int> {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     // SAFETY: `path` is null or a C string, by this function's contract.
     let outcome = unsafe {
         change_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
-            let times = world.times(pair)?;
+            let given = pair?;
+            if omits(pair) {
+                return Ok(0);
+            }
+            must_be_known(flags)?;
+            if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+                let file = world.file(dirfd)?;
+                let times = world.times(given)?;
+                return world.disk.set_times_by_handle(file, times).map(|()| 0);
+            }
+            world.disk.stat_path(base, path, follow)?;
+            let times = world.times(given)?;
             world.disk.set_times_path(base, path, times, follow).map(|()| 0)
         })
     }?;
     Some(answer(outcome))
 }
 
-fn stamp_descriptor(door: &'static Door, fd: c_int, pair: Option<[timespec; 2]>) -> Option<c_int> {
+fn stamp_descriptor(door: &'static Door, fd: c_int, pair: Pair, flags: c_int) -> Option<c_int> {
+    if is_simulated(fd) && omits(pair) {
+        return Some(0);
+    }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
-        let (accessed, modified) = world.times(pair)?;
+        let given = pair?;
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        world.disk.flags(file)?;
+        let (accessed, modified) = world.times(given)?;
         world.disk.set_times(file, accessed, modified).map(|()| 0)
     })?;
     Some(answer(outcome))
@@ -519,9 +694,9 @@ unsafe fn set_times_at(
     flags: c_int,
 ) -> Option<c_int> {
     // SAFETY: utimensat(2) takes a pair of times or null.
-    let pair = unsafe { times.cast::<[timespec; 2]>().as_ref() }.copied();
+    let pair = unsafe { pair_at(times) };
     if path.is_null() {
-        return stamp_descriptor(door, dirfd, pair);
+        return stamp_descriptor(door, dirfd, pair, flags);
     }
     // SAFETY: utimensat(2) takes a C string.
     unsafe { stamp(door, (dirfd, path), pair, flags) }
@@ -529,23 +704,22 @@ unsafe fn set_times_at(
 
 unsafe fn set_times_of(door: &'static Door, fd: c_int, times: *const timespec) -> Option<c_int> {
     // SAFETY: futimens(3) takes a pair of times or null.
-    let pair = unsafe { times.cast::<[timespec; 2]>().as_ref() }.copied();
-    stamp_descriptor(door, fd, pair)
+    stamp_descriptor(door, fd, unsafe { pair_at(times) }, 0)
 }
 
 /// Converts a pair of times from microseconds to nanoseconds.
 ///
 /// # Safety
 /// `times` is null or points to two.
-unsafe fn coarse(times: *const timeval) -> Option<[timespec; 2]> {
+unsafe fn coarse(times: *const timeval) -> Pair {
     // SAFETY: `times` is null or points to two times, by this function's contract.
-    let pair = unsafe { times.cast::<[timeval; 2]>().as_ref() }?;
+    let Some(pair) = unsafe { pair_at(times) }? else { return Ok(None) };
     // A number that overflows is too large for a fraction of a second, and -1 is invalid as well.
     let fine = |time: timeval| timespec {
         tv_sec: time.tv_sec,
         tv_nsec: time.tv_usec.checked_mul(1000).unwrap_or(-1),
     };
-    Some(pair.map(fine))
+    Ok(Some(pair.map(fine)))
 }
 
 unsafe fn set_times(
@@ -572,7 +746,7 @@ unsafe fn set_coarse_times_of(
     times: *const timeval,
 ) -> Option<c_int> {
     // SAFETY: futimes(3) takes a pair of times or null.
-    stamp_descriptor(door, fd, unsafe { coarse(times) })
+    stamp_descriptor(door, fd, unsafe { coarse(times) }, 0)
 }
 
 unsafe fn set_seconds(
@@ -581,8 +755,14 @@ unsafe fn set_seconds(
     times: *const utimbuf,
 ) -> Option<c_int> {
     // SAFETY: utime(2) takes times or null.
-    let pair = unsafe { times.as_ref() }
-        .map(|times| [times.actime, times.modtime].map(|tv_sec| timespec { tv_sec, tv_nsec: 0 }));
+    let given = unsafe { (!times.is_null()).then(|| reach::value(times)) };
+    let pair = match given {
+        None => Ok(None),
+        Some(None) => Err(Errno::EFAULT),
+        Some(Some(utimbuf { actime, modtime })) => {
+            Ok(Some([actime, modtime].map(|tv_sec| timespec { tv_sec, tv_nsec: 0 })))
+        }
+    };
     // SAFETY: utime(2) takes a C string.
     unsafe { stamp(door, (HERE, path), pair, 0) }
 }

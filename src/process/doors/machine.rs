@@ -274,8 +274,11 @@ unsafe fn attribute(
 /// `to` is null or has room for `size` bytes.
 unsafe fn auxiliary(to: *mut c_void, size: usize) -> CallResult {
     let vector = auxv::bytes();
+    let shown = &vector[..size.min(vector.len())];
     // SAFETY: by this function's contract.
-    unsafe { super::room(to, size.min(vector.len())) }?.push(&vector[..size.min(vector.len())]);
+    let mut room = unsafe { super::room(to, shown.len()) };
+    room.push(shown);
+    room.done()?;
     Ok(world::length(vector.len()))
 }
 

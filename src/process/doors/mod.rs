@@ -6,6 +6,7 @@
 //! answer, `None` passes the call on untouched. A file of doors begins with the table of its
 //! symbols.
 
+mod attributes;
 mod c11;
 mod calls;
 mod control;
@@ -17,6 +18,7 @@ mod filter;
 mod futex;
 mod host_files;
 mod identity;
+mod limits;
 mod link;
 mod locks;
 mod machine;
@@ -33,19 +35,22 @@ mod stat;
 mod syscall;
 mod threads;
 mod time;
+mod transfer;
 pub mod traps;
 mod usage;
 mod wait;
 mod way_out;
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::slice;
 
 use crate::case::fault::FaultClass;
+use crate::disk::io::TRANSFER_MAX;
 use crate::disk::{Errno, Handle, Ino};
 
 use super::world::{self, CallResult, Called, World};
 use crate::process::seam::kernel::set_errno;
+use crate::process::seam::reach;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
@@ -123,6 +128,7 @@ use doors;
 /// All doors.
 fn all() -> impl Iterator<Item = &'static Door> {
     let files = [
+        attributes::DOORS,
         c11::DOORS,
         control::DOORS,
         data::DOORS,
@@ -131,6 +137,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         entropy::DOORS,
         host_files::DOORS,
         identity::DOORS,
+        limits::DOORS,
         link::DOORS,
         locks::DOORS,
         machine::DOORS,
@@ -147,6 +154,7 @@ fn all() -> impl Iterator<Item = &'static Door> {
         syscall::DOORS,
         threads::DOORS,
         time::DOORS,
+        transfer::DOORS,
         usage::DOORS,
         wait::DOORS,
     ];
@@ -264,7 +272,7 @@ unsafe fn on_path(
     act: impl FnOnce(&mut World, Ino, &[u8]) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
-    let path = unsafe { bytes(path) }?;
+    let Some(path) = (unsafe { bytes(path) }) else { return unreadable(dirfd) };
     // Calls on the host are not scheduling points: their number may depend on the machine.
     world::enter(|world| world.place(dirfd, path).is_some()).filter(|&is| is)?;
     baton::serve(|world| match world.place(dirfd, path)? {
@@ -330,13 +338,13 @@ unsafe fn note_outside(path: *const c_char) {
     }
 }
 
-/// The bytes of a C string; `None` for a null pointer.
+/// The bytes of a C string; `None` if it cannot be read, as at a null pointer.
 ///
 /// # Safety
-/// `string` is null or a C string that outlives `'a`.
+/// Nothing changes the string during `'a`.
 unsafe fn bytes<'a>(string: *const c_char) -> Option<&'a [u8]> {
-    // SAFETY: the pointer is not null, so it is a C string, by this function's contract.
-    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_bytes())
+    // SAFETY: by this function's contract.
+    unsafe { reach::string(string.cast()) }
 }
 
 /// A number of any width, as records store it.
@@ -344,32 +352,36 @@ fn bits(number: impl Into<i64>) -> u64 {
     number.into().cast_unsigned()
 }
 
-/// The bytes that a caller asks to write.
+/// The bytes that a caller asks to write: as many as can be read, which is all of them unless the
+/// buffer is not the caller's.
 ///
 /// # Safety
-/// `buffer` is null or holds `length` bytes, which nothing changes during the call.
+/// Nothing changes the `length` bytes of `buffer` during the call.
 unsafe fn given<'a>(buffer: *const std::ffi::c_void, length: usize) -> Result<&'a [u8], Errno> {
-    match (buffer.is_null(), length) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(Errno::EFAULT),
-        // SAFETY: the buffer is not null, so it holds `length` bytes, by this function's contract.
-        (false, _) => Ok(unsafe { slice::from_raw_parts(buffer.cast(), length) }),
+    // One call writes no more.
+    match reach::readable(buffer, length.min(TRANSFER_MAX)) {
+        0 if length > 0 => Err(Errno::EFAULT),
+        0 => Ok(&[]),
+        // SAFETY: these bytes were just read, and nothing changes them, by this function's
+        // contract.
+        readable => Ok(unsafe { slice::from_raw_parts(buffer.cast(), readable) }),
     }
 }
 
 /// The caller's buffer, to be filled.
 ///
 /// # Safety
-/// `buffer` is null or has room for `length` bytes, which nothing else uses during the call. They
-/// may be uninitialised.
-unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Result<Room<'a>, Errno> {
-    match (buffer.is_null(), length) {
-        (_, 0) => Ok(Room::new(&mut [])),
-        (true, _) => Err(Errno::EFAULT),
-        // SAFETY: the buffer is not null, so it has room for `length` bytes, by this function's
-        // contract.
-        (false, _) => Ok(Room::new(unsafe { slice::from_raw_parts_mut(buffer.cast(), length) })),
-    }
+/// As far as the `length` bytes of `buffer` can be written to, nothing else uses them during the
+/// call. They may be uninitialised.
+unsafe fn room<'a>(buffer: *mut std::ffi::c_void, length: usize) -> Room<'a> {
+    // SAFETY: by this function's contract.
+    unsafe { Room::new(buffer.cast(), length) }
+}
+
+/// The answer to a call of the engine that takes a path which cannot be read, if it starts at a
+/// simulated descriptor; the kernel answers the others.
+fn unreadable(dirfd: c_int) -> Option<CallResult> {
+    is_simulated(dirfd).then_some(Err(Errno::EFAULT))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use libc::mode_t;
 use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::{errno, next};
 use crate::process::threads::baton;
-use crate::process::world::descriptors::{Descriptor, FIRST, is_simulated};
+use crate::process::world::descriptors::{Descriptor, FIRST, is_beyond, is_simulated};
 use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, Called, Referent, World};
 
@@ -259,6 +259,9 @@ fn duplicate_with(door: &'static Door, fd: c_int, to: c_int, flags: c_int) -> Op
     match (is_simulated(fd), is_simulated(to)) {
         (false, false) => return None,
         (true, true) => {}
+        _ if flags & !libc::O_CLOEXEC != 0 => return Some(answer(Err(Errno::EINVAL))),
+        (true, false) if to < 0 => return Some(answer(Err(Errno::EBADF))),
+        (false, true) if is_beyond(to) => return Some(answer(Err(Errno::EBADF))),
         _ => {
             world::enter(|world| world.not_simulated("dup2 between the disk and the host"))?;
             return Some(answer(Err(Errno::EBADF)));

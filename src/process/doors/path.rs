@@ -6,6 +6,7 @@ use std::ptr;
 use crate::disk::{Errno, Ino};
 use crate::process::seam;
 use crate::process::seam::kernel::set_errno;
+use crate::process::seam::reach;
 use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, MOUNT, Referent, World};
 
@@ -51,10 +52,36 @@ pub(super) fn inside(path: &[u8]) -> Option<&[u8]> {
     Some(if rest.is_empty() { b"/" } else { rest })
 }
 
-/// The number in `/proc/self/fd/N` or `/dev/fd/N`.
+/// The folders that list the descriptors of the calling process, by fixed names.
+const DESCRIPTORS: [&[u8]; 3] = [b"/proc/self/fd", b"/proc/thread-self/fd", b"/dev/fd"];
+
+/// The rest of a path after the folder that lists the descriptors of the engine's process; it is
+/// empty or begins with a slash.
+fn below_descriptors(path: &[u8]) -> Option<&[u8]> {
+    let fixed = DESCRIPTORS.iter().find_map(|folder| path.strip_prefix(*folder));
+    let rest = fixed.or_else(|| {
+        let (pid, rest) = number(path.strip_prefix(b"/proc/")?)?;
+        let rest = rest.strip_prefix(b"/fd")?;
+        (world::enter(|world| world.pid) == Some(pid)).then_some(rest)
+    })?;
+    matches!(rest.first(), None | Some(b'/')).then_some(rest)
+}
+
+/// The number at the beginning of a text, and the text after it.
+fn number(text: &[u8]) -> Option<(c_int, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    Some((std::str::from_utf8(&text[..end]).ok()?.parse().ok()?, &text[end..]))
+}
+
+/// Whether a path is the folder that lists the engine's descriptors.
+pub(super) fn lists_descriptors(path: &[u8]) -> bool {
+    below_descriptors(path).is_some_and(|rest| rest.iter().all(|&byte| byte == b'/'))
+}
+
+/// The number in `/proc/self/fd/N`, or in another path of that folder.
 pub(super) fn descriptor_named(path: &[u8]) -> Option<c_int> {
-    let number = path.strip_prefix(b"/proc/self/fd/").or_else(|| path.strip_prefix(b"/dev/fd/"))?;
-    std::str::from_utf8(number).ok()?.parse().ok()
+    let (fd, rest) = number(below_descriptors(path)?.strip_prefix(b"/")?)?;
+    rest.is_empty().then_some(fd)
 }
 
 impl World {
@@ -115,12 +142,14 @@ unsafe fn hand_out(path: &[u8], buffer: *mut c_char, size: usize) -> *mut c_char
         // SAFETY: malloc(3) takes any number; the caller frees the memory with `free`.
         to = unsafe { libc::malloc(size.max(path.len() + 1)) }.cast();
     }
-    if !to.is_null() {
-        // SAFETY: there is room for the path and its NUL: checked above, or just allocated.
-        unsafe {
-            ptr::copy_nonoverlapping(path.as_ptr(), to.cast(), path.len());
-            *to.add(path.len()) = 0;
-        }
+    if to.is_null() {
+        return to;
+    }
+    let whole = [path, b"\0"].concat();
+    // SAFETY: there is room for the path and its NUL: checked above, or just allocated.
+    if unsafe { reach::copy_out(to.cast(), &whole) } < whole.len() {
+        set_errno(libc::EFAULT);
+        return ptr::null_mut();
     }
     to
 }
@@ -270,9 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_named_by_two_kinds_of_path() {
+    fn a_descriptor_is_named_by_the_paths_of_its_process() {
         assert_eq!(descriptor_named(b"/proc/self/fd/1048577"), Some(1_048_577));
         assert_eq!(descriptor_named(b"/dev/fd/3"), Some(3));
+        assert_eq!(descriptor_named(b"/proc/thread-self/fd/3"), Some(3));
+        assert_eq!(descriptor_named(b"/proc/self/fds/3"), None);
+        assert_eq!(descriptor_named(b"/proc/self/fd/3/a"), None);
+        assert!(lists_descriptors(b"/proc/self/fd/") && !lists_descriptors(b"/proc/self/fd/3"));
         assert_eq!(descriptor_named(b"/dev/fd/x"), None);
         assert_eq!(descriptor_named(b"/proc/self/fd"), None);
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use libc::{dev_t, mode_t, msghdr, sockaddr, socklen_t, timeval};
+use libc::{mode_t, msghdr, sockaddr, socklen_t, timeval};
 
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
@@ -14,48 +14,11 @@ use super::{bytes, doors, on_disk, on_disk_at};
 refusals! {
     fn wordexp(words: *const c_char, found: *mut c_void, flags: c_int) -> c_int
         = (WRDE_NOSPACE, ENOSYS) if runs_commands(words, flags);
-    fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int
-        = (-1, EPERM) if on_disk(path);
-    fn mknodat(dirfd: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int
-        = (-1, EPERM) if on_disk_at(dirfd, path);
-    fn __xmknod(version: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t) -> c_int
-        = (-1, EPERM) if on_disk(path);
-    fn __xmknodat(
-        version: c_int, dirfd: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t
-    ) -> c_int = (-1, EPERM) if on_disk_at(dirfd, path);
     fn mkfifo(path: *const c_char, mode: mode_t) -> c_int = (-1, EPERM) if on_disk(path);
     fn mkfifoat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int
         = (-1, EPERM) if on_disk_at(dirfd, path);
     fn futimesat(dirfd: c_int, path: *const c_char, times: *const timeval) -> c_int
         = (-1, ENOSYS) if on_disk_at(dirfd, path);
-
-    fn setxattr(
-        path: *const c_char, name: *const c_char, value: *const c_void, size: usize, flags: c_int
-    ) -> c_int = (-1, ENOTSUP) if on_disk(path);
-    fn lsetxattr(
-        path: *const c_char, name: *const c_char, value: *const c_void, size: usize, flags: c_int
-    ) -> c_int = (-1, ENOTSUP) if on_disk(path);
-    fn fsetxattr(
-        fd: c_int, name: *const c_char, value: *const c_void, size: usize, flags: c_int
-    ) -> c_int = (-1, ENOTSUP) if is_simulated(fd);
-    fn getxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize
-        = (-1, ENOTSUP) if on_disk(path);
-    fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize
-        = (-1, ENOTSUP) if on_disk(path);
-    fn fgetxattr(fd: c_int, name: *const c_char, value: *mut c_void, size: usize) -> isize
-        = (-1, ENOTSUP) if is_simulated(fd);
-    fn listxattr(path: *const c_char, list: *mut c_char, size: usize) -> isize
-        = (-1, ENOTSUP) if on_disk(path);
-    fn llistxattr(path: *const c_char, list: *mut c_char, size: usize) -> isize
-        = (-1, ENOTSUP) if on_disk(path);
-    fn flistxattr(fd: c_int, list: *mut c_char, size: usize) -> isize
-        = (-1, ENOTSUP) if is_simulated(fd);
-    fn removexattr(path: *const c_char, name: *const c_char) -> c_int
-        = (-1, ENOTSUP) if on_disk(path);
-    fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int
-        = (-1, ENOTSUP) if on_disk(path);
-    fn fremovexattr(fd: c_int, name: *const c_char) -> c_int
-        = (-1, ENOTSUP) if is_simulated(fd);
 
     fn name_to_handle_at(
         dirfd: c_int, path: *const c_char, handle: *mut c_void, mount: *mut c_int, flags: c_int

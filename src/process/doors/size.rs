@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::off_t;
 
+use crate::disk::Errno;
 use crate::process::seam;
 use crate::process::threads::baton;
 use crate::process::world::Called;
@@ -62,8 +63,15 @@ fn allocate(
     offset: off_t,
     length: off_t,
 ) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
-        world.disk.allocate(file, mode, offset, length).map(|()| 0)
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| match world
+        .disk
+        .allocate(file, mode, offset, length)
+    {
+        Err(Errno::ENOSYS) => {
+            world.not_simulated(&format!("{door} that moves the bytes of a file"));
+            Err(Errno::EOPNOTSUPP)
+        }
+        allocated => allocated.map(|()| 0),
     })?;
     Some(answer(outcome))
 }
@@ -142,12 +150,22 @@ fn sync_all(door: &'static Door) -> Option<()> {
 }
 
 /// Advice about caching has no visible effect.
-fn advise(door: &'static Door, fd: c_int, offset: off_t, length: off_t, _: c_int) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |_, _| Ok(0))?;
+fn advise(
+    door: &'static Door,
+    fd: c_int,
+    offset: off_t,
+    length: off_t,
+    advice: c_int,
+) -> Option<c_int> {
+    let outcome = on_descriptor(door, fd, [bits(offset), bits(length)], |world, file| {
+        world.disk.advise(file, length, advice).map(|()| 0)
+    })?;
     Some(error_number(outcome))
 }
 
 fn read_ahead(door: &'static Door, fd: c_int, offset: off_t, count: usize) -> Option<isize> {
-    let outcome = on_descriptor(door, fd, [bits(offset), count as u64], |_, _| Ok(0))?;
+    let outcome = on_descriptor(door, fd, [bits(offset), count as u64], |world, file| {
+        world.disk.read_ahead(file, count).map(|()| 0)
+    })?;
     Some(answer(outcome))
 }

@@ -1,22 +1,21 @@
 //! Doors that describe files and file systems.
 
 use std::ffi::{c_char, c_int, c_uint};
-use std::ptr;
-use std::time::Duration;
 
 use libc::{dev_t, stat64, statfs64, statvfs64, statx_timestamp};
 
 use crate::disk::effect::Kind;
-use crate::disk::io::SIZE_MAX;
+use crate::disk::io::{DIRECT_ALIGN, SIZE_MAX};
 use crate::disk::path::NAME_MAX;
 use crate::disk::{Errno, Ino, Stat};
 use crate::process::seam;
+use crate::process::seam::reach;
 use crate::process::threads::baton;
-use crate::process::world::clock;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 use crate::process::world::{self, CallResult, Called, Referent, World};
 
+use super::path::descriptor_named;
 use super::{answer, bits, bytes, doors, on_descriptor, on_path};
 
 // On x86-64 the plain and the 64-bit structures are the same.
@@ -80,22 +79,31 @@ const BLOCK: u64 = 4096;
 enum StatSubject {
     File(Stat),
     Random,
+    /// The link in `/proc/self/fd` that leads to a descriptor.
+    Link,
 }
 
-/// Clears a caller's structure.
+impl StatSubject {
+    fn mode(&self) -> u32 {
+        match self {
+            Self::File(file) => file.mode,
+            Self::Random => libc::S_IFCHR | 0o666,
+            Self::Link => libc::S_IFLNK | 0o700,
+        }
+    }
+}
+
+/// Fills a caller's structure, which begins as all zeros.
 ///
 /// # Safety
-/// `to` is null or points to room for the structure, for which all zeros are a valid value.
-unsafe fn cleared<'a, T>(to: *mut T) -> Result<&'a mut T, Errno> {
-    if to.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    // SAFETY: `to` is not null, so it points to room for a structure that may be all zeros, by this
-    // function's contract.
-    unsafe {
-        ptr::write_bytes(to, 0, 1);
-        Ok(&mut *to)
-    }
+/// All zeros are a valid value of the structure, and nothing else uses the caller's during the
+/// call.
+unsafe fn fill_in<T: Copy>(to: *mut T, fill: impl FnOnce(&mut T)) -> CallResult {
+    // SAFETY: all zeros are a valid value, by this function's contract.
+    let mut value = unsafe { std::mem::zeroed() };
+    fill(&mut value);
+    // SAFETY: the structure is the caller's, by this function's contract.
+    if unsafe { reach::store(to, value) } { Ok(0) } else { Err(Errno::EFAULT) }
 }
 
 impl World {
@@ -109,12 +117,12 @@ impl World {
 
     /// Fills the structure of stat(2).
     fn fill(&self, found: &StatSubject, to: &mut stat64) {
-        let seconds = |time| clock::timespec(self.clock.real(time));
+        let seconds = |time| self.clock.shown_time(time);
         // Zeros stand for root, who owns all files.
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
         let StatSubject::File(file) = found else {
-            (to.st_mode, to.st_nlink, to.st_ino) = (libc::S_IFCHR | 0o666, 1, 0);
+            (to.st_mode, to.st_nlink, to.st_ino) = (found.mode(), 1, 0);
             return;
         };
         (to.st_ino, to.st_mode, to.st_nlink) = (file.ino.0, file.mode, file.nlink);
@@ -127,13 +135,14 @@ impl World {
     }
 
     /// Fills the structure of statx(2).
-    fn fill_extended(&self, found: &StatSubject, to: &mut libc::statx) {
-        let stamp = |time| stamp(self.clock.real(time));
+    fn fill_extended(&self, found: &StatSubject, asked: c_uint, to: &mut libc::statx) {
+        let stamp = |time| stamp(self.clock.shown_time(time));
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
-        to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+        to.stx_mnt_id = MOUNT_ID;
         let StatSubject::File(file) = found else {
-            (to.stx_mode, to.stx_nlink) = ((libc::S_IFCHR | 0o666) as u16, 1);
+            (to.stx_mode, to.stx_nlink) = (found.mode() as u16, 1);
             return;
         };
         (to.stx_ino, to.stx_mode) = (file.ino.0, file.mode as u16);
@@ -143,39 +152,75 @@ impl World {
         to.stx_mtime = stamp(file.modified);
         to.stx_ctime = stamp(file.changed);
         to.stx_btime = stamp(file.created);
+        if file.kind == Kind::File && asked & libc::STATX_DIOALIGN != 0 {
+            to.stx_mask |= libc::STATX_DIOALIGN;
+            to.stx_dio_mem_align = DIRECT_ALIGN as u32;
+            to.stx_dio_offset_align = DIRECT_ALIGN as u32;
+        }
     }
 }
 
-fn stamp(real: Duration) -> statx_timestamp {
+fn stamp(shown: libc::timespec) -> statx_timestamp {
     // SAFETY: all zeros are a valid time stamp.
     let mut stamp: statx_timestamp = unsafe { std::mem::zeroed() };
-    stamp.tv_sec = clock::timespec(real).tv_sec;
-    stamp.tv_nsec = real.subsec_nanos();
+    (stamp.tv_sec, stamp.tv_nsec) = (shown.tv_sec, shown.tv_nsec as u32);
     stamp
 }
 
-/// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor.
+/// Flags that fstatat(2) takes; statx(2) takes those of [`SYNC_TYPES`] too.
+const STAT_FLAGS: c_int = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH;
+const SYNC_TYPES: c_int = libc::AT_STATX_FORCE_SYNC | libc::AT_STATX_DONT_SYNC;
+/// The number of the mount, as `/proc/self/mountinfo` has it too.
+pub(super) const MOUNT_ID: u64 = 77;
+
+/// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor, if its arguments are
+/// valid.
 ///
 /// # Safety
 /// `path` is null or a C string.
 unsafe fn look(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
-    flags: c_int,
+    (flags, valid): (c_int, bool),
     report: impl FnOnce(&World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
-    if unsafe { bytes(path) }? == b"" && flags & libc::AT_EMPTY_PATH != 0 {
-        return look_at(door, dirfd, report);
+    let name = unsafe { bytes(path) };
+    let empty = name == Some(b"") || path.is_null();
+    if empty && flags & libc::AT_EMPTY_PATH != 0 {
+        return look_at(door, dirfd, |world, found| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
+            report(world, found)
+        });
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let open = name.and_then(descriptor_named).filter(|&fd| is_simulated(fd));
+    if let Some(fd) = open {
+        return look_at(door, fd, |world, found| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
+            report(world, if follow { found } else { &StatSubject::Link })
+        })
+        .map(|outcome| outcome.map_err(absent));
+    }
     // SAFETY: the same.
     unsafe {
         on_path(door, dirfd, path, [bits(flags), 0], |world, base: Ino, path| {
+            if !valid {
+                return Err(Errno::EINVAL);
+            }
             let found = world.disk.stat_path(base, path, follow)?;
             report(world, &StatSubject::File(found))
         })
     }
+}
+
+/// The error of a path in `/proc/self/fd`: one that is closed has no name there.
+fn absent(errno: Errno) -> Errno {
+    if errno == Errno::EBADF { Errno::ENOENT } else { errno }
 }
 
 fn look_at(
@@ -203,9 +248,8 @@ pub(super) unsafe fn stat_at(
 ) -> Option<c_int> {
     // SAFETY: fstatat(2) takes a C string and room for the answer.
     let outcome = unsafe {
-        look(door, (dirfd, path), flags, |world, found| {
-            world.fill(found, cleared(to)?);
-            Ok(0)
+        look(door, (dirfd, path), (flags, flags & !STAT_FLAGS == 0), |world, found| {
+            fill_in(to, |to| world.fill(found, to))
         })
     }?;
     Some(answer(outcome))
@@ -224,8 +268,7 @@ unsafe fn stat_link(door: &'static Door, path: *const c_char, to: *mut stat64) -
 unsafe fn stat_descriptor(door: &'static Door, fd: c_int, to: *mut stat64) -> Option<c_int> {
     let outcome = look_at(door, fd, |world, found| {
         // SAFETY: fstat(2) takes room for the answer.
-        world.fill(found, unsafe { cleared(to) }?);
-        Ok(0)
+        unsafe { fill_in(to, |to| world.fill(found, to)) }
     })?;
     Some(answer(outcome))
 }
@@ -235,18 +278,20 @@ pub(super) unsafe fn stat_extended(
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
-    _: c_uint,
+    mask: c_uint,
     to: *mut libc::statx,
 ) -> Option<c_int> {
-    if path.is_null() {
+    if path.is_null() && flags & libc::AT_EMPTY_PATH == 0 {
         // The standard library probes with a null pointer whether the call exists.
         return Some(answer(Err(Errno::EFAULT)));
     }
+    const RESERVED: c_uint = 1 << 31;
+    let known = flags & !(STAT_FLAGS | SYNC_TYPES) == 0 && mask & RESERVED == 0;
+    let valid = known && flags & SYNC_TYPES != SYNC_TYPES;
     // SAFETY: statx(2) takes a C string and room for the answer.
     let outcome = unsafe {
-        look(door, (dirfd, path), flags, |world, found| {
-            world.fill_extended(found, cleared(to)?);
-            Ok(0)
+        look(door, (dirfd, path), (flags, valid), |world, found| {
+            fill_in(to, |to| world.fill_extended(found, mask, to))
         })
     }?;
     Some(answer(outcome))
@@ -306,10 +351,30 @@ unsafe fn access_at(
     mode: c_int,
     flags: c_int,
 ) -> Option<c_int> {
+    const KNOWN: c_int = libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
     let arguments = [bits(mode), bits(flags)];
     // SAFETY: faccessat(2) takes a C string.
+    if flags & libc::AT_EMPTY_PATH != 0 && unsafe { bytes(path) } == Some(b"") {
+        let outcome = on_descriptor(door, dirfd, arguments, |world, file| match flags & !KNOWN {
+            0 => world.disk.access_handle(file, mode).map(|()| 0),
+            _ => Err(Errno::EINVAL),
+        })?;
+        return Some(answer(outcome));
+    }
+    // SAFETY: the same.
+    let named = unsafe { bytes(path) }.and_then(descriptor_named);
+    if let Some(fd) = named.filter(|&fd| is_simulated(fd)) {
+        let outcome = on_descriptor(door, fd, arguments, |world, file| {
+            world.disk.access_handle(file, mode).map(|()| 0)
+        })?;
+        return Some(answer(outcome.map_err(absent)));
+    }
+    // SAFETY: the same.
     let outcome = unsafe {
         on_path(door, dirfd, path, arguments, |world, base, path| {
+            if flags & !KNOWN != 0 || mode & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+                return Err(Errno::EINVAL);
+            }
             if flags & libc::AT_SYMLINK_NOFOLLOW == 0 {
                 return world.disk.access(base, path, mode).map(|()| 0);
             }
@@ -322,9 +387,10 @@ unsafe fn access_at(
     Some(answer(outcome))
 }
 
-/// The blocks and inodes of a file system, and how many of them are free.
+/// A file system: its type, its blocks and inodes, and how many of them are free.
 #[derive(Clone, Copy)]
 struct Volume {
+    kind: i64,
     blocks: u64,
     free: u64,
     inodes: u64,
@@ -333,8 +399,13 @@ struct Volume {
 
 impl Volume {
     /// What the engine sees of a disk of the host.
-    const HOST: Self =
-        Self { blocks: BLOCKS, free: BLOCKS / 2, inodes: BLOCKS, free_inodes: BLOCKS / 2 };
+    const HOST: Self = Self {
+        kind: EXT4,
+        blocks: BLOCKS,
+        free: BLOCKS / 2,
+        inodes: BLOCKS,
+        free_inodes: BLOCKS / 2,
+    };
 }
 
 impl World {
@@ -343,12 +414,23 @@ impl World {
         let (used, used_inodes) = self.disk.used();
         let (blocks, inodes) = self.disk.capacity().unwrap_or((BLOCKS, BLOCKS));
         let free = blocks.saturating_sub(used);
-        Volume { blocks, free, inodes, free_inodes: inodes.saturating_sub(used_inodes) }
+        let kind = magic(self.profile);
+        Volume { kind, blocks, free, inodes, free_inodes: inodes.saturating_sub(used_inodes) }
+    }
+}
+
+/// The type that statfs(2) reports for the file system of a profile; ext4's for those that are no
+/// file system.
+fn magic(profile: &str) -> i64 {
+    match profile {
+        name if name.starts_with("xfs") => libc::XFS_SUPER_MAGIC,
+        name if name.starts_with("btrfs") => libc::BTRFS_SUPER_MAGIC,
+        _ => EXT4,
     }
 }
 
 fn fill_disk(volume: Volume, to: &mut statfs64) {
-    to.f_type = EXT4;
+    to.f_type = volume.kind;
     (to.f_bsize, to.f_frsize) = (BLOCK.cast_signed(), BLOCK.cast_signed());
     to.f_namelen = NAME_MAX as i64;
     fill_room_of_disk(volume, to);
@@ -381,18 +463,17 @@ fn device() -> dev_t {
 /// # Safety
 /// `path` is null or a C string, and `to` is null or has room for the structure, for which all
 /// zeros are a valid value.
-unsafe fn about_path<T>(
+unsafe fn about_path<T: Copy>(
     door: &'static Door,
     path: *const c_char,
     to: *mut T,
     fill: impl FnOnce(Volume, &mut T),
 ) -> Option<c_int> {
-    // SAFETY: this function's contract is that of `on_path` and of `cleared`.
+    // SAFETY: this function's contract is that of `on_path` and of `fill_in`.
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
-            fill(world.volume(), cleared(to)?);
-            Ok(0)
+            fill_in(to, |to| fill(world.volume(), to))
         })
     }?;
     Some(answer(outcome))
@@ -402,16 +483,15 @@ unsafe fn about_path<T>(
 ///
 /// # Safety
 /// `to` is null or has room for the structure, for which all zeros are a valid value.
-unsafe fn about_descriptor<T>(
+unsafe fn about_descriptor<T: Copy>(
     door: &'static Door,
     fd: c_int,
     to: *mut T,
     fill: impl FnOnce(Volume, &mut T),
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
-        // SAFETY: this function's contract is that of `cleared`.
-        fill(world.volume(), unsafe { cleared(to) }?);
-        Ok(0)
+        // SAFETY: this function's contract is that of `fill_in`.
+        unsafe { fill_in(to, |to| fill(world.volume(), to)) }
     })?;
     Some(answer(outcome))
 }

@@ -10,6 +10,7 @@ pub(crate) mod heap;
 pub(crate) mod kernel;
 pub(crate) mod library;
 pub(crate) mod lock;
+pub(crate) mod reach;
 
 use std::cell::Cell;
 

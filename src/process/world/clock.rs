@@ -86,12 +86,34 @@ impl Clock {
         self.wall_clock + at.since(Time::START)
     }
 
-    /// The run's time at which the real-time clock shows `real`; a time before the run becomes its
-    /// start, since a run's times have no sign.
-    pub(crate) fn time_at(&self, real: Duration) -> Time {
-        Time::START + real.saturating_sub(self.wall_clock)
+    /// A time that is given to a file, as ext4 keeps it: clamped to its range, from 1901 to 2446. A
+    /// run's times have no sign, so a time before the run is counted modulo 2^64 ns, which is more
+    /// than that range.
+    pub(crate) fn file_time(&self, given: timespec) -> Time {
+        let seconds = given.tv_sec.clamp(FILE_SECONDS.0, FILE_SECONDS.1);
+        let fraction =
+            if (FILE_SECONDS.0 + 1..FILE_SECONDS.1).contains(&seconds) { given.tv_nsec } else { 0 };
+        let nanos = i128::from(seconds) * SECOND + i128::from(fraction);
+        Time((nanos - self.wall_clock.as_nanos() as i128) as u64)
+    }
+
+    /// A time of a file, as stat(2) shows it: the inverse of [`Clock::file_time`].
+    pub(crate) fn shown_time(&self, at: Time) -> timespec {
+        let after = self.wall_clock.as_nanos() as i128 + i128::from(at.0);
+        let last = i128::from(FILE_SECONDS.1 + 1) * SECOND;
+        let nanos = if after < last { after } else { after - (1 << 64) };
+        timespec {
+            tv_sec: nanos.div_euclid(SECOND) as i64,
+            tv_nsec: nanos.rem_euclid(SECOND) as i64,
+        }
     }
 }
+
+/// The first and the last second that a time of a file can have, counted from 1970: those of ext4
+/// with inodes of 256 bytes.
+const FILE_SECONDS: (i64, i64) = (-(1 << 31), (1 << 34) - (1 << 31) - 1);
+/// A second in nanoseconds.
+const SECOND: i128 = 1_000_000_000;
 
 /// A duration as the C library writes it.
 pub(crate) fn timespec(duration: Duration) -> timespec {
@@ -130,10 +152,30 @@ mod tests {
     }
 
     #[test]
-    fn a_real_time_reads_back_as_the_time_it_was_made_from() {
-        let clock = Clock::new(Time::START, Duration::ZERO, Duration::from_secs(77));
+    fn a_time_of_a_file_reads_back_clamped_as_ext4_does() {
+        let clock = Clock::new(Time::START, Duration::ZERO, Duration::from_secs(1_767_225_600));
         let at = Time(123_456_789);
-        assert_eq!(clock.time_at(clock.real(at)), at);
-        assert_eq!(clock.time_at(Duration::from_secs(3)), Time::START);
+        assert_eq!(clock.file_time(clock.shown_time(at)), at);
+        let back = |tv_sec, tv_nsec| {
+            let shown = clock.shown_time(clock.file_time(timespec { tv_sec, tv_nsec }));
+            (shown.tv_sec, shown.tv_nsec)
+        };
+        // As ext4 of Linux 6.18 was seen to show them.
+        for time in [(0, 1), (5, 999_999_999), (-1, 5), (-100, 7), (1_767_225_599, 1)] {
+            assert_eq!(back(time.0, time.1), time);
+        }
+        let (first, last) = ((-2_147_483_648, 0), (15_032_385_535, 0));
+        for (seconds, shown) in [
+            (-3_000_000_000, first),
+            (i64::MIN, first),
+            (-2_147_483_648, first),
+            (-2_147_483_647, (-2_147_483_647, 5)),
+            (15_032_385_534, (15_032_385_534, 5)),
+            (15_032_385_535, last),
+            (20_000_000_000, last),
+            (i64::MAX, last),
+        ] {
+            assert_eq!(back(seconds, 5), shown);
+        }
     }
 }

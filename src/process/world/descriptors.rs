@@ -7,13 +7,21 @@ use std::ops::RangeInclusive;
 /// so that such a number that goes past the doors is refused and not mistaken for a file.
 pub(crate) const FIRST: c_int = 1 << 20;
 
-/// How many a process may have open, as `RLIMIT_NOFILE` would say.
+/// How many a process may have open, whatever it sets.
 const LIMIT: usize = 1 << 16;
+
+/// How many a process may have open until it sets `RLIMIT_NOFILE`.
+const USUAL: usize = 1024;
 
 /// Whether a descriptor is simulated.
 #[inline(always)]
 pub(crate) fn is_simulated(fd: c_int) -> bool {
     fd >= FIRST
+}
+
+/// Whether a number is too high for a descriptor.
+pub(crate) fn is_beyond(fd: c_int) -> bool {
+    slot(fd).is_some_and(|slot| slot >= LIMIT)
 }
 
 /// One descriptor.
@@ -28,12 +36,19 @@ pub(crate) struct Descriptor<T> {
 /// All descriptors of a process.
 pub(crate) struct Descriptors<T> {
     slots: Vec<Option<Descriptor<T>>>,
+    /// From here on no number is given.
+    limit: usize,
 }
 
 impl<T> Descriptors<T> {
     /// None.
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new() }
+        Self { slots: Vec::new(), limit: USUAL }
+    }
+
+    /// Sets how many may be open; those beyond it stay open.
+    pub(crate) fn limit(&mut self, limit: usize) {
+        self.limit = limit.min(LIMIT);
     }
 
     /// Gives a descriptor the lowest free number from `least` on; `None` if there is none left.
@@ -62,7 +77,7 @@ impl<T> Descriptors<T> {
         slot: usize,
         descriptor: Descriptor<T>,
     ) -> Result<Option<Descriptor<T>>, Descriptor<T>> {
-        if slot >= LIMIT {
+        if slot >= self.limit {
             return Err(descriptor);
         }
         if slot >= self.slots.len() {
@@ -131,7 +146,9 @@ mod tests {
         let mut all = Descriptors::new();
         assert!(matches!(all.set(FIRST + 9, descriptor(1)), Ok(None)));
         assert!(matches!(all.set(FIRST + 9, descriptor(2)), Ok(Some(d)) if d.referent == 1));
-        assert!(all.set(FIRST + (1 << 16), descriptor(3)).is_err());
+        assert!(all.set(FIRST + 1024, descriptor(3)).is_err());
+        all.limit(2000);
+        assert!(all.set(FIRST + 1024, descriptor(3)).is_ok());
         assert!(all.set(4, descriptor(3)).is_err());
     }
 }

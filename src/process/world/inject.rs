@@ -10,6 +10,7 @@ use super::{CallResult, Called, RANDOM, World, length};
 use crate::base::digest::hash;
 use crate::case::fault::{FaultClass, InjectedError};
 use crate::disk::effect::Ino;
+use crate::disk::io::DIRECT_ALIGN;
 use crate::disk::{Disk, Errno, Handle};
 use crate::log::Mark;
 
@@ -82,19 +83,32 @@ impl World {
         }
     }
 
-    /// Reads from an open file into the room that is left, unless a fault is due.
+    /// The length of a transfer that a fault cuts short; with `O_DIRECT` it consists of sectors.
+    fn shortened(&self, file: Handle, length: usize, most: u64) -> usize {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if self.disk.is_direct(file) {
+            let sectors = most.checked_next_multiple_of(DIRECT_ALIGN as usize);
+            return length.min(sectors.unwrap_or(most));
+        }
+        length.min(most)
+    }
+
+    /// Reads from an open file into the room that is left, unless a fault is due. `memory` has the
+    /// bits of the addresses and lengths of the engine's buffers.
     pub(crate) fn read_file(
         &mut self,
         file: Handle,
         to: &mut Room<'_>,
         at: Option<i64>,
+        memory: u64,
     ) -> Result<usize, Errno> {
         let fault = self.inject(FaultPoint::moving(FaultClass::Read));
+        if let Some(CallFault::Fails(error)) = fault {
+            return Err(Errno(error.errno()));
+        }
+        self.disk.check_direct_read(file, at, to.left(), memory)?;
         let length = match fault {
-            Some(CallFault::Fails(error)) => return Err(Errno(error.errno())),
-            Some(CallFault::Short(most)) => {
-                to.left().min(usize::try_from(most).unwrap_or(usize::MAX))
-            }
+            Some(CallFault::Short(most)) => self.shortened(file, to.left(), most),
             _ => to.left(),
         };
         let give = |piece: &[u8]| to.push(piece);
@@ -102,6 +116,13 @@ impl World {
             Some(offset) => self.disk.read_pieces_at(file, length, offset, give)?,
             None => self.disk.read_pieces(file, length, give)?,
         };
+        let done = to.done();
+        if at.is_none() && done != Ok(read) {
+            // Only what the engine got counts as read.
+            let missed = read - done.unwrap_or(0);
+            self.disk.seek(file, -super::length(missed), libc::SEEK_CUR)?;
+        }
+        let read = done?;
         match fault {
             Some(CallFault::Corrupt(byte)) if read > 0 => {
                 to.filled()[byte as usize % read] ^= 1 << (byte % 8)
@@ -112,26 +133,23 @@ impl World {
         Ok(read)
     }
 
-    /// Writes, unless a fault is due.
-    pub(crate) fn write(&mut self, to: Handle, bytes: &[u8], at: Option<i64>) -> CallResult {
-        self.write_as(to, bytes, at, 0)
-    }
-
-    /// As [`World::write`], with `O_DSYNC` or `O_SYNC` in addition to the flags that the file was
-    /// opened with.
+    /// Writes, unless a fault is due: with flags in addition to those that the file was opened
+    /// with, and with the bits of the addresses and lengths of the engine's buffers.
     pub(crate) fn write_as(
         &mut self,
         to: Handle,
         bytes: &[u8],
         at: Option<i64>,
         flags: i32,
+        memory: u64,
     ) -> CallResult {
-        let bytes = match self.inject(FaultPoint::moving(FaultClass::Write)) {
-            Some(CallFault::Fails(error)) => return Err(Errno(error.errno())),
-            Some(CallFault::Short(most)) => {
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                &bytes[..bytes.len().min(most)]
-            }
+        let fault = self.inject(FaultPoint::moving(FaultClass::Write));
+        if let Some(CallFault::Fails(error)) = fault {
+            return Err(Errno(error.errno()));
+        }
+        self.disk.check_direct_write(to, at, (bytes.len(), flags), memory)?;
+        let bytes = match fault {
+            Some(CallFault::Short(most)) => &bytes[..self.shortened(to, bytes.len(), most)],
             _ => bytes,
         };
         self.bytes = hash(bytes);

@@ -12,6 +12,7 @@ pub(crate) mod door;
 pub(crate) mod entropy;
 pub(crate) mod faults;
 pub(crate) mod inject;
+pub(crate) mod limits;
 pub(crate) mod maps;
 pub(crate) mod panics;
 mod policy;
@@ -49,6 +50,7 @@ use self::descriptors::{Descriptor, Descriptors};
 use self::door::Door;
 use self::entropy::Entropy;
 use self::faults::Faults;
+use self::limits::ResourceLimits;
 use self::maps::Maps;
 use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
@@ -128,6 +130,7 @@ pub struct World {
     /// The engine's actions for faults.
     pub(crate) actions: Actions,
     pub(crate) maps: Maps,
+    pub(crate) limits: ResourceLimits,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     /// The seed of what the kernel drew when the machine booted.
@@ -142,6 +145,8 @@ pub struct World {
     /// The working directory, while it is on the disk.
     pub(crate) directory: Option<Handle>,
     pub(crate) umask: u32,
+    /// The name of the disk's profile.
+    pub(crate) profile: &'static str,
     pub(crate) cpus: u32,
     pub(crate) hooks: Hooks,
     /// The digest of the bytes that the current call moves.
@@ -278,6 +283,7 @@ impl World {
             streams: Streams::default(),
             actions: Actions::default(),
             maps: Maps::default(),
+            limits: ResourceLimits::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             boot: setup.boot,
@@ -287,6 +293,7 @@ impl World {
             panics: Panics::default(),
             directory,
             umask: 0o022,
+            profile: setup.profile.name,
             cpus: setup.cpus,
             hooks: setup.hooks,
             bytes: 0,
