@@ -4,6 +4,7 @@ use super::effect::{Effect, Ino};
 use super::errno::Errno;
 use super::failure::{Errors, FailedSync, MountState, Shows};
 use super::lock::Locks;
+use super::mapped::Watch;
 use super::open::Opens;
 use super::pending::Pending;
 use super::profile::Profile;
@@ -48,6 +49,8 @@ pub struct Disk {
     state: MountState,
     /// The most that it may hold.
     pub(super) account: Option<Account>,
+    /// The files that are mapped.
+    pub(super) watch: Watch,
     now: Time,
     journal: Option<Box<dyn Journal + Send>>,
 }
@@ -66,6 +69,7 @@ impl Disk {
             all_errors: Errors::default(),
             state: MountState::Usable,
             account: None,
+            watch: Watch::default(),
             now: Time::START,
             journal: None,
         }
@@ -153,6 +157,7 @@ impl Disk {
         if let Some(journal) = &mut self.journal {
             journal.record(self.now, effect);
         }
+        self.watch.note(effect, &self.tree);
         self.tree.apply(effect, self.now);
         if let Some(account) = &mut self.account {
             account.follow(effect, &self.tree);

@@ -199,6 +199,7 @@ pub mod live;
 mod locate;
 pub mod lock;
 mod locking;
+pub(crate) mod mapped;
 pub mod names;
 pub mod naming;
 mod needs;

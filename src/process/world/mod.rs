@@ -44,7 +44,6 @@ use self::descriptors::{Descriptor, Descriptors};
 use self::door::Door;
 use self::entropy::Entropy;
 use self::faults::Faults;
-use self::maps::Maps;
 use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
 use self::streams::Streams;
@@ -118,7 +117,6 @@ pub struct World {
     pub(crate) disk: Disk,
     pub(crate) descriptors: Descriptors<Referent>,
     pub(crate) streams: Streams,
-    pub(crate) maps: Maps,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     /// The id of the engine's process.
@@ -188,6 +186,7 @@ pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
 /// Replaces the present world by another one, or by none.
 pub(super) fn replace(world: Option<World>) {
     let mut world = world.map(Box::new);
+    maps::reset();
     std::mem::swap(&mut *WORLD.take(), &mut world);
     // The lock is free again: dropping the old world may enter it.
     drop(world);
@@ -200,7 +199,10 @@ pub fn step(step: u32) {
 
 /// Logs a mark of the harness.
 pub fn mark(mark: Mark<'_>) {
-    enter(|world| world.mark(mark));
+    enter(|world| {
+        world.stores();
+        world.mark(mark);
+    });
 }
 
 /// Whether the engine read any clock since the world was installed.
@@ -232,7 +234,10 @@ pub fn calls() -> (u64, &'static str) {
 /// The tree of the disk as it is now.
 #[cfg(feature = "inner")]
 pub fn tree() -> Option<Tree> {
-    enter(|world| world.disk.tree().clone())
+    enter(|world| {
+        world.stores();
+        world.disk.tree().clone()
+    })
 }
 
 impl World {
@@ -262,7 +267,6 @@ impl World {
             disk,
             descriptors: Descriptors::new(),
             streams: Streams::default(),
-            maps: Maps::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
             pid: setup.pid,
@@ -306,6 +310,7 @@ impl World {
 
     /// A call begins: time passes.
     pub(crate) fn begin(&mut self, door: &'static str) {
+        self.stores();
         self.count(door, CALL);
         self.disk.set_time(self.clock.now());
         (self.bytes, self.fault) = (0, None);
@@ -320,8 +325,8 @@ impl World {
             }
         }
         self.record(called, outcome);
-        if !self.maps.is_empty() {
-            self.maps.refresh(&self.disk);
+        if maps::any() {
+            self.follow_changes();
         }
         outcome
     }
