@@ -22,6 +22,7 @@ mod open;
 mod path;
 mod refuse;
 mod refuse_files;
+mod shared_locks;
 mod signals;
 mod size;
 mod stat;

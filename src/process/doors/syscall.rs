@@ -391,6 +391,10 @@ lead! {
     SYS_mprotect => libc::mprotect(a as _, b, c as c_int),
     SYS_madvise => libc::madvise(a as _, b, c as c_int),
     SYS_msync => libc::msync(a as _, b, c as c_int),
+    SYS_mincore => libc::mincore(a as _, b, c as _),
+    SYS_mlock => libc::mlock(a as _, b),
+    SYS_mlock2 => mlock2(a as _, b, c as c_uint),
+    SYS_munlock => libc::munlock(a as _, b),
     SYS_pkey_mprotect => pkey_mprotect(a as _, b, c as c_int, d as c_int),
     SYS_remap_file_pages => remap_file_pages(a as _, b, c as c_int, d, e as c_int),
     SYS_pidfd_open => pidfd_open(a as c_int, b as c_uint),
@@ -416,6 +420,7 @@ lead! {
 
 // Doors that the `libc` crate does not declare.
 unsafe extern "C" {
+    fn mlock2(start: *const c_void, size: usize, flags: c_uint) -> c_int;
     fn pkey_mprotect(start: *mut c_void, size: usize, protection: c_int, key: c_int) -> c_int;
     fn remap_file_pages(
         start: *mut c_void,

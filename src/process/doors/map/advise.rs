@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::ptr;
 
 use crate::disk::Errno;
-use crate::process::seam::kernel::next;
+use crate::process::seam::kernel::{errno, next, set_errno};
 use crate::process::world::door::Door;
 use crate::process::world::maps::{self, Mapping};
 use crate::process::world::{CallResult, World};
@@ -47,6 +47,23 @@ pub(super) fn advise(
 /// Whether the kernel knows the advice.
 fn is_known(advice: c_int) -> bool {
     matches!(advice, 0..=4 | 8..=25 | 100..=101)
+}
+
+/// The C library does nothing about `POSIX_MADV_DONTNEED`, and returns the error.
+pub(super) fn advise_posix(
+    door: &'static Door,
+    at: *mut c_void,
+    length: usize,
+    advice: c_int,
+) -> Option<c_int> {
+    if advice == libc::POSIX_MADV_DONTNEED {
+        return None;
+    }
+    let before = errno();
+    let served = advise(door, at, length, advice)?;
+    let error = if served == 0 { 0 } else { errno() };
+    set_errno(before);
+    Some(error)
 }
 
 impl World {

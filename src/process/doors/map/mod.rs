@@ -23,7 +23,7 @@ use crate::process::world::{CallResult, Called, World};
 
 use super::refuse::refused;
 use super::{answer, bits, doors};
-use advise::{advise, lock, lock_with, resident, unlock};
+use advise::{advise, advise_posix, lock, lock_with, resident, unlock};
 use remap::remap;
 use sync::sync;
 
@@ -43,6 +43,7 @@ doors! {
     fn pkey_mprotect(at: *mut c_void, length: usize, protection: c_int, key: c_int) -> c_int
         = protect_by_key;
     fn madvise(at: *mut c_void, length: usize, advice: c_int) -> c_int = advise;
+    fn posix_madvise(at: *mut c_void, length: usize, advice: c_int) -> c_int = advise_posix;
     fn msync(at: *mut c_void, length: usize, flags: c_int) -> c_int = sync, faults Inside(Sync);
     fn mincore(at: *mut c_void, length: usize, list: *mut u8) -> c_int = resident;
     fn mlock(at: *const c_void, length: usize) -> c_int = lock;
