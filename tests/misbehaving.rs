@@ -212,8 +212,7 @@ acts! {
     ForksBare "forks-bare" |_dir| Ok(bypasses::fork_bare()?);
     Replaces "replaces-itself" |_dir| Ok(bypasses::replace()?);
     Matches "matches" |dir| Ok(bypasses::matches(&pattern(dir)).map(|_| ())?);
-    Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
-    MapsByNumber "maps-by-number" |dir| Ok(calls::map_for_writing_by_number(&new(dir)?)?);
+    Rearranges "rearranges" |dir| Ok(calls::rearrange_pages(&new(dir)?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
 }
 
@@ -569,15 +568,10 @@ fn a_call_that_is_not_simulated_is_named() {
 
         crashpoint cannot test matches: matches called glob, which is not simulated
     "#]]);
-    check_act::<Maps>(&expect![[r#"
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
+    check_act::<Rearranges>(&expect![[r#"
+        crashpoint cannot test rearranges: rearranges called remap_file_pages, which is not simulated
 
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated
-    "#]]);
-    check_act::<MapsByNumber>(&expect![[r#"
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
-
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated
+        crashpoint cannot test rearranges: rearranges called remap_file_pages, which is not simulated
     "#]]);
 }
 

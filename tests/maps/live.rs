@@ -14,6 +14,7 @@ use crashpoint::inner::process::world::{MOUNT, Setup, Sink, World};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::calls::{Call, Outcome, Side, calls};
+use crate::harness;
 
 /// The number of sequences.
 const SEQUENCES: u32 = 600;
@@ -72,9 +73,11 @@ fn random_calls_on_maps_give_the_same_results_through_the_doors_and_on_a_real_di
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let compared = AtomicU64::new(0);
-    let outcome = TestRunner::new_with_rng(config, rng).run(&calls(), |calls| {
-        compared.fetch_add(compare(&calls)?, Relaxed);
-        Ok(())
+    let outcome = harness::alone(|| {
+        TestRunner::new_with_rng(config, rng).run(&calls(), |calls| {
+            compared.fetch_add(compare(&calls)?, Relaxed);
+            Ok(())
+        })
     });
     if let Err(failure) = outcome {
         panic!("{failure}");

@@ -13,6 +13,7 @@ use crate::process::seam::{self, Side};
 use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
+use crate::process::world::maps;
 
 use super::descriptor_calls::descriptor_call;
 use super::futex::{Arguments, futex};
@@ -63,7 +64,8 @@ pub(super) unsafe fn raw([number, rest @ ..]: RawCall) -> i64 {
             syscall(c_long, usize, usize, usize, usize, usize, usize) -> c_long
         );
         // SAFETY: the same; the kernel gets what the engine would have given it.
-        unsafe { pass(number, a, b, c, d, e, f) }
+        let pass = || unsafe { pass(number, a, b, c, d, e, f) };
+        if ours && maps::any() { maps::host_call(&arguments, pass, true) } else { pass() }
     });
     let answer = if result == -1 { -i64::from(errno()) } else { result };
     set_errno(before);

@@ -189,9 +189,9 @@ fn unmap(door: &'static Door, at: *mut c_void, length: usize) -> Option<c_int> {
     }
     let memory = range(at, length);
     let outcome = on_maps(door, &memory, |world| {
-        // SAFETY: the engine ends its own maps, by its own call of munmap(2). The pages that are
-        // open for stores are in these maps, whose stores were found at the beginning of the call.
+        // The stores to what ends here were found at the beginning of the call.
         world.settle_maps(&memory);
+        // SAFETY: the engine ends its own maps, by its own call of munmap(2).
         checked(unsafe { libc::munmap(at, length) })?;
         world.forget_maps(&memory);
         Ok(0)

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::process::seam;
 use crate::process::seam::kernel::{errno, set_errno};
@@ -40,29 +40,26 @@ impl Access {
 /// Most pages that one fault opens for stores.
 const AROUND: u64 = 8;
 
-/// The handler of `SIGSEGV` before ours; it stays valid, as no handler of the harness is removed.
+/// The handler of `SIGSEGV` before ours.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether ours is installed.
-static INSTALLED: AtomicBool = AtomicBool::new(false);
-
-/// Handles faults in maps from now on, and passes on all others. The engine cannot change the
-/// handlers of these signals, so once is enough.
+/// Handles faults in maps from now on, and passes on all others, to a handler of the engine too if
+/// it installed one before it mapped a file.
 pub(super) fn install() {
-    if INSTALLED.swap(true, Ordering::Relaxed) {
-        return;
-    }
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = faulted;
     // SAFETY: zero is a value of this plain structure.
     let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the structure before is filled by the kernel. The handler has the type that
-    // SA_SIGINFO requires, allocates nothing where it has interrupted the engine, and takes a lock
-    // only if it is free.
+    // SAFETY: the kernel fills the structure.
     unsafe { libc::sigaction(libc::SIGSEGV, ptr::null(), &raw mut before) };
+    if before.sa_sigaction == action.sa_sigaction {
+        return;
+    }
+    // It is leaked: a handler may be running.
     BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
-    // SAFETY: the same.
+    // SAFETY: the handler has the type that SA_SIGINFO requires, and takes a lock only if it is
+    // free. It uses the harness's heap, in which no thread is while it touches a map.
     unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, ptr::null_mut()) };
 }
 
@@ -123,9 +120,13 @@ unsafe fn raise_bus(info: *mut libc::siginfo_t, context: *mut c_void) {
     const NO_ADDRESS: c_int = 2;
     // SAFETY: zero is a value of this plain structure, which the kernel fills.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: as above; the handler's argument may be changed, as it is on its own stack.
+    // The engine may not ask for this signal.
+    let side = seam::harness();
+    // SAFETY: the kernel writes one structure.
+    unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut action) };
+    drop(side);
+    // SAFETY: the handler's argument may be changed, as it is on its own stack.
     unsafe {
-        libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut action);
         (*info).si_signo = libc::SIGBUS;
         (*info).si_code = NO_ADDRESS;
         pass_on(&action, libc::SIGBUS, info, context);
@@ -146,6 +147,7 @@ unsafe fn pass_on(
     type Plain = extern "C" fn(c_int);
     match action.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
+            let _harness = seam::harness();
             // SAFETY: with the default restored, a signal of this kind ends the process, as it
             // does if a fault is ignored.
             unsafe {

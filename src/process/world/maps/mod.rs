@@ -12,6 +12,7 @@
 //! engine but pages that a fault has opened.
 
 mod backing;
+mod expose;
 mod fault;
 mod harvest;
 mod list;
@@ -26,6 +27,7 @@ use crate::disk::{Disk, Errno, Handle, Ino};
 use crate::process::seam::lock::Lock;
 
 use backing::{Backing, PAGE_BYTES};
+pub(crate) use expose::{host_call, word};
 use list::MapList;
 pub(crate) use list::Mapping;
 
