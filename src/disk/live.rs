@@ -4,12 +4,12 @@ use super::effect::{Effect, Ino};
 use super::errno::Errno;
 use super::failure::{Errors, FailedSync, MountState, Shows};
 use super::lock::Locks;
-use super::mapped::Watch;
 use super::open::Opens;
 use super::pending::Pending;
 use super::profile::Profile;
 use super::space::Account;
 use super::tree::{Node, Tree};
+use super::watch::Watch;
 use crate::base::time::Time;
 use std::collections::BTreeMap;
 

@@ -1,96 +1,27 @@
-//! Files that are mapped into memory: the stores that arrive through a map, the sync of a range,
-//! and the changes that a map has to show.
+//! Files that are mapped into memory: stores that arrive through a map, and the sync of a range.
 
-use std::collections::BTreeSet;
-
-use super::content::{Content, PAGE};
-use super::effect::{Allocation, Effect, Ino, Sync};
+use super::content::Content;
+use super::effect::{Effect, Ino, Sync};
 use super::errno::Errno;
 use super::live::Disk;
 use super::open::Handle;
-use super::tree::{Node, Tree};
-
-/// A change of a mapped file, which its maps have to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileChange {
-    /// The size is another one; what lay beyond a smaller one is gone.
-    Size(Ino, u64),
-    /// This many bytes from an offset on are others; beyond the end of the file they are zeros.
-    Bytes(Ino, u64, u64),
-}
-
-/// The files that are mapped, and what has happened to them.
-#[derive(Default)]
-pub(super) struct Watch {
-    files: BTreeSet<Ino>,
-    changes: Vec<FileChange>,
-}
-
-impl Watch {
-    /// Notes a change that is about to be made.
-    #[inline]
-    pub(super) fn note(&mut self, effect: &Effect<'_>, tree: &Tree) {
-        if !self.files.is_empty() {
-            self.note_change(effect, tree);
-        }
-    }
-
-    #[cold]
-    fn note_change(&mut self, effect: &Effect<'_>, tree: &Tree) {
-        let (Effect::Write { ino, .. }
-        | Effect::Size { ino, .. }
-        | Effect::Allocate { ino, .. }
-        | Effect::Evict { ino, .. }) = *effect
-        else {
-            return;
-        };
-        if !self.files.contains(&ino) {
-            return;
-        }
-        let old = tree.node(ino).and_then(Node::content).map_or(0, Content::size);
-        let page = PAGE as u64;
-        let (size, bytes) = match *effect {
-            Effect::Write { offset, bytes, .. } => {
-                let end = offset + bytes.len() as u64;
-                (old.max(end), Some((offset, end - offset)))
-            }
-            Effect::Size { size, .. } => (size, None),
-            Effect::Allocate { offset, length, what, .. } => {
-                let zeroes = matches!(what, Allocation::Punch | Allocation::Zero);
-                let grows = matches!(what, Allocation::Extend | Allocation::Zero);
-                let size = if grows { old.max(offset.saturating_add(length)) } else { old };
-                (size, zeroes.then_some((offset, length)))
-            }
-            Effect::Evict { size, block, .. } => (size, Some((block * page, page))),
-            _ => return,
-        };
-        if size != old {
-            self.changes.push(FileChange::Size(ino, size));
-        }
-        // What was stored beyond the end, in the last page, is not in the file when it grows, and
-        // a truncation drops it.
-        let ends = matches!(effect, Effect::Size { .. }) && size == old;
-        if (size > old || ends) && !old.is_multiple_of(page) {
-            self.changes.push(FileChange::Bytes(ino, old, page - old % page));
-        }
-        self.changes.extend(bytes.map(|(offset, length)| FileChange::Bytes(ino, offset, length)));
-    }
-}
+use super::tree::Node;
+use super::watch::FileChange;
 
 impl Disk {
     /// From now on changes of a file are noted for [`Disk::take_changes`].
     pub(crate) fn watch(&mut self, ino: Ino) {
-        self.watch.files.insert(ino);
+        self.watch.add(ino);
     }
 
     /// Ends [`Disk::watch`].
     pub(crate) fn unwatch(&mut self, ino: Ino) {
-        self.watch.files.remove(&ino);
+        self.watch.remove(ino);
     }
 
     /// The changes of the watched files since the last call of this, in order.
     pub(crate) fn take_changes(&mut self) -> Vec<FileChange> {
-        std::mem::take(&mut self.watch.changes)
+        self.watch.take()
     }
 
     /// The bytes of a file, as processes see them.

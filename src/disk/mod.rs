@@ -199,7 +199,7 @@ pub mod live;
 mod locate;
 pub mod lock;
 mod locking;
-pub(crate) mod mapped;
+mod mapped;
 pub mod names;
 pub mod naming;
 mod needs;
@@ -220,6 +220,7 @@ pub mod space;
 pub mod stat;
 mod sync;
 pub mod tree;
+pub(crate) mod watch;
 
 pub use effect::Ino;
 pub use errno::Errno;

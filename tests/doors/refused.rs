@@ -152,14 +152,19 @@ fn the_tests_above_call_every_refused_symbol() {
 #[test]
 fn the_pages_of_a_map_of_a_file_of_the_disk_are_not_rearranged() {
     let ran = run(|| {
-        let new = File::options().read(true).write(true).create_new(true).open(at("a"))?;
-        assert_eq!(errno(calls::rearrange_pages(&new)), Some(libc::ENOSYS));
+        File::create(at("a"))?;
         for path in [at("a"), "/proc/self/exe".into()] {
             assert_eq!(Mapped::of(&File::open(path)?)?.rearrange(), [false, true, false]);
         }
         Ok(())
     });
-    assert_eq!(refused(&ran), ["remap_file_pages"; 2]);
+    assert_eq!(refused(&ran), ["remap_file_pages"]);
+    let ran = run(|| {
+        let new = File::options().read(true).write(true).create_new(true).open(at("a"))?;
+        assert_eq!(errno(calls::rearrange_pages(&new)), Some(libc::ENOSYS));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["remap_file_pages"]);
 }
 
 #[test]

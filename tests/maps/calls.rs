@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
     Number(i64),
     Failed(i32),
     Bytes(Vec<u8>),
-    /// An access faulted with this signal, after so many bytes.
+    /// An access faulted with this signal, after this many bytes.
     Fault(i32, usize),
 }
 

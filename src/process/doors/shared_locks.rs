@@ -1,10 +1,10 @@
 //! Locks that are in a mapped file. The C library would write the kernel's number of the thread
 //! into them, and so into the file; here they hold the simulated one, in the C library's layout.
 //!
-//! A mutex is served wholly. The owner of a robust one may have died in an earlier epoch: whoever
-//! takes the lock next is told so, as the kernel sees to when a process ends. (After a power loss a
-//! real kernel had no time for it, and the lock would be held for ever: a file that has locks in it
-//! has to be made anew then.) Of an rwlock only the number of its writer is replaced.
+//! A mutex is served wholly. The owner of a robust one may have died in an earlier epoch: the next
+//! thread that takes it gets `EOWNERDEAD`, which the kernel provides for when a process ends. (In
+//! a power loss a real kernel has no time for that, and the lock would be held for ever; an engine
+//! has to make its locks anew then.) Of an rwlock only the number of its writer is replaced.
 
 use std::ffi::c_int;
 
@@ -25,7 +25,7 @@ pub(super) fn is_in_file<T>(object: *const T) -> bool {
 /// What a caller does about a mutex that it holds itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// It waits for it, or is told that this has no end.
+    /// It waits for it, or gets an error because that would have no end.
     Lock,
     /// It only tries.
     Try,
@@ -162,7 +162,7 @@ pub(super) fn give_up(mutex: *mut pthread_mutex_t) -> c_int {
         shared.set(Fields { count: now.count - 1, ..now });
         return 0;
     }
-    // Nobody made consistent what the dead owner left.
+    // What the dead owner left was not made consistent.
     let owner = if now.owner == INCONSISTENT { NOT_RECOVERABLE } else { 0 };
     let users = now.users.saturating_sub(1);
     shared.set(Fields { word: 0, count: 0, owner, users, ..now });

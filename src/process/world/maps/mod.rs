@@ -22,7 +22,7 @@ use std::ffi::c_int;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::disk::mapped::FileChange;
+use crate::disk::watch::FileChange;
 use crate::disk::{Disk, Errno, Handle, Ino};
 use crate::process::seam::lock::Lock;
 
