@@ -1,6 +1,6 @@
 //! Files that are mapped into memory: stores that arrive through a map, and the sync of a range.
 
-use super::content::Content;
+use super::content::{Content, PAGE};
 use super::effect::{Effect, Ino, Sync};
 use super::errno::Errno;
 use super::live::Disk;
@@ -36,6 +36,22 @@ impl Disk {
         if inside > 0 {
             self.change(&Effect::Write { ino, offset, bytes: &bytes[..inside] });
         }
+    }
+
+    /// As [`Disk::store`], of any number of bytes, page by page: nothing orders the pages.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn store_pages(&mut self, h: Handle, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let (ino, mut offset, mut rest) = (self.opens.get(h)?.ino, offset, bytes);
+        while !rest.is_empty() {
+            let in_page = PAGE - (offset % PAGE as u64) as usize;
+            let (now, later) = rest.split_at(in_page.min(rest.len()));
+            self.store(ino, offset, now);
+            offset += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
     }
 
     /// How many pages that are holes may still be stored to; `None` without a limit, and where
