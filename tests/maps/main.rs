@@ -6,6 +6,7 @@ mod doors;
 #[path = "../doors/harness.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod harness;
+mod litmus;
 mod live;
 mod locks;
 mod memory;
