@@ -129,8 +129,7 @@ fn threads_take_turns_at_a_lock_in_a_file() {
                 }
             }
         };
-        let threads = [thread::spawn(add), thread::spawn(add), thread::spawn(add)];
-        threads.into_iter().for_each(|thread| thread.join().expect("it counts"));
+        thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(add))));
         Ok(())
     });
     assert_eq!(numbers(&ran, 0, 1), [150]);
