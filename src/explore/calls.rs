@@ -101,3 +101,44 @@ pub(crate) fn sync_sites(log: &[u8], sites: &mut Sites) -> Vec<SyncSite> {
     }
     found.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Time;
+    use crate::disk::effect::Ino;
+    use crate::log::{Call, Record, encode};
+
+    #[test]
+    fn a_process_cannot_end_between_stores_that_no_call_divides() {
+        let write = Payload::Effect(Effect::Write { ino: Ino(2), offset: 0, bytes: b"x" });
+        let call = |door| {
+            Payload::Call(Call {
+                door,
+                fd: -1,
+                path: b"a",
+                other: b"",
+                arguments: [0; 2],
+                result: 0,
+                bytes: 0,
+                unrecorded: 0,
+                fault: None,
+                thread: 1,
+                stack: b"",
+            })
+        };
+        let (store, pwrite) = (call(STORES), call("pwrite"));
+        // Two pages of one file and one of another; a call; one page alone; two writes of a call.
+        let records =
+            [write, write, store, write, store, write, pwrite, write, store, write, write, pwrite];
+        let mut log = vec![0; 4096];
+        let mut used = 0;
+        for payload in records {
+            let record = Record { at: Time::START, payload };
+            used += encode(&record, &mut log[used..]).expect("it fits");
+        }
+        let calls = Calls::index(&log[..used], &mut Sites::default());
+        let inside: Vec<u64> = (0..7).filter(|&change| calls.is_inside_stores(change)).collect();
+        assert_eq!(inside, [0, 1]);
+    }
+}
