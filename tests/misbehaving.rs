@@ -220,8 +220,7 @@ acts! {
     Replaces "replaces-itself" |_dir| Ok(bypasses::replace()?);
     ForksInside "forks-inside" |_dir| fork_inside();
     Pipes "pipes" |dir| make_pipe(dir);
-    Maps "maps" |dir| Ok(calls::map_for_writing(&new(dir)?)?);
-    MapsByNumber "maps-by-number" |dir| Ok(calls::map_for_writing_by_number(&new(dir)?)?);
+    Rearranges "rearranges" |dir| Ok(calls::rearrange_pages(&new(dir)?)?);
     Locks "locks" |dir| lock_from_two_descriptors(dir);
 }
 
@@ -591,15 +590,10 @@ fn a_call_that_is_not_simulated_is_named() {
 
         crashpoint cannot test pipes: pipes called mkfifo, which is not simulated (tests/wild/bypasses.rs:N< tests/misbehaving.rs:N); put sockets and pipes outside the store's directory
     "#]]);
-    check_act::<Maps>(&expect![[r#"
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
+    check_act::<Rearranges>(&expect![[r#"
+        crashpoint cannot test rearranges: rearranges called remap_file_pages, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
 
-        crashpoint cannot test maps: maps called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
-    "#]]);
-    check_act::<MapsByNumber>(&expect![[r#"
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
-
-        crashpoint cannot test maps-by-number: maps-by-number called mmap of a file for writing, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
+        crashpoint cannot test rearranges: rearranges called remap_file_pages, which is not simulated (tests/wild/calls.rs:N< tests/misbehaving.rs:N); configure the engine not to make it, or ask for it in an issue
     "#]]);
 }
 

@@ -253,7 +253,7 @@ impl Content {
     }
 
     /// The numbers of the pages that hold bytes, in `from..to`.
-    pub(super) fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
+    pub(crate) fn pages_between(&self, from: u64, to: u64) -> Vec<u64> {
         self.chunks
             .range(from / CHUNK..)
             .take_while(|(chunk, _)| **chunk * CHUNK < to)

@@ -55,13 +55,14 @@ pub enum Sync {
     },
     /// A write through `O_DSYNC` or `O_SYNC`, or with `RWF_DSYNC` or `RWF_SYNC`: the pages that it
     /// touched, and everything except data that `fdatasync` or `fsync` makes durable of the file.
-    /// Other pages of the file still wait for a sync.
+    /// Other pages of the file still wait for a sync. An `msync` does the same to a range
+    /// (`vfs_fsync_range`).
     Written {
         /// The file.
         ino: Ino,
-        /// Where the write began, in bytes.
+        /// Where the write, or the range, begins, in bytes.
         offset: u64,
-        /// How many bytes it wrote.
+        /// How long it is, in bytes.
         length: u64,
         /// As `fdatasync`, not as `fsync`.
         data_only: bool,

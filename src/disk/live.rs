@@ -9,6 +9,7 @@ use super::pending::Pending;
 use super::profile::Profile;
 use super::space::Account;
 use super::tree::{Node, Tree};
+use super::watch::Watch;
 use crate::base::time::Time;
 use std::collections::BTreeMap;
 
@@ -50,6 +51,8 @@ pub struct Disk {
     state: MountState,
     /// The most that it may hold.
     pub(super) account: Option<Account>,
+    /// The files that are mapped.
+    pub(super) watch: Watch,
     now: Time,
     journal: Option<Box<dyn Journal + Send>>,
 }
@@ -69,6 +72,7 @@ impl Disk {
             hints: BTreeMap::new(),
             state: MountState::Usable,
             account: None,
+            watch: Watch::default(),
             now: Time::START,
             journal: None,
         }
@@ -156,6 +160,7 @@ impl Disk {
         if let Some(journal) = &mut self.journal {
             journal.record(self.now, effect);
         }
+        self.watch.note(effect, &self.tree);
         self.tree.apply(effect, self.now);
         if let Some(account) = &mut self.account {
             account.follow(effect, &self.tree);

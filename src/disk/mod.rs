@@ -205,6 +205,7 @@ pub mod live;
 mod locate;
 pub mod lock;
 mod locking;
+mod mapped;
 pub mod names;
 pub mod naming;
 mod needs;
@@ -225,6 +226,7 @@ pub mod space;
 pub mod stat;
 mod sync;
 pub mod tree;
+pub(crate) mod watch;
 
 pub use effect::Ino;
 pub use errno::Errno;

@@ -111,7 +111,12 @@ impl Disk {
     /// that.
     pub fn fail_sync(&mut self, h: Handle, data_only: bool) -> Result<(), Errno> {
         let ino = self.syncable(h)?;
-        let sync = if data_only { Sync::Data(ino) } else { Sync::Inode(ino) };
+        self.fail_sync_of(h, if data_only { Sync::Data(ino) } else { Sync::Inode(ino) })
+    }
+
+    /// A sync of (parts of) one file fails, which is reported on `h`.
+    pub(super) fn fail_sync_of(&mut self, h: Handle, sync: Sync) -> Result<(), Errno> {
+        let ino = self.opens.get(h)?.ino;
         self.may_change()?;
         self.change(&Effect::SyncFailed(sync));
         if self.opens.get(h)?.kind == Kind::File {
@@ -149,7 +154,7 @@ impl Disk {
 
     /// Finds room for the dirty pages of some files. If there is none, those pages are lost, and
     /// the error waits to be reported.
-    fn find_room(&mut self, sync: Sync, files: &[Ino]) {
+    pub(super) fn find_room(&mut self, sync: Sync, files: &[Ino]) {
         let Some(error) = self.overdrawn() else { return };
         let dirty: Vec<Ino> = files.iter().copied().filter(|&ino| self.is_dirty(ino)).collect();
         if dirty.is_empty() {

@@ -269,7 +269,8 @@ impl<M: Model> Walk<'_, M> {
     /// sync had failed, with the failed pages evicted. A file system that a failed sync stopped
     /// must be mounted again first, which leaves what a power loss leaves.
     fn restart(&mut self, explorer: &mut Explorer<'_, M>, point: &CrashPoint) -> Result<(), Stop> {
-        if self.pending.is_frozen() {
+        let stores = point.flight.is_some_and(|effect| self.calls.is_inside_stores(effect));
+        if self.pending.is_frozen() || stores {
             return Ok(());
         }
         self.process_crash(explorer, point, Left::All, None)?;

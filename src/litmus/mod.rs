@@ -103,6 +103,19 @@ fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
             let bytes = vec![*fill; *length as usize];
             disk.write_at(h, &bytes, offset.cast_signed()).map(drop)
         }),
+        // Opening and ending a map makes nothing durable. The file is open as long as it is mapped,
+        // which shows only where its name goes.
+        Op::Map(path) | Op::Unmap(path) => with(disk, path, linux::O_RDWR, |_, _| Ok(())),
+        Op::Store { path, offset, length, fill } => with(disk, path, linux::O_RDWR, |disk, h| {
+            let bytes = vec![*fill; *length as usize];
+            disk.store_pages(h, *offset, &bytes)
+        }),
+        Op::Msync { path, offset, length } => {
+            const PAGE: u64 = 4096;
+            let end = (offset + length).next_multiple_of(PAGE);
+            let start = offset - offset % PAGE;
+            with(disk, path, linux::O_RDWR, |disk, h| disk.sync_mapped(h, start, end - start))
+        }
         Op::Append { path, length, fill } => with(disk, path, CREATE, |disk, h| {
             let end = disk.stat(h)?.size.cast_signed();
             disk.write_at(h, &vec![*fill; *length as usize], end).map(drop)

@@ -20,6 +20,9 @@
 //! | `open-trunc P`, `close P` | `open(O_RDWR or O_CREAT or O_TRUNC)`; close the descriptor |
 //! | `write P OFFSET LENGTH FILL` | one `pwrite` |
 //! | `append P LENGTH FILL` | one `pwrite` at the end |
+//! | `map P`, `unmap P` | map the file whole, shared and writable; end the map |
+//! | `store P OFFSET LENGTH FILL` | stores through the map, before the next call sees them |
+//! | `msync P OFFSET LENGTH` | `msync(MS_SYNC)` of a range of the map |
 //! | `truncate P SIZE` | `ftruncate` |
 //! | `fallocate P OFFSET LENGTH [keep-size]` | |
 //! | `mkdir P`, `rmdir P`, `unlink P`, `rename A B`, `link A B`, `symlink TARGET P` | |
@@ -66,6 +69,10 @@ pub enum Op {
     Close(Vec<u8>),
     Write { path: Vec<u8>, offset: u64, length: u64, fill: u8 },
     Append { path: Vec<u8>, length: u64, fill: u8 },
+    Map(Vec<u8>),
+    Unmap(Vec<u8>),
+    Store { path: Vec<u8>, offset: u64, length: u64, fill: u8 },
+    Msync { path: Vec<u8>, offset: u64, length: u64 },
     Truncate { path: Vec<u8>, size: u64 },
     Fallocate { path: Vec<u8>, offset: u64, length: u64, keep_size: bool },
     Mkdir(Vec<u8>),
@@ -153,6 +160,19 @@ impl Op {
                 length: number(length, LONGEST)?,
                 fill: fill(letter)?,
             },
+            ("map", [p]) => Self::Map(path(p)),
+            ("unmap", [p]) => Self::Unmap(path(p)),
+            ("store", [p, offset, length, letter]) => Self::Store {
+                path: path(p),
+                offset: number(offset, MOST_BYTES)?,
+                length: number(length, LONGEST)?,
+                fill: fill(letter)?,
+            },
+            ("msync", [p, offset, length]) => Self::Msync {
+                path: path(p),
+                offset: number(offset, MOST_BYTES)?,
+                length: number(length, MOST_BYTES)?,
+            },
             ("truncate", [p, size]) => {
                 Self::Truncate { path: path(p), size: number(size, MOST_BYTES)? }
             }
@@ -180,10 +200,10 @@ impl Op {
 /// The words expected after the name of an op.
 fn usage(op: &str) -> String {
     let words = match op {
-        "creat" | "open-trunc" | "close" | "mkdir" | "rmdir" | "unlink" | "fsync" | "fdatasync" => {
-            "PATH"
-        }
-        "write" => "PATH OFFSET LENGTH FILL",
+        "creat" | "open-trunc" | "close" | "mkdir" | "rmdir" | "unlink" | "fsync" | "fdatasync"
+        | "map" | "unmap" => "PATH",
+        "write" | "store" => "PATH OFFSET LENGTH FILL",
+        "msync" => "PATH OFFSET LENGTH",
         "append" => "PATH LENGTH FILL",
         "truncate" => "PATH SIZE",
         "fallocate" => "PATH OFFSET LENGTH [keep-size]",

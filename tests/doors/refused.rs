@@ -48,28 +48,6 @@ fn a_fork_is_refused() {
 }
 
 #[test]
-fn mapping_a_file_of_the_disk_for_writing_is_refused() {
-    let ran = run(|| {
-        let file = File::options().read(true).write(true).create_new(true).open(at("a"))?;
-        assert_eq!(errno(calls::map_for_writing(&file)), Some(libc::ENODEV));
-        assert_eq!(errno(Mapped::of(&file)?.unprotect()), Some(libc::EACCES));
-        Ok(())
-    });
-    let (mmap, mprotect) = ("mmap of a file for writing", "mprotect of a mapped file for writing");
-    assert_eq!(refused(&ran), [mmap, mprotect]);
-}
-
-#[test]
-fn mapping_for_writing_by_call_number_is_refused_too() {
-    let ran = run(|| {
-        let file = File::options().read(true).write(true).create_new(true).open(at("a"))?;
-        assert_eq!(errno(calls::map_for_writing_by_number(&file)), Some(libc::ENODEV));
-        Ok(())
-    });
-    assert_eq!(refused(&ran), ["mmap of a file for writing"]);
-}
-
-#[test]
 fn polling_a_file_of_the_disk_finds_it_ready() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     run(|| {
@@ -165,22 +143,28 @@ fn the_tests_above_call_every_refused_symbol() {
     called.extend(bypasses::ON_DESCRIPTORS.iter().map(|(name, _)| name));
     called.extend(bypasses::ALWAYS.iter().map(|(name, _)| name));
     let refused: BTreeSet<&str> = crashpoint::inner::process::doors::refused_symbols().collect();
-    // The test below calls these.
-    let maps: BTreeSet<&str> = ["mremap", "pkey_mprotect", "remap_file_pages"].into();
+    // The test below calls it.
+    let maps: BTreeSet<&str> = ["remap_file_pages"].into();
     assert_eq!(refused.difference(&called).copied().collect::<BTreeSet<_>>(), maps);
     assert_eq!(called.difference(&refused).count(), 0);
 }
 
 #[test]
-fn a_map_of_a_file_of_the_disk_is_not_rearranged_and_one_of_the_host_is() {
+fn the_pages_of_a_map_of_a_file_of_the_disk_are_not_rearranged() {
     let ran = run(|| {
         File::create(at("a"))?;
-        assert_eq!(Mapped::of(&File::open(at("a"))?)?.rearrange(), [true; 3]);
-        let [remapped, _, protected] = Mapped::of(&File::open("/proc/self/exe")?)?.rearrange();
-        assert!(!remapped && !protected);
+        for path in [at("a"), "/proc/self/exe".into()] {
+            assert_eq!(Mapped::of(&File::open(path)?)?.rearrange(), [false, true, false]);
+        }
         Ok(())
     });
-    assert_eq!(refused(&ran), ["mremap", "remap_file_pages", "pkey_mprotect"]);
+    assert_eq!(refused(&ran), ["remap_file_pages"]);
+    let ran = run(|| {
+        let new = File::options().read(true).write(true).create_new(true).open(at("a"))?;
+        assert_eq!(errno(calls::rearrange_pages(&new)), Some(libc::ENOSYS));
+        Ok(())
+    });
+    assert_eq!(refused(&ran), ["remap_file_pages"]);
 }
 
 #[test]

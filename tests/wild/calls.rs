@@ -24,20 +24,20 @@ pub(crate) fn fork() -> Result<()> {
 /// The size of a page, and of each map here.
 const PAGE: usize = 4096;
 
-/// Maps the first page of a file for writing, and unmaps it again.
-pub(crate) fn map_for_writing(file: &File) -> Result<()> {
+/// Maps the first page of a file, and asks for another one in its place.
+pub(crate) fn rearrange_pages(file: &File) -> Result<()> {
     let (both, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
     // SAFETY: the kernel chooses the address, and nothing looks at what is there.
-    unmap(unsafe { libc::mmap(ptr::null_mut(), PAGE, both, libc::MAP_SHARED, fd, 0) })
-}
-
-/// As [`map_for_writing`], by the number of the call.
-pub(crate) fn map_for_writing_by_number(file: &File) -> Result<()> {
-    let (both, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-    let (anywhere, start, fd) = (ptr::null_mut::<u8>(), 0_usize, file.as_raw_fd());
-    // SAFETY: the same.
-    let at = unsafe { libc::syscall(libc::SYS_mmap, anywhere, PAGE, both, shared, fd, start) };
-    unmap(ptr::without_provenance_mut(at as usize))
+    unsafe {
+        let at = libc::mmap(ptr::null_mut(), PAGE, both, libc::MAP_SHARED, fd, 0);
+        if at == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        let done = libc::syscall(libc::SYS_remap_file_pages, at, PAGE, 0, 1, 0);
+        let error = Error::last_os_error();
+        unmap(at)?;
+        if done == 0 { Ok(()) } else { Err(error) }
+    }
 }
 
 fn unmap(at: *mut libc::c_void) -> Result<()> {

@@ -28,15 +28,7 @@ impl Mapped {
         unsafe { self.0.cast::<[u8; N]>().read_volatile() }
     }
 
-    /// Asks for permission to write through the map.
-    pub(crate) fn unprotect(&self) -> Result<()> {
-        let both = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the page is mapped.
-        let done = unsafe { libc::mprotect(self.0, PAGE, both) };
-        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
-    }
-
-    /// Changes the map by the calls that have no other meaning: each must fail.
+    /// Rearranges the map; returns which of the calls fail.
     pub(crate) fn rearrange(&self) -> [bool; 3] {
         unsafe extern "C" {
             fn remap_file_pages(a: *mut libc::c_void, b: usize, c: i32, d: usize, e: i32) -> i32;

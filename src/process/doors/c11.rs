@@ -2,8 +2,8 @@
 //! POSIX's functions and locks those inside itself, where it would wait out of the schedule's
 //! reach; here they share the handlers of the POSIX doors.
 //!
-//! `mtx_trylock` has no door, like `pthread_mutex_trylock`: it waits for nothing, and the object
-//! says whether it is held.
+//! `mtx_trylock` waits for nothing: its door is for mutexes in mapped files alone, like that of
+//! `pthread_mutex_trylock`.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -19,6 +19,7 @@ use super::{doors, locks, threads, time};
 
 doors! {
     fn mtx_lock(mutex: *mut pthread_mutex_t) -> c_int = lock;
+    fn mtx_trylock(mutex: *mut pthread_mutex_t) -> c_int = lock_now;
     fn mtx_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec) -> c_int = lock_until;
     fn mtx_unlock(mutex: *mut pthread_mutex_t) -> c_int = unlock;
     fn cnd_wait(cond: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int = await_condition;
@@ -55,6 +56,10 @@ fn result(errno: c_int) -> c_int {
 
 fn lock(door: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
     locks::lock(door, mutex).map(result)
+}
+
+fn lock_now(door: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+    locks::lock_now(door, mutex).map(result)
 }
 
 fn lock_until(

@@ -444,6 +444,10 @@ rows! {
     SYS_mprotect [Never] ([a, b, c, ..] => libc::mprotect(a as _, b, c as c_int));
     SYS_madvise [Never] ([a, b, c, ..] => libc::madvise(a as _, b, c as c_int));
     SYS_msync [Never] ([a, b, c, ..] => libc::msync(a as _, b, c as c_int));
+    SYS_mincore [Never] ([a, b, c, ..] => libc::mincore(a as _, b, c as _));
+    SYS_mlock [Never] ([a, b, ..] => libc::mlock(a as _, b));
+    SYS_mlock2 [Never] ([a, b, c, ..] => mlock2(a as _, b, c as c_uint));
+    SYS_munlock [Never] ([a, b, ..] => libc::munlock(a as _, b));
     SYS_mremap [Never] ([a, b, c, d, e, _] =>
         libc::mremap(a as _, b, c, d as c_int, e) as isize);
     SYS_pkey_mprotect [Never] ([a, b, c, d, ..] =>
@@ -503,6 +507,7 @@ unsafe extern "C" {
         page: usize,
         flags: c_int,
     ) -> c_int;
+    fn mlock2(start: *const c_void, size: usize, flags: c_uint) -> c_int;
     fn setreuid(real: libc::uid_t, effective: libc::uid_t) -> c_int;
     fn setregid(real: libc::gid_t, effective: libc::gid_t) -> c_int;
     fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int;

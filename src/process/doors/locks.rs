@@ -22,11 +22,14 @@ use crate::process::world;
 use crate::process::world::door::Door;
 use crate::process::world::schedule::{WaitFor, Woken};
 
+use super::shared_locks::{self, Ask};
 use super::threads::time_at;
 use super::{answer, doors};
 
 doors! {
     fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int = lock;
+    fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int = lock_now;
+    fn pthread_mutex_consistent(mutex: *mut pthread_mutex_t) -> c_int = make_consistent;
     fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec) -> c_int
         = lock_until;
     fn pthread_mutex_clocklock(
@@ -59,6 +62,7 @@ doors! {
     fn pthread_rwlock_clockwrlock(
         lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec
     ) -> c_int = lock_alone_on;
+    fn pthread_rwlock_trywrlock(lock: *mut pthread_rwlock_t) -> c_int = lock_alone_now;
     fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int = unlock_shared;
     fn pthread_spin_lock(lock: *mut pthread_spinlock_t) -> c_int = spin;
     fn pthread_spin_unlock(lock: *mut pthread_spinlock_t) -> c_int = stop_spinning;
@@ -120,7 +124,8 @@ fn acquire<T>(
 
 /// Releases an object and wakes the threads that wait for it; `None` if no other thread can wait.
 fn release<T>(object: *mut T, name: &'static str, give_up: impl Fn() -> c_int) -> Option<c_int> {
-    if baton::own() == 0 || !baton::several() {
+    let alone = !baton::several() && !shared_locks::is_in_file(object);
+    if baton::own() == 0 || alone {
         return None;
     }
     let result = {
@@ -139,6 +144,9 @@ fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     /// The error-checking kind of mutex, and the mask for the kind's bits.
     const CHECKS: c_int = libc::PTHREAD_MUTEX_ERRORCHECK;
     const KINDS: c_int = 3;
+    if shared_locks::is_in_file(mutex) {
+        return shared_locks::attempt(mutex, Ask::Lock);
+    }
     let attempt = next!(pthread_mutex_trylock(*mut pthread_mutex_t) -> c_int);
     // SAFETY: the callers' functions take an initialised mutex. Its third `int` is the owner and
     // its fifth the kind (`struct __pthread_mutex_s` on x86-64).
@@ -151,6 +159,31 @@ fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
         }
         result
     }
+}
+
+/// Releases a mutex.
+fn unlock_mutex(mutex: *mut pthread_mutex_t) -> c_int {
+    if shared_locks::is_in_file(mutex) {
+        return shared_locks::give_up(mutex);
+    }
+    let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
+    // SAFETY: the callers' functions take an initialised mutex.
+    unsafe { give_up(mutex) }
+}
+
+/// Waits for nothing: outside mapped files the C library serves it, and the object says whether it
+/// is held.
+pub(super) fn lock_now(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+    if baton::own() == 0 || !shared_locks::is_in_file(mutex) {
+        return None;
+    }
+    baton::point();
+    Some(shared_locks::attempt(mutex, Ask::Try))
+}
+
+fn make_consistent(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
+    (baton::own() != 0 && shared_locks::is_in_file(mutex))
+        .then(|| shared_locks::make_consistent(mutex))
 }
 
 pub(super) fn lock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
@@ -175,9 +208,7 @@ fn lock_on(
 }
 
 pub(super) fn unlock(_: &'static Door, mutex: *mut pthread_mutex_t) -> Option<c_int> {
-    let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
-    // SAFETY: pthread_mutex_unlock(3) takes an initialised mutex.
-    release(mutex, MUTEX, || unsafe { give_up(mutex) })
+    release(mutex, MUTEX, || unlock_mutex(mutex))
 }
 
 /// Records the clock of the condition variable's timed waits.
@@ -216,11 +247,9 @@ fn on_condition(
         Ok(until) => until,
         Err(errno) => return Some(errno.0),
     };
-    let give_up = next!(pthread_mutex_unlock(*mut pthread_mutex_t) -> c_int);
     {
         let _harness = seam::harness();
-        // SAFETY: pthread_cond_wait(3) takes a mutex that the caller holds.
-        let result = unsafe { give_up(mutex) };
+        let result = unlock_mutex(mutex);
         if result != 0 {
             return Some(result);
         }
@@ -289,9 +318,20 @@ fn share(lock: *mut pthread_rwlock_t, until: Until) -> Option<c_int> {
 }
 
 fn exclude(lock: *mut pthread_rwlock_t, until: Until) -> Option<c_int> {
+    if shared_locks::is_in_file(lock) {
+        return acquire(lock, RWLOCK, until, || shared_locks::attempt_to_write(lock));
+    }
     let attempt = next!(pthread_rwlock_trywrlock(*mut pthread_rwlock_t) -> c_int);
     // SAFETY: the callers' functions take an initialised lock.
     acquire(lock, RWLOCK, until, || unsafe { attempt(lock) })
+}
+
+fn lock_alone_now(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+    if baton::own() == 0 || !shared_locks::is_in_file(lock) {
+        return None;
+    }
+    baton::point();
+    Some(shared_locks::attempt_to_write(lock))
 }
 
 fn lock_shared(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
@@ -337,6 +377,9 @@ fn lock_alone_on(
 }
 
 fn unlock_shared(_: &'static Door, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+    if shared_locks::is_in_file(lock) {
+        return release(lock, RWLOCK, || shared_locks::give_up_rwlock(lock));
+    }
     let give_up = next!(pthread_rwlock_unlock(*mut pthread_rwlock_t) -> c_int);
     // SAFETY: pthread_rwlock_unlock(3) takes an initialised lock.
     release(lock, RWLOCK, || unsafe { give_up(lock) })

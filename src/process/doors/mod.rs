@@ -29,6 +29,7 @@ mod path;
 mod random_device;
 mod refuse;
 mod refuse_files;
+mod shared_locks;
 mod signals;
 mod size;
 mod stat;
@@ -87,7 +88,9 @@ macro_rules! doors {
         const _: () = {
             #[unsafe(no_mangle)]
             unsafe extern $abi fn $symbol($($arg: $ty),*) -> $ret {
-                if $crate::process::seam::side() == $crate::process::seam::Side::Engine {
+                let engine =
+                    $crate::process::seam::side() == $crate::process::seam::Side::Engine;
+                if engine {
                     const DOOR: &$crate::process::world::door::Door =
                         &doors!(@door $symbol $($sites($class))?);
                     let serve: unsafe fn(
@@ -103,7 +106,14 @@ macro_rules! doors {
                 let next =
                     $crate::process::seam::kernel::next!($($unwind)? $symbol($($ty),*) -> $ret);
                 // SAFETY: the same contract; the arguments are passed on unchanged.
-                unsafe { next($($arg),*) }
+                let call = || unsafe { next($($arg),*) };
+                if engine && $crate::process::world::maps::any() {
+                    let words = [$($crate::process::world::maps::word(&$arg)),*];
+                    // A function that calls back is not called twice.
+                    let again = stringify!($($unwind)?).is_empty();
+                    return $crate::process::world::maps::host_call(&words, call, again);
+                }
+                call()
             }
         };
     };

@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use libc::{mode_t, msghdr, sockaddr, socklen_t, timeval};
 
-use crate::process::world;
 use crate::process::world::descriptors::is_simulated;
+use crate::process::world::maps;
 
 use super::refuse::refusals;
 use super::{bytes, doors, on_disk, on_disk_at};
@@ -76,17 +76,9 @@ refusals! {
     fn vmsplice(fd: c_int, parts: *const c_void, count: usize, flags: c_uint) -> isize
         = (-1, ENOSYS) if is_simulated(fd);
 
-    // Variadic: a flag asks for the last argument.
-    fn mremap(
-        old: *mut c_void, old_size: usize, new_size: usize, flags: c_int, new: *mut c_void
-    ) -> *mut c_void = (libc::MAP_FAILED, ENOSYS)
-        if shows_a_file(old, old_size)
-            || flags & libc::MREMAP_FIXED != 0 && shows_a_file(new, new_size);
     fn remap_file_pages(
         start: *mut c_void, size: usize, protection: c_int, page: usize, flags: c_int
     ) -> c_int = (-1, ENOSYS) if shows_a_file(start, size);
-    fn pkey_mprotect(start: *mut c_void, size: usize, protection: c_int, key: c_int) -> c_int
-        = (-1, ENOSYS) if shows_a_file(start, size);
 }
 
 /// `wordexp` has no error number of its own that fits.
@@ -175,5 +167,5 @@ unsafe fn any_concerns_the_disk(messages: *mut libc::mmsghdr, count: c_uint) -> 
 /// Whether any part of the memory is the map of a file of the disk.
 fn shows_a_file(start: *mut c_void, size: usize) -> bool {
     let memory = start.addr()..start.addr().saturating_add(size);
-    world::enter(|world| world.maps.overlaps(&memory)).unwrap_or(false)
+    !maps::within(&memory).is_empty()
 }

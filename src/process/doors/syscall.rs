@@ -6,6 +6,7 @@ use std::ffi::c_long;
 use crate::process::seam::kernel::{Six, errno, set_errno, system_call};
 use crate::process::seam::{self, Side};
 use crate::process::world::door::Door;
+use crate::process::world::maps;
 
 use super::calls::find;
 use super::doors;
@@ -45,11 +46,21 @@ pub(super) unsafe fn raw(number: c_long, arguments: Six) -> i64 {
     let row = find(number).filter(|_| seam::side() == Side::Engine);
     // SAFETY: the arguments are valid for the number, by this function's contract.
     let served = row.and_then(|row| unsafe { (row.serve)(arguments) });
+    let pass = || {
+        // SAFETY: the same; the kernel gets what the engine would have given it.
+        let result = unsafe { system_call(number, arguments) };
+        if result < 0 {
+            set_errno(i32::try_from(-result).unwrap_or(0));
+        }
+        result
+    };
     let answer = match served {
         Some(-1) => -i64::from(errno()),
         Some(result) => result,
-        // SAFETY: the same; the kernel gets what the engine would have given it.
-        None => unsafe { system_call(number, arguments) },
+        None if seam::side() == Side::Engine && maps::any() => {
+            maps::host_call(&arguments, pass, true)
+        }
+        None => pass(),
     };
     set_errno(before);
     answer

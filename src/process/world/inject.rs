@@ -178,6 +178,9 @@ impl World {
                     SyncScope::All => self.disk.fail_sync_all(handle),
                     SyncScope::File => self.disk.fail_sync(handle, false),
                     SyncScope::Data => self.disk.fail_sync(handle, true),
+                    SyncScope::Range(offset, length) => {
+                        self.disk.fail_sync_mapped(handle, offset, length)
+                    }
                 };
                 self.follow_failed_sync();
                 match failed {
@@ -215,6 +218,8 @@ pub(crate) enum SyncScope {
     File,
     /// The bytes of a file.
     Data,
+    /// This many bytes of a file, from an offset on.
+    Range(u64, u64),
     /// Everything.
     All,
 }

@@ -51,7 +51,6 @@ use self::door::Door;
 use self::entropy::Entropy;
 use self::faults::Faults;
 use self::limits::ResourceLimits;
-use self::maps::Maps;
 use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
 use self::streams::Streams;
@@ -129,7 +128,6 @@ pub struct World {
     pub(crate) streams: Streams,
     /// The engine's actions for faults.
     pub(crate) actions: Actions,
-    pub(crate) maps: Maps,
     pub(crate) limits: ResourceLimits,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
@@ -204,6 +202,7 @@ pub(crate) fn try_enter<R>(serve: impl FnOnce(&mut World) -> R) -> Option<R> {
 /// Replaces the present world by another one, or by none.
 pub(super) fn replace(world: Option<World>) {
     let mut world = world.map(Box::new);
+    maps::reset();
     std::mem::swap(&mut *WORLD.take(), &mut world);
     // The lock is free again: dropping the old world may enter it.
     drop(world);
@@ -216,7 +215,10 @@ pub fn step(step: u32) {
 
 /// Logs a mark of the harness.
 pub fn mark(mark: Mark<'_>) {
-    enter(|world| world.mark(mark));
+    enter(|world| {
+        world.stores();
+        world.mark(mark);
+    });
 }
 
 /// Whether the engine read any clock since the world was installed.
@@ -248,7 +250,10 @@ pub fn calls() -> (u64, &'static str) {
 /// The tree of the disk as it is now.
 #[cfg(feature = "inner")]
 pub fn tree() -> Option<Tree> {
-    enter(|world| world.disk.tree().clone())
+    enter(|world| {
+        world.stores();
+        world.disk.tree().clone()
+    })
 }
 
 impl World {
@@ -282,7 +287,6 @@ impl World {
             descriptors: Descriptors::new(),
             streams: Streams::default(),
             actions: Actions::default(),
-            maps: Maps::default(),
             limits: ResourceLimits::default(),
             clock: Clock::new(setup.start, setup.uptime, setup.wall_clock),
             entropy: Entropy::new(setup.seed),
@@ -329,6 +333,7 @@ impl World {
 
     /// A call begins: time passes.
     pub(crate) fn begin(&mut self, door: &'static str) {
+        self.stores();
         self.count(door, CALL);
         self.disk.set_time(self.clock.now());
         (self.bytes, self.fault) = (0, None);
@@ -343,8 +348,8 @@ impl World {
             }
         }
         self.record(called, outcome);
-        if !self.maps.is_empty() {
-            self.maps.refresh(&self.disk);
+        if maps::any() {
+            self.follow_changes();
         }
         outcome
     }
