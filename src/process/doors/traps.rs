@@ -13,6 +13,7 @@ use libc::sock_fprog;
 use crate::log::Mark;
 use crate::process::seam::kernel::{Six, origin, system_call};
 use crate::process::seam::{self, Side, library};
+use crate::process::threads::inner_locks;
 use crate::process::world::{self, EXIT_LEAKED, exit};
 
 use super::calls::{Trap, find};
@@ -116,9 +117,10 @@ extern "C" fn on_trap(_: c_int, info: *const Info, context: *mut c_void) {
     let arguments =
         [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9]
             .map(|name| registers[name as usize].cast_unsigned() as usize);
+    let inside = registers[libc::REG_RIP as usize].cast_unsigned() as usize;
     let result = if architecture == X86_64 {
         // SAFETY: the call was made with these very arguments, so they are valid for it.
-        unsafe { serve(number.into(), arguments) }
+        unsafe { serve(number.into(), arguments, inside) }
     } else {
         world::enter(|world| world.not_simulated("a system call for 32 bits"));
         -i64::from(libc::ENOSYS)
@@ -127,14 +129,21 @@ extern "C" fn on_trap(_: c_int, info: *const Info, context: *mut c_void) {
     keep_settings(number.into(), context);
 }
 
-/// Serves or makes a trapped call; returns the kernel's kind of result.
+/// Serves or makes a trapped call of the code at `origin`; returns the kernel's kind of result.
 ///
 /// # Safety
 /// The arguments are valid for the number.
-unsafe fn serve(number: i64, arguments: Six) -> i64 {
+unsafe fn serve(number: i64, arguments: Six, origin: usize) -> i64 {
     if seam::side() == Side::Engine && !SERVING.replace(true) {
         // SAFETY: the arguments are valid for the number, by this function's contract.
-        let result = unsafe { raw(number, arguments) };
+        let result = unsafe {
+            if number == libc::SYS_futex && library::has(origin) {
+                let _harness = seam::harness();
+                inner_locks::futex(arguments).unwrap_or_else(|| system_call(number, arguments))
+            } else {
+                raw(number, arguments)
+            }
+        };
         SERVING.set(false);
         return result;
     }

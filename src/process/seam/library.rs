@@ -2,8 +2,18 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::kernel::next;
+
+/// The start and the end of its code, once it was looked for.
+static START: AtomicUsize = AtomicUsize::new(0);
+static END: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether an address is in the code that [`code`] found.
+pub(crate) fn has(address: usize) -> bool {
+    (START.load(Ordering::Relaxed)..END.load(Ordering::Relaxed)).contains(&address)
+}
 
 /// The addresses of the executable part of the object that holds the C library's `syscall`.
 pub(crate) fn code() -> Option<Range<usize>> {
@@ -11,6 +21,10 @@ pub(crate) fn code() -> Option<Range<usize>> {
     let mut search = Search { inside, found: None };
     // SAFETY: the visitor gets the pointer that is passed here, and is its only user.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    if let Some(code) = &search.found {
+        START.store(code.start, Ordering::Relaxed);
+        END.store(code.end, Ordering::Relaxed);
+    }
     search.found
 }
 
@@ -47,6 +61,7 @@ mod tests {
     #[test]
     fn the_functions_of_the_c_library_are_in_its_code() {
         let code = code().expect("it is loaded");
+        assert!(has(code.start) && !has(code.end));
         assert!(code.contains(&(next!(fopen() -> c_int) as *const () as usize)));
         assert!(!code.contains(&(self::visit as *const () as usize)));
     }

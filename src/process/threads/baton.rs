@@ -90,6 +90,12 @@ fn hold_as_first() {
     DYING.store(0, Ordering::Relaxed);
 }
 
+/// The kernel's numbers of the threads of the world, of ended ones among them.
+pub(crate) fn tids() -> impl Iterator<Item = c_int> {
+    let started = world::enter(|world| world.schedule.count_started()).unwrap_or(0);
+    SLOTS.iter().skip(1).take(started).map(|slot| slot.tid.load(Ordering::Relaxed))
+}
+
 /// A scheduling point: another thread may run before this returns.
 #[inline]
 pub(crate) fn point() {

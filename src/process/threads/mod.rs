@@ -2,5 +2,6 @@
 
 pub(crate) mod baton;
 pub(crate) mod holder;
+pub(crate) mod inner_locks;
 pub(crate) mod panics;
 pub(crate) mod spin;
