@@ -12,6 +12,7 @@ use crate::disk::Errno;
 
 use crate::process::seam;
 use crate::process::seam::kernel::{Six, set_errno, system_call};
+use crate::process::seam::reach;
 use crate::process::threads::spin;
 use crate::process::world;
 use crate::process::world::CallResult;
@@ -79,14 +80,16 @@ pub(super) unsafe fn mask([how, set, old, size, ..]: Six) -> Option<c_long> {
 /// Changes the signal mask of the calling thread, which keeps the reserved signals.
 ///
 /// # Safety
-/// `set` is null or a set, and `old` is null or has room for one.
+/// `set` is null or a set, and `old` is null or has room for one, as far as there is memory.
 unsafe fn change_mask(how: c_int, set: *const Set, old: *mut Set) -> CallResult {
     let number = libc::SYS_rt_sigprocmask;
-    // SAFETY: the set is null or valid, by this function's contract.
-    let wanted = unsafe { set.as_ref() }.map(|&set| match how {
-        libc::SIG_UNBLOCK => set,
-        _ => set & !reserved(),
-    });
+    let wanted = if set.is_null() {
+        None
+    } else {
+        // SAFETY: any bytes are a set, which nothing changes meanwhile.
+        let set = unsafe { reach::value(set) }.ok_or(Errno::EFAULT)?;
+        Some(if how == libc::SIG_UNBLOCK { set } else { set & !reserved() })
+    };
     let set = wanted.as_ref().map_or(0, |set| std::ptr::from_ref(set).addr());
     // SAFETY: the set is null or our own, and there is room for the old one.
     kernel(unsafe { system_call(number, [how as usize, set, old as usize, SET, 0, 0]) })
@@ -106,20 +109,25 @@ pub(super) unsafe fn action([signal, new, old, size, ..]: Six) -> Option<c_long>
     if size != SET {
         return Some(answer::<i64>(Err(Errno::EINVAL)));
     }
-    // SAFETY: the call takes two actions, each of which may be null.
-    let (new, room) = unsafe { ((new as *const Action).as_ref(), (old as *mut Action).as_mut()) };
+    let new = match new {
+        0 => None,
+        // SAFETY: any bytes are an action, which nothing changes meanwhile.
+        new => match unsafe { reach::value(new as *const Action) } {
+            Some(action) => Some(action),
+            None => return Some(answer::<i64>(Err(Errno::EFAULT))),
+        },
+    };
     let outcome = if FAULTS.contains(&signal) {
-        let kept = world::enter(|world| world.actions.replace(signal, new.copied()))?;
-        if let Some(room) = room {
-            *room = kept;
-        }
-        Ok(0)
+        let kept = world::enter(|world| world.actions.replace(signal, new))?;
+        // SAFETY: the call takes room for an action, or null.
+        let stored = old == 0 || unsafe { reach::store(old as *mut Action, kept) };
+        if stored { Ok(0) } else { Err(Errno::EFAULT) }
     } else if (signal == libc::SIGSYS || signal == spin::signal()) && new.is_some() {
         let name = if signal == libc::SIGSYS { "SIGSYS" } else { "SIGRTMAX-3" };
         world::enter(|world| world.not_simulated(&format!("sigaction of {name}")))?;
         Err(Errno::EINVAL)
     } else {
-        let new = new.map(|new| Action { mask: new.mask & !reserved(), ..*new });
+        let new = new.map(|new| Action { mask: new.mask & !reserved(), ..new });
         let new = new.as_ref().map_or(0, |new| std::ptr::from_ref(new).addr());
         let call = [signal as usize, new, old, SET, 0, 0];
         // SAFETY: the new action is null or a copy of the caller's, which differs in its mask.
