@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::ptr::{null, null_mut};
+use std::sync::Mutex;
 
 use libc::FILE;
 
@@ -156,7 +157,6 @@ impl Script<'_> {
         if self.stream.is_null() {
             return self.open();
         }
-        let stream = self.stream;
         let draw = self.drawn.below(20);
         // Between reading and writing there must be a move or a flush (fopen(3)).
         let writes = match draw {
@@ -176,24 +176,35 @@ impl Script<'_> {
             2..5 => self.write(length),
             5..7 => self.read(length),
             7 => self.seek(),
-            // SAFETY: the stream is open, here and below.
-            8 => unsafe { self.say("ftell", libc::ftello64(stream)) },
-            9 => unsafe { self.say("fflush", libc::fflush(stream).into()) },
-            // Only of what was read: on a stream that cannot be read it destroys the heap.
-            10 if unsafe { libc::fgetc(stream) } >= 0 => unsafe {
-                self.say("ungetc", libc::ungetc(65, stream).into());
-            },
-            11 => unsafe { self.say("fgetc", libc::fgetc(stream).into()) },
-            12 => unsafe { self.say("feof", i64::from(libc::feof(stream) != 0)) },
-            13 => unsafe { self.say("ferror", i64::from(libc::ferror(stream) != 0)) },
-            14 => unsafe { libc::clearerr(stream) },
             15 => self.reopen(),
             16 => self.descriptor(),
             17 => self.line(),
             18 => self.format(),
-            // SAFETY: as above.
-            _ => unsafe { self.say("getw", getw(stream).into()) },
+            _ => self.character(draw),
         }
+    }
+
+    /// A call for one character, or about the state of the stream.
+    fn character(&mut self, draw: u64) {
+        let stream = self.stream;
+        // SAFETY: the stream is open.
+        let (call, result) = unsafe {
+            match draw {
+                8 => ("ftell", libc::ftello64(stream)),
+                9 => ("fflush", libc::fflush(stream).into()),
+                // Only of what was read: on a stream that cannot be read it destroys the heap.
+                10 if libc::fgetc(stream) >= 0 => ("ungetc", libc::ungetc(65, stream).into()),
+                10 | 11 => ("fgetc", libc::fgetc(stream).into()),
+                12 => ("feof", i64::from(libc::feof(stream) != 0)),
+                13 => ("ferror", i64::from(libc::ferror(stream) != 0)),
+                14 => {
+                    libc::clearerr(stream);
+                    ("clearerr", 0)
+                }
+                _ => ("getw", getw(stream).into()),
+            }
+        };
+        self.say(call, result);
     }
 
     fn write(&mut self, length: usize) {
@@ -309,7 +320,7 @@ pub(crate) fn wide(dir: &str) -> String {
     }
 }
 
-static mut VISITED: Vec<String> = Vec::new();
+static VISITED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 extern "C" fn visit(
     path: *const c_char,
@@ -317,12 +328,10 @@ extern "C" fn visit(
     kind: c_int,
     _: *mut c_void,
 ) -> c_int {
-    // SAFETY: the walk passes a C string, and one walk runs at a time.
-    unsafe {
-        let path = CStr::from_ptr(path).to_string_lossy();
-        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        (*&raw mut VISITED).push(format!("{name}:{kind}"));
-    }
+    // SAFETY: the walk passes a C string.
+    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    VISITED.lock().expect("no panic").push(format!("{name}:{kind}"));
     0
 }
 
@@ -381,12 +390,9 @@ fn visited(dir: &str) -> String {
     let path = c(&format!("{dir}/w"));
     let mut said = String::new();
     for flags in [0, 1, 8, 4] {
-        // SAFETY: a C string; one walk runs at a time.
-        let (result, mut names) = unsafe {
-            (*&raw mut VISITED).clear();
-            let result = nftw(path.as_ptr(), visit, 3, flags);
-            (result, (*&raw const VISITED).clone())
-        };
+        // SAFETY: a C string, and a function of that type.
+        let result = unsafe { nftw(path.as_ptr(), visit, 3, flags) };
+        let mut names = std::mem::take(&mut *VISITED.lock().expect("no panic"));
         names.sort();
         writeln!(said, "nftw {result} {names:?}").expect("a string");
     }
