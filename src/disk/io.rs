@@ -53,7 +53,7 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if it is not open for reading, `EISDIR` for a directory; with `O_DIRECT`, `EINVAL`
-    /// if what is to be read is not aligned to [`DIRECT_ALIGN`].
+    /// if what is to be read is not aligned to `DIRECT_ALIGN`.
     pub fn read(&mut self, h: Handle, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.check_direct_read(h, None, buffer.len(), 0)?;
         self.read_pieces(h, buffer.len(), filling(buffer))
@@ -193,7 +193,7 @@ impl Disk {
     ///
     /// # Errors
     /// `EBADF` if it is not open for writing, `EFBIG` from [`SIZE_MAX`] on; with `O_DIRECT`,
-    /// `EINVAL` if offset and length are not aligned to [`DIRECT_ALIGN`].
+    /// `EINVAL` if offset and length are not aligned to `DIRECT_ALIGN`.
     pub fn write(&mut self, h: Handle, bytes: &[u8]) -> Result<usize, Errno> {
         self.check_direct_write(h, None, (bytes.len(), 0), 0)?;
         self.write_as(h, bytes, 0)

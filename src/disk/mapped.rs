@@ -38,7 +38,7 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::store`], of any number of bytes, page by page: nothing orders the pages.
+    /// As `Disk::store`, of any number of bytes, page by page: nothing orders the pages.
     ///
     /// # Errors
     /// `EBADF` if nothing is open there.

@@ -41,11 +41,9 @@ impl Disk {
     /// Opens a file, as openat(2) with the flags of [`linux`] and permission bits. `mode` is used
     /// as it is: the caller applies the umask.
     ///
-    /// `O_TRUNC` truncates even with `O_RDONLY`. `O_DIRECT` asks for alignment ([`DIRECT_ALIGN`]).
+    /// `O_TRUNC` truncates even with `O_RDONLY`. `O_DIRECT` asks for alignment to 512 bytes.
     /// `O_CLOEXEC`, `O_NOCTTY`, `O_NOATIME` and `O_NONBLOCK` change nothing. A new file is an
     /// `Inode` and an `Entry` effect.
-    ///
-    /// [`DIRECT_ALIGN`]: super::io::DIRECT_ALIGN
     ///
     /// # Errors
     /// Those of open(2).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crashpoint::inner::disk::effect::Kind;
 use rustix::fs::{
@@ -91,6 +91,7 @@ impl Real {
                 .map(|()| Outcome::Done)
             }
             Call::Bytes { slot, what } => match self.open.index(*slot) {
+                Some(index) if fails_halfway(&self.open.0[index], what) => Ok(Outcome::Skipped),
                 Some(index) => self.on_bytes(&self.open.0[index], what),
                 None => Ok(Outcome::Skipped),
             },
@@ -308,4 +309,12 @@ fn stat(stat: fs::Stat) -> Outcome {
         nlink: stat.st_nlink,
         size: (kind != Kind::Directory).then_some(stat.st_size.cast_unsigned()),
     }
+}
+
+/// Whether the call is a direct write whose end is not aligned: ext4 fails it with `EINVAL` when it
+/// gets there, and has by then overwritten the blocks before. The simulated disk fails it at once.
+fn fails_halfway(file: &impl AsFd, what: &OnBytes) -> bool {
+    let (OnBytes::Write { bytes } | OnBytes::WriteAt { bytes, .. }) = what else { return false };
+    let direct = fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+    direct && bytes.len() > 512 && !bytes.len().is_multiple_of(512)
 }
