@@ -46,11 +46,17 @@ impl Store for Redb {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.write(Durability::None, |table| Ok(drop(table.insert(key, value)?)))
+        self.write(Durability::None, |table| {
+            table.insert(key, value)?;
+            Ok(())
+        })
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
-        self.write(Durability::None, |table| Ok(drop(table.remove(key)?)))
+        self.write(Durability::None, |table| {
+            table.remove(key)?;
+            Ok(())
+        })
     }
 
     fn sync(&mut self) -> Result<(), Error> {
