@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::future::pending;
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,29 @@ scenes! {
         drop(runtime);
         said
     }
+    Named {
+        // A thread is named by another one, as C++ engines do it.
+        let named = Arc::new(std::sync::Barrier::new(2));
+        let wait = named.clone();
+        let worker = std::thread::spawn(move || {
+            wait.wait();
+            write("named")
+        });
+        let handle = worker.as_pthread_t();
+        let mut name = [0; 16];
+        // SAFETY: the thread is joined below; the name is a string, and the room has its length.
+        #[expect(unsafe_code, reason = "std names only the calling thread")]
+        let results = unsafe {
+            [
+                libc::pthread_setname_np(handle, c"worker:0".as_ptr()),
+                libc::pthread_getname_np(handle, name.as_mut_ptr(), name.len()),
+            ]
+        };
+        named.wait();
+        worker.join().expect("it does not panic");
+        let name: Vec<u8> = name.iter().take_while(|&&byte| byte != 0).map(|&b| b as u8).collect();
+        format!("{results:?} {}", String::from_utf8_lossy(&name))
+    }
 }
 
 #[test]
@@ -181,5 +205,13 @@ fn tokios_input_driver_waits_under_the_schedule() {
     for left in same_in_every_process::<TokioWithItsDrivers>(0..8) {
         assert_eq!((left.said.as_str(), left.hung.as_deref()), ("true 9", None));
         assert_eq!((left.leaked, left.refused.len()), (0, 0));
+    }
+}
+
+/// The C library does it through a file whose name has the host's number of the thread.
+#[test]
+fn a_thread_is_named_by_another_one_without_a_trace_of_the_host() {
+    for left in same_in_every_process::<Named>(0..8) {
+        assert_eq!(left.said, "[0, 0] worker:0");
     }
 }

@@ -1,11 +1,12 @@
 //! Doors that start threads, wait until they end, and let other threads run.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
 use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
 
 use crate::base::time::Time;
+use crate::process::seam;
 use crate::process::threads::baton::{self, Start, StartPosix};
 use crate::process::world;
 use crate::process::world::clock::{self, READING};
@@ -27,6 +28,8 @@ doors! {
         thread: pthread_t, result: *mut *mut c_void, clock: clockid_t, until: *const timespec
     ) -> c_int = join_on;
     fn pthread_detach(thread: pthread_t) -> c_int = detach;
+    fn pthread_setname_np(thread: pthread_t, name: *const c_char) -> c_int = set_name;
+    fn pthread_getname_np(thread: pthread_t, name: *mut c_char, size: usize) -> c_int = name_of;
     fn pthread_cancel(thread: pthread_t) -> c_int = signal;
     fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int = signal_with;
     fn sched_yield() -> c_int = let_others_run;
@@ -112,6 +115,32 @@ fn join_on(
 
 fn detach(_: &'static Door, thread: pthread_t) -> Option<c_int> {
     baton::detach_thread(thread)
+}
+
+/// The C library names another thread through a file of `/proc`, whose path has the host's number of
+/// the thread: the engine does not make these calls.
+unsafe fn set_name(_: &'static Door, thread: pthread_t, name: *const c_char) -> Option<c_int> {
+    if baton::has_ended(thread)? {
+        return Some(libc::ENOENT);
+    }
+    let _harness = seam::harness();
+    // SAFETY: pthread_setname_np(3) takes a thread, which has not been joined, and a string.
+    Some(unsafe { libc::pthread_setname_np(thread, name) })
+}
+
+unsafe fn name_of(
+    _: &'static Door,
+    thread: pthread_t,
+    name: *mut c_char,
+    size: usize,
+) -> Option<c_int> {
+    if baton::has_ended(thread)? {
+        return Some(libc::ENOENT);
+    }
+    let _harness = seam::harness();
+    // SAFETY: pthread_getname_np(3) takes a thread, which has not been joined, and room for `size`
+    // bytes.
+    Some(unsafe { libc::pthread_getname_np(thread, name, size) })
 }
 
 fn signal(door: &'static Door, _: pthread_t) -> Option<c_int> {

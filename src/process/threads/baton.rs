@@ -452,6 +452,12 @@ pub(crate) fn detach_thread(handle: pthread_t) -> Option<c_int> {
     Some(0)
 }
 
+/// Whether a thread that was not joined has ended; `None` if it is not one of the world's.
+pub(crate) fn has_ended(handle: pthread_t) -> Option<bool> {
+    let id = known(handle)?;
+    world::enter(|world| world.schedule.has_ended(id))
+}
+
 /// Lets the other threads run until they have ended, or until this time. Those that are left then
 /// never run again, and their open descriptors are closed; returns how many those are.
 pub fn settle(until: Time) -> usize {
