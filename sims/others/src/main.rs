@@ -44,7 +44,7 @@ fn registry() -> Registry {
     Registry { sims, canary: None, corpus }
 }
 
-#[expect(clippy::print_stderr, reason = "whoever reads the table should know what is not in it")]
+#[expect(clippy::print_stderr, reason = "a reader of the table should know what is not in it")]
 fn main() -> ExitCode {
     for package in env!("OTHERS_SKIPPED").split_whitespace() {
         eprintln!("skipped: {package} was not installed when this was built");

@@ -117,8 +117,8 @@ fn detach(_: &'static Door, thread: pthread_t) -> Option<c_int> {
     baton::detach_thread(thread)
 }
 
-/// The C library names another thread through a file of `/proc`, whose path has the host's number of
-/// the thread: the engine does not make these calls.
+/// The C library names another thread through a file of `/proc`, whose path has the host's number
+/// of the thread: the engine does not make these calls.
 unsafe fn set_name(_: &'static Door, thread: pthread_t, name: *const c_char) -> Option<c_int> {
     if baton::has_ended(thread)? {
         return Some(libc::ENOENT);
