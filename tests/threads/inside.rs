@@ -4,7 +4,7 @@ use crashpoint::inner::process::world::MOUNT;
 
 use crate::rig::{Left, same_in_every_process, scenes};
 use crate::stdio;
-use crate::{bypasses, signals};
+use crate::{bypasses, c, signals};
 
 /// Enough that each pair of calls occurs.
 const CALLS: usize = 400;
@@ -17,6 +17,7 @@ scenes! {
     Wide { stdio::wide(MOUNT) }
     Walks { stdio::walks(MOUNT) }
     Shared { stdio::shared(MOUNT) }
+    Semaphore { c::semaphore_past_the_symbols().to_owned() }
     ReadsAhead { stdio::read_ahead(MOUNT).to_string() }
     ForksInside { format!("{:?}", bypasses::fork_inside()) }
     Blocks { signals::raw_call_with_all_blocked(MOUNT) }
@@ -80,6 +81,13 @@ fn the_lock_of_a_stream_is_the_schedules() {
         orders.insert(left.digest);
     }
     assert!(orders.len() > 3, "the seed decides who has it: {}", orders.len());
+}
+
+#[test]
+fn a_wait_inside_the_c_library_is_the_schedules() {
+    for left in same_in_every_process::<Semaphore>(0..4) {
+        assert_eq!((left.said.as_str(), left.hung), ("came", None));
+    }
 }
 
 #[test]

@@ -279,3 +279,27 @@ pub(crate) fn raw(number: i64, arguments: [usize; 6]) -> i64 {
     // SAFETY: the tests make calls that read or write only what they name.
     unsafe { crashpoint::inner::host::probe::raw_call(number, arguments) }
 }
+
+/// Waits for another thread at a semaphore, by the C library's own functions: looked up past the
+/// symbols of this program.
+pub(crate) fn semaphore_past_the_symbols() -> &'static str {
+    type OnSemaphore = extern "C" fn(*mut libc::sem_t) -> c_int;
+    // SAFETY: the C library is loaded, and has functions of that type by these names.
+    let find = |name: &std::ffi::CStr| unsafe {
+        let library = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW);
+        std::mem::transmute::<*mut c_void, OnSemaphore>(libc::dlsym(library, name.as_ptr()))
+    };
+    let (wait, post) = (find(c"sem_wait"), find(c"sem_post"));
+    let semaphore: &'static mut MaybeUninit<libc::sem_t> =
+        Box::leak(Box::new(MaybeUninit::uninit()));
+    let at = semaphore.as_mut_ptr().expose_provenance();
+    // SAFETY: there is room for a semaphore, which is used for ever.
+    unsafe { libc::sem_init(ptr::with_exposed_provenance_mut(at), 0, 0) };
+    let waiter = Thread::start(move || {
+        wait(ptr::with_exposed_provenance_mut(at));
+    });
+    std::thread::yield_now();
+    post(ptr::with_exposed_provenance_mut(at));
+    waiter.join();
+    "came"
+}

@@ -137,7 +137,8 @@ unsafe fn serve(number: i64, arguments: Six, origin: usize) -> i64 {
     if seam::side() == Side::Engine && !SERVING.replace(true) {
         // SAFETY: the arguments are valid for the number, by this function's contract.
         let result = unsafe {
-            if number == libc::SYS_futex && library::has(origin) {
+            let inside = number == libc::SYS_futex && library::has(origin);
+            if inside && inner_locks::is_of_a_lock(&arguments) {
                 let _harness = seam::harness();
                 inner_locks::futex(arguments).unwrap_or_else(|| system_call(number, arguments))
             } else {

@@ -15,15 +15,25 @@ use crate::process::seam::kernel::{Six, system_call};
 use crate::process::world;
 use crate::process::world::schedule::WaitFor;
 
-/// Serves a futex call from inside the C library; `None` if the kernel shall.
+/// Whether a futex call from inside the C library is one of its locks'. Other waits (with a limit
+/// of time, or by a mask, as of a semaphore) are for another thread of the engine: the schedule's.
+pub(crate) fn is_of_a_lock(arguments: &Six) -> bool {
+    let [_, operation, _, time, ..] = *arguments;
+    match operation as c_int & !libc::FUTEX_PRIVATE_FLAG {
+        libc::FUTEX_WAIT => time == 0,
+        operation => operation == libc::FUTEX_WAKE,
+    }
+}
+
+/// Serves a futex call of a lock; `None` if the kernel shall.
 ///
 /// # Safety
 /// The contract of futex(2).
 pub(crate) unsafe fn futex(arguments: Six) -> Option<i64> {
-    let [word, operation, value, time, ..] = arguments;
+    let [word, operation, value, ..] = arguments;
     let operation = operation as c_int & !libc::FUTEX_PRIVATE_FLAG;
     match operation {
-        libc::FUTEX_WAIT if time == 0 && baton::several() && baton::own() != 0 => {
+        libc::FUTEX_WAIT if baton::several() && baton::own() != 0 => {
             // SAFETY: the word is valid and aligned, by the contract of futex(2).
             Some(unsafe { wait(word as *mut u32, value as u32) })
         }
