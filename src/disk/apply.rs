@@ -82,10 +82,11 @@ impl Pending {
     /// pending; inodes that only descriptors held are gone.
     pub fn process_crash(&self, at: Time) -> Self {
         let mut after = self.clone();
+        let root = after.live.root();
         let nameless: Vec<Ino> = after
             .live
             .nodes()
-            .filter_map(|(ino, node)| (node.links == 0 && ino != Ino::ROOT).then_some(ino))
+            .filter_map(|(ino, node)| (node.links == 0 && ino != root).then_some(ino))
             .collect();
         for ino in nameless {
             after.apply(&Effect::Free { ino }, at);

@@ -9,8 +9,17 @@ use crate::base::time::Time;
 pub struct Ino(pub u64);
 
 impl Ino {
-    /// The root directory of every disk.
+    /// The root directory of a disk. In a run it is the folder that the store begins with, and
+    /// [`MOUNT`](Self::MOUNT) is the root.
     pub const ROOT: Self = Self(1);
+    /// The folder in which the store's folder lies, on a disk that has one.
+    pub const MOUNT: Self = Self(0);
+
+    /// The number that a process sees. Readers of directories take 0 for a deleted entry.
+    pub fn shown(self) -> u64 {
+        const MOUNT: u64 = 0x7fff_ffff;
+        if self == Self::MOUNT { MOUNT } else { self.0 }
+    }
 }
 
 /// The type of an inode.

@@ -41,7 +41,7 @@ impl Disk {
     pub fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
         let mut names: Vec<&[u8]> = Vec::new();
         let mut at = ino;
-        while at != Ino::ROOT {
+        while at != self.tree.root() {
             let (dir, name) = self.name_of(at)?;
             names.push(name);
             at = dir;

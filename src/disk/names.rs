@@ -265,7 +265,7 @@ impl Disk {
     /// Whether a directory is `outer` or somewhere below it.
     fn is_inside(&self, dir: Ino, outer: Ino) -> bool {
         let mut at = dir;
-        while at != outer && at != Ino::ROOT {
+        while at != outer && at != self.tree.root() {
             match self.tree.node(at).and_then(Node::directory) {
                 Some(directory) => at = directory.parent,
                 None => return false,

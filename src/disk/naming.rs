@@ -123,9 +123,7 @@ impl Names<'_> {
             return Ok(*ino);
         }
         // Another name of a file with several.
-        let live = self.pending.live();
-        let mut names = path.split(|&byte| byte == b'/');
-        let found = names.try_fold(Ino::ROOT, |dir, name| live.entry(dir, name));
+        let found = self.pending.live().at(path);
         found.ok_or_else(|| UnknownGroup::NoSuchPath(String::from_utf8_lossy(path).into_owned()))
     }
 

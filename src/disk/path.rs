@@ -95,7 +95,7 @@ pub(super) fn walk(
     let (mut dir, mut links) = (base, 0);
     let (mut text, mut at) = (Cow::Borrowed(path), 0);
     if path[0] == b'/' {
-        dir = Ino::ROOT;
+        dir = tree.root();
     }
     must_be_directory(tree, dir)?;
     loop {
@@ -127,7 +127,7 @@ pub(super) fn walk(
                 return Err(Errno::ELOOP);
             }
             if target.first() == Some(&b'/') {
-                dir = Ino::ROOT;
+                dir = tree.root();
             }
             text = Cow::Owned([target, rest].concat());
             at = 0;

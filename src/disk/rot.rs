@@ -21,7 +21,7 @@ const TRIES: u32 = 32;
 /// Damage to stored bytes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rot {
-    /// The path of the file, without a leading slash.
+    /// The path of the file, from the store's folder.
     pub path: Vec<u8>,
     /// The offset in the file, in bytes; for a sector, its first byte.
     pub offset: u64,
@@ -154,11 +154,7 @@ impl Rot {
 
     /// The file, if the tree has it.
     pub fn find(&self, tree: &Tree) -> Option<Ino> {
-        let mut at = Ino::ROOT;
-        for name in self.path.split(|&byte| byte == b'/') {
-            at = tree.entry(at, name)?;
-        }
-        Some(at)
+        tree.at(&self.path)
     }
 
     /// The word of a case, without its quotes.

@@ -1,5 +1,6 @@
 //! The tree of inodes, to which `Effect`s are applied, in memory and on the medium alike.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +8,9 @@ use super::content::Content;
 use super::effect::{Allocation, Effect, Ino, Kind};
 use crate::base::digest::{Digest, Digester};
 use crate::base::time::Time;
+
+/// The name of the store's folder, on a disk that has a folder above it.
+pub const STORE: &[u8] = b"store";
 
 /// A name in a directory: any bytes except `/` and NUL.
 pub type Name = Arc<[u8]>;
@@ -118,6 +122,68 @@ impl Tree {
         Self { nodes: BTreeMap::from([(Ino::ROOT, Arc::new(node))]), next: Ino::ROOT.0 + 1 }
     }
 
+    /// The tree that a run begins with: the root holds the store's empty folder, which can be
+    /// renamed and removed and have siblings.
+    pub fn of_a_run() -> Self {
+        let mut tree = Self::new();
+        let mount = Directory { parent: Ino::MOUNT, entries: BTreeMap::new() };
+        let mount = Node::new(Body::Directory(mount), 0o755, Time::START);
+        tree.nodes.insert(Ino::MOUNT, Arc::new(Node { links: 1, ..mount }));
+        if let Some(store) = tree.node_mut(Ino::ROOT) {
+            store.links = 0;
+        }
+        tree.set_entry(Ino::MOUNT, STORE, Some(Ino::ROOT), Time::START);
+        tree
+    }
+
+    /// The root directory, at which absolute paths begin.
+    pub fn root(&self) -> Ino {
+        if self.nodes.contains_key(&Ino::MOUNT) { Ino::MOUNT } else { Ino::ROOT }
+    }
+
+    /// The store's folder, from which cases and reports name everything.
+    fn store(&self) -> Option<Ino> {
+        match self.root() {
+            Ino::MOUNT => self.entry(Ino::MOUNT, STORE),
+            root => Some(root),
+        }
+    }
+
+    /// The inode at a path from the store's folder, as [`paths`](Self::paths) has it.
+    pub fn at(&self, path: &[u8]) -> Option<Ino> {
+        let (from, path) = match path.strip_prefix(b"../") {
+            Some(path) if self.root() == Ino::MOUNT => (Ino::MOUNT, path),
+            _ => (self.store()?, path),
+        };
+        path.split(|&byte| byte == b'/').try_fold(from, |dir, name| self.entry(dir, name))
+    }
+
+    /// A path from the root, without its leading slash, as a path from the store's folder.
+    pub fn from_store<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.root() != Ino::MOUNT {
+            return Cow::Borrowed(path);
+        }
+        match path.strip_prefix(STORE) {
+            Some([]) => Cow::Borrowed(&[]),
+            Some(rest @ [b'/', ..]) => {
+                let slashes = rest.iter().take_while(|&&byte| byte == b'/').count();
+                Cow::Borrowed(&rest[slashes..])
+            }
+            _ if path.is_empty() => Cow::Borrowed(b".."),
+            _ => Cow::Owned([b"../", path].concat()),
+        }
+    }
+
+    /// A path from the store's folder as a path from the root, without a leading slash.
+    pub fn from_root<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
+        match path.strip_prefix(b"..") {
+            _ if self.root() != Ino::MOUNT => Cow::Borrowed(path),
+            Some([]) => Cow::Borrowed(&[]),
+            Some([b'/', rest @ ..]) => Cow::Borrowed(rest),
+            _ => Cow::Owned([STORE, b"/", path].concat()),
+        }
+    }
+
     /// The number that the next new inode gets.
     pub fn next_ino(&self) -> Ino {
         Ino(self.next)
@@ -149,10 +215,12 @@ impl Tree {
         self.node(dir)?.directory()?.entries.get(name).copied()
     }
 
-    /// One path to each named inode, without a leading slash; the root is the empty path.
+    /// One path to each named inode, from the store's folder: that is the empty path, and a path
+    /// to something next to it begins with `../`.
     pub fn paths(&self) -> BTreeMap<Ino, Vec<u8>> {
-        let mut paths = BTreeMap::from([(Ino::ROOT, Vec::new())]);
-        let mut open = vec![Ino::ROOT];
+        let root = self.root();
+        let mut paths = BTreeMap::from([(root, self.from_store(b"").into_owned())]);
+        let mut open = vec![root];
         while let Some(dir) = open.pop() {
             let Some(directory) = self.node(dir).and_then(Node::directory) else { continue };
             for (name, &ino) in &directory.entries {
@@ -160,6 +228,12 @@ impl Tree {
                     continue;
                 }
                 let mut path = paths[&dir].clone();
+                if dir == Ino::MOUNT && **name == *STORE {
+                    path.clear();
+                    paths.insert(ino, path);
+                    open.push(ino);
+                    continue;
+                }
                 if !path.is_empty() {
                     path.push(b'/');
                 }
@@ -274,15 +348,39 @@ impl Tree {
 
     /// A digest of everything that a process can find: names, links, types, modes, attributes,
     /// sizes and bytes. Times and inode numbers are left out: crash states that differ only in
-    /// those are the same.
+    /// those are the same. Nothing is added for the root of a run as long as it has only the
+    /// store's folder.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
         let mut numbers = BTreeMap::new();
-        if let Some(root) = self.node(Ino::ROOT) {
+        let root = self.lone_store().unwrap_or_else(|| {
+            digester.add(b"..");
+            self.root()
+        });
+        if let Some(root) = self.node(root) {
             digest_attributes(&root.attributes, &mut digester);
         }
-        self.digest_directory(Ino::ROOT, &mut numbers, &mut digester);
+        self.digest_directory(root, &mut numbers, &mut digester);
         digester.finish()
+    }
+
+    /// The store's folder, if the root is as a run found it: no other name, no other attribute.
+    fn lone_store(&self) -> Option<Ino> {
+        let store = self.store()?;
+        if store == self.root() {
+            return Some(store);
+        }
+        let (root, folder) = (self.node(Ino::MOUNT)?, self.node(store)?);
+        let plain = root.mode == 0o755 && folder.mode == 0o755 && root.attributes.is_empty();
+        (plain && self.is_store_alone()).then_some(store)
+    }
+
+    /// Whether the store's folder exists and nothing is next to it.
+    pub fn is_store_alone(&self) -> bool {
+        let Some(store) = self.store() else { return false };
+        let beside = self.node(Ino::MOUNT).and_then(Node::directory);
+        self.node(store).map(Node::kind) == Some(Kind::Directory)
+            && beside.is_none_or(|root| root.entries.len() == 1)
     }
 
     fn digest_directory(

@@ -184,7 +184,7 @@ fn recovery<M: Model>(
     faultless: &Recorded,
 ) -> Result<Recorded, Stop> {
     let steps = explorer.steps.len();
-    let mut pending = Pending::new(Tree::new(), &explorer.runner.profile);
+    let mut pending = Pending::new(Tree::of_a_run(), &explorer.runner.profile);
     let mut at = Time::START;
     for record in records(&faultless.log) {
         at = record.at;

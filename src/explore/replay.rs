@@ -59,7 +59,7 @@ pub(crate) fn replay<M: Model>(
     let mut replay = Replay {
         judge: Judge::new(explorer.promises(), explorer.runner.subject.created_apart),
         run,
-        pending: Pending::new(Tree::new(), &explorer.runner.profile),
+        pending: Pending::new(Tree::of_a_run(), &explorer.runner.profile),
         start: Time::START,
         crash: None,
     };

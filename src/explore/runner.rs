@@ -200,7 +200,7 @@ impl<M: Model> Runner<M> {
         let items = Rc::clone(&self.items);
         let launch = Launch {
             epoch: 1,
-            tree: &Tree::new(),
+            tree: &Tree::of_a_run(),
             start: Time::START,
             boot: Boot::FIRST,
             faults,

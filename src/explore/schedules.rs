@@ -167,7 +167,7 @@ pub(crate) fn explore_recorded<M: Model>(
     }
     // Each fork copies the page tables of what is still held.
     drop(outcome);
-    let pending = Pending::new(Tree::new(), &explorer.runner.profile);
+    let pending = Pending::new(Tree::of_a_run(), &explorer.runner.profile);
     walk::walk(explorer, &lineage, log, pending, judge, judged, effort)
 }
 

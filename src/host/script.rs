@@ -14,7 +14,7 @@ use serde_bytes::Bytes;
 use super::pair;
 use crate::log::{EngineError, Mark, Phase};
 use crate::process::seam;
-use crate::process::world::{self, MOUNT};
+use crate::process::world::{self, STORE};
 use crate::process::{self, UnseenPanic};
 use crate::sim::Step;
 use crate::sim::engine::{Ack, Engine, Error, Refused};
@@ -170,7 +170,7 @@ fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held
 /// store is opened.
 fn create<E: Engine>(threads_may_stay: bool) {
     seam::engine(|| {
-        if let Ok(engine) = E::open(Path::new(MOUNT)) {
+        if let Ok(engine) = E::open(Path::new(STORE)) {
             // An error of the close shows in the next opening, or does not matter.
             let _ = engine.close();
         }
@@ -184,7 +184,7 @@ fn create<E: Engine>(threads_may_stay: bool) {
 fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
     for _ in 0..=retries {
         world::mark(Mark::Begin(Phase::Open));
-        let result = Held::of(|| E::open(Path::new(MOUNT)));
+        let result = Held::of(|| E::open(Path::new(STORE)));
         mark_end(Phase::Open, result.get());
         if result.get().is_ok() {
             return result.take().ok().map(Held::new);

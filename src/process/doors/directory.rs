@@ -106,7 +106,7 @@ impl World {
         };
         stream.position += 1;
         let entry = &mut stream.entry;
-        entry.d_ino = listed.ino.0;
+        entry.d_ino = listed.ino.shown();
         entry.d_off = stream.position as i64;
         entry.d_reclen = size_of::<dirent64>() as u16;
         entry.d_type = match listed.kind {

@@ -79,7 +79,7 @@ fn store(entry: &Listed, bytes: &mut Vec<u8>, size: usize) -> bool {
         Kind::Symlink => libc::DT_LNK,
     };
     let end = bytes.len() + whole;
-    bytes.extend_from_slice(&entry.ino.0.to_le_bytes());
+    bytes.extend_from_slice(&entry.ino.shown().to_le_bytes());
     bytes.extend_from_slice(&place(&entry.name).to_le_bytes());
     bytes.extend_from_slice(&(whole as u16).to_le_bytes());
     bytes.push(kind);

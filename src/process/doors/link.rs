@@ -10,7 +10,7 @@ use crate::process::seam::reach;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
-use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, World};
+use crate::process::world::{self, CallResult, Called, MOUNT, RANDOM, Referent, World};
 
 use super::path::{DiskPath, descriptor_named, inside, mounted};
 use super::{
@@ -456,16 +456,12 @@ impl World {
     /// The path of a descriptor as the kernel shows it; `None` if it is closed. The one that it was
     /// opened by counts, as long as that leads to the same file.
     fn shown_as(&self, fd: c_int) -> Option<Vec<u8>> {
-        self.descriptors.get(fd)?;
-        let opened = self.opened_as(fd);
-        let Some(ino) = self.file(fd).ok().and_then(|file| self.disk.ino(file).ok()) else {
+        let Referent::File(file) = self.descriptors.get(fd)?.referent else {
             return Some(RANDOM.to_vec());
         };
-        let leads = |path: &[u8]| {
-            let whole = [b"/", path].concat();
-            self.disk.stat_path(Ino::ROOT, &whole, false).is_ok_and(|stat| stat.ino == ino)
-        };
-        if leads(opened) {
+        let (ino, opened) = (self.disk.ino(file).ok()?, self.disk.opened_as(file).ok()?);
+        let root = self.disk.tree().root();
+        if self.disk.stat_path(root, opened, false).is_ok_and(|stat| stat.ino == ino) {
             return Some(mounted(opened));
         }
         if let Some(path) = self.disk.path_of(ino) {

@@ -152,7 +152,8 @@ fn open_random(door: &'static Door, name: &[u8], flags: c_int) -> Option<c_int> 
 fn reopen(door: &'static Door, fd: c_int, flags: c_int, mode: mode_t) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [bits(flags), mode.into()], |world, file| {
         let path = world.disk.path_of(world.disk.ino(file)?).ok_or(Errno::ENOENT)?;
-        open_file(world, Ino::ROOT, &path, flags, mode)
+        let root = world.disk.tree().root();
+        open_file(world, root, &path, flags, mode)
     })?;
     Some(answer(outcome))
 }
@@ -163,7 +164,7 @@ pub(super) fn close(door: &'static Door, fd: c_int) -> Option<c_int> {
         return None;
     }
     let outcome = baton::serve(|world| {
-        let path = world.opened_as(fd).to_vec();
+        let path = world.opened_as(fd).into_owned();
         let called = Called::on(door, fd, [0; 2]).closing(&path);
         world.call(&called, |world| {
             let closed = world.descriptors.remove(fd).ok_or(Errno::EBADF)?;

@@ -92,7 +92,7 @@ impl World {
         path: &'a [u8],
     ) -> Option<Result<DiskPath<'a>, Errno>> {
         if path.starts_with(b"/") {
-            return inside(path).map(|path| Ok((Ino::ROOT, path)));
+            return inside(path).map(|path| Ok((self.disk.tree().root(), path)));
         }
         if dirfd == libc::AT_FDCWD {
             return self.directory.map(|dir| Ok((self.disk.ino(dir)?, path)));

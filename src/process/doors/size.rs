@@ -5,10 +5,8 @@ use std::ffi::{c_char, c_int, c_uint};
 use libc::off_t;
 
 use crate::disk::Errno;
-use crate::process::seam;
 use crate::process::threads::baton;
 use crate::process::world::Called;
-use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
 use crate::process::world::inject::SyncScope;
 
@@ -83,26 +81,7 @@ fn reserve(door: &'static Door, fd: c_int, offset: off_t, length: off_t) -> Opti
     Some(error_number(outcome))
 }
 
-/// A store whose folder is the mount itself may sync the folder's parent, for the sake of its name.
-/// The parent is the host's `/proc`, whose folders cannot be synced; the mount's own name is always
-/// durable.
-fn is_parent_of_mount(fd: c_int) -> bool {
-    let _harness = seam::harness();
-    // SAFETY: all zeros are a valid value, and the kernel fills the structure in.
-    let kind = unsafe {
-        let mut stat: libc::statfs = std::mem::zeroed();
-        if libc::fstatfs(fd, &raw mut stat) != 0 {
-            return false;
-        }
-        stat.f_type
-    };
-    kind == libc::PROC_SUPER_MAGIC
-}
-
 fn sync(door: &'static Door, fd: c_int) -> Option<c_int> {
-    if !is_simulated(fd) {
-        return is_parent_of_mount(fd).then_some(0);
-    }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, SyncScope::File, |disk| disk.fsync(file))
     })?;
@@ -110,9 +89,6 @@ fn sync(door: &'static Door, fd: c_int) -> Option<c_int> {
 }
 
 fn sync_data(door: &'static Door, fd: c_int) -> Option<c_int> {
-    if !is_simulated(fd) {
-        return is_parent_of_mount(fd).then_some(0);
-    }
     let outcome = on_descriptor(door, fd, [0; 2], |world, file| {
         world.sync(file, SyncScope::Data, |disk| disk.fdatasync(file))
     })?;

@@ -125,7 +125,7 @@ impl World {
             (to.st_mode, to.st_nlink, to.st_ino) = (found.mode(), 1, 0);
             return;
         };
-        (to.st_ino, to.st_mode, to.st_nlink) = (file.ino.0, file.mode, file.nlink);
+        (to.st_ino, to.st_mode, to.st_nlink) = (file.ino.shown(), file.mode, file.nlink);
         to.st_size = file.size.cast_signed();
         to.st_blocks = file.blocks.cast_signed();
         let times = [file.accessed, file.modified, file.changed].map(seconds);
@@ -145,7 +145,7 @@ impl World {
             (to.stx_mode, to.stx_nlink) = (found.mode() as u16, 1);
             return;
         };
-        (to.stx_ino, to.stx_mode) = (file.ino.0, file.mode as u16);
+        (to.stx_ino, to.stx_mode) = (file.ino.shown(), file.mode as u16);
         to.stx_nlink = u32::try_from(file.nlink).unwrap_or(u32::MAX);
         (to.stx_size, to.stx_blocks) = (file.size, file.blocks);
         to.stx_atime = stamp(file.accessed);

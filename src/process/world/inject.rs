@@ -9,7 +9,6 @@ use super::room::Room;
 use super::{CallResult, Called, RANDOM, World, length};
 use crate::base::digest::hash;
 use crate::case::fault::{FaultClass, InjectedError};
-use crate::disk::effect::Ino;
 use crate::disk::io::DIRECT_ALIGN;
 use crate::disk::{Disk, Errno, Handle};
 use crate::log::Mark;
@@ -49,7 +48,11 @@ impl World {
     /// How far a call on names would get. The kernel sees whether a name exists before it takes
     /// space for it or asks whether the disk is writable (`filename_create`).
     fn fault_point(&self, called: &Called<'_>, class: FaultClass) -> FaultPoint {
-        let exists = |path: &[u8]| self.disk.stat_path(Ino::ROOT, path, false).is_ok();
+        let tree = self.disk.tree();
+        let exists = |path: &[u8]| {
+            let whole = [b"/", &*tree.from_root(path)].concat();
+            self.disk.stat_path(tree.root(), &whole, false).is_ok()
+        };
         let made = if called.other.is_empty() { called.path } else { called.other };
         let flags = called.arguments[0] as c_int;
         match class {

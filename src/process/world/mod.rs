@@ -64,6 +64,9 @@ pub use self::setup::{Budget, EXIT_LEAKED, Hooks, Setup, Sink, Stacks};
 /// a call which goes past the doors fails.
 pub const MOUNT: &str = "/proc/crashpoint";
 
+/// The store's folder in a run. The engine may rename it, remove it, and make others next to it.
+pub const STORE: &str = "/proc/crashpoint/store";
+
 /// How many return addresses of a call are kept.
 const FRAMES: usize = 32;
 
@@ -271,7 +274,7 @@ impl World {
         disk.set_time(setup.start);
         auxv::set_random(random_of_start(setup.seed));
         let flags = libc::O_PATH | libc::O_DIRECTORY;
-        let directory = disk.open(Ino::ROOT, b".", flags, 0).ok();
+        let directory = disk.open(disk.tree().root(), b".", flags, 0).ok();
         if let Some(space) = setup.space {
             disk.limit(space);
         }
@@ -437,10 +440,16 @@ impl World {
             &[]
         };
         let unrecorded = std::mem::take(&mut self.unrecorded);
+        let opened;
         let call = Call {
             door: called.door.name,
             fd: called.fd,
-            path: if called.path.is_empty() { self.opened_as(called.fd) } else { called.path },
+            path: if called.path.is_empty() {
+                opened = self.opened_as(called.fd);
+                &opened
+            } else {
+                called.path
+            },
             other: called.other,
             arguments: called.arguments,
             result: outcome.unwrap_or_else(|errno| -i64::from(errno.0)),
@@ -512,15 +521,20 @@ impl World {
         }
     }
 
-    /// The path that a descriptor was opened by, without a leading slash; empty if it is closed.
-    pub(crate) fn opened_as(&self, fd: c_int) -> &[u8] {
+    /// The path that a descriptor was opened by, from the store's folder; empty if it is closed.
+    pub(crate) fn opened_as(&self, fd: c_int) -> Cow<'_, [u8]> {
         match self.descriptors.get(fd) {
             Some(Descriptor { referent: Referent::File(file), .. }) => {
-                relative(self.disk.opened_as(*file).unwrap_or_default())
+                self.logged(self.disk.opened_as(*file).unwrap_or_default())
             }
-            Some(Descriptor { referent: Referent::Random, .. }) => RANDOM,
-            None => b"",
+            Some(Descriptor { referent: Referent::Random, .. }) => Cow::Borrowed(RANDOM),
+            None => Cow::Borrowed(b""),
         }
+    }
+
+    /// An absolute path of the disk as the log writes it: from the store's folder.
+    pub(crate) fn logged<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
+        self.disk.tree().from_store(relative(path))
     }
 
     /// Gives an opened file the lowest free descriptor from `least` on.
@@ -559,15 +573,17 @@ impl World {
         }
     }
 
-    /// The whole path of a name on the disk, without a leading slash.
+    /// The path of a name on the disk, from the store's folder.
     pub(crate) fn name<'a>(&self, base: Ino, path: &'a [u8]) -> Cow<'a, [u8]> {
-        if base == Ino::ROOT || path.starts_with(b"/") {
-            return Cow::Borrowed(relative(path));
+        if path.starts_with(b"/") {
+            return self.logged(path);
         }
-        let mut whole = self.disk.path_of(base).unwrap_or_default();
-        whole.push(b'/');
-        whole.extend_from_slice(path);
-        Cow::Owned(relative(&whole).to_vec())
+        let whole = self.disk.path_of(base).unwrap_or_default();
+        if path.is_empty() && whole == b"/" {
+            return Cow::Borrowed(path);
+        }
+        let whole = [&whole, &b"/"[..], path].concat();
+        Cow::Owned(self.logged(&whole).into_owned())
     }
 }
 
@@ -576,8 +592,8 @@ const LOG_FULL: &str = "does not end before its log is full";
 /// The device that the entropy stream can also be read from.
 pub(crate) const RANDOM: &[u8] = b"/dev/urandom";
 
-/// A path without its leading slashes, as the log writes the paths of the disk.
-pub(crate) fn relative(path: &[u8]) -> &[u8] {
+/// A path without its leading slashes.
+fn relative(path: &[u8]) -> &[u8] {
     let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
     &path[slashes..]
 }

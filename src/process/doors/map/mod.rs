@@ -67,9 +67,9 @@ fn on_maps<R>(
 ) -> Option<Result<R, Errno>> {
     let first = maps::within(memory).into_iter().next()?;
     baton::serve(|world| {
-        let path = world.disk.opened_as(first.file).unwrap_or_default().to_vec();
-        let path = crate::process::world::relative(&path);
-        let called = Called::at(door, path, [first.offset, memory.len() as u64]);
+        let path = world.disk.opened_as(first.file).unwrap_or_default();
+        let path = world.logged(path).into_owned();
+        let called = Called::at(door, &path, [first.offset, memory.len() as u64]);
         let mut done = None;
         let outcome =
             world.call(&called, |world| act(world).map(|result| done = Some(result)).map(|()| 0));

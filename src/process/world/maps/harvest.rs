@@ -60,7 +60,8 @@ impl World {
         let path = self.disk.path_of(batch.ino).unwrap_or_default();
         let size = batch.range.end - batch.range.start;
         (self.bytes, self.fault) = (batch.digest, None);
-        let called = Called::at(&STORE, super::super::relative(&path), [batch.range.start, size]);
+        let path = self.logged(&path).into_owned();
+        let called = Called::at(&STORE, &path, [batch.range.start, size]);
         self.record(&called, Ok(length(batch.bytes)));
     }
 }
