@@ -1,11 +1,14 @@
 //! Fates in the words of a case.
 
+use std::collections::BTreeSet;
 use std::iter::once;
 
-use crashpoint::inner::disk::effect::Ino;
+use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
 use crashpoint::inner::disk::fate::Fate;
+use crashpoint::inner::disk::pending::Pending;
 use crashpoint::inner::disk::piece::GroupId;
-use crashpoint::{Profile, words};
+use crashpoint::inner::disk::tree::Tree;
+use crashpoint::{Profile, Time, words};
 
 use crate::rig::Rig;
 use crate::{POSIX, TAIL};
@@ -104,5 +107,44 @@ fn a_wrong_word_is_refused_with_its_reason() {
     ];
     for (line, message) in cases {
         assert_eq!(refused(&rig, line), message);
+    }
+}
+
+#[test]
+fn what_is_next_to_the_store_is_named_from_its_folder() {
+    for profile in Profile::all() {
+        let mut pending = Pending::new(Tree::of_a_run(), &profile);
+        let dir = |ino| Effect::Inode { ino, kind: Kind::Directory, mode: 0o755, target: b"" };
+        let file = |ino| Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" };
+        let entry = |dir, name, ino| Effect::Entry { dir, name, ino: Some(ino) };
+        let moved = |old, new| {
+            let (from, to) = (Ino::MOUNT, Ino::MOUNT);
+            Effect::Rename { from, old, to, new, exchange: false }
+        };
+        for effect in [
+            dir(Ino(2)),
+            entry(Ino::MOUNT, b"new", Ino(2)),
+            file(Ino(3)),
+            entry(Ino(2), b"items", Ino(3)),
+            Effect::Write { ino: Ino(3), offset: 0, bytes: b"items" },
+            file(Ino(4)),
+            entry(Ino::MOUNT, b"lock", Ino(4)),
+            Effect::Write { ino: Ino(4), offset: 0, bytes: b"lock" },
+            moved(b"store", b"old"),
+            moved(b"new", b"store"),
+        ] {
+            pending.apply(&effect, Time::START);
+        }
+        let names = pending.names();
+        let name = |ino| String::from_utf8_lossy(&names.inode(Ino(ino))).into_owned();
+        assert_eq!([0, 1, 2, 3, 4].map(name), ["..", "../old", "", "items", "../lock"]);
+        for fate in crate::families::only_one(&pending) {
+            let line = fate.text(&pending);
+            let parsed = Fate::parse(&words(&line).expect("words"), &pending);
+            assert_eq!(parsed, Ok(fate), "{line}");
+        }
+        let lost = pending.keep(&Fate::nothing()).tree;
+        let paths: BTreeSet<Vec<u8>> = lost.paths().into_values().collect();
+        assert_eq!(paths, [b"".to_vec(), b"..".to_vec()].into());
     }
 }

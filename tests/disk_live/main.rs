@@ -3,6 +3,7 @@
 mod bytes;
 mod calls;
 mod compare;
+mod folder;
 mod journal;
 mod locks;
 mod names;

@@ -2,13 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
 use crashpoint::Time;
+use crashpoint::inner::disk::tree::Tree;
 use crashpoint::inner::process::seam;
-use crashpoint::inner::process::world::{MOUNT, Note, now};
+use crashpoint::inner::process::world::{MOUNT, Note, STORE, now};
 
 use crate::harness::{at, errno, run, run_in, with_world};
 
@@ -86,11 +90,48 @@ fn output_to_standard_error_is_kept() {
     assert_eq!(*HEARD.lock().expect("no panic"), b"engine: last words\n");
 }
 
+/// In a run, the store's folder is an entry of the root: it has siblings, a parent that can be
+/// synced, and can be moved and removed. The log names everything from the store's folder.
 #[test]
-fn the_parent_folder_of_the_mount_can_be_synced() {
-    let ran = run(|| {
-        let parent = at("").parent().expect("the mount has one").to_path_buf();
-        File::open(parent)?.sync_all()
-    });
-    assert!(ran.calls().is_empty());
+fn the_folder_of_a_run_is_an_entry_like_any_other() {
+    let ran = run_in(
+        |setup| setup.tree = Tree::of_a_run(),
+        || {
+            let store = Path::new(STORE);
+            let lock = store.with_extension("lock");
+            fs::write(store.join("log"), "log")?;
+            fs::write(store.join("../store.lock"), "lock")?;
+            assert_eq!(fs::read(&lock)?, b"lock");
+            assert_eq!(fs::canonicalize(store.join(".."))?, Path::new(MOUNT));
+            assert_eq!(std::env::current_dir()?, Path::new(MOUNT));
+            assert_eq!(fs::read("store/log")?, b"log");
+            File::open(store.parent().expect("it has one"))?.sync_all()?;
+            let inode = |path: &Path| fs::metadata(path).map(|found| found.ino());
+            assert!(inode(Path::new(MOUNT))? != inode(store)? && inode(Path::new(MOUNT))? != 0);
+            let open = File::open(store)?;
+            let old = store.with_extension("old");
+            fs::rename(store, &old)?;
+            let link = fs::read_link(format!("/proc/self/fd/{}", open.as_raw_fd()))?;
+            assert_eq!(link, old);
+            assert!(fs::metadata(store).is_err());
+            fs::create_dir(store)?;
+            fs::write(store.join("new"), "")?;
+            fs::remove_file(old.join("log"))?;
+            fs::remove_dir(&old)
+        },
+    );
+    let named = |door: &str| {
+        let of = ran.calls().into_iter().filter(|call| call.door.contains(door));
+        of.map(|call| [call.path, call.other].map(|p| String::from_utf8_lossy(&p).into_owned()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named("rename"), [["", "../store.old"]]);
+    assert_eq!(named("fsync"), [["..", ""]]);
+    assert_eq!(named("unlink")[0], ["../store.old/log", ""]);
+    let opened: Vec<String> = named("open").into_iter().map(|[path, _]| path).collect();
+    assert_eq!(opened[..3], ["log", "../store.lock", "../store.lock"]);
+    assert_eq!(
+        ran.tree.paths().into_values().collect::<std::collections::BTreeSet<_>>(),
+        ["..", "", "new", "../store.lock"].map(|path| path.as_bytes().to_vec()).into()
+    );
 }

@@ -235,7 +235,7 @@ impl Store for Views {
     const NAME: &'static str = "views";
 
     fn open(dir: &Path) -> Result<Self, Error> {
-        assert_eq!(dir.as_os_str().as_bytes(), b"/proc/crashpoint");
+        assert_eq!(dir.as_os_str().as_bytes(), b"/proc/crashpoint/store");
         fs::write(dir.join("views"), everything())?;
         let log = File::options().create(true).append(true).open(dir.join("log"))?;
         File::open(dir)?.sync_all()?;
