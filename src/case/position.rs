@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Position {
     /// The step; 0 is the opening, the one after the last step is the closing.
     pub step: u32,
-    /// The number of changes of the disk within the step so far.
+    /// The number of changes of the disk within the step so far, without syncs of the folder above
+    /// the store.
     pub effect: u32,
     /// Whether the step has returned.
     pub returned: bool,

@@ -200,3 +200,10 @@ pub enum Effect<'a> {
         value: Option<&'a [u8]>,
     },
 }
+
+impl Effect<'_> {
+    /// Whether this is a sync of the folder above the store alone.
+    pub(crate) fn syncs_mount(&self) -> bool {
+        matches!(self, Self::Sync(Sync::Inode(Ino::MOUNT) | Sync::Data(Ino::MOUNT)))
+    }
+}

@@ -22,6 +22,8 @@ pub(crate) struct Calls {
     /// The changes after which a process cannot have ended: stores through maps that come from
     /// between two calls have no order, so the log's own order is none that a program made.
     inside_stores: BTreeSet<u64>,
+    /// The syncs of the folder above the store, which positions do not count.
+    uncounted: BTreeSet<u64>,
 }
 
 impl Calls {
@@ -34,7 +36,12 @@ impl Calls {
         for record in records(log) {
             let number = u32::try_from(calls.calls.len()).unwrap_or(u32::MAX);
             match record.payload {
-                Payload::Effect(_) => calls.owners.push(number),
+                Payload::Effect(effect) => {
+                    if effect.syncs_mount() {
+                        calls.uncounted.insert(calls.owners.len() as u64);
+                    }
+                    calls.owners.push(number);
+                }
                 Payload::Call(call) if calls.owners.last() == Some(&number) => {
                     let path = String::from_utf8_lossy(call.path);
                     let path = path.trim_start_matches('/');
@@ -55,6 +62,11 @@ impl Calls {
     /// `call:path` of the call that made change `number` of the log, counted from 0.
     pub(crate) fn name(&self, number: u64) -> Option<&str> {
         Some(self.call(number)?.0.as_str())
+    }
+
+    /// The name of the call of the first change from this number on that positions count.
+    pub(crate) fn name_of_counted(&self, number: u64) -> Option<&str> {
+        self.name((number..).find(|number| !self.uncounted.contains(number))?)
     }
 
     /// The innermost source line of that call outside the standard library and the harness.

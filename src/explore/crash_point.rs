@@ -11,7 +11,7 @@ pub(crate) struct CrashPoint {
     pub(crate) position: Position,
     /// The opening or closing that returned last.
     pub(crate) phase: Option<Phase>,
-    /// The number of changes in the whole log so far.
+    /// The number of changes in the whole log so far, those of `Effect::syncs_mount` too.
     pub(crate) effects: u64,
     /// The change whose call has not returned.
     pub(crate) flight: Option<u64>,
@@ -40,6 +40,13 @@ impl CrashPoint {
     pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
         self.at = record.at;
         match record.payload {
+            // Not counted, so that the cases keep their positions that were saved when an engine's
+            // sync of this folder went to the host. A crash right after it leaves nothing that one
+            // before it does not.
+            Payload::Effect(effect) if effect.syncs_mount() => {
+                self.effects += 1;
+                false
+            }
             Payload::Effect(_) => {
                 self.flight = Some(self.effects);
                 self.effects += 1;

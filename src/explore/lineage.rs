@@ -122,5 +122,5 @@ pub(crate) fn within<'c>(calls: &'c Calls, point: &CrashPoint) -> Option<&'c str
     if point.position.returned && point.flight.is_none() {
         return None;
     }
-    calls.name(point.flight.unwrap_or(point.effects))
+    calls.name_of_counted(point.flight.unwrap_or(point.effects))
 }

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::mem::zeroed;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crashpoint::{Error, Store};
@@ -24,7 +25,7 @@ pub(crate) struct Views {
 type View = fn() -> String;
 
 /// The properties.
-const VIEWS: [(&str, View); 16] = [
+const VIEWS: [(&str, View); 17] = [
     ("variables", || format!("{:?}", std::env::vars_os().collect::<Vec<_>>())),
     ("arguments", || format!("{:?} {:?}", std::env::args_os(), std::env::current_exe())),
     ("directory", || format!("{:?} {:?}", std::env::current_dir(), fs::canonicalize("."))),
@@ -41,13 +42,18 @@ const VIEWS: [(&str, View); 16] = [
     ("zone", zone),
     ("random", || format!("{:x}", RandomState::new().hash_one(0))),
     ("links", links),
+    ("mount", mount),
 ];
 
 /// Files that are read whole.
-const FILES: [&str; 28] = [
+const FILES: [&str; 32] = [
     "/proc/self/stat",
     "/proc/self/status",
     "/proc/self/statm",
+    "/proc/self/mountinfo",
+    "/proc/self/mounts",
+    "/proc/mounts",
+    "/proc/filesystems",
     "/proc/thread-self/comm",
     "/proc/self/task/../maps",
     "/proc/self/cmdline",
@@ -186,6 +192,30 @@ fn room(path: &CStr) -> String {
         libc::statfs(path.as_ptr(), &mut disk);
         format!("{} {} {} {}", disk.f_blocks, disk.f_bfree, disk.f_bavail, disk.f_ffree)
     }
+}
+
+/// The mount of the store's device: the type of its file system, as both tables have it.
+fn mount() -> String {
+    let device = fs::metadata("/proc/crashpoint/store").map(|at| at.dev()).unwrap_or_default();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let of_device = |line: &&str| line.split(' ').nth(2) == Some(&number);
+    let lines: Vec<&str> = text.lines().filter(of_device).collect();
+    let [line] = lines[..] else { panic!("{number} in {text}") };
+    let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    // SAFETY: the paths are C strings, and an entry has the strings of its line until the next.
+    unsafe {
+        let table = libc::setmntent(c"/etc/mtab".as_ptr(), c"r".as_ptr());
+        let mut listed = None;
+        while let Some(entry) = libc::getmntent(table).as_ref() {
+            if CStr::from_ptr(entry.mnt_dir) == c"/proc/crashpoint" {
+                listed = CStr::from_ptr(entry.mnt_type).to_str().ok().map(str::to_owned);
+            }
+        }
+        libc::endmntent(table);
+        assert_eq!(listed.as_deref(), Some(kind));
+    }
+    kind.to_owned()
 }
 
 fn is_terminal(fd: c_int) -> c_int {

@@ -13,6 +13,7 @@ use crate::process::seam::reach;
 use crate::process::threads::baton;
 use crate::process::world::descriptors::is_simulated;
 use crate::process::world::door::Door;
+use crate::process::world::mounts::{DEVICE, EXT4, MOUNT_ID, file_system};
 use crate::process::world::{self, CallResult, Called, Referent, World};
 
 use super::path::descriptor_named;
@@ -67,12 +68,8 @@ doors! {
     fn fpathconf(fd: c_int, name: c_int) -> i64 = limit_of;
 }
 
-/// The number of the simulated device: minor 77 of the devices without hardware.
-const DEVICE: (c_uint, c_uint) = (0, 77);
 /// The blocks and the inodes of a disk without a limit: 1 TiB.
 const BLOCKS: u64 = 1 << 28;
-/// The type that statfs(2) reports for ext2, ext3 and ext4.
-const EXT4: i64 = 0xef53;
 const BLOCK: u64 = 4096;
 
 /// The subject of stat(2): a file of the disk, or the entropy device.
@@ -140,7 +137,7 @@ impl World {
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
         to.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
-        to.stx_mnt_id = MOUNT_ID;
+        to.stx_mnt_id = u64::from(MOUNT_ID);
         let StatSubject::File(file) = found else {
             (to.stx_mode, to.stx_nlink) = (found.mode() as u16, 1);
             return;
@@ -170,8 +167,6 @@ fn stamp(shown: libc::timespec) -> statx_timestamp {
 /// Flags that fstatat(2) takes; statx(2) takes those of [`SYNC_TYPES`] too.
 const STAT_FLAGS: c_int = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH;
 const SYNC_TYPES: c_int = libc::AT_STATX_FORCE_SYNC | libc::AT_STATX_DONT_SYNC;
-/// The number of the mount, as `/proc/self/mountinfo` has it too.
-pub(super) const MOUNT_ID: u64 = 77;
 
 /// Serves a call about a path or, with `AT_EMPTY_PATH`, about a descriptor, if its arguments are
 /// valid.
@@ -414,18 +409,8 @@ impl World {
         let (used, used_inodes) = self.disk.used();
         let (blocks, inodes) = self.disk.capacity().unwrap_or((BLOCKS, BLOCKS));
         let free = blocks.saturating_sub(used);
-        let kind = magic(self.profile);
+        let (_, kind) = file_system(self.profile);
         Volume { kind, blocks, free, inodes, free_inodes: inodes.saturating_sub(used_inodes) }
-    }
-}
-
-/// The type that statfs(2) reports for the file system of a profile; ext4's for those that are no
-/// file system.
-fn magic(profile: &str) -> i64 {
-    match profile {
-        name if name.starts_with("xfs") => libc::XFS_SUPER_MAGIC,
-        name if name.starts_with("btrfs") => libc::BTRFS_SUPER_MAGIC,
-        _ => EXT4,
     }
 }
 

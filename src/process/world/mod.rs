@@ -14,6 +14,7 @@ pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod limits;
 pub(crate) mod maps;
+pub(crate) mod mounts;
 pub(crate) mod panics;
 mod policy;
 pub(crate) mod room;

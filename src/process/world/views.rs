@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::digest::hash;
 
 use super::World;
+use super::mounts::FILE_SYSTEMS;
 
 /// The name of the machine.
 pub(crate) const HOST: &str = "crashpoint";
@@ -46,6 +47,7 @@ impl World {
         }
         let text = match path.strip_prefix("/proc/self/") {
             Some(name) => self.of_process(name),
+            None if path == "/etc/mtab" => Some(self.mount_table()),
             None => match path.strip_prefix("/proc/") {
                 Some(name) => self.of_machine(name),
                 None => self.of_system(path),
@@ -60,6 +62,8 @@ impl World {
             "stat" => self.process_numbers(),
             "status" => self.process_status(),
             "statm" => format!("{} {} 1024 256 0 {} 0\n", pages[0], pages[1], pages[1]),
+            "mountinfo" => self.mount_info(),
+            "mounts" => self.mount_table(),
             "comm" => format!("{COMMAND}\n"),
             "loginuid" | "sessionid" => u32::MAX.to_string(),
             "oom_score" | "oom_score_adj" | "oom_adj" => "0\n".to_owned(),
@@ -115,6 +119,8 @@ impl World {
             "loadavg" => format!("0.00 0.00 0.00 1/{} {}\n", self.schedule.started(), self.pid),
             "meminfo" => memory(),
             "cpuinfo" => (0..self.cpus).map(|cpu| processor(cpu, self.cpus)).collect(),
+            "mounts" => self.mount_table(),
+            "filesystems" => FILE_SYSTEMS.to_owned(),
             "version" => format!("Linux version {RELEASE} (crashpoint) {VERSION}\n"),
             "cmdline" => "\n".to_owned(),
             "swaps" => "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned(),
