@@ -64,8 +64,9 @@ impl CrashPoint {
 
     fn pass_mark(&mut self, mark: &Mark<'_>, steps: usize) -> bool {
         let issued = matches!(mark, Mark::Issued(_));
-        let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
-        let replied = matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..));
+        let returned = ended_step(mark).is_some();
+        let replied =
+            matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..) | Mark::UncertainBy(..));
         // A store that was opened or closed may have promised to survive.
         let ended = match mark {
             Mark::End(phase @ (Phase::Open | Phase::Close), Ok(())) => Some(*phase),
@@ -77,7 +78,7 @@ impl CrashPoint {
         let begins = match *mark {
             Mark::Issued(step) => Some(step),
             // The closing counts as one more step.
-            Mark::Returned(step, _) | Mark::Refused(step, _) if ends(mark, steps) => Some(step + 1),
+            _ if ends(mark, steps) => ended_step(mark).map(|step| step + 1),
             _ => None,
         };
         let position = &mut self.position;
@@ -91,7 +92,15 @@ impl CrashPoint {
     }
 }
 
+/// The step that returned with this mark.
+fn ended_step(mark: &Mark<'_>) -> Option<u32> {
+    match *mark {
+        Mark::Returned(step, _) | Mark::Refused(step, _) | Mark::Uncertain(step, _) => Some(step),
+        _ => None,
+    }
+}
+
 /// Whether the last of `steps` steps returned with this mark.
 pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
-    matches!(*mark, Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps)
+    ended_step(mark).is_some_and(|step| step as usize == steps)
 }

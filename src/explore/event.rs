@@ -34,15 +34,19 @@ pub(crate) enum EventKind {
     /// A step was issued.
     Issued(u32),
     /// A step returned.
-    Returned(u32, Result<Ack, String>),
+    Returned(u32, Result<Ack, EngineFailure>),
     /// A step was refused.
     Refused(u32),
+    /// A step was cut short.
+    Uncertain(u32),
     /// Within the step, a client issued one of its ops.
     IssuedBy(usize, usize),
     /// The op of a client returned.
-    ReturnedBy(usize, Result<Ack, String>),
+    ReturnedBy(usize, Result<Ack, EngineFailure>),
     /// The op of a client was refused.
     RefusedBy(usize),
+    /// The op of a client was cut short.
+    UncertainBy(usize),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
     /// The state that a read-back showed.
@@ -101,25 +105,26 @@ pub(crate) struct Outcome {
 
 /// The event of a mark, if it is one that is judged.
 pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
-    let owned = |result: Result<(), EngineError<'_>>| {
-        result.map_err(|error| EngineFailure {
-            kind: error.kind.to_owned(),
-            text: error.text.to_owned(),
-        })
+    let failure = |error: EngineError<'_>| EngineFailure {
+        kind: error.kind.to_owned(),
+        text: error.text.to_owned(),
     };
+    let owned = |result: Result<(), EngineError<'_>>| result.map_err(failure);
     let kind = match *mark {
         Mark::Begin(phase) => EventKind::Began(phase),
         Mark::End(Phase::Open, result) => EventKind::Opened(owned(result)),
         Mark::End(Phase::Close, result) => EventKind::Closed(owned(result)),
         Mark::End(Phase::ReadBack, result) => EventKind::Read(owned(result)),
         Mark::Issued(step) => EventKind::Issued(step),
-        Mark::Returned(step, result) => EventKind::Returned(step, result.map_err(str::to_owned)),
+        Mark::Returned(step, result) => EventKind::Returned(step, result.map_err(failure)),
         Mark::Refused(step, _) => EventKind::Refused(step),
+        Mark::Uncertain(step, _) => EventKind::Uncertain(step),
         Mark::IssuedBy(client, number) => EventKind::IssuedBy(client as usize, number as usize),
         Mark::ReturnedBy(client, result) => {
-            EventKind::ReturnedBy(client as usize, result.map_err(str::to_owned))
+            EventKind::ReturnedBy(client as usize, result.map_err(failure))
         }
         Mark::RefusedBy(client, _) => EventKind::RefusedBy(client as usize),
+        Mark::UncertainBy(client, _) => EventKind::UncertainBy(client as usize),
         Mark::Acked(level, what) => EventKind::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => EventKind::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => EventKind::Inconsistent(how.to_owned()),
@@ -223,14 +228,13 @@ impl Outcome {
             }
             EventKind::Opened(Err(failed))
             | EventKind::Closed(Err(failed))
+            | EventKind::Returned(_, Err(failed))
+            | EventKind::ReturnedBy(_, Err(failed))
             | EventKind::Read(Err(failed)) => failed.kind.len() + failed.text.len(),
             EventKind::Panicked { name, place, message, .. } => {
                 name.len() + place.len() + message.len()
             }
-            EventKind::Returned(_, Err(text))
-            | EventKind::ReturnedBy(_, Err(text))
-            | EventKind::Acked(_, text)
-            | EventKind::Inconsistent(text) => text.len(),
+            EventKind::Acked(_, text) | EventKind::Inconsistent(text) => text.len(),
             _ => 0,
         };
         let events: usize = self.events.iter().map(|event| size_of::<Event>() + heap(event)).sum();

@@ -142,7 +142,11 @@ pub(crate) fn explore_recorded<M: Model>(
     judged: &mut Judged,
     effort: Effort,
 ) -> Result<(), Stop> {
-    let mut judge = Judge::new(explorer.promises(), explorer.runner.subject.created_apart);
+    let mut judge = Judge::new(
+        explorer.promises(),
+        explorer.runner.subject.created_apart,
+        conditions.errors(&explorer.job.case),
+    );
     judge.begin(Rc::clone(&explorer.steps), conditions.lasting(1));
     let lineage = Lineage {
         before: Vec::new(),
