@@ -337,11 +337,23 @@ impl Pending {
         let lost = self.differences(cuts, false);
         let mut state =
             StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
-        let mut entries = BTreeSet::new();
-        for (_, change) in &lost.changes {
+        let mut entries = BTreeMap::new();
+        for (seq, change) in &lost.changes {
             // The first lost change has the state before it.
-            if entries.insert((change.dir, &change.name)) {
+            if let btree_map::Entry::Vacant(entry) = entries.entry((change.dir, &change.name)) {
+                entry.insert(*seq);
                 state.set_entry(change.dir, &change.name, change.old);
+            }
+        }
+        let repeated = self
+            .restated
+            .iter()
+            .filter_map(|id| Some(&self.group(id)?.pieces()[..self.cut(cuts, id)]));
+        let mut repeated: Vec<&Piece> = repeated.flatten().collect();
+        repeated.sort_by_key(|piece| piece.seq);
+        for (piece, change) in repeated.iter().flat_map(|p| p.changes().iter().map(|c| (*p, c))) {
+            if entries.get(&(change.dir, &change.name)).is_some_and(|lost| *lost < piece.seq) {
+                state.set_entry(change.dir, &change.name, change.new);
             }
         }
         // The first lost value of each has the one before it: it is set last.
