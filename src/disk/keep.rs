@@ -223,7 +223,9 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            for need in group.needs(end).filter(|need| self.binds(need)) {
+            // Under a torn piece the one before it shows.
+            let needs = group.needs(end).chain(group.needs(cut).filter(|_| end > cut));
+            for need in needs.filter(|need| self.binds(need)) {
                 let other = &need.group;
                 let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;
@@ -338,7 +340,8 @@ impl Pending {
         let mut state =
             StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
         let mut entries = BTreeMap::new();
-        for (seq, change) in &lost.changes {
+        // Losing a repeated entry changes nothing.
+        for (seq, change) in lost.changes.iter().filter(|(_, change)| change.old != change.new) {
             // The first lost change has the state before it.
             if let btree_map::Entry::Vacant(entry) = entries.entry((change.dir, &change.name)) {
                 entry.insert(*seq);
