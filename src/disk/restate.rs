@@ -47,7 +47,7 @@ impl Pending {
         self.restated.insert(group);
     }
 
-    /// The directories that had names of a file when the log began, if its names have changed since.
+    /// The directories that had names of a file when the log began, if its names changed since.
     fn former_parents(&mut self, ino: Ino) -> BTreeSet<Ino> {
         let log = self.group(&GroupId::Log).map(Group::pieces).unwrap_or_default();
         let mut changes = log.iter().flat_map(|piece| piece.changes());

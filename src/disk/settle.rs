@@ -213,8 +213,8 @@ impl Pending {
         }
     }
 
-    /// The changes of a piece that a sync of one inode needs: of a file that was moved into a synced
-    /// directory only the new name.
+    /// The changes of a piece that a sync of one inode needs: of a file that was moved into a
+    /// synced directory only the new name.
     fn taken_changes<'a>(&self, ino: Ino, piece: &'a Piece) -> &'a [EntryChange] {
         let changes = piece.changes();
         let [to, from] = changes else { return changes };

@@ -1,7 +1,8 @@
 //! Litmus tests: a few calls, and every state that a crash may leave of them.
 //!
 //! A state is its sorted lines: `path=CONTENT` for a file, `path/` for a directory,
-//! `path->target` for a symbolic link, `path@NAME=CONTENT` for an extended attribute, then `mark:NAME` for each mark that had been passed.
+//! `path->target` for a symbolic link, `path@NAME=CONTENT` for an extended attribute,
+//! then `mark:NAME` for each mark that had been passed.
 //! CONTENT is a run-length text: `o*5000 .*96` is 5000 times the letter o, then 96 zero bytes.
 
 mod calls;

@@ -14,9 +14,9 @@
 //! `#` starts a comment; the state after `setup` is durable. Paths are relative to the root of the
 //! file system, which is `.`; numbers are bytes; FILL is one letter.
 //!
-//! A file is opened at its first use (and, for `write`, `append`, `fallocate` and `zero`, created if
-//! missing), and its descriptor is kept. It follows renames of its name. After its name was removed
-//! the descriptor is still used, until there is a new file of that name. A `%HANDLE` is a
+//! A file is opened at its first use (and, for `write`, `append`, `fallocate` and `zero`, created
+//! if missing), and its descriptor is kept. It follows renames of its name. After its name was
+//! removed the descriptor is still used, until there is a new file of that name. A `%HANDLE` is a
 //! descriptor that no name leads to; it may be used wherever P is the file to work on. The ops:
 //!
 //! | op | meaning |

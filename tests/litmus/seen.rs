@@ -19,8 +19,8 @@ use crate::{allowed, inline};
 const NEITHER: &[&str] =
     &["link-replace", "replaced-link", "replaced-link-fdatasync", "replaced-link-write"];
 
-/// Programs for which btrfs writes nothing when a file is synced after others took all its names. On
-/// `posix` a sync of a file makes its content durable.
+/// Programs for which btrfs writes nothing when a file is synced after others took all its names.
+/// On `posix` a sync of a file makes its content durable.
 const NOTHING_SYNCED: &[&str] = &["replaced-append", "replaced-data"];
 
 fn seen() -> Vec<Seen> {
