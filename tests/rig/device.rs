@@ -1,11 +1,14 @@
 //! A block device whose writes and flushes are logged: a loop device over a file of our own FUSE
 //! server, which speaks the kernel's protocol (include/uapi/linux/fuse.h) itself.
 
+#![expect(unsafe_code, reason = "no safe form of unshare(2)")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -111,15 +114,17 @@ impl Device {
     /// A device with this medium; `folder` is a new one to mount the server on.
     pub(crate) fn new(medium: Medium, folder: PathBuf, chance: Chance) -> Result<Self, String> {
         std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
-        let fuse = File::options().read(true).write(true).open("/dev/fuse");
-        let fuse = fuse.map_err(|error| format!("/dev/fuse: {error}"))?;
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
-        let options = std::ffi::CString::new(options).map_err(|error| error.to_string())?;
-        mount(c"rig", &folder, c"fuse", MountFlags::empty(), options.as_c_str())
-            .map_err(|error| format!("FUSE: {error}"))?;
         let shared = Arc::new(Mutex::new(Shared { medium, ..Shared::default() }));
-        let mut server = Server { fuse, shared: shared.clone(), held: Vec::new(), chance };
-        let server = std::thread::spawn(move || server.serve());
+        let (ready, waiting) = channel();
+        let (served, at) = (shared.clone(), folder.clone());
+        let server = std::thread::spawn(move || {
+            let opened = open_server(&at);
+            drop(ready.send(opened.as_ref().map(drop).map_err(String::clone)));
+            if let Ok(fuse) = opened {
+                Server { fuse, shared: served, held: Vec::new(), chance }.serve();
+            }
+        });
+        waiting.recv().map_err(|error| error.to_string())??;
         let mut device = Self { shared, folder, path: PathBuf::new(), server: Some(server) };
         let file = device.folder.join("medium");
         device.path = crate::output("losetup", &["-f", "--show", "--direct-io=on"], &file)?.into();
@@ -176,6 +181,26 @@ struct Held {
     unique: u64,
     length: u32,
     write: usize,
+}
+
+/// Mounts a server on a folder, and returns its end of the connection.
+///
+/// The calling thread gets a table of descriptors of its own. If the process is killed, the
+/// connection is closed with that thread; otherwise a thread that waits for an answer would keep it
+/// open, and could not be killed.
+fn open_server(folder: &Path) -> Result<File, String> {
+    // SAFETY: the call takes no address; descriptors of the copied table that this thread does not
+    // use stay open until it ends, and none of them is closed by it.
+    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
+        return Err(format!("unshare: {}", std::io::Error::last_os_error()));
+    }
+    let fuse = File::options().read(true).write(true).open("/dev/fuse");
+    let fuse = fuse.map_err(|error| format!("/dev/fuse: {error}"))?;
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
+    let options = std::ffi::CString::new(options).map_err(|error| error.to_string())?;
+    mount(c"rig", folder, c"fuse", MountFlags::empty(), options.as_c_str())
+        .map_err(|error| format!("FUSE: {error}"))?;
+    Ok(fuse)
 }
 
 struct Server {
