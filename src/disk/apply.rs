@@ -5,7 +5,7 @@ use super::effect::{Allocation, Effect, Ino, Kind};
 use super::parts::{BlockPart, skipped, written, zeroed};
 use super::pending::Pending;
 use super::piece::{Aspect, AttributeChange, EntryChange, GroupId, Piece, Requirement};
-use super::profile::{PieceClass, Required};
+use super::profile::{Home, PieceClass, Required};
 use super::tree::Node;
 use crate::base::time::Time;
 use std::sync::Arc;
@@ -19,9 +19,12 @@ impl Pending {
         match *effect {
             // An inode alone is no piece: its entries decide whether it is found. So it is on the
             // medium at once, empty, with its mode and, for a symbolic link, its target.
-            Effect::Inode { .. } => {
+            Effect::Inode { ino, kind, .. } => {
                 self.live.apply(effect, at);
                 self.durable.apply(effect, at);
+                if kind == Kind::File {
+                    self.nameless.insert(ino, false);
+                }
             }
             Effect::Mode { .. } => {
                 self.live.apply(effect, at);
@@ -163,6 +166,9 @@ impl Pending {
         let (first, rest): (Vec<BlockPart>, Vec<BlockPart>) = parts.into_iter().partition(|part| {
             part.class == PieceClass::Zero && self.profile.asks(PieceClass::Resize, Required::Block)
         });
+        if self.profile.home(PieceClass::Hole) == Home::Own {
+            return self.cut_off(ino, (old, size), rest);
+        }
         let zeroed = first.into_iter().map(|part| self.push_data(ino, part, None)).last();
         let seq = self.push_size(ino, (old, size), PieceClass::Resize, zeroed);
         for part in rest {
@@ -171,6 +177,33 @@ impl Pending {
             } else {
                 self.push_data(ino, part, None);
             }
+        }
+    }
+
+    /// Cuts a file where the blocks that become free are pieces of their own. The size may stop at
+    /// the end of each, as in ALICE's default model; none is a hole below the size that is kept,
+    /// unless the file has grown again.
+    fn cut_off(&mut self, ino: Ino, (old, size): (u64, u64), parts: Vec<BlockPart>) {
+        let mut last = old;
+        let (freed, cut): (Vec<BlockPart>, Vec<BlockPart>) =
+            parts.into_iter().partition(|part| part.class == PieceClass::Hole);
+        let mut holes = Vec::new();
+        for part in freed.into_iter().rev() {
+            let end = (part.block * PAGE as u64).max(size);
+            if end < last {
+                let seq = self.push_size(ino, (last, end), PieceClass::Resize, None);
+                last = end;
+                holes.push((part, seq));
+            }
+        }
+        if last != size {
+            self.push_size(ino, (last, size), PieceClass::Resize, None);
+        }
+        for (part, seq) in holes {
+            self.push_hole(ino, part, seq);
+        }
+        for part in cut {
+            self.push_data(ino, part, None);
         }
     }
 
@@ -197,7 +230,8 @@ impl Pending {
 
     fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
         if let Some(change) = self.change(dir, name, ino) {
-            let born = ino.filter(|ino| self.is_nameless(*ino));
+            let logged = ino.is_some_and(|ino| self.nameless.remove(&ino) == Some(true));
+            let born = ino.filter(|ino| !logged && self.is_nameless(*ino));
             self.live.set_entry(dir, name, ino, at);
             let seq = self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
             if let Some(born) = born {
@@ -234,12 +268,17 @@ impl Pending {
         let is_directory = |ino: Ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
         let one =
             self.profile.atomic_rename || is_directory(moved) || back.is_some_and(is_directory);
+        let swaps = back.is_some_and(|back| !is_directory(back)) && !is_directory(moved);
         self.live.set_entry(from.0, from.1, back, at);
         self.live.set_entry(to.0, to.1, Some(moved), at);
         let changes: Vec<EntryChange> = changes.into_iter().flatten().collect();
         if one {
             let replaces = replaced.is_some() && !exchange;
-            let class = if replaces { PieceClass::Replace } else { PieceClass::Entry };
+            let class = match (replaces, swaps) {
+                (true, _) => PieceClass::Replace,
+                (false, true) => PieceClass::Exchange,
+                (false, false) => PieceClass::Entry,
+            };
             let needs = self.pieces_placing(to.0);
             self.push_entries(changes, needs, class);
         } else {

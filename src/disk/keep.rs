@@ -223,7 +223,9 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            for need in group.needs(end).filter(|need| self.binds(need)) {
+            // Under a torn piece the one before it shows.
+            let needs = group.needs(end).chain(group.needs(cut).filter(|_| end > cut));
+            for need in needs.filter(|need| self.binds(need)) {
                 let other = &need.group;
                 let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;
@@ -337,11 +339,24 @@ impl Pending {
         let lost = self.differences(cuts, false);
         let mut state =
             StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
-        let mut entries = BTreeSet::new();
-        for (_, change) in &lost.changes {
+        let mut entries = BTreeMap::new();
+        // Losing a repeated entry changes nothing.
+        for (seq, change) in lost.changes.iter().filter(|(_, change)| change.old != change.new) {
             // The first lost change has the state before it.
-            if entries.insert((change.dir, &change.name)) {
+            if let btree_map::Entry::Vacant(entry) = entries.entry((change.dir, &change.name)) {
+                entry.insert(*seq);
                 state.set_entry(change.dir, &change.name, change.old);
+            }
+        }
+        let repeated = self
+            .restated
+            .iter()
+            .filter_map(|id| Some(&self.group(id)?.pieces()[..self.cut(cuts, id)]));
+        let mut repeated: Vec<&Piece> = repeated.flatten().collect();
+        repeated.sort_by_key(|piece| piece.seq);
+        for (piece, change) in repeated.iter().flat_map(|p| p.changes().iter().map(|c| (*p, c))) {
+            if entries.get(&(change.dir, &change.name)).is_some_and(|lost| *lost < piece.seq) {
+                state.set_entry(change.dir, &change.name, change.new);
             }
         }
         // The first lost value of each has the one before it: it is set last.

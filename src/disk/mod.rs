@@ -219,6 +219,7 @@ pub mod piece;
 pub mod profile;
 pub mod profiles;
 pub mod relax;
+mod restate;
 mod room;
 pub mod rot;
 mod settle;

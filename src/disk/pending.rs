@@ -58,6 +58,12 @@ pub struct Pending {
     pub(super) frozen: bool,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
+    /// The groups of entries that a sync of a file repeated; see [`super::restate`].
+    pub(super) restated: BTreeSet<GroupId>,
+    /// The directories that had names of a file when the log began, for files whose names changed.
+    pub(super) former_parents: BTreeMap<Ino, BTreeSet<Ino>>,
+    /// Files without a name so far, and whether a sync came since they were made.
+    pub(super) nameless: BTreeMap<Ino, bool>,
     /// How many pending changes of entries link to an inode.
     pub(super) pending_links: BTreeMap<Ino, u32>,
     /// Freed inodes that a crash may bring back, in their last state.
@@ -97,6 +103,9 @@ impl Pending {
             never_kept: BTreeMap::new(),
             frozen: false,
             constrained: BTreeSet::new(),
+            restated: BTreeSet::new(),
+            former_parents: BTreeMap::new(),
+            nameless: BTreeMap::new(),
             pending_links: BTreeMap::new(),
             freed_inodes: BTreeMap::new(),
             untrimmed: BTreeSet::new(),

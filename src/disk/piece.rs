@@ -292,6 +292,8 @@ pub(super) enum Aspect {
     Size,
     Entries,
     Names,
+    /// The entries that name it since it was exchanged with another file.
+    Swapped,
     /// The entry that named it first.
     Birth,
     /// Its extended attributes.
@@ -309,12 +311,20 @@ pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
             for change in changes.iter() {
                 aspects.push((change.dir, Aspect::Entries));
                 let named = change.old.into_iter().chain(change.new);
-                aspects.extend(named.map(|ino| (ino, Aspect::Names)));
+                let swapped = piece.class == PieceClass::Exchange;
+                let aspect = if swapped { Aspect::Swapped } else { Aspect::Names };
+                aspects.extend(named.map(|ino| (ino, aspect)));
             }
             aspects
         }
         PieceChange::Attribute(change) => vec![(change.ino, Aspect::Attributes)],
     }
+}
+
+/// Whether a piece renames another file over a name of this one.
+pub(super) fn replaced(piece: &Piece, ino: Ino) -> bool {
+    matches!(piece.changes(), [to, from]
+        if to.old == Some(ino) && to.new.is_some() && from.new.is_none())
 }
 
 /// The subject of a new piece: the inode and the block that it changes, and the call's earlier

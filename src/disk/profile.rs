@@ -106,6 +106,8 @@ pub enum PieceClass {
     Replace,
     /// An extended attribute.
     Attribute,
+    /// Directory entries, by an exchange of two files.
+    Exchange,
 }
 
 /// A rule of a profile: a piece of one class is kept only if some of the pieces before it are.
@@ -162,6 +164,8 @@ pub struct SyncRule {
     pub entries: bool,
     /// The entries, in any directory, that name the inode or did so before.
     pub names: bool,
+    /// The entries that an exchange of the file with another one swapped.
+    pub swapped: bool,
     /// The entry that named the inode first.
     pub birth: bool,
     /// The log up to the last call that changed the inode in any way: each such call logs a time of
@@ -205,7 +209,7 @@ impl Profile {
             PieceClass::Grow => self.grow,
             PieceClass::Reach => self.reach,
             PieceClass::Resize => self.resize,
-            PieceClass::Entry | PieceClass::Replace => self.entry,
+            PieceClass::Entry | PieceClass::Replace | PieceClass::Exchange => self.entry,
             // A change of the inode that the call itself logs, like a size that is set.
             PieceClass::Attribute => self.resize,
         }

@@ -251,17 +251,14 @@ fn a_truncation_inside_a_block_may_zero_its_end_and_keep_the_old_size_on_posix()
         a=o*150
         a=o*100 n*50
         a=o*100 .*50
-        a=o*4096 .*4904
-        a=o*8192 .*808
-        a=o*4096 .*4096 o*808
-        a=o*100 .*8900
+        a=o*4096
+        a=o*8192
+        a=o*100 .*3996
+        a=o*100 .*3996 o*4096
         a=o*100 .*3996 o*4904
-        a=o*100 .*8092 o*808
-        a=o*100 .*3996 o*4096 .*808
-        a=o*100 n*50 .*8850
-        a=o*100 n*50 .*3946 o*4904
-        a=o*100 n*50 .*8042 o*808
-        a=o*100 n*50 .*3946 o*4096 .*808";
+        a=o*100 n*50 .*3946
+        a=o*100 n*50 .*3946 o*4096
+        a=o*100 n*50 .*3946 o*4904";
     leaves(POSIX, program, posix);
     leaves(TAIL, program, "a=o*9000\na=o*100\na=o*100 n*50");
 }

@@ -158,6 +158,10 @@ fn rules_of_others() -> Vec<Mutation> {
         ("xfs: fdatasync leaves renames", {
             Profile { fdatasync_file: EXT4.fdatasync_file, ..XFS }
         }),
+        ("xfs: fdatasync covers an exchange", {
+            let file = SyncRule { swapped: true, ..XFS.fdatasync_file };
+            Profile { fdatasync_file: file, ..XFS }
+        }),
         ("xfs: fsync of a directory covers the whole log", {
             Profile { fsync_directory: dir, ..XFS }
         }),
