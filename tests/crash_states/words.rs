@@ -113,7 +113,7 @@ fn a_wrong_word_is_refused_with_its_reason() {
 #[test]
 fn what_is_next_to_the_store_is_named_from_its_folder() {
     for profile in Profile::all() {
-        let mut pending = Pending::new(Tree::of_a_run(), &profile);
+        let mut pending = Pending::new(Tree::of_a_run(), profile);
         let dir = |ino| Effect::Inode { ino, kind: Kind::Directory, mode: 0o755, target: b"" };
         let file = |ino| Effect::Inode { ino, kind: Kind::File, mode: 0o644, target: b"" };
         let entry = |dir, name, ino| Effect::Entry { dir, name, ino: Some(ino) };

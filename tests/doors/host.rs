@@ -122,7 +122,7 @@ fn the_folder_of_a_run_is_an_entry_like_any_other() {
     );
     let named = |door: &str| {
         let of = ran.calls().into_iter().filter(|call| call.door.contains(door));
-        of.map(|call| [call.path, call.other].map(|p| String::from_utf8_lossy(&p).into_owned()))
+        of.map(|call| [call.path, call.other].map(|p| String::from_utf8_lossy(p).into_owned()))
             .collect::<Vec<_>>()
     };
     assert_eq!(named("rename"), [["", "../store.old"]]);
