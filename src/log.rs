@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Time;
 use crate::case::turn::Turn;
 use crate::disk::effect::Effect;
+use crate::disk::sight::Sight;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::fault_kind::FaultKind;
 
@@ -134,6 +135,8 @@ pub enum Mark<'a> {
     /// The engine read this file or property of the host, which is not simulated.
     #[serde(with = "serde_bytes")]
     Host(&'a [u8]),
+    /// The engine saw a part of the disk that its digest leaves out, for the first time.
+    Saw(Sight),
 }
 
 /// An error that an engine returned.

@@ -38,7 +38,8 @@ impl CrashPoint {
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the
     /// number of steps in the epoch.
     pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
-        self.at = record.at;
+        // A change is logged with its stamp, which the coarse clock gave it.
+        self.at = self.at.max(record.at);
         match record.payload {
             Payload::Effect(_) => {
                 self.flight = Some(self.effects);
