@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Time;
 use crate::case::turn::Turn;
 use crate::disk::effect::Effect;
+use crate::disk::sight::Sight;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::fault_kind::FaultKind;
 
@@ -138,6 +139,8 @@ pub enum Mark<'a> {
     Uncertain(u32, &'a str),
     /// The op of client `.0` was cut short, with this text: it may have had an effect.
     UncertainBy(u32, &'a str),
+    /// The engine saw a part of the disk that its digest leaves out, for the first time.
+    Saw(Sight),
 }
 
 /// An error that an engine returned.

@@ -1,12 +1,13 @@
 //! How each effect of a disk becomes pieces, or makes some durable.
 
+use super::attributes::{MODE, OWNER, TIMES};
 use super::content::PAGE;
 use super::effect::{Allocation, Effect, Ino, Kind};
 use super::parts::{BlockPart, skipped, written, zeroed};
 use super::pending::Pending;
 use super::piece::{Aspect, AttributeChange, EntryChange, GroupId, Piece, Requirement};
 use super::profile::{Home, PieceClass, Required};
-use super::tree::Node;
+use super::tree::{Name, Node};
 use crate::base::time::Time;
 use std::sync::Arc;
 
@@ -16,6 +17,13 @@ impl Pending {
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
         self.commit_by_time(at);
         self.touch(effect);
+        let first = self.next;
+        self.apply_kind(effect, at);
+        self.stamp_unrecorded(effect, first);
+        self.effects += 1;
+    }
+
+    fn apply_kind(&mut self, effect: &Effect<'_>, at: Time) {
         match *effect {
             // An inode alone is no piece: its entries decide whether it is found. So it is on the
             // medium at once, empty, with its mode and, for a symbolic link, its target.
@@ -26,11 +34,9 @@ impl Pending {
                     self.nameless.insert(ino, false);
                 }
             }
-            Effect::Mode { .. } => {
-                self.live.apply(effect, at);
-                self.durable.apply(effect, at);
-                self.stamp();
-            }
+            Effect::Mode { ino, .. } => self.set_mode(ino, effect, at),
+            Effect::Owner { ino, .. } => self.set_owner(ino, effect, at),
+            // The piece follows from the new times.
             Effect::Times { .. } => self.live.apply(effect, at),
             Effect::Attribute { ino, name, value } => self.set_attribute(ino, name, value, at),
             Effect::Entry { dir, name, ino } => self.enter(dir, name, ino, at),
@@ -44,13 +50,29 @@ impl Pending {
             }
             Effect::Free { ino } => self.free(ino, at),
             Effect::Sync(_) if self.frozen => {}
-            Effect::Sync(sync) => self.sync(sync, at),
+            Effect::Sync(sync) => self.sync(sync),
             Effect::SyncFailed(sync) => self.sync_failed(sync),
             Effect::Evict { ino, block, size, .. } => {
                 self.evict((ino, block, size), effect, at);
             }
         }
-        self.effects += 1;
+    }
+
+    /// Adds a piece if an effect moved times of its inode, and no piece of it records that.
+    fn stamp_unrecorded(&mut self, effect: &Effect<'_>, first: u64) {
+        let (Effect::Write { ino, .. }
+        | Effect::Size { ino, .. }
+        | Effect::Allocate { ino, .. }
+        | Effect::Mode { ino, .. }
+        | Effect::Owner { ino, .. }
+        | Effect::Times { ino, .. }) = *effect
+        else {
+            return;
+        };
+        if self.next == first && self.new_times(ino).is_some() {
+            let name: Name = TIMES.into();
+            self.push_attribute(AttributeChange { ino, name, old: None, new: None });
+        }
     }
 
     /// Makes the log durable, if a commit was due since the last effect. Everything that is pending
@@ -59,7 +81,7 @@ impl Pending {
         let Some(every) = self.profile.commits.filter(|_| !self.frozen) else { return };
         let commit = at.0 / (every.as_nanos() as u64).max(1);
         if std::mem::replace(&mut self.commits, commit) != commit {
-            self.commit(at);
+            self.commit();
         }
     }
 
@@ -69,6 +91,7 @@ impl Pending {
         | Effect::Size { ino, .. }
         | Effect::Allocate { ino, .. }
         | Effect::Mode { ino, .. }
+        | Effect::Owner { ino, .. }
         | Effect::Times { ino, .. }
         | Effect::Attribute { ino, .. }) = *effect
         else {
@@ -245,6 +268,35 @@ impl Pending {
         let Some(node) = self.live.node(ino) else { return };
         let (old, new) = (node.attributes.get(name).cloned(), value.map(Arc::from));
         self.live.apply(&Effect::Attribute { ino, name, value }, at);
+        if old != new {
+            self.push_attribute(AttributeChange { ino, name: name.into(), old, new });
+        }
+    }
+
+    fn set_mode(&mut self, ino: Ino, effect: &Effect<'_>, at: Time) {
+        self.set_in_inode(ino, MODE, effect, at, |node, _| node.mode_value());
+    }
+
+    fn set_owner(&mut self, ino: Ino, effect: &Effect<'_>, at: Time) {
+        let moved = |mode: u32| matches!(*effect, Effect::Owner { mode: new, .. } if new != mode);
+        self.set_in_inode(ino, OWNER, effect, at, |node, before| node.owner_value(moved(before)));
+    }
+
+    /// Applies a change of an inode that is a piece like an attribute: `value` is its value in the
+    /// inode, of which it is also given the permission bits before the change.
+    fn set_in_inode(
+        &mut self,
+        ino: Ino,
+        name: &[u8],
+        effect: &Effect<'_>,
+        at: Time,
+        value: impl Fn(&Node, u32) -> Arc<[u8]>,
+    ) {
+        let Some(node) = self.live.node(ino) else { return };
+        let mode = node.mode;
+        let old = Some(value(node, mode));
+        self.live.apply(effect, at);
+        let new = self.live.node(ino).map(|node| value(node, mode));
         if old != new {
             self.push_attribute(AttributeChange { ino, name: name.into(), old, new });
         }

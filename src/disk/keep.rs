@@ -19,7 +19,6 @@ use super::piece::{
 use super::profile::PieceClass;
 use super::tree::{Body, Node, Tree};
 use crate::base::digest::{Digest, Digester};
-use crate::base::time::Time;
 
 /// A disk that may be found after a crash.
 #[derive(Clone)]
@@ -70,6 +69,7 @@ impl Pending {
             self.fill_stale(&mut tree, fate);
         }
         tree.drop_unreachable();
+        tree.renew_numbers();
         CrashState { digest: tree.digest(), tree, raised: cuts.raised }
     }
 
@@ -449,7 +449,8 @@ impl StateBuilder<'_> {
                 self.tree.adopt(ino, node);
             }
         }
-        self.tree.set_entry(dir, name, ino, Time::START);
+        // Its times follow from the pieces that are kept.
+        self.tree.place(dir, name, ino);
     }
 
     fn set_attribute(&mut self, ino: Ino, name: &[u8], value: Option<Arc<[u8]>>) {
@@ -477,6 +478,11 @@ impl StateBuilder<'_> {
         }
         if let Some((tear, piece)) = self.pending.torn(cuts) {
             self.tear(tear, piece);
+        }
+        for (ino, times) in self.pending.kept_times(|id| self.pending.limit(cuts, id)) {
+            if let Some(node) = self.tree.node_mut(ino) {
+                node.set_times(times);
+            }
         }
         for ino in std::mem::take(&mut self.untrimmed) {
             if let Some(content) = self.content(ino) {

@@ -189,6 +189,7 @@
 mod apply;
 pub mod attributes;
 mod block;
+pub mod clock;
 pub mod content;
 pub mod copy;
 pub mod effect;
@@ -223,7 +224,9 @@ mod restate;
 mod room;
 pub mod rot;
 mod settle;
+pub mod sight;
 pub mod space;
+mod stamps;
 pub mod stat;
 mod sync;
 pub mod tree;

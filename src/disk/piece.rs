@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::content::PAGE;
 use super::effect::Ino;
 use super::profile::{Home, PieceClass};
-use super::tree::Name;
+use super::tree::{Name, Times};
 use crate::base::digest::hash;
 
 /// The queue that a piece is in: a crash keeps a prefix of each.
@@ -133,6 +133,9 @@ pub struct Piece {
     pub class: PieceClass,
     /// Its requirements.
     pub(super) needs: Option<Arc<[Requirement]>>,
+    /// The times that inodes have after it, of those that it changes: on the medium, the inode is
+    /// written as a whole. Left out where the durable inode has the same.
+    pub(super) times: Option<Arc<[(Ino, Times)]>>,
     /// The sum of the digests of this piece and all before it in its group.
     pub(super) sum: u64,
 }
@@ -175,6 +178,14 @@ impl Piece {
     /// The inode whose content, size or attribute it changes.
     pub(super) fn inode(&self) -> Option<Ino> {
         self.file().or_else(|| self.attribute().map(|change| change.ino))
+    }
+
+    /// The inodes whose times it moves.
+    pub(super) fn timed(&self) -> Vec<Ino> {
+        let changes = self.changes().iter();
+        let of_entries =
+            changes.flat_map(|change| [change.dir].into_iter().chain(change.old).chain(change.new));
+        of_entries.chain(self.inode()).collect()
     }
 
     /// The size before and after, if it changes one.

@@ -22,13 +22,13 @@ const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 
 impl Pending {
     /// Makes durable the pieces that a successful sync promises.
-    pub(super) fn sync(&mut self, sync: Sync, at: Time) {
-        self.settle_synced(sync, at);
+    pub(super) fn sync(&mut self, sync: Sync) {
+        self.settle_synced(sync);
         self.note_synced_names(sync);
         self.note_nameless();
     }
 
-    fn settle_synced(&mut self, sync: Sync, at: Time) {
+    fn settle_synced(&mut self, sync: Sync) {
         let mut limits = BTreeMap::new();
         let blocks = blocks_of(sync);
         let rule = self.rule(sync);
@@ -49,7 +49,7 @@ impl Pending {
             }
         }
         if let (true, Some((ino, _))) = (rule.alone, self.synced(sync).first()) {
-            return self.settle_alone(*ino, limits, at);
+            return self.settle_alone(*ino, limits);
         }
         if let Some((_, seq)) = self.newest(&GroupId::Log).filter(|_| rule.log) {
             limits.insert(GroupId::Log, seq);
@@ -62,15 +62,15 @@ impl Pending {
             *limit = touched.max(*limit);
         }
         self.close_limits(&mut limits, matches!(sync, Sync::Pages { .. } | Sync::Written { .. }));
-        self.settle(limits, at);
+        self.settle(limits);
     }
 
     /// Makes the whole log durable, with its requirements.
-    pub(super) fn commit(&mut self, at: Time) {
+    pub(super) fn commit(&mut self) {
         let Some((_, newest)) = self.newest(&GroupId::Log) else { return };
         let mut limits = BTreeMap::from([(GroupId::Log, newest)]);
         self.close_limits(&mut limits, false);
-        self.settle(limits, at);
+        self.settle(limits);
     }
 
     /// Notes the changes of a file's names that are still pending after it was synced.
@@ -165,20 +165,20 @@ impl Pending {
     }
 
     /// Makes the pieces up to the limits durable, each group up to its own.
-    fn settle(&mut self, limits: BTreeMap<GroupId, u64>, at: Time) {
+    fn settle(&mut self, limits: BTreeMap<GroupId, u64>) {
         let mut settled = Vec::new();
         for (id, limit) in limits {
             let Some(group) = self.groups.get(&id) else { continue };
             let cut = group.before(limit + 1);
             settled.extend(self.take(&id, cut));
         }
-        self.make_durable(settled, at);
+        self.make_durable(settled);
     }
 
     /// Makes durable only the part of the log that a sync of one inode needs: its own pieces,
     /// wherever they are in the log, the older changes of the same entries, and the pieces that put
     /// the directories above where they are; of some renames only a part, see [`Self::leave_rest`].
-    fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
+    fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
         for (id, limit) in limits {
@@ -192,7 +192,7 @@ impl Pending {
             taken.iter_mut().for_each(|piece| self.leave_rest(ino, piece));
             settled.extend(taken);
         }
-        self.make_durable(settled, at);
+        self.make_durable(settled);
     }
 
     /// Leaves a part of a rename in the log, in its old position, if a sync needs only the other
@@ -321,7 +321,7 @@ impl Pending {
     }
 
     /// Moves pieces that are no longer pending into the durable tree.
-    fn make_durable(&mut self, mut settled: Vec<Piece>, at: Time) {
+    fn make_durable(&mut self, mut settled: Vec<Piece>) {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
         let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
@@ -344,8 +344,9 @@ impl Pending {
             if !self.restated.is_empty() {
                 self.forget_restated_before(piece.seq, piece.changes());
             }
+            self.settle_times(piece);
             for change in piece.changes() {
-                self.durable.set_entry(change.dir, &change.name, change.new, at);
+                self.durable.place(change.dir, &change.name, change.new);
                 named.extend(change.old.into_iter().chain(change.new));
             }
         }
@@ -378,6 +379,7 @@ impl Pending {
         if let Some((ino, ..)) = piece.sizes() {
             self.sizes.remove(&(ino, id.home(), piece.seq));
         }
+        self.forget_times(piece);
         self.synced_names.remove(&piece.seq);
         self.rename_partners.remove(&piece.seq);
         for change in piece.changes() {
@@ -545,6 +547,7 @@ impl Pending {
         self.former_parents.remove(&ino);
         self.untrimmed.remove(&ino);
         self.sized.remove(&ino);
+        self.timed.remove(&ino);
         self.touched.remove(&ino);
         self.reserved.remove(&ino);
     }

@@ -38,7 +38,8 @@ impl CrashPoint {
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the
     /// number of steps in the epoch.
     pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
-        self.at = record.at;
+        // A change is logged with its stamp, which the coarse clock gave it.
+        self.at = self.at.max(record.at);
         match record.payload {
             // Not counted, so that the cases keep their positions that were saved when an engine's
             // sync of this folder went to the host. A crash right after it leaves nothing that one

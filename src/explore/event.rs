@@ -1,8 +1,9 @@
 //! A child's log without the calls: what was done and seen, in order, and how the child ended.
 
-use crate::base::digest::{Digest, Digester};
+use crate::base::digest::{Digest, Digester, hash};
 use crate::base::time::Time;
 use crate::case::turn::Turn;
+use crate::disk::sight::Sights;
 use crate::host::ending::Ending;
 use crate::host::script;
 use crate::log::{Call, EngineError, Mark, Payload, Phase, Record, encoded, records};
@@ -85,10 +86,15 @@ pub(crate) struct Outcome {
     /// Digest of every call and mark with its time since the child began. A child that ran out of
     /// CPU time was stopped at an arbitrary point: its digest only says that it was.
     pub(crate) digest: Digest,
+    /// A short digest of each of the first calls, to name the one in which a repeated recovery
+    /// differs.
+    pub(crate) calls: Vec<u32>,
     /// The number of changes of the disk.
     pub(crate) effects: u64,
     /// Whether the engine read a clock.
     pub(crate) timed: bool,
+    /// The parts of the disk that the engine saw, beyond those in the digest of its state.
+    pub(crate) sights: Sights,
     /// The first call of the engine that is not simulated.
     pub(crate) refused: Option<Refusal>,
     /// Why the run was ended as hung.
@@ -144,7 +150,8 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
         | Mark::Hung(_)
         | Mark::Turn(_)
         | Mark::Decisions(_)
-        | Mark::SawClock => return None,
+        | Mark::SawClock
+        | Mark::Saw(_) => return None,
     };
     Some(Event { at, kind })
 }
@@ -162,8 +169,10 @@ impl Outcome {
             place: ending.location(),
             ending,
             digest: Digest(0),
+            calls: Vec::new(),
             effects: 0,
             timed: false,
+            sights: Sights::default(),
             refused: None,
             hung: None,
             outside: Vec::new(),
@@ -180,6 +189,9 @@ impl Outcome {
             match record.payload {
                 Payload::Effect(_) => outcome.effects += 1,
                 Payload::Call(call) => {
+                    if outcome.calls.len() < CALLS {
+                        outcome.calls.push(call_digest(&call));
+                    }
                     if call.thread > 1 {
                         outcome.turns.get_or_insert_default();
                     }
@@ -207,6 +219,9 @@ impl Outcome {
                 });
             }
             Mark::SawClock => self.timed = true,
+            Mark::Saw(sight) => {
+                self.sights.add(*sight);
+            }
             Mark::Decisions(decisions) => self.decisions = Some(*decisions),
             Mark::Turn(turn) => self.turns.get_or_insert_default().push(*turn),
             Mark::Hung(why) => self.hung = Some((*why).to_owned()),
@@ -239,13 +254,22 @@ impl Outcome {
         };
         let events: usize = self.events.iter().map(|event| size_of::<Event>() + heap(event)).sum();
         let turns = self.turns.as_ref().map_or(0, |turns| turns.len() * size_of::<Turn>());
-        size_of::<Self>() + events + turns
+        size_of::<Self>() + events + turns + self.calls.len() * size_of::<u32>()
     }
 
     /// Whether the script was carried out to its end.
     pub(crate) fn finished(&self) -> bool {
         matches!(self.events.last(), Some(Event { kind: EventKind::Done, .. }))
     }
+}
+
+/// How many calls of a recovery have a digest of their own.
+const CALLS: usize = 256;
+
+/// A short digest of a call without its return addresses.
+pub(crate) fn call_digest(call: &Call<'_>) -> u32 {
+    let call = Call { stack: &[], ..*call };
+    hash(&postcard::to_allocvec(&call).unwrap_or_default()) as u32
 }
 
 /// Adds a record to the digest of a run: calls without their return addresses, which differ from

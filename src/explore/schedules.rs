@@ -55,7 +55,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         explorer.steps.iter().any(|step| matches!(step, Step::Op(op) if M::clients(op).is_some()));
     let mut seen = Seen {
         histories: BTreeSet::new(),
-        judged: Judged::new(),
+        judged: Judged::default(),
         judges_apart: has_clients,
         decisions: None,
     };
@@ -102,7 +102,7 @@ fn evicted<M: Model>(
     // If it read nothing of that, its states are among those of the other run.
     if outcome.digest != kept {
         explorer.reporter.note(Digest(0), outcome.digest);
-        explore_recorded(explorer, conditions, outcome, &log, &mut Judged::new(), effort)?;
+        explore_recorded(explorer, conditions, outcome, &log, &mut Judged::default(), effort)?;
     }
     Ok(())
 }
@@ -182,7 +182,8 @@ fn history(log: &[u8]) -> Digest {
     for record in records(log) {
         match record.payload {
             Payload::Call(_)
-            | Payload::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock) => {}
+            | Payload::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Saw(_)) => {
+            }
             event => digester.add(&postcard::to_allocvec(&event).unwrap_or_default()),
         }
     }

@@ -314,8 +314,9 @@ impl<M: Model> Walk<'_, M> {
         pending: Option<Pending>,
     ) -> Result<(), Stop> {
         let crashed = Crashed { kind: CrashKind::Process, point, left };
-        // Inodes that only descriptors held are still in this tree, without a name.
-        let tree = pending.as_ref().unwrap_or(&self.pending).live().clone();
+        let mut tree = pending.as_ref().unwrap_or(&self.pending).live().clone();
+        // The kernel frees those that only descriptors held.
+        tree.drop_unreachable();
         let digest = tree.digest();
         self.state(explorer, CrashState { crashed, tree, digest, pending })
     }
@@ -336,12 +337,14 @@ impl<M: Model> Walk<'_, M> {
     /// Examines one crash state, unless an equal one was: reports a violation, or places crashes
     /// in the recovery.
     fn state(&mut self, explorer: &mut Explorer<'_, M>, state: CrashState<'_>) -> Result<(), Stop> {
-        if !self.judged.insert(examine::key(&state, &self.judge)) {
+        let key = examine::key(&state, &self.judge);
+        if self.judged.has(&key, &state.tree) {
             return Ok(());
         }
         let prior = state.crashed.prior(&self.judge, self.lineage.boot, self.lineage.next_epoch());
         let conditions = &self.lineage.conditions;
         let examined = examine::examine(explorer, &state, &prior, &self.judge, conditions)?;
+        self.judged.note(key, &state.tree, examined.outcome.sights);
         let wanted = explorer.job.budget.recheck > explorer.reporter.tally.rechecked;
         if examined.violation.is_some() || wanted {
             explorer.reporter.tally.rechecked += u64::from(wanted);
@@ -499,7 +502,7 @@ impl<M: Model> Walk<'_, M> {
             false => explorer.nested_left().min(explorer.job.budget.nested / 4).max(1),
         };
         let effort = Effort { recoveries, ..self.effort };
-        let judged = &mut Judged::new();
+        let judged = &mut Judged::default();
         walk(explorer, &lineage, &recovered.log, pending, judge, judged, effort)?;
         let spent = explorer.runner.recoveries - spent;
         self.spent_before += spent;

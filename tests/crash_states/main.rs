@@ -2,6 +2,7 @@
 
 mod attributes;
 mod families;
+mod inodes;
 mod property;
 mod requirements;
 mod rig;
@@ -395,17 +396,6 @@ fn hard_links_share_the_kept_pieces_of_their_file() {
 fn a_symbolic_link_is_never_empty() {
     for profile in Profile::all() {
         leaves(profile, "body; symlink target s", "nothing\ns->target");
-    }
-}
-
-#[test]
-fn a_mode_is_durable_with_its_inode() {
-    for profile in Profile::all() {
-        let mut rig = Rig::new(profile, "write f 0 1 o");
-        rig.run("chmod f 256");
-        let (all, nothing) = (rig.pending.keep(&Fate::all()), rig.pending.keep(&Fate::nothing()));
-        assert_eq!(all.digest, nothing.digest);
-        assert_eq!(nothing.tree.node(rig.find("f")).map(|node| node.mode), Some(256));
     }
 }
 

@@ -160,7 +160,7 @@ impl Rig {
         }
     }
 
-    fn effect(&mut self, effect: &Effect<'_>) {
+    pub fn effect(&mut self, effect: &Effect<'_>) {
         self.pending.apply(effect, Time(self.pending.effects()));
         if let Some(steps) = &mut self.steps {
             steps.push(self.pending.clone());
