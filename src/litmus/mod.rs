@@ -15,8 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use calls::Caller;
+#[cfg(feature = "inner")]
 pub use descriptors::Descriptors;
-pub use program::{AllocateMode, LitmusError, Op, Program, ProgramLine};
+#[cfg(feature = "inner")]
+pub use program::AllocateMode;
+pub use program::{LitmusError, Op, Program, ProgramLine};
 
 use crate::base::text::TextError;
 use crate::base::time::Time;

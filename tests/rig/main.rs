@@ -11,6 +11,10 @@
 //! that was found and that the profile forbids is a bug of the model; so is a call with another
 //! error. What the profile allows beyond is counted: few images are made of each program.
 #![expect(clippy::print_stdout, reason = "the report of the rig")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it talks to the kernel, and its options are variables"
+)]
 
 mod chance;
 mod device;
