@@ -123,8 +123,8 @@
 //! - **a sync on btrfs after names changed**: it logs the former directories of the file, too, so a
 //!   file that was moved from there may be found under both names. A sync of a file that has no
 //!   name left, because others were renamed over it, writes nothing.
-//! - **link of a nameless file**: on ext4 its first name is not forced by `fdatasync` if its data was
-//!   synced before.
+//! - **link of a nameless file**: on ext4 its first name is not forced by `fdatasync` if its data
+//!   was synced before.
 //! - **chmod, chown, utimensat**: a piece like an attribute. An inode has the times of its newest
 //!   kept change.
 //! - **setxattr, removexattr**: one value of the inode, a piece of its own; where there is a log,

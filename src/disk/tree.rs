@@ -398,7 +398,7 @@ impl Tree {
     /// A digest of what every recovery may depend on: names, links, types, modes, owners,
     /// attributes, sizes and bytes. Times, inode numbers and holes are left out: whether crash
     /// states that differ only in those are the same depends on what a recovery sees of them
-    /// ([`super::sight`]). Nothing is added for the root of a run as long as it has only the
+    /// (`disk/sight.rs`). Nothing is added for the root of a run as long as it has only the
     /// store's folder.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
