@@ -225,6 +225,7 @@ mod settle;
 pub mod space;
 pub mod stat;
 mod sync;
+pub mod tearing;
 pub mod tree;
 pub(crate) mod watch;
 

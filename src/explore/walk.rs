@@ -229,17 +229,36 @@ impl<M: Model> Walk<'_, M> {
             explorer.progress();
         }
         self.restart(explorer, point)?;
-        let flight = point.flight;
-        match fates::all(&self.pending, flight, self.effort.exhaustive) {
-            Some(all) => {
-                explorer.reporter.tally.exhaustive_points += 1;
-                for fate in all {
-                    self.power_loss(explorer, point, fate)?;
-                }
-            }
-            None => self.sample(explorer, point)?,
-        }
+        self.power_losses(explorer, point)?;
         self.rot(explorer, point)
+    }
+
+    /// The power is lost in every way, if these are few; else with data that is written back torn
+    /// in the most telling ways only, or in ways that are drawn.
+    fn power_losses(
+        &mut self,
+        explorer: &mut Explorer<'_, M>,
+        point: &CrashPoint,
+    ) -> Result<(), Stop> {
+        let (flight, limit) = (point.flight, self.effort.exhaustive);
+        if let Some(all) = fates::all(&self.pending, flight, limit) {
+            explorer.reporter.tally.exhaustive_points += 1;
+            return all.into_iter().try_for_each(|fate| self.power_loss(explorer, point, fate));
+        }
+        let Some(calm) = fates::calm(&self.pending, flight, limit) else {
+            return self.sample(explorer, point);
+        };
+        for fate in calm {
+            self.power_loss(explorer, point, fate)?;
+        }
+        let torn = fates::written_back(&self.pending, flight, &mut explorer.chooser);
+        for (at, fate) in torn.into_iter().enumerate() {
+            if at >= fates::SURE && !self.may_continue(explorer) {
+                break;
+            }
+            self.power_loss(explorer, point, fate)?;
+        }
+        Ok(())
     }
 
     /// If the engine promises something about it, and a step has just returned: a power loss that
