@@ -158,13 +158,18 @@ impl<const SYNCS: bool> Sim for Small<SYNCS> {
 #[test]
 fn a_repair_of_a_torn_page_is_cut() {
     let entry = sim::<Small<false>>();
-    for seed in 1..=8 {
-        let finding = find(&entry, "posix", Seed(seed), 2);
-        assert!(finding.class.is_some(), "not found with seed {seed}");
+    let mut found = 0;
+    for seed in 0..20 {
+        let finding = find(&entry, "posix", Seed(seed), 6);
+        if finding.class.is_none() {
+            continue;
+        }
+        found += 1;
         let crashes = finding.case.lines().filter(|line| line.trim().starts_with("crash ")).count();
         assert!(crashes >= 2, "{}", finding.case);
         assert_eq!(check_case(&entry, &finding.case), Ok(()), "{}", finding.case);
     }
+    assert!(found >= 14, "found with {found} of 20 seeds");
 }
 
 #[test]

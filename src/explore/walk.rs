@@ -1,7 +1,7 @@
 //! One forward walk over a log: at each position where the disk or a promise has changed, the
 //! crash states that may be left there, each recovered and judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
@@ -34,7 +34,9 @@ use crate::case::Epoch;
 
 /// The first recoveries of a walk that are walked wholly; others are cut at a few points.
 const WHOLLY: usize = 2;
-/// The points at which a recovery is cut that did what none before it did.
+/// What this many recoveries did at most counts as novel.
+const NOVEL: u64 = 4;
+/// The points at which a recovery is cut that did what is novel.
 const NOVEL_CUTS: u64 = 4;
 /// One recovery in this many that did nothing new is cut; more of those from a torn block.
 const NESTED_SHARE: u64 = 12;
@@ -80,8 +82,8 @@ struct Walk<'a, M: Model> {
     spent_before: u64,
     /// Digests of recoveries that had crashes placed in them, or might have had.
     nested: BTreeSet<Digest>,
-    /// What recoveries did that had crashes placed in them.
-    acts: BTreeSet<Digest>,
+    /// What recoveries did that had crashes placed in them, and in how many of them.
+    acts: BTreeMap<Digest, u64>,
     /// The only points to visit, if not all are.
     chosen: Option<BTreeSet<u64>>,
     judge: Judge<M>,
@@ -120,7 +122,7 @@ pub(crate) fn walk<M: Model>(
         passed: 0,
         spent_before: explorer.runner.recoveries,
         nested: BTreeSet::new(),
-        acts: BTreeSet::new(),
+        acts: BTreeMap::new(),
         chosen,
         muted: lineage.muted,
         rots: !effort.sparse && rots,
@@ -511,7 +513,7 @@ impl<M: Model> Walk<'_, M> {
 
     /// The effort for crashes in a recovery, if any are placed there: all of each new one that
     /// finds pages in the cache that an earlier process failed to write (`revealing`), and of the
-    /// first ones; a few cuts in each that did what none did before, and in some of the others.
+    /// first ones; a few cuts in each that did what few did before, and in some of the others.
     fn nests(
         &mut self,
         explorer: &mut Explorer<'_, M>,
@@ -531,9 +533,10 @@ impl<M: Model> Walk<'_, M> {
             u64::from(one_in(THIRD_SHARE))
         } else if revealing || self.nested.len() <= WHOLLY {
             let recoveries = explorer.nested_left().min(explorer.job.budget.nested / 4).max(1);
-            self.acts.insert(outcome.acts);
+            *self.acts.entry(outcome.acts).or_default() += 1;
             return Some(Effort { recoveries, cuts: 0, ..self.effort });
-        } else if self.acts.insert(outcome.acts) {
+        } else if self.acts.get(&outcome.acts).is_none_or(|times| *times < NOVEL) {
+            *self.acts.entry(outcome.acts).or_default() += 1;
             NOVEL_CUTS
         } else {
             u64::from(one_in(if torn { TORN_SHARE } else { NESTED_SHARE }))
