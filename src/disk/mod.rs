@@ -237,6 +237,7 @@ pub mod space;
 mod stamps;
 pub mod stat;
 mod sync;
+pub mod tearing;
 pub mod tree;
 pub(crate) mod watch;
 

@@ -244,6 +244,24 @@ impl TearRule {
         prefixes.chain(suffixes).map(|range| Vec::from([range])).collect()
     }
 
+    /// Those among them that lie at an end of what was written: the first sector is kept alone or
+    /// lost alone, and so is the last. This is the bound of what a crash point counts as all tears
+    /// of a block that is written back; the others are drawn.
+    pub fn edges(&self, start: u16, end: u16) -> Vec<Vec<Range<u16>>> {
+        let (first, last) = (start / self.sector + 1, end.div_ceil(self.sector));
+        if first >= last {
+            return Vec::new();
+        }
+        let (first, last) = (first * self.sector, (last - 1) * self.sector);
+        let (prefix, suffix) = (self.prefix || self.subset, self.suffix || self.subset);
+        let page = PAGE as u16;
+        let edges =
+            [(0..first, prefix), (first..page, suffix), (0..last, prefix), (last..page, suffix)];
+        let count = if first == last { 2 } else { 4 };
+        let allowed = edges.into_iter().take(count).filter(|(_, allowed)| *allowed);
+        allowed.map(|(range, _)| Vec::from([range])).collect()
+    }
+
     /// The ranges of a set of sectors, one bit for each from `first` to `last`. Bytes that were not
     /// written belong to the sector next to them: they are the same before and after.
     fn subset_of(&self, set: u32, first: u16, last: u16) -> Vec<Range<u16>> {

@@ -39,7 +39,7 @@ const SECTORS: TearRule = TearRule {
     prefix: true,
     suffix: true,
     subset: false,
-    any: false,
+    any: true,
     classes: WRITTEN,
 };
 
@@ -101,9 +101,9 @@ impl Profile {
     /// others, FAST'13, saw both).
     pub const POSIX_TORN: Self = Self {
         name: "posix-torn",
-        promise: "as posix, but any one pending block may be torn, in any set of its sectors, not \
-                  only the one that the crash interrupts",
-        tear: TearRule { subset: true, any: true, ..SECTORS },
+        promise: "as posix, but the torn block may hold any set of its sectors, not only the first or \
+                  the last ones",
+        tear: TearRule { subset: true, ..SECTORS },
         ..Self::POSIX
     };
 

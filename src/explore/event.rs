@@ -89,6 +89,9 @@ pub(crate) struct Outcome {
     /// A short digest of each of the first calls, to name the one in which a repeated recovery
     /// differs.
     pub(crate) calls: Vec<u32>,
+    /// Digest of what was done until the store was open, without the bytes: the calls in their
+    /// order, their paths, and whether they failed.
+    pub(crate) acts: Digest,
     /// The number of changes of the disk.
     pub(crate) effects: u64,
     /// Whether the engine read a clock.
@@ -161,6 +164,28 @@ pub(crate) fn injected(at: Time, call: &Call<'_>) -> Option<Event> {
     call.fault.map(|fault_kind| Event { at, kind: EventKind::Injected(fault_kind) })
 }
 
+/// Digest of the calls until the store was open. A call that is repeated counts once.
+fn acts(log: &[u8]) -> Digest {
+    let mut digester = Digester::default();
+    let mut last = None;
+    for record in records(log) {
+        match record.payload {
+            Payload::Mark(Mark::End(Phase::Open, _)) => break,
+            Payload::Call(call) => {
+                let act = (call.door, call.path, call.other, call.result.min(0));
+                if last.replace(act) != Some(act) {
+                    digester.add(call.door.as_bytes());
+                    digester.add(call.path);
+                    digester.add(call.other);
+                    digester.add(&act.3.to_le_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+    digester.finish()
+}
+
 impl Outcome {
     /// Reads the log of a child that began at `start`.
     pub(crate) fn read(log: &[u8], ending: Ending, start: Time) -> Self {
@@ -170,6 +195,7 @@ impl Outcome {
             ending,
             digest: Digest(0),
             calls: Vec::new(),
+            acts: Digest(0),
             effects: 0,
             timed: false,
             sights: Sights::default(),
@@ -180,6 +206,7 @@ impl Outcome {
             turns: None,
             decisions: None,
         };
+        outcome.acts = acts(log);
         let mut digester = Digester::default();
         let mut scratch = Vec::new();
         for record in records(log) {

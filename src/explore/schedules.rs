@@ -61,7 +61,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     };
     let budget = explorer.job.budget;
     let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
-    let all = Effort { recoveries, exhaustive, first: true, sparse: false };
+    let all = Effort { recoveries, exhaustive, first: true, sparse: false, cuts: 0 };
     let first = explorer.record(&conditions)?;
     explorer.reporter.tally.run = first.outcome.digest;
     let kept = first.outcome.digest;
@@ -80,6 +80,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         exhaustive: exhaustive / SHARE,
         first: false,
         sparse: false,
+        cuts: 0,
     };
     for number in 1..budget.schedules {
         let schedule = explorer.runner.another_schedule(number, seen.decisions);

@@ -123,7 +123,7 @@ impl StateCollector {
         let fates = if self.tear {
             family::exhaustive_torn(&self.pending)
         } else {
-            family::exhaustive(&self.pending, None)
+            family::exhaustive_calm(&self.pending, None)
         };
         for (count, fate) in fates.enumerate() {
             if count as u64 > MOST_FATES {

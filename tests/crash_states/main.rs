@@ -8,14 +8,15 @@ mod requirements;
 mod rig;
 mod variants;
 mod words;
+mod written_back;
 
 use std::collections::BTreeSet;
 
 use crashpoint::inner::disk::effect::{Effect, Ino, Kind};
 use crashpoint::inner::disk::failure::MountState;
-use crashpoint::inner::disk::family;
 use crashpoint::inner::disk::fate::{Fate, Keep};
 use crashpoint::inner::disk::piece::GroupId;
+use crashpoint::inner::disk::tearing;
 use crashpoint::{Profile, TearRule, Time};
 use requirements::LOGGED;
 use rig::{Rig, reachable, reachable_torn, text};
@@ -702,9 +703,9 @@ fn only_data_of_the_effect_in_flight_tears() {
         let program = "write f 0 1024 o; creat g; body; write f 0 1024 n; write g 0 1 x";
         let mut rig = Rig::new(profile, "write f 0 1024 o; creat g");
         rig.run("write f 0 1024 n");
-        assert_ne!(family::tears(&rig.pending, 0, Keep::All).count(), 0);
+        assert_ne!(tearing::tears(&rig.pending, 0, Keep::All).count(), 0);
         rig.run("write g 0 1 x");
-        assert_eq!(family::tears(&rig.pending, 1, Keep::All).count(), 0);
+        assert_eq!(tearing::tears(&rig.pending, 1, Keep::All).count(), 0);
         assert!(reachable_torn(profile, program).contains("f=n*512 o*512; g="));
         assert!(!reachable_torn(profile, program).contains("f=n*512 o*512; g=x*1"));
     }
