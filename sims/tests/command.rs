@@ -228,8 +228,12 @@ fn the_list_names_the_canary_and_the_profiles() {
                             of others
 
         Profiles that are used only where named
-          posix-torn        as posix, but any one pending block may be torn, in any set
-                            of its sectors, not only the one that the crash interrupts
+          posix-torn        as posix, but a block may be torn in any set of its sectors,
+                            not only between the first and the last ones
+          posix-bytes       as posix, but a block may be torn between any two of its
+                            bytes, also inside a sector
+          posix-garbage     as posix, but one sector that was being written may hold junk,
+                            also in the bytes next to those that were written
           posix-stale       as posix, but a new block past the old end that was not
                             written may hold anything
           ext4-writeback-stale as ext4-writeback, but a new block past the old end that
@@ -268,7 +272,7 @@ fn the_error_for_an_unknown_name_lists_the_known_ones() {
         run \u{1b}[31mred\nline
           error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
         --profile nosuch
-          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
+          error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-bytes, posix-garbage, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
         --json nosuch/x toy
           error: --json nosuch/x: No such file or directory (os error 2)
         replay toy
@@ -354,7 +358,7 @@ fn the_error_for_a_wrong_word_has_its_line_and_column() {
             unknown sim
               error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
             unknown profile
-              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
+              error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-bytes, posix-garbage, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class

@@ -50,7 +50,7 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
     let mut all = if may_be_stale(pending) { cuts.checked_mul(2)? } else { cuts };
     for torn in tearing::under_way(pending, in_flight) {
         let others = cuts / (pending.group(&torn.group)?.len() as u64 + 1);
-        all = all.checked_add(others.checked_mul(torn.kept.len() as u64)?)?;
+        all = all.checked_add(others.checked_mul(torn.ways)?)?;
     }
     Some(all).filter(|all| *all <= limit)
 }

@@ -14,10 +14,12 @@
 //!       | FILE.data                   all of a file, where the profile keeps it in order
 //!       | namespace                   all entries, where the profile keeps them in order
 //! RANGE = END | START..END            bytes of the torn block that survive; END is 0..END
+//!       | RANGE?                      bytes of it that hold junk
 //! ```
 //!
 //! COUNT is how many of the group's pending pieces are kept. In a tear, the torn piece is the last
-//! of COUNT; without COUNT it is the one right after those that are kept. `stale`: new blocks that
+//! of COUNT; without COUNT it is the one right after those that are kept. Junk comes last, where
+//! the profile allows it, and may come alone. `stale`: new blocks that
 //! were lost but lie below a kept size hold junk, where the profile allows it. The end of a word
 //! decides its kind, so a path may hold any of `@`, `.` and `:`. A path is that of the live tree.
 //! An inode without a name there goes by its last name; if another inode has it now, by that name
@@ -53,6 +55,8 @@ pub struct Tear {
     pub piece: Option<usize>,
     /// The ranges that survive, in bytes from the start of the block, in order.
     pub kept: Vec<Range<u16>>,
+    /// The range that holds junk, if one does: the sector in flight.
+    pub junk: Option<Range<u16>>,
 }
 
 /// The pieces that a crash keeps: one cut for each group, and at most one tear.
@@ -97,7 +101,8 @@ impl Fate {
 
     /// The same with a tear of the piece right after a group's cut.
     pub fn torn(mut self, group: GroupId, kept: impl IntoIterator<Item = Range<u16>>) -> Self {
-        self.tear = Some(Tear { group, piece: None, kept: kept.into_iter().collect() });
+        let kept = kept.into_iter().collect();
+        self.tear = Some(Tear { group, piece: None, kept, junk: None });
         self
     }
 }

@@ -7,6 +7,7 @@ use super::fate::{Fate, Keep, Tear};
 use super::naming::Names;
 use super::pending::Pending;
 use super::piece::Group;
+use super::profile::Survivors;
 use crate::base::text::{TextError, Word, quote};
 
 impl Fate {
@@ -22,9 +23,10 @@ impl Fate {
             let word = [names.group(group), format!(":{cut}").into_bytes()].concat();
             text += &format!(" {}", quote(&word));
         }
-        if let Some(Tear { group, piece, kept }) = &self.tear {
+        if let Some(Tear { group, piece, kept, junk }) = &self.tear {
             let piece = piece.map_or(String::new(), |piece| format!(":{piece}"));
-            let ranges: Vec<String> = kept.iter().map(range_text).collect();
+            let mut ranges: Vec<String> = kept.iter().map(range_text).collect();
+            ranges.extend(junk.iter().map(|junk| format!("{}?", range_text(junk))));
             let ranges = format!("{piece}:{}", ranges.join("+"));
             text += &format!(" tear={}", quote(&[names.group(group), ranges.into()].concat()));
         }
@@ -49,6 +51,10 @@ impl Fate {
             let wrong = |message: String| TextError::new(word.column, message);
             if let Some(tear) = word.bytes.strip_prefix(b"tear=") {
                 let tear = parse_tear(tear, &names).map_err(wrong)?;
+                if tear.junk.is_some() && !pending.profile().tear.garbage {
+                    let name = pending.profile().name;
+                    return Err(wrong(format!("on {name} no sector holds junk")));
+                }
                 if fate.tear.replace(tear).is_some() {
                     return Err(wrong("a fate has one tear at most".into()));
                 }
@@ -117,11 +123,9 @@ fn parse_tear(word: &[u8], names: &Names<'_>) -> Result<Tear, String> {
     {
         (group, piece) = (front, Some(number));
     }
-    Ok(Tear {
-        group: names.find(group).map_err(|error| error.to_string())?,
-        piece,
-        kept: parse_ranges(ranges)?,
-    })
+    let group = names.find(group).map_err(|error| error.to_string())?;
+    let Survivors { kept, junk } = parse_ranges(ranges)?;
+    Ok(Tear { group, piece, kept, junk })
 }
 
 fn range_text(range: &Range<u16>) -> String {
@@ -131,18 +135,25 @@ fn range_text(range: &Range<u16>) -> String {
     }
 }
 
-fn parse_ranges(text: &str) -> Result<Vec<Range<u16>>, String> {
-    let mut ranges: Vec<Range<u16>> = Vec::new();
+/// The ranges that survive, and the last one if it holds junk.
+fn parse_ranges(text: &str) -> Result<Survivors, String> {
+    let (mut ranges, mut junk) = (Vec::<Range<u16>>::new(), None);
     for part in text.split('+') {
-        let (start, end) = part.split_once("..").unwrap_or(("0", part));
+        let bytes = part.strip_suffix('?').unwrap_or(part);
+        let (start, end) = bytes.split_once("..").unwrap_or(("0", bytes));
         let range = match (start.parse::<u16>(), end.parse::<u16>()) {
             (Ok(start), Ok(end)) if start < end && usize::from(end) <= PAGE => start..end,
             _ => return Err(format!("expected END or START..END up to {PAGE}, found {part}")),
         };
-        if ranges.last().is_some_and(|last| last.end > range.start) {
+        let before = ranges.last().or(junk.as_ref());
+        if junk.is_some() || before.is_some_and(|last| last.end > range.start) {
             return Err(format!("{part} comes after what follows it"));
         }
-        ranges.push(range);
+        if part.ends_with('?') {
+            junk = Some(range);
+        } else {
+            ranges.push(range);
+        }
     }
-    Ok(ranges)
+    Ok(Survivors { kept: ranges, junk })
 }

@@ -41,6 +41,8 @@ pub struct Loss<'a> {
     pub piece: &'a Piece,
     /// The ranges of its block that survived, if it was torn; empty if it was lost.
     pub kept: Vec<Range<u16>>,
+    /// The range of its block that holds junk, if it was torn that way.
+    pub junk: Option<Range<u16>>,
 }
 
 /// One cut for each group: the pieces below `limit` are kept, or as many as `exceptions` say.
@@ -97,6 +99,9 @@ impl Pending {
             tear.kept
                 .iter()
                 .for_each(|r| digester.add_number(u64::from(r.start) << 16 | u64::from(r.end)));
+            if let Some(junk) = &tear.junk {
+                digester.add_number(u64::from(junk.start) << 16 | u64::from(junk.end) | JUNK);
+            }
             sum = sum.wrapping_add(digester.finish().0);
         }
         if fate.stale {
@@ -124,14 +129,17 @@ impl Pending {
     pub fn losses(&self, fate: &Fate) -> Vec<Loss<'_>> {
         let cuts = self.cuts(fate);
         let torn = self.torn(&cuts);
-        let kept = |piece: &Piece| match torn {
-            Some((tear, torn)) if torn.seq == piece.seq => tear.kept.clone(),
-            _ => Vec::new(),
+        let left = |piece: &Piece| match torn {
+            Some((tear, torn)) if torn.seq == piece.seq => (tear.kept.clone(), tear.junk.clone()),
+            _ => (Vec::new(), None),
         };
         let lost = self.sides(&cuts, false).into_iter();
         let lost = lost.flat_map(|(group, pieces)| pieces.iter().map(move |piece| (group, piece)));
-        let mut losses: Vec<Loss<'_>> =
-            lost.map(|(group, piece)| Loss { group, piece, kept: kept(piece) }).collect();
+        let loss = |(group, piece)| {
+            let (kept, junk) = left(piece);
+            Loss { group, piece, kept, junk }
+        };
+        let mut losses: Vec<Loss<'_>> = lost.map(loss).collect();
         losses.sort_by_key(|loss| loss.piece.seq);
         losses
     }
@@ -410,7 +418,10 @@ impl Pending {
 /// Distinguishes the fingerprint of a fate with stale blocks from that without.
 const STALE: u64 = 0x57a1_e000_57a1_e000;
 
-/// A page that another file may have left: bytes that are neither zeros nor text.
+/// Distinguishes junk from bytes that survive.
+const JUNK: u64 = 1 << 32;
+
+/// A page that another file or a failing write may have left: neither zeros nor text.
 fn junk(ino: Ino, block: u64) -> Page {
     let mut page = Page::zeroed();
     let mut random = ChaCha8Rng::seed_from_u64(ino.0 ^ block << 32);
@@ -506,9 +517,9 @@ impl StateBuilder<'_> {
         }
     }
 
-    /// Copies the surviving ranges of a torn piece over the kept version of its block. A block that
-    /// is one piece with the size that it gives its file grows the file up to the end of the last
-    /// range.
+    /// Copies the surviving ranges of a torn piece, and junk, over the kept version of its block. A
+    /// block that is one piece with the size that it gives its file grows the file up to the end of
+    /// the last range.
     fn tear(&mut self, tear: &Tear, piece: &Piece) {
         let PieceChange::Data { ino, block, grows, .. } = piece.change else { return };
         let Some(versions) = self.pending.blocks.get(&(ino, block)) else { return };
@@ -523,8 +534,12 @@ impl StateBuilder<'_> {
                 None => bytes[range].fill(0),
             }
         }
+        if let Some(range) = &tear.junk {
+            let range = usize::from(range.start)..usize::from(range.end).min(PAGE);
+            bytes[range.clone()].copy_from_slice(&junk(ino, block).bytes()[range]);
+        }
         self.set_page(ino, block, Some(page));
-        if let (Some((_, new)), Some(last)) = (grows, tear.kept.last()) {
+        if let (Some((_, new)), Some(last)) = (grows, tear.junk.as_ref().or(tear.kept.last())) {
             let end = (block * PAGE as u64 + u64::from(last.end)).min(new);
             let size = self.content(ino).map_or(0, |content| content.size());
             self.set_size(ino, size.max(end));

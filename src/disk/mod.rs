@@ -19,8 +19,9 @@
 //! 2. *Lost*: the medium has what was there before.
 //! 3. *Torn*: some of the block's 512-byte sectors are kept and the others are lost. Disks
 //!    write a sector whole ("seemingly all file systems": ALICE, OSDI'14, section 2.2.1), but
-//!    not a block; real ones were seen to shear blocks (Zheng and others, FAST'13). A crash state
-//!    has at most one tear, and only in data written by the call that the crash interrupts.
+//!    not a block; real ones were seen to shear blocks (Zheng and others, FAST'13). A block tears
+//!    while it is written back: in the call that wrote it, in a later call, or in the sync. A
+//!    crash state has at most one tear.
 //! 4. *Undecided for ever*: a sync of it failed. It may be kept or lost at this crash and at
 //!    every later one, and no later sync makes it durable, until the block is written again or
 //!    its page is evicted.

@@ -193,8 +193,12 @@ pub struct TearRule {
     /// Any set of sectors may survive: 2^n fates for n sectors.
     pub subset: bool,
     /// Any pending block may be torn, not only those of the interrupted call: write-back may be
-    /// under way at any time.
+    /// under way at any time, in a later write or in the sync.
     pub any: bool,
+    /// The sector that was being written may hold junk, also in the bytes next to those that were
+    /// written: the device does not overwrite safely when its power fails (the opposite of
+    /// SQLite's `SQLITE_IOCAP_POWERSAFE_OVERWRITE`). The sectors before it are written.
+    pub garbage: bool,
     /// The classes of data that tear. A hole never does: it is metadata.
     pub classes: &'static [PieceClass],
 }
@@ -229,37 +233,92 @@ impl Profile {
 /// Up to this many sectors, every set of them is tried; beyond it there are too many sets.
 const MOST_SECTORS: u16 = 16;
 
+/// What a tear leaves of a block, in bytes from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Survivors {
+    /// The new bytes that survive, in order.
+    pub(super) kept: Vec<Range<u16>>,
+    /// The bytes that hold junk.
+    pub(super) junk: Option<Range<u16>>,
+}
+
 impl TearRule {
     /// The parts that may survive of a block of which the bytes from `start` to `end` were written:
     /// lists of ranges in bytes from the start of the block. Empty if the bytes are in one sector.
+    /// A tear that leaves junk is not among them.
     pub fn survivors(&self, start: u16, end: u16) -> Vec<Vec<Range<u16>>> {
-        let (first, last) = (start / self.sector, end.div_ceil(self.sector));
-        if self.subset && last - first <= MOST_SECTORS {
-            let all = (1u32 << (last - first)) - 1;
-            return (1..all).map(|set| self.subset_of(set, first, last)).collect();
-        }
-        let cuts = (first + 1..last).map(|cut| cut * self.sector);
-        let prefixes = cuts.clone().map(|cut| 0..cut).filter(|_| self.prefix);
-        let suffixes = cuts.map(|cut| cut..PAGE as u16).filter(|_| self.suffix);
-        prefixes.chain(suffixes).map(|range| Vec::from([range])).collect()
+        let clean = Self { garbage: false, ..*self };
+        (0..clean.ways(start, end)).map(|way| clean.way(start, end, way).kept).collect()
     }
 
-    /// Those among them that lie at an end of what was written: the first sector is kept alone or
-    /// lost alone, and so is the last. This is the bound of what a crash point counts as all tears
-    /// of a block that is written back; the others are drawn.
-    pub fn edges(&self, start: u16, end: u16) -> Vec<Vec<Range<u16>>> {
-        let (first, last) = (start / self.sector + 1, end.div_ceil(self.sector));
-        if first >= last {
-            return Vec::new();
+    /// In how many ways a block may tear of which these bytes were written.
+    pub(super) fn ways(&self, start: u16, end: u16) -> u64 {
+        let (first, last) = self.sectors(start, end);
+        let junk = if self.garbage { u64::from(last - first) } else { 0 };
+        junk + self.clean_ways(first, last)
+    }
+
+    /// One of these ways, counted from 0.
+    pub(super) fn way(&self, start: u16, end: u16, way: u64) -> Survivors {
+        let (first, last) = self.sectors(start, end);
+        let clean = self.clean_ways(first, last);
+        if way >= clean {
+            let sector = (first + (way - clean) as u16) * self.sector;
+            let kept = (sector > first * self.sector).then_some(0..sector);
+            let junk = Some(sector..sector + self.sector);
+            return Survivors { kept: kept.into_iter().collect(), junk };
         }
-        let (first, last) = (first * self.sector, (last - 1) * self.sector);
+        let kept = if self.is_subset(first, last) {
+            self.subset_of(way as u32 + 1, first, last)
+        } else {
+            let cuts = u64::from(last - first - 1);
+            let cut = |way: u64| (first + 1 + way as u16) * self.sector;
+            let range = match self.prefix {
+                true if way < cuts => 0..cut(way),
+                true => cut(way - cuts)..PAGE as u16,
+                false => cut(way)..PAGE as u16,
+            };
+            Vec::from([range])
+        };
+        Survivors { kept, junk: None }
+    }
+
+    fn sectors(&self, start: u16, end: u16) -> (u16, u16) {
+        let first = start / self.sector;
+        (first, end.div_ceil(self.sector).max(first))
+    }
+
+    fn is_subset(&self, first: u16, last: u16) -> bool {
+        self.subset && last - first <= MOST_SECTORS
+    }
+
+    fn clean_ways(&self, first: u16, last: u16) -> u64 {
+        let sectors = u64::from(last - first);
+        match sectors {
+            0 | 1 => 0,
+            _ if self.is_subset(first, last) => (1 << sectors) - 2,
+            _ => (sectors - 1) * (u64::from(self.prefix) + u64::from(self.suffix)),
+        }
+    }
+
+    /// Those among the ways that lie at an end of what was written: the first sector is kept alone
+    /// or lost alone, and so is the last; or one of these holds junk. This is the bound of what a
+    /// crash point counts as all tears of a block that is written back; the others are drawn.
+    pub(super) fn edges(&self, start: u16, end: u16) -> Vec<Survivors> {
+        let ways = self.ways(start, end);
+        let (first, last) = self.sectors(start, end);
+        let (page, cuts) = (PAGE as u16, last.saturating_sub(first + 1));
+        let (low, high) = ((first + 1) * self.sector, last.saturating_sub(1) * self.sector);
         let (prefix, suffix) = (self.prefix || self.subset, self.suffix || self.subset);
-        let page = PAGE as u16;
         let edges =
-            [(0..first, prefix), (first..page, suffix), (0..last, prefix), (last..page, suffix)];
-        let count = if first == last { 2 } else { 4 };
+            [(0..low, prefix), (low..page, suffix), (0..high, prefix), (high..page, suffix)];
+        let count = 2 * usize::from(cuts.min(2));
         let allowed = edges.into_iter().take(count).filter(|(_, allowed)| *allowed);
-        allowed.map(|(range, _)| Vec::from([range])).collect()
+        let clean = allowed.map(|(range, _)| Survivors { kept: vec![range], junk: None });
+        let junk = if self.garbage { ways - u64::from(last - first)..ways } else { 0..0 };
+        let ends = [junk.start, junk.end.saturating_sub(1)].into_iter();
+        let ends = ends.take(junk.end.saturating_sub(junk.start).min(2) as usize);
+        ends.map(|way| self.way(start, end, way)).chain(clean).collect()
     }
 
     /// The ranges of a set of sectors, one bit for each from `first` to `last`. Bytes that were not

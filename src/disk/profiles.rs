@@ -40,6 +40,7 @@ const SECTORS: TearRule = TearRule {
     suffix: true,
     subset: false,
     any: true,
+    garbage: false,
     classes: WRITTEN,
 };
 
@@ -97,13 +98,33 @@ impl Profile {
         delays: false,
     };
 
-    /// `posix` on a disk that shears any block that was under way, in any set of sectors (Zheng and
-    /// others, FAST'13, saw both).
+    /// `posix` on a disk that shears blocks in any set of sectors (Zheng and others, FAST'13).
     pub const POSIX_TORN: Self = Self {
         name: "posix-torn",
-        promise: "as posix, but the torn block may hold any set of its sectors, not only the first or \
-                  the last ones",
+        promise: "as posix, but a block may be torn in any set of its sectors, not only between \
+                  the first and the last ones",
         tear: TearRule { subset: true, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// `posix` on a medium that writes a byte whole and nothing longer: all that the design of redb
+    /// assumes.
+    pub const POSIX_BYTES: Self = Self {
+        name: "posix-bytes",
+        promise: "as posix, but a block may be torn between any two of its bytes, also inside \
+                  a sector",
+        tear: TearRule { sector: 1, ..SECTORS },
+        ..Self::POSIX
+    };
+
+    /// `posix` on a device that does not overwrite safely when its power fails: the sector in
+    /// flight is lost with all that was in it. SQLite trusts today's devices not to do that, and
+    /// can be told not to (`psow=0`).
+    pub const POSIX_GARBAGE: Self = Self {
+        name: "posix-garbage",
+        promise: "as posix, but one sector that was being written may hold junk, also in the \
+                  bytes next to those that were written",
+        tear: TearRule { garbage: true, ..SECTORS },
         ..Self::POSIX
     };
 
@@ -378,12 +399,14 @@ impl Profile {
         &[Self::POSIX, Self::TAIL_PREFIX, Self::EXT4]
     }
 
-    /// Variants: blocks that tear at any time, stale blocks, commits by the clock; and failed syncs
-    /// as on older kernels, or where more than data cannot be written. A run uses these only when
-    /// one is named.
+    /// Variants: blocks that tear in more ways, stale blocks, commits by the clock; and failed
+    /// syncs as on older kernels, or where more than data cannot be written. A run uses these only
+    /// when one is named.
     pub fn variants() -> &'static [Self] {
         &[
             Self::POSIX_TORN,
+            Self::POSIX_BYTES,
+            Self::POSIX_GARBAGE,
             Self::POSIX_STALE,
             Self::EXT4_WRITEBACK_STALE,
             Self::EXT4_COMMITS,

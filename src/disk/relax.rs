@@ -44,11 +44,13 @@ pub enum Relaxation {
     BitRot,
     /// R13: a change of names or sizes is present and older data is not: delayed allocation.
     MetadataOvertakesData,
+    /// R14: a sector that was being written holds junk.
+    GarbageSector,
 }
 
 impl Relaxation {
     /// Every relaxation, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LostUnsyncedData,
         Self::SizeBeforeData,
         Self::ZeroTail,
@@ -62,6 +64,7 @@ impl Relaxation {
         Self::FdatasyncDropsRename,
         Self::BitRot,
         Self::MetadataOvertakesData,
+        Self::GarbageSector,
     ];
 
     /// Its name in reports and cases.
@@ -80,6 +83,7 @@ impl Relaxation {
             Self::FdatasyncDropsRename => "fdatasync-drops-rename",
             Self::BitRot => "bit-rot",
             Self::MetadataOvertakesData => "metadata-overtakes-data",
+            Self::GarbageSector => "garbage-sector",
         }
     }
 }
@@ -107,7 +111,9 @@ impl Pending {
             .collect();
         let superseded = Superseded::of(&kept);
         for loss in &losses {
-            if !loss.kept.is_empty() {
+            if loss.junk.is_some() {
+                used.insert(Relaxation::GarbageSector);
+            } else if !loss.kept.is_empty() {
                 used.insert(Relaxation::TornBlock);
             }
             if !superseded.is(loss.piece) {

@@ -11,28 +11,41 @@ use super::content::PAGE;
 use super::fate::{Fate, Keep, Tear};
 use super::pending::Pending;
 use super::piece::{Group, GroupId, Piece, PieceChange};
+use super::profile::{Survivors, TearRule};
 
 /// The newest pieces that [`ranked`] looks at: older ones were the newest at earlier points.
 const RANKED: usize = 32;
+/// The most tears of one block that [`tears`] lists.
+const MOST_WAYS: usize = 1 << 12;
 
-/// A piece that may be torn, the cut of its group, and the ranges that may survive of it.
+/// A piece that may be torn, the cut of its group, and the ways in which it may tear.
 pub(super) struct Tearable {
     pub(super) group: GroupId,
     pub(super) cut: usize,
     /// The torn piece, counted from 1.
     piece: usize,
-    pub(super) kept: Vec<Vec<Range<u16>>>,
+    /// The bytes that differ from the version that the cut keeps.
+    written: Range<u16>,
+    rule: TearRule,
+    parts: Parts,
+    pub(super) ways: u64,
 }
 
 impl Tearable {
     pub(super) fn fates(&self, fate: &Fate) -> impl Iterator<Item = Fate> {
-        self.kept.iter().map(|kept| self.fate(fate, kept))
+        (0..self.ways).filter_map(|way| self.fate(fate, way))
     }
 
-    fn fate(&self, fate: &Fate, kept: &[Range<u16>]) -> Fate {
+    /// The fate with one of the tears.
+    fn fate(&self, fate: &Fate, way: u64) -> Option<Fate> {
+        let Range { start, end } = self.written;
+        let Survivors { kept, junk } = match self.parts {
+            Parts::All => self.rule.way(start, end, way),
+            Parts::Edges => self.rule.edges(start, end).into_iter().nth(way as usize)?,
+        };
         let piece = (self.piece > self.cut + 1).then_some(self.piece);
-        let tear = Tear { group: self.group.clone(), piece, kept: kept.to_vec() };
-        Fate { tear: Some(tear), ..fate.clone().with(self.group.clone(), self.cut) }
+        let tear = Tear { group: self.group.clone(), piece, kept, junk };
+        Some(Fate { tear: Some(tear), ..fate.clone().with(self.group.clone(), self.cut) })
     }
 
     /// Whether the version below the torn one is the one before it or the durable one.
@@ -54,7 +67,10 @@ enum Parts {
 /// The block is torn between the new version and either the one before or the durable one.
 pub fn tears(pending: &Pending, effect: u64, base: Keep) -> impl Iterator<Item = Fate> {
     let near = in_flight(pending, Some(effect)).into_iter().filter(Tearable::is_near);
-    near.flat_map(move |torn| torn.fates(&Fate::of(base)).collect::<Vec<_>>())
+    near.flat_map(move |torn| {
+        let fates: Vec<Fate> = torn.fates(&Fate::of(base)).take(MOST_WAYS).collect();
+        fates
+    })
 }
 
 /// Tears of blocks that earlier effects wrote and that are written back now, with all else kept:
@@ -82,9 +98,9 @@ pub fn ranked(pending: &Pending, in_flight: Option<u64>) -> Vec<Fate> {
         .flat_map(|(id, piece)| tears_of(pending, id, piece.seq, Parts::Edges, true))
         .collect();
     // One tear of each block, before the second of any.
-    let most = torn.iter().map(|torn| torn.kept.len()).max().unwrap_or(0);
-    let each = |at: usize| torn.iter().filter_map(move |torn| Some((torn, torn.kept.get(at)?)));
-    (0..most).flat_map(each).map(|(torn, kept)| torn.fate(&Fate::all(), kept)).collect()
+    let most = torn.iter().map(|torn| torn.ways).max().unwrap_or(0);
+    let each = |at: u64| torn.iter().filter_map(move |torn| torn.fate(&Fate::all(), at));
+    (0..most).flat_map(each).collect()
 }
 
 /// A fate with a tear of data that is on its way to the medium; none half of the time, and where
@@ -111,7 +127,7 @@ pub(super) fn drawn(
         return None;
     }
     let torn = torn.swap_remove(draw(torn.len()));
-    Some(torn.fate(fate, &torn.kept[draw(torn.kept.len())]))
+    torn.fate(fate, draw(usize::try_from(torn.ways).ok()?) as u64)
 }
 
 /// The tears of data that may be on its way to the medium when the machine stops: each of the
@@ -163,7 +179,7 @@ fn tears_of(
     parts: Parts,
     newest: bool,
 ) -> Vec<Tearable> {
-    let rule = &pending.profile().tear;
+    let rule = pending.profile().tear;
     let pieces = pending.group(id).map(Group::pieces).unwrap_or_default();
     let last = pieces.partition_point(|piece| piece.seq < seq);
     let first = if matches!(id, GroupId::Block(..)) && !newest { 0 } else { last };
@@ -177,12 +193,13 @@ fn tears_of(
         // The difference is everything that the pieces after the cut have written.
         let PieceChange::Data { start, end, .. } = pieces[cut].change else { break };
         (from, to) = (start.min(from), end.max(to));
-        let kept = match parts {
-            Parts::All => rule.survivors(from, to),
-            Parts::Edges => rule.edges(from, to),
+        let ways = match parts {
+            Parts::All => rule.ways(from, to),
+            Parts::Edges => rule.edges(from, to).len() as u64,
         };
-        if !kept.is_empty() {
-            tears.push(Tearable { group: id.clone(), cut, piece: last + 1, kept });
+        if ways > 0 {
+            let (group, written) = (id.clone(), from..to);
+            tears.push(Tearable { group, cut, piece: last + 1, written, rule, parts, ways });
         }
     }
     tears

@@ -55,13 +55,15 @@ fn pieces_of(fate: &Fate, pending: &Pending, calls: &Calls) -> Pieces {
     let lost = losses.iter().map(|loss| LostPiece {
         name: names.piece(loss.piece),
         kept: loss.kept.first().cloned(),
+        junk: loss.junk.clone(),
         line: calls.line(loss.piece.effect).cloned(),
     });
     let pending = pending.len() as u64;
     Pieces {
         pending,
         kept: pending - losses.len() as u64,
-        torn: losses.iter().filter(|loss| !loss.kept.is_empty()).count() as u64,
+        torn: losses.iter().filter(|loss| !loss.kept.is_empty() || loss.junk.is_some()).count()
+            as u64,
         losses: lost.collect(),
     }
 }

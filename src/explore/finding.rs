@@ -103,6 +103,9 @@ pub struct LostPiece {
     pub name: String,
     /// The bytes that were kept, if it was torn.
     pub kept: Option<Range<u16>>,
+    /// The bytes that hold junk, if some do.
+    #[serde(default)]
+    pub junk: Option<Range<u16>>,
     /// The source line that wrote it, if it is known.
     pub line: Option<SourceLine>,
 }

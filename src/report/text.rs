@@ -252,9 +252,10 @@ fn pieces(text: &mut String, losses: &[LostPiece]) {
         return;
     }
     line(text, "  The pieces that decided it:".to_owned());
-    let fate = |piece: &LostPiece| match &piece.kept {
-        None => "lost".to_owned(),
-        Some(kept) => format!("torn, {}..{} kept", kept.start, kept.end),
+    let fate = |piece: &LostPiece| match (&piece.junk, &piece.kept) {
+        (Some(junk), _) => format!("torn, junk in {}..{}", junk.start, junk.end),
+        (None, None) => "lost".to_owned(),
+        (None, Some(kept)) => format!("torn, {}..{} kept", kept.start, kept.end),
     };
     let width = |of: &dyn Fn(&LostPiece) -> usize| losses.iter().take(ROWS).map(of).max();
     let name = width(&|piece| piece.name.chars().count()).unwrap_or(0);
