@@ -45,7 +45,7 @@ pub use sim::engine::{Ack, Engine, Error, Level, Operation, Refused, Uncertain};
 pub use sim::fault_kind::FaultKind;
 pub use sim::history::History;
 pub use sim::model::Model;
-pub use sim::promise::{AfterFault, CrashKind, Order, Promises, Source};
+pub use sim::promise::{AfterFault, CrashKind, Order, Promises, ShownOps, Source};
 pub use sim::state::State;
 pub use sim::store::{Bytes, KeyValue, Store};
 pub use sim::{OpOf, Sim, Step};

@@ -145,8 +145,9 @@ impl<M: Model> Judge<M> {
 
     /// The inputs, in addition to the disk, of how a crash of this kind is judged.
     pub(crate) fn bound(&self, kind: CrashKind, at: Time) -> (u64, usize) {
-        let Bound { low, .. } = self.oracle.bound(kind, at);
-        (low + self.acked(kind).texts().len() as u64, self.oracle.candidates())
+        let Bound { low, shown, .. } = self.oracle.bound(kind, at);
+        // Both only ever strengthen within an epoch, so equal sums mean that both are equal.
+        (low + u64::from(!shown) + self.acked(kind).texts().len() as u64, self.oracle.candidates())
     }
 
     /// The acknowledgements outside of the steps' own promises that cover such a crash.

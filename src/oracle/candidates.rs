@@ -9,6 +9,7 @@ use super::diff::Replica;
 use super::floor::Floors;
 use super::history::{Graph, HistoryNode, Issued, NodeId};
 use super::observed::{Crash, NoViolation, Observed};
+use super::shown::Shown;
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::engine::{Ack, Level};
@@ -49,6 +50,11 @@ pub struct Oracle<M: Model> {
     /// The ops that have not returned, as indexes into `issued`.
     pub(super) in_flight: Vec<usize>,
     pub(super) floors: Arc<Floors>,
+    /// The floors that do not count ops which only a recovery showed, until an op changes the store.
+    pub(super) shown: Option<Arc<Shown>>,
+    /// For each client, the number of its ops before the first that was in flight when the process
+    /// died, until a recovery returns.
+    pub(super) cut_short: Option<Vec<u32>>,
     /// The worst crash since a recovery returned: if a recovery is cut short, its crash still
     /// counts for the next.
     pub(super) worst: Option<CrashKind>,
@@ -70,6 +76,8 @@ impl<M: Model> Clone for Oracle<M> {
             counts: self.counts.clone(),
             in_flight: self.in_flight.clone(),
             floors: self.floors.clone(),
+            shown: self.shown.clone(),
+            cut_short: self.cut_short.clone(),
             ..*self
         }
     }
@@ -85,6 +93,9 @@ pub struct Bound {
     pub low: u64,
     /// The number of ops that were issued.
     pub issued: u64,
+    /// Whether ops that only a recovery showed may be lost in spite of `low`: no more after an op
+    /// that changed the store.
+    pub shown: bool,
 }
 
 impl<M: Model> Oracle<M> {
@@ -100,6 +111,8 @@ impl<M: Model> Oracle<M> {
             counts: Vec::new(),
             in_flight: Vec::new(),
             floors: Arc::default(),
+            shown: None,
+            cut_short: None,
             worst: None,
             creating: false,
             answer: AfterFault::Right,
@@ -252,6 +265,7 @@ impl<M: Model> Oracle<M> {
     pub fn interrupted(&mut self, crash: &Crash) {
         self.worst = self.worst.max(Some(crash.kind));
         self.creating |= crash.creating;
+        self.cut_short = self.returned_counts();
         self.in_flight.clear();
         Arc::make_mut(&mut self.floors).settle(crash.at);
     }
@@ -264,7 +278,7 @@ impl<M: Model> Oracle<M> {
     /// All that a check depends on now, apart from the state that is read.
     pub fn bound(&self, kind: CrashKind, at: Time) -> Bound {
         let low = self.floors.sum(self.worst(kind), at);
-        Bound { low, issued: self.issued.len() as u64 }
+        Bound { low, issued: self.issued.len() as u64, shown: self.shown.is_some() }
     }
 
     /// The number of histories that the next op may extend.
@@ -379,6 +393,7 @@ impl<M: Model> Oracle<M> {
         let parts = self.parts_of(place, op);
         let graph = &self.graph;
         self.candidates.retain(|candidate| graph.nodes[candidate.id].count(client) > index);
+        self.cover_shown(place, &parts, ack, at);
         let floors = Arc::make_mut(&mut self.floors);
         for part in parts {
             floors.promise(part, client, index + 1, ack, at);
@@ -434,12 +449,26 @@ impl<M: Model> Oracle<M> {
         }
     }
 
+    /// For each client, the number of its ops before the first that is in flight; what an earlier
+    /// crash of the process found in flight counts too. `None` if all ops returned.
+    pub(super) fn returned_counts(&self) -> Option<Vec<u32>> {
+        let mut counts = self.cut_short.clone().unwrap_or_else(|| self.counts.clone());
+        for place in &self.in_flight {
+            let Issued { client, index, .. } = self.issued[*place];
+            counts[client] = counts[client].min(index);
+        }
+        (self.cut_short.is_some() || !self.in_flight.is_empty()).then_some(counts)
+    }
+
     /// Promises every op that returned.
     pub(super) fn promise_all(&mut self, level: Level, at: Time) {
         let mut counts = self.counts.clone();
         for place in &self.in_flight {
             let Issued { client, index, .. } = self.issued[*place];
             counts[client] = counts[client].min(index);
+        }
+        if let Some(shown) = &mut self.shown {
+            Arc::make_mut(shown).promise_all(&counts, level, at);
         }
         let floors = Arc::make_mut(&mut self.floors);
         for (client, count) in counts.into_iter().enumerate() {

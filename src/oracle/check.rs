@@ -31,7 +31,7 @@ impl<M: Model> Oracle<M> {
         let reading = self.reading(seen, read);
         let kind = self.worst(crash.kind);
         if !self.lost_track && !self.allows(kind, crash.at, &reading) {
-            return Err(self.name(kind, crash.at, &reading));
+            self.shown_then_lost(kind, crash.at, &reading)?;
         }
         if let Some(text) = &read.inconsistent {
             return Err(Violation::new(Class::Inconsistent, text));
@@ -85,7 +85,7 @@ impl<M: Model> Oracle<M> {
         }
     }
 
-    fn allows(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> bool {
+    pub(super) fn allows(&self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> bool {
         match self.promises.order {
             Order::Prefix if M::TIMED || !reading.hidden.is_empty() => {
                 !self.fitting(kind, at, reading).is_empty()

@@ -7,6 +7,7 @@ use super::diff::{Replica, differences};
 use super::history::{HistoryNode, NodeId};
 use super::observed::{Crash, Found, NoViolation, Observed};
 use super::reading::Reading;
+use super::shown::Shown;
 use super::violation::Violation;
 use crate::base::time::Time;
 use crate::sim::history::History;
@@ -36,6 +37,7 @@ impl<M: Model> Oracle<M> {
             return Ok(passed);
         }
         let reading = self.reading(seen, read);
+        self.take_loss(self.worst(crash.kind), crash.at, &reading);
         let settled = self.settled(self.worst(crash.kind), crash.at, &reading);
         self.go_on(settled, crash, seen.to);
         Ok(if self.lost_track { NoViolation::Unchecked } else { passed })
@@ -71,12 +73,31 @@ impl<M: Model> Oracle<M> {
         }
         let ids: Vec<_> = self.candidates.iter().map(|candidate| candidate.id).collect();
         Arc::make_mut(&mut self.graph).keep(&ids);
+        let kind = self.worst(crash.kind);
         self.worst = None;
         self.creating = false;
+        self.show(kind);
         self.in_flight.clear();
         Arc::make_mut(&mut self.floors).settle(crash.at);
+        if let Some(shown) = &mut self.shown {
+            Arc::make_mut(shown).settle(crash.at);
+        }
         self.promise_all(self.promises.recovery, at);
         self.lost_track |= self.candidates.is_empty();
+    }
+
+    /// A recovery returned after this crash: it showed ops that were in flight, or not. After a
+    /// power loss these come from the medium, where they stay.
+    fn show(&mut self, kind: CrashKind) {
+        let cut_short = self.returned_counts();
+        self.cut_short = None;
+        match (kind, cut_short) {
+            (CrashKind::Power, _) => self.shown = None,
+            (CrashKind::Process, Some(returned)) if self.shown.is_none() => {
+                self.shown = Some(Arc::new(Shown::new(returned, &self.floors)));
+            }
+            (CrashKind::Process, _) => {}
+        }
     }
 
     fn settled(&mut self, kind: CrashKind, at: Time, reading: &Reading<'_>) -> Vec<Settled<M>> {

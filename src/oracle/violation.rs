@@ -47,11 +47,14 @@ pub enum Class {
     OpFailed,
     /// A close returned an error, though no fault was injected before it.
     CloseFailed,
+    /// A recovery showed an op that had not returned when the process died, a later
+    /// acknowledgement covered it, and a power loss took it.
+    ShownThenLost,
 }
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::LostWrite,
         Self::Hole,
         Self::TornBatch,
@@ -70,6 +73,7 @@ impl Class {
         Self::CreateInterrupted,
         Self::OpFailed,
         Self::CloseFailed,
+        Self::ShownThenLost,
     ];
 
     /// Its word in the case grammar.
@@ -93,6 +97,7 @@ impl Class {
             Self::CreateInterrupted => "create-interrupted",
             Self::OpFailed => "op-failed",
             Self::CloseFailed => "close-failed",
+            Self::ShownThenLost => "shown-then-lost",
         }
     }
 
@@ -117,6 +122,7 @@ impl Class {
             Self::CreateInterrupted => "cannot be opened after a crash during its creation",
             Self::OpFailed => "returned an error without a reason",
             Self::CloseFailed => "cannot be closed",
+            Self::ShownThenLost => "lost what a recovery had shown",
         }
     }
 }
@@ -157,6 +163,11 @@ impl Signature {
     /// The signature of a class alone.
     pub fn new(class: Class) -> Self {
         Self { class, payload: String::new(), source: String::new() }
+    }
+
+    /// The same of another class.
+    pub(crate) fn of_class(self, class: Class) -> Self {
+        Self { class, ..self }
     }
 
     /// With this payload. Characters other than ASCII letters, digits, `-`, `_` and `.` become `_`.

@@ -46,6 +46,21 @@ pub enum Order<M: Model> {
     Custom(fn(&State, &History<'_, M>) -> bool),
 }
 
+/// Whether ops survive a power loss that were in flight when the process died, and that its recovery
+/// showed. They never returned, so no acknowledgement is their own. A later one covers them: always
+/// that of an op that changed the store, since the engine wrote and synced for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShownOps {
+    /// Any acknowledgement covers them, also that of an op that found nothing to do.
+    Kept,
+    /// That of an op that is about no item ([`Model::items`]), a sync, covers them; that of a
+    /// delete of an absent key, say, does not: most engines write and sync nothing for it.
+    #[default]
+    KeptBySync,
+    /// None covers them until an op changes the store.
+    MayBeLost,
+}
+
 /// The promise of an engine after a fault; the weakest is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AfterFault {
@@ -77,6 +92,9 @@ pub struct Promises<M: Model> {
     /// How durable an open that recovers makes the state that it shows; `Buffered` promises
     /// nothing.
     pub recovery: Level,
+    /// Which acknowledgements cover ops that never returned, and that a recovery from the death of
+    /// the process showed. Losing one that is covered is the violation `shown-then-lost`.
+    pub shown: ShownOps,
     /// How durable a close that returned makes all ops before it; `Buffered` promises nothing.
     pub close: Level,
     /// The faults that the engine survives, and how. After a fault that is not listed nothing is
@@ -91,6 +109,7 @@ impl<M: Model> Default for Promises<M> {
         Self {
             order: Order::Prefix,
             recovery: Level::Buffered,
+            shown: ShownOps::default(),
             close: Level::Buffered,
             survives: Vec::new(),
             sources: Vec::new(),

@@ -9,5 +9,6 @@ mod orders;
 mod refused;
 mod run;
 mod scenarios;
+mod shown;
 mod timed;
 mod verdicts;
