@@ -50,7 +50,7 @@ pub struct Oracle<M: Model> {
     /// The ops that have not returned, as indexes into `issued`.
     pub(super) in_flight: Vec<usize>,
     pub(super) floors: Arc<Floors>,
-    /// The floors that do not count ops which only a recovery showed, until an op changes the store.
+    /// The floors without ops that only a recovery showed, until an op changes the store.
     pub(super) shown: Option<Arc<Shown>>,
     /// For each client, the number of its ops before the first that was in flight when the process
     /// died, until a recovery returns.

@@ -46,9 +46,9 @@ pub enum Order<M: Model> {
     Custom(fn(&State, &History<'_, M>) -> bool),
 }
 
-/// Whether ops survive a power loss that were in flight when the process died, and that its recovery
-/// showed. They never returned, so no acknowledgement is their own. A later one covers them: always
-/// that of an op that changed the store, since the engine wrote and synced for it.
+/// Whether ops survive a power loss that were in flight when the process died, and that its
+/// recovery showed. They never returned, so no acknowledgement is their own. A later one covers
+/// them: always that of an op that changed the store, since the engine wrote and synced for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ShownOps {
     /// Any acknowledgement covers them, also that of an op that found nothing to do.
