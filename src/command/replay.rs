@@ -45,7 +45,7 @@ pub(super) fn replay(
 }
 
 /// The sim of a case, if it knows the profile.
-fn entry_of(registry: &Registry, saved: &SavedCase) -> Result<Entry, Problem> {
+pub(super) fn entry_of(registry: &Registry, saved: &SavedCase) -> Result<Entry, Problem> {
     let wrong =
         |line: usize, why: &dyn std::fmt::Display| saved.wrong(format!("line {line}: {why}"));
     let (case, lines) = (&saved.case, &saved.lines);

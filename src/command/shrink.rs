@@ -1,0 +1,58 @@
+//! The verb `shrink`: makes a case small that fails.
+
+use super::Exit;
+use super::args::ShrinkArgs;
+use super::replay::entry_of;
+use super::terminal::{Terminal, Tone};
+use crate::campaign::client::Client;
+use crate::campaign::corpus::read_case;
+use crate::campaign::problem::Problem;
+use crate::campaign::registry::Registry;
+use crate::campaign::target;
+use crate::explore::tally::Tally;
+use crate::report::text::{Commands, report};
+use crate::shrink::{Counts, shrink as shrink_case};
+
+/// `shrink`. The file is left as it is; the smaller case is written into the target folder each
+/// time that one is found, so that an interrupt keeps the best.
+pub(super) fn shrink(
+    registry: &Registry,
+    args: &ShrinkArgs,
+    terminal: &mut Terminal,
+) -> Result<Exit, Problem> {
+    let saved = read_case(&args.file)?;
+    let entry = entry_of(registry, &saved)?;
+    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-small.case");
+    let mut client = Client::start()?;
+    let mut progress = |case: &crate::case::Case, recoveries: u64| {
+        // The last write says what is wrong with the folder.
+        let _ = target::write(&name, &case.to_string());
+        let what = format!("{}: {}", entry.name, Counts::of(case));
+        terminal.progress(&what, recoveries, args.budget, &Tally::default());
+    };
+    let shrunk = shrink_case(&mut client, &entry, &saved.case, args.budget, &mut progress)
+        .map_err(|problem| saved.locate(problem))?;
+    terminal.clear_progress();
+    let text = shrunk.finding.case.to_string();
+    let written = target::write(&name, &text);
+    let path = match &written {
+        Ok(path) => path.display().to_string(),
+        Err(_) => name.clone(),
+    };
+    let replay = format!("crashpoint replay {path}");
+    terminal.block(Tone::Bad, &report(&shrunk.finding, &Commands { replay, keep: None }));
+    terminal.status(Tone::Odd, "Shrunk", &shrunk.to_string());
+    if shrunk.elsewhere {
+        let why = "the smaller case loses what another line wrote: it may be another bug";
+        terminal.notice(why);
+    }
+    match written {
+        Ok(path) => terminal.status(Tone::Plain, "Case", &path.display().to_string()),
+        Err(problem) => {
+            terminal.notice(&format!("the case could not be written: {problem}"));
+            text.lines().for_each(|line| terminal.line(line));
+        }
+    }
+    Ok(Exit::Violation)
+}

@@ -1,0 +1,170 @@
+//! Shrinks a failure by replays: the same sim, the same class, the same broken promise.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::counts::Counts;
+use super::search::{End, Search, Trial, Tried};
+use crate::campaign::client::{Client, JobResult};
+use crate::campaign::entry::Entry;
+use crate::campaign::jobs::job;
+use crate::campaign::problem::Problem;
+use crate::campaign::replay::{ReplayOptions, replay};
+use crate::case::{Case, Epoch, Expect};
+use crate::explore::finding::Finding;
+use crate::explore::job::{Budget, Job, Kind, Task};
+use crate::explore::site::SourceLine;
+
+/// The recoveries of one search for another crash.
+const CRASH: u64 = 96;
+/// How often it is repeated after it found something else first.
+const OTHERS: usize = 3;
+
+/// A failure with its smallest case.
+#[derive(Clone, Debug)]
+pub(crate) struct Shrunk {
+    /// The failure, as the replay of the smallest case shows it.
+    pub(crate) finding: Finding,
+    /// The counts of the first case.
+    pub(crate) before: Counts,
+    /// The recoveries that it took.
+    pub(crate) recoveries: u64,
+    /// Why the search ended.
+    pub(crate) end: End,
+    /// Whether the pieces that decide the smallest case were written elsewhere than those of the
+    /// first: it may be another bug.
+    pub(crate) elsewhere: bool,
+}
+
+/// What was shrunk to what.
+impl fmt::Display for Shrunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = Counts::of(&self.finding.case);
+        write!(f, "{} -> {after}; {} recoveries; {}", self.before, self.recoveries, self.end)
+    }
+}
+
+/// Shrinks a case that fails as it expects, with a budget of recoveries. `progress` sees each
+/// better case and the recoveries so far.
+///
+/// # Errors
+/// The case does not fail, or fails in another way; see [`Problem`].
+pub(crate) fn shrink(
+    client: &mut Client,
+    entry: &Entry,
+    case: &Case,
+    budget: u64,
+    progress: &mut dyn FnMut(&Case, u64),
+) -> Result<Shrunk, Problem> {
+    let first = replay(client, entry, case, ReplayOptions::default())?;
+    let first = failure(case, &first)?;
+    let sites = sites(&first);
+    let mut replays = Replays { client, entry, kind: first.kind() };
+    let mut search = Search::new(&mut replays, case.clone(), budget, progress);
+    let end = search.run()?;
+    let (best, recoveries) = (search.best().clone(), search.recoveries());
+    let last = replay(client, entry, &best, ReplayOptions::default())?;
+    let finding = failure(&best, &last)?;
+    let now = self::sites(&finding);
+    let elsewhere = !now.is_empty() && now.is_disjoint(&sites);
+    Ok(Shrunk { finding, before: Counts::of(case), recoveries, end, elsewhere })
+}
+
+/// The finding of a replay, if it is the expected one.
+fn failure(case: &Case, result: &JobResult) -> Result<Finding, Problem> {
+    crate::campaign::replay::as_expected(case, result).map_err(Problem::environment)?;
+    result
+        .findings
+        .first()
+        .cloned()
+        .ok_or_else(|| Problem::environment("it shows no violation, so there is nothing to shrink"))
+}
+
+/// The source lines that wrote the pieces which a crash did not keep.
+fn sites(finding: &Finding) -> BTreeSet<SourceLine> {
+    finding.pieces.losses.iter().filter_map(|piece| piece.line.clone()).collect()
+}
+
+/// Replays candidates.
+struct Replays<'c> {
+    client: &'c mut Client,
+    entry: &'c Entry,
+    kind: Kind,
+}
+
+impl Trial for Replays<'_> {
+    fn reads(&self, candidate: &Case) -> bool {
+        candidate.epochs.iter().all(|epoch| (self.entry.knows)(epoch).is_ok())
+    }
+
+    fn replay(&mut self, candidate: &Case) -> Result<Tried, Problem> {
+        let Some(result) =
+            possible(replay(self.client, self.entry, candidate, ReplayOptions::default()))?
+        else {
+            return Ok(Tried::default());
+        };
+        let same = result.findings.first().is_some_and(|finding| finding.kind() == self.kind);
+        let failing = same.then(|| candidate.clone());
+        Ok(Tried { failing, recoveries: result.tally.recoveries })
+    }
+
+    fn find_crash(&mut self, candidate: &Case) -> Result<Tried, Problem> {
+        let mut job = exploration(candidate);
+        let mut recoveries = 0;
+        for _ in 0..OTHERS {
+            let Some(result) = possible(self.client.run(self.entry, &job, &mut |_| {}))? else {
+                break;
+            };
+            recoveries += result.tally.recoveries;
+            let Some(finding) = result.findings.into_iter().next() else { break };
+            let kind = finding.kind();
+            if kind == self.kind {
+                let failing = Some(retold(candidate, finding.case));
+                return Ok(Tried { failing, recoveries });
+            }
+            job.known.push(kind);
+        }
+        Ok(Tried { failing: None, recoveries })
+    }
+}
+
+/// The exploration of a candidate's workload: with crashes inside recoveries where it has more than
+/// one.
+fn exploration(candidate: &Case) -> Job {
+    let crashes = Counts::of(candidate).crashes;
+    let nested = if crashes > 1 { CRASH / 2 } else { 0 };
+    let budget = Budget {
+        recoveries: CRASH,
+        exhaustive: 16,
+        nested,
+        schedules: 4,
+        stop: true,
+        recheck: 0,
+        verdict: 0,
+    };
+    let mut case = Case { expect: Expect::Pass, known: None, ..candidate.clone() };
+    let continuation = case.epochs.get(1).map(|epoch| epoch.steps.clone()).unwrap_or_default();
+    case.epochs.truncate(1);
+    let first = case.epochs.pop().unwrap_or_default();
+    case.epochs.push(Epoch { crash: None, ..first });
+    Job { continuation, ..job(case, Task::Explore, budget) }
+}
+
+/// The case of an exploration with what the candidate's author wrote about it.
+fn retold(candidate: &Case, found: Case) -> Case {
+    Case {
+        story: candidate.story.clone(),
+        expect: candidate.expect.clone(),
+        known: candidate.known.clone(),
+        ..found
+    }
+}
+
+/// A candidate that cannot be carried out is not a failure of the search.
+fn possible(result: Result<JobResult, Problem>) -> Result<Option<JobResult>, Problem> {
+    match result {
+        Ok(result) => Ok(Some(result)),
+        Err(Problem::Refused(_)) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
