@@ -72,6 +72,9 @@ pub(crate) struct RunArgs {
     /// not given. The results are the same for any number
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
+    /// Show and save each failure as it was found. `CRASHPOINT_SHRINK=0` does the same
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// Write one JSON object per event to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -41,8 +41,8 @@ pub(super) fn shrink(
         Err(_) => name.clone(),
     };
     let replay = format!("crashpoint replay {path}");
-    terminal.block(Tone::Bad, &report(&shrunk.finding, &Commands { replay, keep: None }));
-    terminal.status(Tone::Odd, "Shrunk", &shrunk.to_string());
+    let commands = Commands { replay, keep: None, shrunk: Some(shrunk.to_string()) };
+    terminal.block(Tone::Bad, &report(&shrunk.finding, &commands));
     if shrunk.elsewhere {
         let why = "the smaller case loses what another line wrote: it may be another bug";
         terminal.notice(why);

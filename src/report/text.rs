@@ -9,12 +9,14 @@ use crate::explore::finding::{Cache, CrashScene, Finding, LostPiece, NearbyCall,
 use crate::log::Phase;
 use crate::oracle::{CrashKind, ItemDiff};
 
-/// How a failure can be seen again.
+/// How a failure can be seen again, and how its case came about.
 pub(crate) struct Commands {
     /// Replays it.
     pub(crate) replay: String,
     /// Keeps it as a regression test.
     pub(crate) keep: Option<String>,
+    /// What was shrunk to what.
+    pub(crate) shrunk: Option<String>,
 }
 
 /// The indentation of a fact's further lines.
@@ -34,7 +36,7 @@ pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
         line(&mut text, part);
     }
     line(&mut text, String::new());
-    facts(&mut text, finding);
+    facts(&mut text, finding, commands.shrunk.as_deref());
     items(&mut text, &finding.violation.details);
     steps(&mut text, case);
     pieces(&mut text, &finding.pieces.losses);
@@ -59,9 +61,12 @@ fn line(text: &mut String, line: String) {
     text.push('\n');
 }
 
-fn facts(text: &mut String, finding: &Finding) {
+fn facts(text: &mut String, finding: &Finding, shrunk: Option<&str>) {
     let case = &finding.case;
     line(text, format!("  seed     {}", case.seed));
+    for part in shrunk.iter().flat_map(|shrunk| wrapped("  shrunk   ", REST, shrunk)) {
+        line(text, part);
+    }
     for fault in &case.faults {
         line(text, format!("  fault    {}", fault.to_string().trim_start_matches("fault ")));
     }

@@ -203,7 +203,8 @@ impl<'t> Search<'t> {
         if !self.tried.insert((Digest(hash(text.as_bytes())), elsewhere)) {
             return Ok(None);
         }
-        let read = Case::parse(&text).ok().filter(|read| self.trial.reads(read));
+        let read = Case::parse_with_lines(&text).ok().map(|(read, _)| read);
+        let read = read.filter(|read| self.trial.reads(read));
         // A word that is not read back as it was written makes another case.
         Ok(read.filter(|read| Size::of(read) == Size::of(&candidate)))
     }
