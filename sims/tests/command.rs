@@ -101,6 +101,7 @@ fn help_shows_verbs_and_flags() {
         Commands:
           run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
           replay  Replay a case file, or the workload of a sim and a seed
+          shrink  Make a case file that fails small, and write the smaller case beside the other results
           litmus  Show every state that a crash may leave of a few calls
           list    List sims, promises and profiles
           help    Print this message or the help of the given subcommand(s)
@@ -126,6 +127,9 @@ fn help_shows_verbs_and_flags() {
 
               --jobs <N>
                   How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if not given. The results are the same for any number
+
+              --no-shrink
+                  Show and save each failure as it was found. `CRASHPOINT_SHRINK=0` does the same
 
               --json <FILE>
                   Write one JSON object per event to this file
@@ -589,4 +593,74 @@ fn colour_is_used_only_on_a_terminal_or_on_request() {
     assert_eq!(escapes(&["replay", "good.case", "--color", "always"], "1"), (true, false));
     assert_eq!(escapes(&["replay", "nosuch.case", "--color", "always"], ""), (false, true));
     assert_eq!(escapes(&["replay", "nosuch.case"], ""), (false, false));
+}
+
+/// A case of the canary that fails, with more than it needs.
+const FAILS: &str = "\
+crashpoint-case 1
+# Its story.
+sim no-dir-sync-after-rename
+profile posix
+seed 0xed2571974d336501
+expect lost-write lost-write:batch
+batch put key 12 put another 13
+crash power step=1 effect=2 returned keep=nothing
+put other 14
+";
+
+#[test]
+fn a_case_is_shrunk_and_the_small_one_replays() {
+    let desk = Desk::new();
+    desk.write("x.case", FAILS);
+    let bare = copied_binary(&desk);
+    let ran = Ran::of(bare(&["shrink", "x.case"]).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("shrunk   2 steps, 1 crash -> 1 step, 1 crash;"), "{}", ran.out);
+    let small = std::fs::read_to_string(desk.path().join("target/crashpoint/x-small.case"));
+    let small = small.expect("the small case");
+    assert!(small.contains("# Its story.\n") && small.contains("\nbatch put a 0\ncrash"), "{small}");
+    desk.write("small.case", &small);
+    let ran = desk.run(&["replay", "small.case"]);
+    assert!(ran.out.contains("as the case expects"), "{}", ran.out);
+    let left = std::fs::read_to_string(desk.path().join("x.case")).expect("the case");
+    assert_eq!(left, FAILS);
+}
+
+#[test]
+fn a_case_that_cannot_be_written_is_shown() {
+    let desk = Desk::new();
+    desk.write("x.case", FAILS);
+    // Where a folder should be there is a file, which stops root too.
+    desk.write("target", "");
+    let bare = copied_binary(&desk);
+    let ran = Ran::of(bare(&["shrink", "x.case"]).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("crash power step=1 effect=2"), "{}", ran.out);
+    assert!(ran.out.contains("\nsim no-dir-sync-after-rename\n"), "{}", ran.out);
+    assert!(ran.err.contains("could not be written"), "{}", ran.err);
+}
+
+#[test]
+fn what_cannot_be_shrunk_is_refused_in_one_line() {
+    let desk = Desk::new();
+    desk.write("x.case", GOOD);
+    assert!(desk.refused(&["shrink", "x.case"]).contains("nothing to shrink"));
+    desk.write("x.case", with("expect pass", "expect lost-write"));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("found no violation"));
+    desk.write("x.case", with("sim toy", "sim nosuch"));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("line 1: there is no sim"));
+    desk.write("x.case", with("put b 2", &"put \"a\"*40000000 1\n".repeat(3)));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("x.case: line"));
+    assert!(desk.refused(&["shrink", "nosuch.case"]).contains("nosuch.case"));
+}
+
+/// The command as a copy that no target folder holds: it writes below the current directory.
+fn copied_binary(desk: &Desk) -> impl Fn(&[&str]) -> Command + '_ {
+    let copy = desk.path().join("crashpoint-copy");
+    std::fs::copy(env!("CARGO_BIN_EXE_crashpoint"), &copy).expect("a copy");
+    move |arguments| {
+        let mut command = Command::new(&copy);
+        command.args(arguments).current_dir(desk.path());
+        command
+    }
 }

@@ -91,7 +91,8 @@ fn facts(text: &mut String, finding: &Finding, shrunk: Option<&str>) {
     line(text, format!("  class    {class}  ({signature})"));
     line(text, format!("  digest   {}", finding.digest));
     if let Some(verdict) = &finding.verdict {
-        let parts = wrapped("  verdict  ", REST, &self::verdict(verdict));
+        let of = if shrunk.is_some() { "as it was found, " } else { "" };
+        let parts = wrapped("  verdict  ", REST, &format!("{of}{}", self::verdict(verdict)));
         parts.into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());

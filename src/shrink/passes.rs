@@ -362,6 +362,8 @@ fn values_of(case: &Case) -> Vec<Vec<u8>> {
 fn candidates(case: &Case, word: &[u8]) -> Vec<Vec<u8>> {
     let mut all = simpler(word);
     let names = values_of(case).into_iter().rev().take(NAMES);
-    all.extend(names.filter(|name| (name.len(), &name[..]) < (word.len(), word)));
+    let alike = |name: &Vec<u8>| number(name).is_some() == number(word).is_some();
+    let names = names.filter(|name| (name.len(), &name[..]) < (word.len(), word));
+    all.extend(names.filter(alike));
     all
 }

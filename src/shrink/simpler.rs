@@ -32,7 +32,8 @@ fn numbers(number: i128) -> Vec<Vec<u8>> {
 }
 
 fn texts(word: &[u8]) -> Vec<Vec<u8>> {
-    let mut all = vec![Vec::new()];
+    // An empty name is the shortest, and hard to read.
+    let mut all = Vec::new();
     let mut length = 1;
     while length < word.len() {
         all.push(word[..length].to_vec());
@@ -43,7 +44,7 @@ fn texts(word: &[u8]) -> Vec<Vec<u8>> {
         all.push(word[..word.len() - less].to_vec());
         less /= 2;
     }
-    if word.iter().any(|byte| *byte != b'a') {
+    if word.iter().any(|byte| *byte > b'a') {
         all.push(vec![b'a'; word.len()]);
     }
     all.extend(shorter_numbers(word));
