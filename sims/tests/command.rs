@@ -603,7 +603,7 @@ sim no-dir-sync-after-rename
 profile posix
 seed 0xed2571974d336501
 expect lost-write lost-write:batch
-batch put key 12 put another 13
+batch put key 12 + put another 13
 crash power step=1 effect=2 returned keep=nothing
 put other 14
 ";
@@ -657,7 +657,9 @@ fn what_cannot_be_shrunk_is_refused_in_one_line() {
 /// The command as a copy that no target folder holds: it writes below the current directory.
 fn copied_binary(desk: &Desk) -> impl Fn(&[&str]) -> Command + '_ {
     let copy = desk.path().join("crashpoint-copy");
-    std::fs::copy(env!("CARGO_BIN_EXE_crashpoint"), &copy).expect("a copy");
+    // A copy made here could be open for writing in a child of another test, and not start.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_crashpoint")).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
     move |arguments| {
         let mut command = Command::new(&copy);
         command.args(arguments).current_dir(desk.path());
