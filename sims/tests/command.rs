@@ -618,7 +618,10 @@ fn a_case_is_shrunk_and_the_small_one_replays() {
     assert!(ran.out.contains("shrunk   2 steps, 1 crash -> 1 step, 1 crash;"), "{}", ran.out);
     let small = std::fs::read_to_string(desk.path().join("target/crashpoint/x-small.case"));
     let small = small.expect("the small case");
-    assert!(small.contains("# Its story.\n") && small.contains("\nbatch put a 0\ncrash"), "{small}");
+    assert!(
+        small.contains("# Its story.\n") && small.contains("\nbatch put a 0\ncrash"),
+        "{small}"
+    );
     desk.write("small.case", &small);
     let ran = desk.run(&["replay", "small.case"]);
     assert!(ran.out.contains("as the case expects"), "{}", ran.out);

@@ -27,7 +27,8 @@ pub(crate) trait Trial {
     /// It cannot go on.
     fn replay(&mut self, candidate: &Case) -> Result<Tried, Problem>;
 
-    /// Looks for a crash in the workload of a candidate that fails in the same way.
+    /// Looks for a crash in the workload of a candidate that fails in the same way, in other
+    /// schedules too if it has threads.
     ///
     /// # Errors
     /// It cannot go on.
@@ -165,7 +166,8 @@ impl<'t> Search<'t> {
     /// Looks for another crash in the workload of a candidate.
     fn attempt_elsewhere(&mut self, candidate: &Case) -> Result<bool, Stop> {
         let Some(candidate) = self.worth_trying(candidate, true)? else { return Ok(false) };
-        if Counts::of(&candidate).crashes == 0 {
+        let threads = candidate.epochs.iter().any(|epoch| epoch.turns.is_some());
+        if Counts::of(&candidate).crashes == 0 && !threads {
             return Ok(false);
         }
         let tried = self.trial.find_crash(&candidate);

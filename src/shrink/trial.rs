@@ -17,6 +17,10 @@ use crate::explore::site::SourceLine;
 
 /// The recoveries of one search for another crash.
 const CRASH: u64 = 96;
+/// The recoveries of one search for a failure without a crash.
+const RUNS: u64 = 8;
+/// The schedules of one search, if the engine has threads.
+const SCHEDULES: u64 = 16;
 /// How often it is repeated after it found something else first.
 const OTHERS: usize = 3;
 
@@ -110,7 +114,21 @@ impl Trial for Replays<'_> {
     }
 
     fn find_crash(&mut self, candidate: &Case) -> Result<Tried, Problem> {
-        let mut job = exploration(candidate);
+        let first = exploration(candidate);
+        let tried = self.explore(candidate, first.clone())?;
+        let mut free = first;
+        let turns = free.case.epochs.iter_mut().find_map(|epoch| epoch.turns.take());
+        if tried.failing.is_some() || turns.is_none() {
+            return Ok(tried);
+        }
+        // Without a step, the decisions of the others have other numbers.
+        let again = self.explore(candidate, free)?;
+        Ok(Tried { recoveries: tried.recoveries + again.recoveries, ..again })
+    }
+}
+
+impl Replays<'_> {
+    fn explore(&mut self, candidate: &Case, mut job: Job) -> Result<Tried, Problem> {
         let mut recoveries = 0;
         for _ in 0..OTHERS {
             let Some(result) = possible(self.client.run(self.entry, &job, &mut |_| {}))? else {
@@ -135,10 +153,10 @@ fn exploration(candidate: &Case) -> Job {
     let crashes = Counts::of(candidate).crashes;
     let nested = if crashes > 1 { CRASH / 2 } else { 0 };
     let budget = Budget {
-        recoveries: CRASH,
+        recoveries: if crashes == 0 { RUNS } else { CRASH },
         exhaustive: 16,
         nested,
-        schedules: 4,
+        schedules: SCHEDULES,
         stop: true,
         recheck: 0,
         verdict: 0,
