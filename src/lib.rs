@@ -43,7 +43,7 @@ pub use base::time::Time;
 pub use disk::profile::{Profile, TearRule};
 pub use disk::rot::{Damage, Rot, Rotting};
 pub use oracle::{Class, Signature, SignatureError};
-pub use sim::engine::{Ack, Engine, Error, Level, Operation, Refused};
+pub use sim::engine::{Ack, Engine, Error, Level, Operation, Refused, Uncertain};
 pub use sim::fault_kind::FaultKind;
 pub use sim::history::History;
 pub use sim::model::Model;

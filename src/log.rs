@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Time;
 use crate::case::turn::Turn;
 use crate::disk::effect::Effect;
+use crate::disk::sight::Sight;
 use crate::sim::engine::{Ack, Level};
 use crate::sim::fault_kind::FaultKind;
 
@@ -78,14 +79,14 @@ pub enum Mark<'a> {
     End(Phase, #[serde(borrow)] Result<(), EngineError<'a>>),
     /// Step `.0` of the workload was issued.
     Issued(u32),
-    /// Step `.0` of the workload returned, or failed with an error of this text.
-    Returned(u32, Result<Ack, &'a str>),
+    /// Step `.0` of the workload returned, or failed.
+    Returned(u32, #[serde(borrow)] Result<Ack, EngineError<'a>>),
     /// Step `.0` of the workload was refused, with this text: it had no effect.
     Refused(u32, &'a str),
     /// Within the step, op `.1` of client `.0` was issued.
     IssuedBy(u32, u32),
-    /// The op of client `.0` returned, or failed with an error of this text.
-    ReturnedBy(u32, Result<Ack, &'a str>),
+    /// The op of client `.0` returned, or failed.
+    ReturnedBy(u32, #[serde(borrow)] Result<Ack, EngineError<'a>>),
     /// The op of client `.0` was refused, with this text: it had no effect.
     RefusedBy(u32, &'a str),
     /// The first of two functions acknowledged something, at this level.
@@ -134,6 +135,12 @@ pub enum Mark<'a> {
     /// The engine read this file or property of the host, which is not simulated.
     #[serde(with = "serde_bytes")]
     Host(&'a [u8]),
+    /// Step `.0` of the workload was cut short, with this text: it may have had an effect.
+    Uncertain(u32, &'a str),
+    /// The op of client `.0` was cut short, with this text: it may have had an effect.
+    UncertainBy(u32, &'a str),
+    /// The engine saw a part of the disk that its digest leaves out, for the first time.
+    Saw(Sight),
 }
 
 /// An error that an engine returned.
@@ -295,12 +302,14 @@ mod tests {
     use super::*;
     use crate::disk::effect::Ino;
 
+    const NO_SPACE: EngineError<'_> = EngineError { kind: "Io", text: "no space" };
+
     #[test]
     fn records_come_back_in_order_and_a_cut_one_ends_the_walk() {
         let write = Effect::Write { ino: Ino(7), offset: 4096, bytes: b"abc" };
         let all = [
             Record { at: Time(1), payload: Payload::Effect(write) },
-            Record { at: Time(2), payload: Payload::Mark(Mark::Returned(3, Err("no space"))) },
+            Record { at: Time(2), payload: Payload::Mark(Mark::Returned(3, Err(NO_SPACE))) },
             Record { at: Time(3), payload: Payload::Mark(Mark::Observed(b"xyz")) },
         ];
         let mut space = [0; 256];

@@ -323,7 +323,7 @@ fn a_store_that_fails_is_open_failed() {
     let recovery = says(crashpoint::check_store::<Snapshot<Fails, true>>).expect("in recovery");
     expect![[r#"
         FAIL fails on posix: cannot be opened after a crash during its creation
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    create-interrupted  (create-interrupted:open-failed)
         no such luck
     "#]]
@@ -338,7 +338,7 @@ fn a_panic_is_named_with_its_place() {
         in step 1: panicked at tests/misbehaving.rs:N: unexpected
 
         FAIL panics on posix: panicked
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    panicked  (panicked:open@tests/misbehaving.rs:N)
         while opening: panicked at tests/misbehaving.rs:N: unexpected
     "#]]);
@@ -349,7 +349,7 @@ fn a_panic_is_named_with_its_place() {
         second line
 
         FAIL panics-twice on posix: panicked
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    panicked  (panicked:open@tests/misbehaving.rs:N)
         while opening: panicked at tests/misbehaving.rs:N: first line
         second line
@@ -365,7 +365,7 @@ fn an_abort_is_named_with_its_last_words() {
         at tests/misbehaving.rs:N
 
         FAIL aborts on posix: ended the process
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    aborted  (aborted:open@tests/misbehaving.rs:N)
         while opening: aborted by SIGABRT
         at tests/misbehaving.rs:N
@@ -377,7 +377,7 @@ fn an_abort_is_named_with_its_last_words() {
         in step 1: ended the process with exit code 0
 
         FAIL exits on posix: ended the process
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    aborted  (aborted:open)
         while opening: ended the process with exit code 0
     "#]]);
@@ -398,7 +398,7 @@ fn a_full_stack_is_distinguished_from_other_aborts() {
         at tests/misbehaving.rs:N
 
         FAIL overflows on posix: ended the process
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    aborted  (aborted:open)
         while opening: overflowed its stack
         at tests/misbehaving.rs:N
@@ -428,7 +428,7 @@ fn an_endless_loop_is_hung() {
         in step 2: used up its CPU time without an end
 
         FAIL spins on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
     "#]]
@@ -443,7 +443,7 @@ fn an_endless_sleep_in_virtual_time_is_hung() {
         in step 3: does not end within 86400s of virtual time
 
         FAIL sleeps-long on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
     "#]]);
@@ -453,7 +453,7 @@ fn an_endless_sleep_in_virtual_time_is_hung() {
         in step 3: does not end within 86400s of virtual time
 
         FAIL sleeps-often on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: does not end within 86400s of virtual time
     "#]]);
@@ -467,7 +467,7 @@ fn an_endless_loop_of_calls_is_hung() {
         in step 1: does not end within 1000000 calls
 
         FAIL calls-often on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: does not end within 1000000 calls
     "#]]);
@@ -491,7 +491,7 @@ fn a_lock_taken_twice_is_a_deadlock() {
         in step 1: is in a deadlock: thread 1 waits for a futex
 
         FAIL deadlocks on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a futex
     "#]]);
@@ -505,7 +505,7 @@ fn a_file_lock_that_is_never_released_is_a_deadlock() {
         in step 1: is in a deadlock: thread 1 waits for a lock on a file
 
         FAIL locks on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a lock on a file
     "#]]);
@@ -519,7 +519,7 @@ fn a_thread_that_outlives_its_store_is_leaked() {
         3 threads of the engine still ran after its close
 
         FAIL leaves-a-thread on posix: left threads behind
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    leaked  (leaked)
         1 thread of the engine still ran after its close
     "#]]);
@@ -534,7 +534,7 @@ fn a_thread_that_spins_without_a_call_is_hung() {
         at tests/misbehaving.rs:N
 
         FAIL spins-beside on posix: hangs
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: used up its CPU time without an end
         at tests/misbehaving.rs:N
@@ -551,7 +551,7 @@ fn refused_memory_is_distinguished_from_other_aborts() {
         bytes failed
 
         FAIL eats on posix: asked for too much memory
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    out-of-memory  (out-of-memory:open)
         while opening: ran out of memory; its last words: memory allocation of
         67108864 bytes failed

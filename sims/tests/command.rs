@@ -362,7 +362,7 @@ fn the_error_for_a_wrong_word_has_its_line_and_column() {
             wrong seed
               error: x.case: line 3, column 6: `zz` is not a seed: expected a number, 0x and up to 16 hexadecimal digits, or a 40-digit Git hash
             wrong class
-              error: x.case: line 4, column 8: expected `pass` or one of: lost-write, hole, torn-batch, resurrected, wrong-value, phantom-value, open-failed, read-failed, inconsistent, panicked, aborted, hung, out-of-memory, not-idempotent, leaked, create-interrupted
+              error: x.case: line 4, column 8: expected `pass` or one of: lost-write, hole, torn-batch, resurrected, wrong-value, phantom-value, open-failed, read-failed, inconsistent, panicked, aborted, hung, out-of-memory, not-idempotent, leaked, create-interrupted, op-failed, close-failed
             wrong op
               error: x.case: line 8, column 1: expected `put KEY VALUE`, `delete KEY` or `add KEY N`
             wrong arity

@@ -1,7 +1,7 @@
 //! The case file: one run as text that a person can read, write and edit, and that replays.
 //!
 //! ```text
-//! crashpoint-case 1
+//! crashpoint-case 2
 //! # Comment lines: the story of the failure.
 //! sim append-log
 //! profile posix
@@ -14,10 +14,13 @@
 //! put b 2
 //! ```
 //!
-//! The first line names the format. A file without it has format 0, which differs in two things: a
-//! fault line says `life=N` where format 1 says `epoch=N`, and all epochs have the same entropy and
-//! process id. A header line `identity shared` says the latter in format 1, where each epoch has
-//! its own.
+//! The first line names the format. Older files are read as they were written:
+//!
+//! - A file without that line has format 0. Its fault lines say `life=N` where later ones say
+//!   `epoch=N`, and all epochs have the same entropy and process id. A header line `identity
+//!   shared` says so from format 1 on, where each epoch has its own.
+//! - In formats 0 and 1 an op or a close that returns an error breaks no promise. A header line
+//!   `errors uncertain` says so from format 2 on.
 //!
 //! Header lines follow, in any order. `expect` names `pass`, or the class of the violation that
 //! the case must show. Then come the steps, counted from 1: an op of the sim in its own words,
@@ -69,7 +72,7 @@ use parse::EpochLines;
 pub use position::Position;
 
 /// The format that is written. Formats 0 to this one are read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One run: its workload, its faults, its crashes, and what must come out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub struct Case {
     pub evicts: bool,
     /// The entropy and the process ids of its epochs.
     pub identity: Identity,
+    /// What an error of an op or a close means.
+    pub errors: Errors,
     /// The epochs: each runs from an opening of the store to a crash or to the end.
     pub epochs: Vec<Epoch>,
 }
@@ -107,6 +112,16 @@ pub enum Identity {
     PerEpoch,
     /// All epochs have the same, as in cases of format 0.
     Shared,
+}
+
+/// What an error means that an op or a close returns though no fault was injected before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errors {
+    /// A violation.
+    #[default]
+    Judged,
+    /// The op may have happened, or may not; as in cases of formats 0 and 1.
+    Uncertain,
 }
 
 /// The required outcome of a replay.
@@ -157,9 +172,9 @@ pub struct Crash {
 }
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 13] = [
-    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "identity", "turns",
-    "crash", "reopen", "sleep",
+pub const RESERVED: [&str; 14] = [
+    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "identity", "errors",
+    "turns", "crash", "reopen", "sleep",
 ];
 
 impl Case {
@@ -176,6 +191,7 @@ impl Case {
             space: None,
             evicts: false,
             identity: Identity::PerEpoch,
+            errors: Errors::Judged,
             epochs: vec![Epoch::default()],
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, Crash, Epoch, Expect, FORMAT, Identity, Position, RESERVED, Step};
+use super::{Case, Crash, Epoch, Errors, Expect, FORMAT, Identity, Position, RESERVED, Step};
 use crate::base::seed::Seed;
 use crate::base::text::{TextError, Word, words};
 use crate::case::fault::Fault;
@@ -89,6 +89,7 @@ struct Reader {
     space: Option<Space>,
     cache: Option<bool>,
     identity: Option<Identity>,
+    errors: Option<Errors>,
     epochs: Vec<Epoch>,
     began: bool,
     /// The line that is being read.
@@ -193,6 +194,7 @@ impl Reader {
             "space" => self.space.is_some(),
             "cache" => self.cache.is_some(),
             "identity" => self.identity.is_some(),
+            "errors" => self.errors.is_some(),
             _ => self.expect.is_some(),
         };
         if again {
@@ -231,6 +233,19 @@ impl Reader {
                     _ => return Err(TextError::new(word.column, "expected `own` or `shared`")),
                 });
             }
+            "errors" => {
+                let word = one_word(first, rest)?;
+                self.errors = Some(match word.bytes.as_slice() {
+                    b"judged" => Errors::Judged,
+                    b"uncertain" => Errors::Uncertain,
+                    _ => {
+                        return Err(TextError::new(
+                            word.column,
+                            "expected `judged` or `uncertain`",
+                        ));
+                    }
+                });
+            }
             _ => self.expect = Some(Expect::parse(first, rest)?),
         }
         Ok(())
@@ -255,6 +270,10 @@ impl Reader {
             identity: self.identity.unwrap_or(match self.format {
                 0 => Identity::Shared,
                 _ => Identity::PerEpoch,
+            }),
+            errors: self.errors.unwrap_or(match self.format {
+                0 | 1 => Errors::Uncertain,
+                _ => Errors::Judged,
             }),
             epochs: self.epochs,
         };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::parse::MAGIC;
-use super::{Case, Crash, Expect, FORMAT, Identity, Step};
+use super::{Case, Crash, Errors, Expect, FORMAT, Identity, Step};
 use crate::base::text::{Word, quote};
 use crate::case::turn::Turn;
 use crate::disk::Errno;
@@ -117,6 +117,9 @@ impl fmt::Display for Case {
         }
         if self.identity == Identity::Shared {
             writeln!(f, "identity shared")?;
+        }
+        if self.errors == Errors::Uncertain {
+            writeln!(f, "errors uncertain")?;
         }
         for epoch in &self.epochs {
             for line in epoch.turns.as_deref().map(turn_lines).unwrap_or_default() {

@@ -6,7 +6,7 @@ use super::parse::{MOST_CRASHES, parse_duration};
 use super::print::show_duration;
 use super::*;
 
-const CASE: &str = r#"crashpoint-case 1
+const CASE: &str = r#"crashpoint-case 2
 # The header write was lost.
 # Found by hand.
 sim append-log
@@ -90,10 +90,11 @@ fn durations_read_back() {
 }
 
 #[test]
-fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_1() {
-    let old = CASE.replacen("crashpoint-case 1\n", "", 1);
+fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_2() {
+    let old = CASE.replacen("crashpoint-case 2\n", "", 1);
     let case = Case::parse(&old).expect("it parses");
-    let shared = CASE.replacen("cache evicted\n", "cache evicted\nidentity shared\n", 1);
+    let lines = "cache evicted\nidentity shared\nerrors uncertain\n";
+    let shared = CASE.replacen("cache evicted\n", lines, 1);
     assert_eq!(Case::parse(&shared), Ok(case.clone()));
     assert_eq!(case.to_string(), shared);
     assert_eq!(case.identity, Identity::Shared);
@@ -104,17 +105,28 @@ fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_1() {
     let old = old.replace("fault ENOSPC step=2 write=1 after=100", fault);
     let case = Case::parse(&old).expect("it parses");
     assert!(case.to_string().contains("fault EIO epoch=2 step=0 sync=1"), "{case}");
-    let error = Case::parse(&format!("crashpoint-case 1\n{old}")).unwrap_err();
+    let error = Case::parse(&format!("crashpoint-case 2\n{old}")).unwrap_err();
     assert!(error.error.message.starts_with("expected epoch=N"), "{error}");
+}
+
+#[test]
+fn the_errors_of_a_case_of_format_1_are_uncertain() {
+    let old = CASE.replacen("crashpoint-case 2", "crashpoint-case 1", 1);
+    let case = Case::parse(&old).expect("it parses");
+    assert_eq!((case.identity, case.errors), (Identity::PerEpoch, Errors::Uncertain));
+    assert_eq!(Case::parse(CASE).map(|case| case.errors), Ok(Errors::Judged));
+    let wrong = CASE.replacen("cache evicted\n", "errors ignored\n", 1);
+    let wrong = Case::parse(&wrong).unwrap_err();
+    assert_eq!((wrong.line, wrong.error.column), (11, 8));
 }
 
 #[test]
 fn a_case_of_a_later_format_asks_for_a_later_version() {
     let wrong = |first: &str| {
-        let error = Case::parse(&CASE.replacen("crashpoint-case 1", first, 1)).unwrap_err();
+        let error = Case::parse(&CASE.replacen("crashpoint-case 2", first, 1)).unwrap_err();
         (error.line, error.error.column, error.error.message)
     };
-    let (line, column, message) = wrong("crashpoint-case 2");
+    let (line, column, message) = wrong("crashpoint-case 3");
     assert_eq!((line, column), (1, 17));
     assert!(message.contains("format 2") && message.contains("newer crashpoint"), "{message}");
     assert_eq!(wrong("crashpoint-case one").1, 17);

@@ -158,6 +158,10 @@ fn opt_out(class: Class) -> &'static str {
         Class::CreateInterrupted => {
             "  note     `const CREATED_APART: bool = true` shows what comes after this\n"
         }
+        Class::OpFailed => {
+            "  note     an error that belongs to the contract of an op is `Refused` (no effect) or\n           \
+             `Uncertain`\n"
+        }
         Class::Leaked => {
             "  note     `const THREADS_MAY_STAY: bool = true` if they belong to a pool for the \
              whole\n           process\n"

@@ -1,12 +1,13 @@
 //! How each effect of a disk becomes pieces, or makes some durable.
 
+use super::attributes::{MODE, OWNER, TIMES};
 use super::content::PAGE;
 use super::effect::{Allocation, Effect, Ino, Kind};
 use super::parts::{BlockPart, skipped, written, zeroed};
 use super::pending::Pending;
 use super::piece::{Aspect, AttributeChange, EntryChange, GroupId, Piece, Requirement};
-use super::profile::{PieceClass, Required};
-use super::tree::Node;
+use super::profile::{Home, PieceClass, Required};
+use super::tree::{Name, Node};
 use crate::base::time::Time;
 use std::sync::Arc;
 
@@ -16,18 +17,26 @@ impl Pending {
     pub fn apply(&mut self, effect: &Effect<'_>, at: Time) {
         self.commit_by_time(at);
         self.touch(effect);
+        let first = self.next;
+        self.apply_kind(effect, at);
+        self.stamp_unrecorded(effect, first);
+        self.effects += 1;
+    }
+
+    fn apply_kind(&mut self, effect: &Effect<'_>, at: Time) {
         match *effect {
             // An inode alone is no piece: its entries decide whether it is found. So it is on the
             // medium at once, empty, with its mode and, for a symbolic link, its target.
-            Effect::Inode { .. } => {
+            Effect::Inode { ino, kind, .. } => {
                 self.live.apply(effect, at);
                 self.durable.apply(effect, at);
+                if kind == Kind::File {
+                    self.nameless.insert(ino, false);
+                }
             }
-            Effect::Mode { .. } => {
-                self.live.apply(effect, at);
-                self.durable.apply(effect, at);
-                self.stamp();
-            }
+            Effect::Mode { ino, .. } => self.set_mode(ino, effect, at),
+            Effect::Owner { ino, .. } => self.set_owner(ino, effect, at),
+            // The piece follows from the new times.
             Effect::Times { .. } => self.live.apply(effect, at),
             Effect::Attribute { ino, name, value } => self.set_attribute(ino, name, value, at),
             Effect::Entry { dir, name, ino } => self.enter(dir, name, ino, at),
@@ -41,13 +50,29 @@ impl Pending {
             }
             Effect::Free { ino } => self.free(ino, at),
             Effect::Sync(_) if self.frozen => {}
-            Effect::Sync(sync) => self.sync(sync, at),
+            Effect::Sync(sync) => self.sync(sync),
             Effect::SyncFailed(sync) => self.sync_failed(sync),
             Effect::Evict { ino, block, size, .. } => {
                 self.evict((ino, block, size), effect, at);
             }
         }
-        self.effects += 1;
+    }
+
+    /// Adds a piece if an effect moved times of its inode, and no piece of it records that.
+    fn stamp_unrecorded(&mut self, effect: &Effect<'_>, first: u64) {
+        let (Effect::Write { ino, .. }
+        | Effect::Size { ino, .. }
+        | Effect::Allocate { ino, .. }
+        | Effect::Mode { ino, .. }
+        | Effect::Owner { ino, .. }
+        | Effect::Times { ino, .. }) = *effect
+        else {
+            return;
+        };
+        if self.next == first && self.new_times(ino).is_some() {
+            let name: Name = TIMES.into();
+            self.push_attribute(AttributeChange { ino, name, old: None, new: None });
+        }
     }
 
     /// Makes the log durable, if a commit was due since the last effect. Everything that is pending
@@ -56,7 +81,7 @@ impl Pending {
         let Some(every) = self.profile.commits.filter(|_| !self.frozen) else { return };
         let commit = at.0 / (every.as_nanos() as u64).max(1);
         if std::mem::replace(&mut self.commits, commit) != commit {
-            self.commit(at);
+            self.commit();
         }
     }
 
@@ -66,6 +91,7 @@ impl Pending {
         | Effect::Size { ino, .. }
         | Effect::Allocate { ino, .. }
         | Effect::Mode { ino, .. }
+        | Effect::Owner { ino, .. }
         | Effect::Times { ino, .. }
         | Effect::Attribute { ino, .. }) = *effect
         else {
@@ -163,6 +189,9 @@ impl Pending {
         let (first, rest): (Vec<BlockPart>, Vec<BlockPart>) = parts.into_iter().partition(|part| {
             part.class == PieceClass::Zero && self.profile.asks(PieceClass::Resize, Required::Block)
         });
+        if self.profile.home(PieceClass::Hole) == Home::Own {
+            return self.cut_off(ino, (old, size), rest);
+        }
         let zeroed = first.into_iter().map(|part| self.push_data(ino, part, None)).last();
         let seq = self.push_size(ino, (old, size), PieceClass::Resize, zeroed);
         for part in rest {
@@ -171,6 +200,33 @@ impl Pending {
             } else {
                 self.push_data(ino, part, None);
             }
+        }
+    }
+
+    /// Cuts a file where the blocks that become free are pieces of their own. The size may stop at
+    /// the end of each, as in ALICE's default model; none is a hole below the size that is kept,
+    /// unless the file has grown again.
+    fn cut_off(&mut self, ino: Ino, (old, size): (u64, u64), parts: Vec<BlockPart>) {
+        let mut last = old;
+        let (freed, cut): (Vec<BlockPart>, Vec<BlockPart>) =
+            parts.into_iter().partition(|part| part.class == PieceClass::Hole);
+        let mut holes = Vec::new();
+        for part in freed.into_iter().rev() {
+            let end = (part.block * PAGE as u64).max(size);
+            if end < last {
+                let seq = self.push_size(ino, (last, end), PieceClass::Resize, None);
+                last = end;
+                holes.push((part, seq));
+            }
+        }
+        if last != size {
+            self.push_size(ino, (last, size), PieceClass::Resize, None);
+        }
+        for (part, seq) in holes {
+            self.push_hole(ino, part, seq);
+        }
+        for part in cut {
+            self.push_data(ino, part, None);
         }
     }
 
@@ -197,7 +253,8 @@ impl Pending {
 
     fn enter(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
         if let Some(change) = self.change(dir, name, ino) {
-            let born = ino.filter(|ino| self.is_nameless(*ino));
+            let logged = ino.is_some_and(|ino| self.nameless.remove(&ino) == Some(true));
+            let born = ino.filter(|ino| !logged && self.is_nameless(*ino));
             self.live.set_entry(dir, name, ino, at);
             let seq = self.push_entries(vec![change], Vec::new(), PieceClass::Entry);
             if let Some(born) = born {
@@ -211,6 +268,35 @@ impl Pending {
         let Some(node) = self.live.node(ino) else { return };
         let (old, new) = (node.attributes.get(name).cloned(), value.map(Arc::from));
         self.live.apply(&Effect::Attribute { ino, name, value }, at);
+        if old != new {
+            self.push_attribute(AttributeChange { ino, name: name.into(), old, new });
+        }
+    }
+
+    fn set_mode(&mut self, ino: Ino, effect: &Effect<'_>, at: Time) {
+        self.set_in_inode(ino, MODE, effect, at, |node, _| node.mode_value());
+    }
+
+    fn set_owner(&mut self, ino: Ino, effect: &Effect<'_>, at: Time) {
+        let moved = |mode: u32| matches!(*effect, Effect::Owner { mode: new, .. } if new != mode);
+        self.set_in_inode(ino, OWNER, effect, at, |node, before| node.owner_value(moved(before)));
+    }
+
+    /// Applies a change of an inode that is a piece like an attribute: `value` is its value in the
+    /// inode, of which it is also given the permission bits before the change.
+    fn set_in_inode(
+        &mut self,
+        ino: Ino,
+        name: &[u8],
+        effect: &Effect<'_>,
+        at: Time,
+        value: impl Fn(&Node, u32) -> Arc<[u8]>,
+    ) {
+        let Some(node) = self.live.node(ino) else { return };
+        let mode = node.mode;
+        let old = Some(value(node, mode));
+        self.live.apply(effect, at);
+        let new = self.live.node(ino).map(|node| value(node, mode));
         if old != new {
             self.push_attribute(AttributeChange { ino, name: name.into(), old, new });
         }
@@ -234,12 +320,17 @@ impl Pending {
         let is_directory = |ino: Ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
         let one =
             self.profile.atomic_rename || is_directory(moved) || back.is_some_and(is_directory);
+        let swaps = back.is_some_and(|back| !is_directory(back)) && !is_directory(moved);
         self.live.set_entry(from.0, from.1, back, at);
         self.live.set_entry(to.0, to.1, Some(moved), at);
         let changes: Vec<EntryChange> = changes.into_iter().flatten().collect();
         if one {
             let replaces = replaced.is_some() && !exchange;
-            let class = if replaces { PieceClass::Replace } else { PieceClass::Entry };
+            let class = match (replaces, swaps) {
+                (true, _) => PieceClass::Replace,
+                (false, true) => PieceClass::Exchange,
+                (false, false) => PieceClass::Entry,
+            };
             let needs = self.pieces_placing(to.0);
             self.push_entries(changes, needs, class);
         } else {

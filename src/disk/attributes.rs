@@ -10,6 +10,13 @@ use super::live::Disk;
 use super::open::Handle;
 use super::path::find;
 use super::tree::{Attributes, Node};
+use std::sync::Arc;
+
+/// The names under which the permission bits, the owner and the times of an inode are pieces, like
+/// attributes. No extended attribute has such a name: theirs have a name space.
+pub(super) const MODE: &[u8] = b"mode";
+pub(super) const OWNER: &[u8] = b"owner";
+pub(super) const TIMES: &[u8] = b"times";
 
 /// The longest value in bytes.
 pub const VALUE_MAX: usize = 65_536;
@@ -155,5 +162,39 @@ impl Disk {
         }
         suffix(name)?;
         Ok(ino)
+    }
+}
+
+impl Node {
+    /// Sets an extended attribute, or removes it; or the permission bits, or the owner.
+    pub(super) fn set_attribute(&mut self, name: &[u8], value: Option<Arc<[u8]>>) {
+        let words = |value: Option<Arc<[u8]>>| -> Vec<u32> {
+            let value = value.unwrap_or_default();
+            value.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+        };
+        match (name, value) {
+            (MODE, value) => self.mode = words(value).first().copied().unwrap_or(self.mode),
+            (OWNER, value) => match words(value)[..] {
+                [user, group] => self.owner = (user, group),
+                [user, group, mode] => (self.owner, self.mode) = ((user, group), mode),
+                _ => {}
+            },
+            // They follow from the newest change that is kept of the inode.
+            (TIMES, _) => {}
+            (name, Some(value)) => drop(self.attributes.insert(name.into(), value)),
+            (name, None) => drop(self.attributes.remove(name)),
+        }
+    }
+
+    /// Its permission bits as the value of a piece.
+    pub(super) fn mode_value(&self) -> Arc<[u8]> {
+        Arc::new(self.mode.to_le_bytes())
+    }
+
+    /// Its owner as the value of a piece, and its permission bits where these change too.
+    pub(super) fn owner_value(&self, with_mode: bool) -> Arc<[u8]> {
+        let words = [self.owner.0, self.owner.1, self.mode];
+        let words = if with_mode { &words[..] } else { &words[..2] };
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 }

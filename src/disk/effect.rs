@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 
-/// The number of an inode. It is never reused within a run, even after its file is gone.
+/// The number of an inode. It is never reused while the disk is mounted, even after its file is
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ino(pub u64);
 
@@ -158,7 +159,7 @@ pub enum Effect<'a> {
         /// Its new permission bits.
         mode: u32,
     },
-    /// Times are set explicitly (`utimensat`).
+    /// Times are set (`utimensat`).
     Times {
         /// The inode.
         ino: Ino,
@@ -198,6 +199,16 @@ pub enum Effect<'a> {
         /// Its value from now on.
         #[serde(with = "serde_bytes")]
         value: Option<&'a [u8]>,
+    },
+    /// The user and the group are set.
+    Owner {
+        /// The inode.
+        ino: Ino,
+        /// Its new user and group.
+        owner: (u32, u32),
+        /// Its permission bits from now on: a new owner may cost an executable file those that run
+        /// it as its owner.
+        mode: u32,
     },
 }
 

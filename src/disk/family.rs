@@ -4,24 +4,14 @@
 //! caller.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{Range, RangeInclusive};
 
-use super::content::PAGE;
-use super::fate::{Fate, Keep, Tear};
+use super::fate::Fate;
 use super::pending::Pending;
-use super::piece::{Group, GroupId, PieceChange, Requirement};
+use super::piece::{Group, GroupId, Requirement};
 use super::profile::PieceClass;
+use super::tearing::{self, Tearable};
 
-/// Each way in which a block that this effect wrote may tear, with `base` kept of all other groups.
-/// The block is torn between the new version and either the one before or the durable one. The
-/// effect is the one that the crash interrupts: earlier writes had time to reach the disk whole.
-pub fn tears(pending: &Pending, effect: u64, base: Keep) -> impl Iterator<Item = Fate> {
-    let tearable = tearable(pending, effect..=effect).into_iter();
-    let nearest = tearable.filter(|torn| torn.cut == 0 || torn.cut + 1 == torn.piece);
-    nearest.flat_map(move |torn| torn.fates(&Fate::of(base)).collect::<Vec<_>>())
-}
-
-/// A random cut of each group, and perhaps a tear of data that the effect in flight wrote.
+/// A random cut of each group, and perhaps a tear of data that was on its way to the medium.
 /// `draw(n)` must return a number below n.
 pub fn random(
     pending: &Pending,
@@ -32,19 +22,16 @@ pub fn random(
     for (id, group) in pending.groups() {
         fate = fate.with(id.clone(), draw(group.len() + 1));
     }
-    let mut tearable = under_way(pending, in_flight);
-    if tearable.is_empty() || draw(2) == 0 {
-        return fate;
-    }
-    let torn = tearable.swap_remove(draw(tearable.len()));
-    let which = draw(torn.kept.len());
-    let torn = torn.fates(&fate).nth(which);
-    torn.unwrap_or(fate)
+    tearing::drawn(pending, in_flight, &fate, draw).unwrap_or(fate)
 }
 
 /// The number of fates that [`exhaustive`] goes through, or `None` if it is above `limit`. Costs at
 /// most `limit` of them.
 pub fn count(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
+    // A prefix of all pieces satisfies every profile.
+    if pending.len() as u64 >= limit {
+        return (pending.is_empty() && limit > 0).then_some(1);
+    }
     if !pending.is_constrained() {
         return count_free(pending, in_flight, limit);
     }
@@ -61,7 +48,7 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
         cuts = cuts.checked_mul(group.len() as u64 + 1).filter(|cuts| *cuts <= limit)?;
     }
     let mut all = if may_be_stale(pending) { cuts.checked_mul(2)? } else { cuts };
-    for torn in under_way(pending, in_flight) {
+    for torn in tearing::under_way(pending, in_flight) {
         let others = cuts / (pending.group(&torn.group)?.len() as u64 + 1);
         all = all.checked_add(others.checked_mul(torn.kept.len() as u64)?)?;
     }
@@ -69,15 +56,34 @@ fn count_free(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u
 }
 
 /// Every fate: each combination of cuts whose requirements hold, each with no tear and with every
-/// one that it allows, and again with stale blocks where there may be some.
+/// one that it allows, and again with stale blocks where there may be some. The tears are those of
+/// the effect in flight and, where the profile tears at write-back, the ones that
+/// [`TearRule::edges`] lists of all other pending blocks.
+///
+/// [`TearRule::edges`]: super::profile::TearRule::edges
 pub fn exhaustive(pending: &Pending, in_flight: Option<u64>) -> Exhaustive {
-    Exhaustive::new(pending, under_way(pending, in_flight))
+    Exhaustive::new(pending, tearing::under_way(pending, in_flight))
 }
 
-/// The same, where any one pending block may be torn, not only those of the interrupted call:
-/// write-back may be under way at any time.
+/// The same, where any one pending block may be torn in every way, whatever the profile says of
+/// write-back.
 pub fn exhaustive_torn(pending: &Pending) -> Exhaustive {
-    Exhaustive::new(pending, tearable(pending, 0..=u64::MAX))
+    Exhaustive::new(pending, tearing::anywhere(pending))
+}
+
+/// The same, where only data of the effect in flight tears; nothing without one.
+pub fn exhaustive_calm(pending: &Pending, in_flight: Option<u64>) -> Exhaustive {
+    Exhaustive::new(pending, tearing::in_flight(pending, in_flight))
+}
+
+/// The number of fates that [`exhaustive_calm`] goes through, or `None` if it is above `limit`.
+pub fn count_calm(pending: &Pending, in_flight: Option<u64>, limit: u64) -> Option<u64> {
+    if pending.len() as u64 >= limit {
+        return (pending.is_empty() && limit > 0).then_some(1);
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+    let count = exhaustive_calm(pending, in_flight).take(most).count() as u64;
+    (count <= limit).then_some(count)
 }
 
 /// The iterator of [`exhaustive`]: depth first over the groups, starting with those that others
@@ -232,73 +238,7 @@ fn link(pending: &Pending, groups: &mut [GroupCut]) {
     }
 }
 
-/// A piece that may be torn, the cut of its group, and the ranges that may survive of it.
-struct Tearable {
-    group: GroupId,
-    cut: usize,
-    /// The torn piece, counted from 1.
-    piece: usize,
-    kept: Vec<Vec<Range<u16>>>,
-}
-
-impl Tearable {
-    fn fates(&self, fate: &Fate) -> impl Iterator<Item = Fate> {
-        let cut = fate.clone().with(self.group.clone(), self.cut);
-        let piece = (self.piece > self.cut + 1).then_some(self.piece);
-        self.kept.iter().map(move |kept| {
-            let tear = Tear { group: self.group.clone(), piece, kept: kept.clone() };
-            Fate { tear: Some(tear), ..cut.clone() }
-        })
-    }
-}
-
 /// Whether a crash may leave blocks whose content was never written there.
 pub(crate) fn may_be_stale(pending: &Pending) -> bool {
     pending.profile().stale && pending.pieces().any(|(_, piece)| piece.class == PieceClass::Extend)
-}
-
-/// The tears of data that may be on its way to the medium when the machine stops.
-fn under_way(pending: &Pending, in_flight: Option<u64>) -> Vec<Tearable> {
-    match in_flight {
-        _ if pending.profile().tear.any => tearable(pending, 0..=u64::MAX),
-        Some(effect) => tearable(pending, effect..=effect),
-        None => Vec::new(),
-    }
-}
-
-/// All tears of data that some effects wrote, in the global order of its pieces.
-fn tearable(pending: &Pending, effects: RangeInclusive<u64>) -> Vec<Tearable> {
-    let mut tearable = Vec::new();
-    let since = pending.pieces().rev().take_while(|(_, piece)| piece.effect >= *effects.start());
-    let classes = pending.profile().tear.classes;
-    for (id, piece) in since {
-        if effects.contains(&piece.effect) && classes.contains(&piece.class) {
-            tearable.extend(tears_of(pending, id, piece.seq));
-        }
-    }
-    tearable.reverse();
-    tearable
-}
-
-/// The tears of one piece out of each version that may be on the disk.
-fn tears_of(pending: &Pending, id: &GroupId, seq: u64) -> Vec<Tearable> {
-    let pieces = pending.group(id).map(Group::pieces).unwrap_or_default();
-    let last = pieces.partition_point(|piece| piece.seq < seq);
-    let first = if matches!(id, GroupId::Block(..)) { 0 } else { last };
-    let (mut from, mut to) = (PAGE as u16, 0);
-    let mut tears = Vec::new();
-    for cut in (first..=last).rev() {
-        // A version without the first one of its block cannot be on the medium.
-        if !pending.profile().tear.classes.contains(&pieces[cut].class) {
-            break;
-        }
-        // The difference is everything that the pieces after the cut have written.
-        let PieceChange::Data { start, end, .. } = pieces[cut].change else { break };
-        (from, to) = (start.min(from), end.max(to));
-        let kept = pending.profile().tear.survivors(from, to);
-        if !kept.is_empty() {
-            tears.push(Tearable { group: id.clone(), cut, piece: last + 1, kept });
-        }
-    }
-    tears
 }

@@ -19,7 +19,6 @@ use super::piece::{
 use super::profile::PieceClass;
 use super::tree::{Body, Node, Tree};
 use crate::base::digest::{Digest, Digester};
-use crate::base::time::Time;
 
 /// A disk that may be found after a crash.
 #[derive(Clone)]
@@ -70,6 +69,7 @@ impl Pending {
             self.fill_stale(&mut tree, fate);
         }
         tree.drop_unreachable();
+        tree.renew_numbers();
         CrashState { digest: tree.digest(), tree, raised: cuts.raised }
     }
 
@@ -223,7 +223,9 @@ impl Pending {
             let torn = cuts.tear.as_ref().filter(|tear| tear.group == *id);
             let end =
                 torn.map_or(cut, |tear| tear.piece.unwrap_or(cut + 1)).clamp(cut, group.len());
-            for need in group.needs(end).filter(|need| self.binds(need)) {
+            // Under a torn piece the one before it shows.
+            let needs = group.needs(end).chain(group.needs(cut).filter(|_| end > cut));
+            for need in needs.filter(|need| self.binds(need)) {
                 let other = &need.group;
                 let Some(needed) = self.group(other).map(|group| group.before(need.seq + 1)) else {
                     continue;
@@ -337,11 +339,24 @@ impl Pending {
         let lost = self.differences(cuts, false);
         let mut state =
             StateBuilder { tree: self.live.clone(), pending: self, untrimmed: BTreeSet::new() };
-        let mut entries = BTreeSet::new();
-        for (_, change) in &lost.changes {
+        let mut entries = BTreeMap::new();
+        // Losing a repeated entry changes nothing.
+        for (seq, change) in lost.changes.iter().filter(|(_, change)| change.old != change.new) {
             // The first lost change has the state before it.
-            if entries.insert((change.dir, &change.name)) {
+            if let btree_map::Entry::Vacant(entry) = entries.entry((change.dir, &change.name)) {
+                entry.insert(*seq);
                 state.set_entry(change.dir, &change.name, change.old);
+            }
+        }
+        let repeated = self
+            .restated
+            .iter()
+            .filter_map(|id| Some(&self.group(id)?.pieces()[..self.cut(cuts, id)]));
+        let mut repeated: Vec<&Piece> = repeated.flatten().collect();
+        repeated.sort_by_key(|piece| piece.seq);
+        for (piece, change) in repeated.iter().flat_map(|p| p.changes().iter().map(|c| (*p, c))) {
+            if entries.get(&(change.dir, &change.name)).is_some_and(|lost| *lost < piece.seq) {
+                state.set_entry(change.dir, &change.name, change.new);
             }
         }
         // The first lost value of each has the one before it: it is set last.
@@ -434,7 +449,8 @@ impl StateBuilder<'_> {
                 self.tree.adopt(ino, node);
             }
         }
-        self.tree.set_entry(dir, name, ino, Time::START);
+        // Its times follow from the pieces that are kept.
+        self.tree.place(dir, name, ino);
     }
 
     fn set_attribute(&mut self, ino: Ino, name: &[u8], value: Option<Arc<[u8]>>) {
@@ -462,6 +478,11 @@ impl StateBuilder<'_> {
         }
         if let Some((tear, piece)) = self.pending.torn(cuts) {
             self.tear(tear, piece);
+        }
+        for (ino, times) in self.pending.kept_times(|id| self.pending.limit(cuts, id)) {
+            if let Some(node) = self.tree.node_mut(ino) {
+                node.set_times(times);
+            }
         }
         for ino in std::mem::take(&mut self.untrimmed) {
             if let Some(content) = self.content(ino) {

@@ -1,5 +1,6 @@
 //! The live half of the disk: the state that processes see, and the one place where it changes.
 
+use super::clock::Stamps;
 use super::effect::{Effect, Ino};
 use super::errno::Errno;
 use super::failure::{Errors, FailedSync, MountState, Shows};
@@ -53,7 +54,8 @@ pub struct Disk {
     pub(super) account: Option<Account>,
     /// The files that are mapped.
     pub(super) watch: Watch,
-    now: Time,
+    /// The time of the clock, and the stamp of a change at that time.
+    stamps: Stamps,
     journal: Option<Box<dyn Journal + Send>>,
 }
 
@@ -73,7 +75,7 @@ impl Disk {
             state: MountState::Usable,
             account: None,
             watch: Watch::default(),
-            now: Time::START,
+            stamps: Stamps::default(),
             journal: None,
         }
     }
@@ -147,7 +149,23 @@ impl Disk {
 
     /// Sets the clock that changes are stamped with.
     pub fn set_time(&mut self, at: Time) {
-        self.now = at;
+        self.stamps.set_time(at);
+    }
+
+    /// Begins the ticks of the coarse clock at a time.
+    pub fn set_first_tick(&mut self, at: Time) {
+        self.stamps.set_first_tick(at);
+    }
+
+    /// The stamp of a change now, of an inode whose times nothing has asked for.
+    pub fn stamp(&self) -> Time {
+        self.stamps.coarse()
+    }
+
+    /// Notes that a process saw when an inode was last changed: the next change of it gets a later
+    /// stamp.
+    pub fn see_times(&mut self, ino: Ino) {
+        self.stamps.see(ino);
     }
 
     /// Records every later change in `journal`, which replaces the one before.
@@ -157,16 +175,17 @@ impl Disk {
 
     /// Makes one change: the only way in which the tree of a disk ever changes.
     pub(super) fn change(&mut self, effect: &Effect<'_>) {
+        let at = self.stamps.next(effect, &self.tree);
         if let Some(journal) = &mut self.journal {
-            journal.record(self.now, effect);
+            journal.record(at, effect);
         }
         self.watch.note(effect, &self.tree);
-        self.tree.apply(effect, self.now);
+        self.tree.apply(effect, at);
         if let Some(account) = &mut self.account {
             account.follow(effect, &self.tree);
         }
         if let Some(medium) = &mut self.medium {
-            medium.apply(effect, self.now);
+            medium.apply(effect, at);
         }
     }
 

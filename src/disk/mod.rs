@@ -101,9 +101,10 @@
 //! - **overwrite**: any time, before or after everything else (Ferrite, definition 7; GenMC's
 //!   `pord-crowr-ooo`), except on `tail-prefix`, `ext4-journal` and `btrfs`.
 //! - **truncate down**: a size; zeros over the rest of the last block that stays; holes for the
-//!   blocks after it. On `posix` these are independent, so the zeros, and data appended
-//!   after them, may be kept while the size is lost, as ext4 and xfs of Linux 6.18 were seen
-//!   to do. On `tail-prefix` the size hides the rest.
+//!   blocks after it. On `posix` the size may stop at each end of a block in between, and a freed
+//!   block is a hole only once the size is below it. The zeros, and data appended after them, may
+//!   be kept while the size is lost, as ext4 and xfs of Linux 6.18 were seen to do. On
+//!   `tail-prefix` the size hides the rest.
 //! - **truncate up, fallocate**: a size. The new bytes are zeros.
 //! - **create, link, unlink, mkdir, rmdir, symlink**: an entry. The inode itself is on the medium
 //!   at once, but an inode that no entry leads to is not found. An entry that is kept leads to a
@@ -117,8 +118,15 @@
 //!   parent there; later changes of either entry need it, and so does the removal of a directory
 //!   that it left. A file-system check never leaves a directory under two parents or under
 //!   none, so neither does a crash state.
-//! - **chmod**: durable at once with its inode. Times are the live ones or the durable ones: no
-//!   crash state is made for their sake.
+//! - **exchange of two names**: one piece on file systems with a log. `fdatasync` of either file
+//!   leaves it pending on xfs.
+//! - **a sync on btrfs after names changed**: it logs the former directories of the file, too, so a
+//!   file that was moved from there may be found under both names. A sync of a file that has no
+//!   name left, because others were renamed over it, writes nothing.
+//! - **link of a nameless file**: on ext4 its first name is not forced by `fdatasync` if its data
+//!   was synced before.
+//! - **chmod, chown, utimensat**: a piece like an attribute. An inode has the times of its newest
+//!   kept change.
 //! - **setxattr, removexattr**: one value of the inode, a piece of its own; where there is a log,
 //!   it is logged by the call, like a size that is set. `fsync` of the inode makes it durable.
 //!   `fdatasync` does so on xfs and btrfs, which log the whole inode, and not on ext4.
@@ -189,6 +197,7 @@
 mod apply;
 pub mod attributes;
 mod block;
+pub mod clock;
 pub mod content;
 pub mod copy;
 pub mod effect;
@@ -219,12 +228,16 @@ pub mod piece;
 pub mod profile;
 pub mod profiles;
 pub mod relax;
+mod restate;
 mod room;
 pub mod rot;
 mod settle;
+pub mod sight;
 pub mod space;
+mod stamps;
 pub mod stat;
 mod sync;
+pub mod tearing;
 pub mod tree;
 pub(crate) mod watch;
 

@@ -52,6 +52,18 @@ impl Pending {
         (group, seq)
     }
 
+    /// Adds the hole that a truncation makes of a block, once the size with this number is kept.
+    pub(super) fn push_hole(&mut self, ino: Ino, part: BlockPart, size: u64) {
+        let BlockPart { block, start, end, class, difference, .. } = part;
+        let change = PieceChange::Data { ino, block, more: 0, start, end, grows: None };
+        let home = self.profile.home(class);
+        let group = self.home(home, GroupId::Block(ino, block), ino);
+        let sizes = self.home(self.profile.home(PieceClass::Resize), GroupId::Size(ino), ino);
+        let need = Requirement { while_last: true, ..Requirement::new(sizes, size) };
+        let seq = self.push(group, change, class, vec![need]);
+        self.push_version(ino, block, (seq, home), difference);
+    }
+
     /// Adds one piece for all blocks of a write.
     pub(super) fn push_whole(
         &mut self,

@@ -11,7 +11,7 @@ use super::piece::{
     Aspect, Group, GroupId, Piece, PieceChange, Requirement, SyncedBy, aspects, seq_digest,
 };
 use super::profile::{Home, PieceClass, Profile};
-use super::tree::{Name, Node, Tree};
+use super::tree::{Name, Node, Times, Tree};
 
 /// A disk in use: the tree that processes see, the durable tree, and the pieces between the two.
 ///
@@ -37,6 +37,10 @@ pub struct Pending {
     pub(super) sizes: BTreeMap<(Ino, Home, u64), u64>,
     /// The piece that gave a file its durable size: older ones no longer count.
     pub(super) sized: BTreeMap<Ino, u64>,
+    /// The times that inodes have after pending pieces, by inode and by the number of the piece.
+    pub(super) times: BTreeMap<(Ino, u64), Times>,
+    /// The piece that gave an inode its durable times: older ones no longer count.
+    pub(super) timed: BTreeMap<Ino, u64>,
     /// The end of the log when an inode was last changed in any way.
     pub(super) touched: BTreeMap<Ino, u64>,
     /// Entries that were last changed by a piece outside their own group: a directory's rename.
@@ -58,6 +62,12 @@ pub struct Pending {
     pub(super) frozen: bool,
     /// The groups with pieces that need others.
     pub(super) constrained: BTreeSet<GroupId>,
+    /// The groups of entries that a sync of a file repeated; see [`super::restate`].
+    pub(super) restated: BTreeSet<GroupId>,
+    /// The directories that had names of a file when the log began, for files whose names changed.
+    pub(super) former_parents: BTreeMap<Ino, BTreeSet<Ino>>,
+    /// Files without a name so far, and whether a sync came since they were made.
+    pub(super) nameless: BTreeMap<Ino, bool>,
     /// How many pending changes of entries link to an inode.
     pub(super) pending_links: BTreeMap<Ino, u32>,
     /// Freed inodes that a crash may bring back, in their last state.
@@ -88,6 +98,8 @@ impl Pending {
             unsynced: BTreeMap::new(),
             sizes: BTreeMap::new(),
             sized: BTreeMap::new(),
+            times: BTreeMap::new(),
+            timed: BTreeMap::new(),
             touched: BTreeMap::new(),
             moved: BTreeMap::new(),
             reserved: BTreeMap::new(),
@@ -97,6 +109,9 @@ impl Pending {
             never_kept: BTreeMap::new(),
             frozen: false,
             constrained: BTreeSet::new(),
+            restated: BTreeSet::new(),
+            former_parents: BTreeMap::new(),
+            nameless: BTreeMap::new(),
             pending_links: BTreeMap::new(),
             freed_inodes: BTreeMap::new(),
             untrimmed: BTreeSet::new(),
@@ -203,7 +218,9 @@ impl Pending {
             self.constrained.insert(id.clone());
         }
         let needs = (!needs.is_empty()).then(|| needs.into());
-        let piece = Piece { seq, effect: self.effects, change, class, needs, sum: 0 };
+        let mut piece =
+            Piece { seq, effect: self.effects, change, class, needs, times: None, sum: 0 };
+        piece.times = self.push_times(&piece);
         if let Some((ino, _, size)) = piece.sizes() {
             self.sizes.insert((ino, id.home(), seq), size);
         }

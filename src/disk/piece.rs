@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::content::PAGE;
 use super::effect::Ino;
 use super::profile::{Home, PieceClass};
-use super::tree::Name;
+use super::tree::{Name, Times};
 use crate::base::digest::hash;
 
 /// The queue that a piece is in: a crash keeps a prefix of each.
@@ -133,6 +133,9 @@ pub struct Piece {
     pub class: PieceClass,
     /// Its requirements.
     pub(super) needs: Option<Arc<[Requirement]>>,
+    /// The times that inodes have after it, of those that it changes: on the medium, the inode is
+    /// written as a whole. Left out where the durable inode has the same.
+    pub(super) times: Option<Arc<[(Ino, Times)]>>,
     /// The sum of the digests of this piece and all before it in its group.
     pub(super) sum: u64,
 }
@@ -175,6 +178,14 @@ impl Piece {
     /// The inode whose content, size or attribute it changes.
     pub(super) fn inode(&self) -> Option<Ino> {
         self.file().or_else(|| self.attribute().map(|change| change.ino))
+    }
+
+    /// The inodes whose times it moves.
+    pub(super) fn timed(&self) -> Vec<Ino> {
+        let changes = self.changes().iter();
+        let of_entries =
+            changes.flat_map(|change| [change.dir].into_iter().chain(change.old).chain(change.new));
+        of_entries.chain(self.inode()).collect()
     }
 
     /// The size before and after, if it changes one.
@@ -292,6 +303,8 @@ pub(super) enum Aspect {
     Size,
     Entries,
     Names,
+    /// The entries that name it since it was exchanged with another file.
+    Swapped,
     /// The entry that named it first.
     Birth,
     /// Its extended attributes.
@@ -309,12 +322,20 @@ pub(super) fn aspects(piece: &Piece) -> Vec<(Ino, Aspect)> {
             for change in changes.iter() {
                 aspects.push((change.dir, Aspect::Entries));
                 let named = change.old.into_iter().chain(change.new);
-                aspects.extend(named.map(|ino| (ino, Aspect::Names)));
+                let swapped = piece.class == PieceClass::Exchange;
+                let aspect = if swapped { Aspect::Swapped } else { Aspect::Names };
+                aspects.extend(named.map(|ino| (ino, aspect)));
             }
             aspects
         }
         PieceChange::Attribute(change) => vec![(change.ino, Aspect::Attributes)],
     }
+}
+
+/// Whether a piece renames another file over a name of this one.
+pub(super) fn replaced(piece: &Piece, ino: Ino) -> bool {
+    matches!(piece.changes(), [to, from]
+        if to.old == Some(ino) && to.new.is_some() && from.new.is_none())
 }
 
 /// The subject of a new piece: the inode and the block that it changes, and the call's earlier

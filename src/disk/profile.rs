@@ -106,6 +106,8 @@ pub enum PieceClass {
     Replace,
     /// An extended attribute.
     Attribute,
+    /// Directory entries, by an exchange of two files.
+    Exchange,
 }
 
 /// A rule of a profile: a piece of one class is kept only if some of the pieces before it are.
@@ -162,6 +164,8 @@ pub struct SyncRule {
     pub entries: bool,
     /// The entries, in any directory, that name the inode or did so before.
     pub names: bool,
+    /// The entries that an exchange of the file with another one swapped.
+    pub swapped: bool,
     /// The entry that named the inode first.
     pub birth: bool,
     /// The log up to the last call that changed the inode in any way: each such call logs a time of
@@ -205,7 +209,7 @@ impl Profile {
             PieceClass::Grow => self.grow,
             PieceClass::Reach => self.reach,
             PieceClass::Resize => self.resize,
-            PieceClass::Entry | PieceClass::Replace => self.entry,
+            PieceClass::Entry | PieceClass::Replace | PieceClass::Exchange => self.entry,
             // A change of the inode that the call itself logs, like a size that is set.
             PieceClass::Attribute => self.resize,
         }
@@ -238,6 +242,24 @@ impl TearRule {
         let prefixes = cuts.clone().map(|cut| 0..cut).filter(|_| self.prefix);
         let suffixes = cuts.map(|cut| cut..PAGE as u16).filter(|_| self.suffix);
         prefixes.chain(suffixes).map(|range| Vec::from([range])).collect()
+    }
+
+    /// Those among them that lie at an end of what was written: the first sector is kept alone or
+    /// lost alone, and so is the last. This is the bound of what a crash point counts as all tears
+    /// of a block that is written back; the others are drawn.
+    pub fn edges(&self, start: u16, end: u16) -> Vec<Vec<Range<u16>>> {
+        let (first, last) = (start / self.sector + 1, end.div_ceil(self.sector));
+        if first >= last {
+            return Vec::new();
+        }
+        let (first, last) = (first * self.sector, (last - 1) * self.sector);
+        let (prefix, suffix) = (self.prefix || self.subset, self.suffix || self.subset);
+        let page = PAGE as u16;
+        let edges =
+            [(0..first, prefix), (first..page, suffix), (0..last, prefix), (last..page, suffix)];
+        let count = if first == last { 2 } else { 4 };
+        let allowed = edges.into_iter().take(count).filter(|(_, allowed)| *allowed);
+        allowed.map(|(range, _)| Vec::from([range])).collect()
     }
 
     /// The ranges of a set of sectors, one bit for each from `first` to `last`. Bytes that were not

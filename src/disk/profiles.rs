@@ -16,6 +16,7 @@ const NOTHING: SyncRule = SyncRule {
     size: false,
     entries: false,
     names: false,
+    swapped: false,
     birth: false,
     touched: false,
     log: false,
@@ -24,7 +25,7 @@ const NOTHING: SyncRule = SyncRule {
 /// The content of a file, not its name.
 const CONTENT: SyncRule = SyncRule { data: true, size: true, ..NOTHING };
 /// The content of a file, its names, and the log up to its last change.
-const LOGGED: SyncRule = SyncRule { names: true, touched: true, ..CONTENT };
+const LOGGED: SyncRule = SyncRule { names: true, swapped: true, touched: true, ..CONTENT };
 
 /// The classes of data that are written to the disk as blocks.
 const WRITTEN: &[PieceClass] =
@@ -38,7 +39,7 @@ const SECTORS: TearRule = TearRule {
     prefix: true,
     suffix: true,
     subset: false,
-    any: false,
+    any: true,
     classes: WRITTEN,
 };
 
@@ -100,9 +101,9 @@ impl Profile {
     /// others, FAST'13, saw both).
     pub const POSIX_TORN: Self = Self {
         name: "posix-torn",
-        promise: "as posix, but any one pending block may be torn, in any set of its sectors, not \
-                  only the one that the crash interrupts",
-        tear: TearRule { subset: true, any: true, ..SECTORS },
+        promise: "as posix, but the torn block may hold any set of its sectors, not only the first or \
+                  the last ones",
+        tear: TearRule { subset: true, ..SECTORS },
         ..Self::POSIX
     };
 
@@ -131,8 +132,8 @@ impl Profile {
         entry: Home::Log,
         atomic_rename: true,
         zeroes_tail: false,
-        fsync_file: SyncRule { names: true, ..CONTENT },
-        fdatasync_file: SyncRule { names: true, ..CONTENT },
+        fsync_file: SyncRule { names: true, swapped: true, ..CONTENT },
+        fdatasync_file: SyncRule { names: true, swapped: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { suffix: false, ..SECTORS },
         ..Self::POSIX
@@ -281,7 +282,8 @@ impl Profile {
             need(PieceClass::Resize, Required::Tail),
         ],
         fsync_file: LOGGED,
-        // Only times are left out (`xfs_fsync_seq`, `XFS_ILOG_TIMESTAMP`).
+        // Only times are left out (`xfs_fsync_seq`, `XFS_ILOG_TIMESTAMP`). An exchange changes
+        // nothing else of the two files (`xfs_cross_rename`).
         fdatasync_file: SyncRule { names: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, ..NOTHING },
         tear: TearRule { classes: IN_PLACE, ..SECTORS },
@@ -321,8 +323,8 @@ impl Profile {
             need(PieceClass::Reach, Required::Log),
             need(PieceClass::Reach, Required::BlockAlone),
         ],
-        fsync_file: SyncRule { names: true, alone: true, ..CONTENT },
-        fdatasync_file: SyncRule { names: true, alone: true, ..CONTENT },
+        fsync_file: SyncRule { names: true, swapped: true, alone: true, ..CONTENT },
+        fdatasync_file: SyncRule { names: true, swapped: true, alone: true, ..CONTENT },
         fsync_directory: SyncRule { entries: true, names: true, alone: true, ..NOTHING },
         tear: TearRule { classes: &[], ..SECTORS },
         delays: true,

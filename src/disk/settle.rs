@@ -8,7 +8,8 @@ use super::content::{Content, PAGE, SharedPage};
 use super::effect::{Effect, Ino, Kind, Sync};
 use super::pending::Pending;
 use super::piece::{
-    Aspect, AttributeChange, EntryChange, Group, GroupId, Piece, PieceChange, aspects, seq_digest,
+    Aspect, AttributeChange, EntryChange, Group, GroupId, Piece, PieceChange, aspects, replaced,
+    seq_digest,
 };
 use super::profile::SyncRule;
 use super::tree::{Body, Name, Node};
@@ -21,14 +22,24 @@ const ALL_BLOCKS: Blocks = 0..=u64::MAX;
 
 impl Pending {
     /// Makes durable the pieces that a successful sync promises.
-    pub(super) fn sync(&mut self, sync: Sync, at: Time) {
-        self.settle_synced(sync, at);
+    pub(super) fn sync(&mut self, sync: Sync) {
+        self.settle_synced(sync);
         self.note_synced_names(sync);
+        self.note_nameless();
     }
 
-    fn settle_synced(&mut self, sync: Sync, at: Time) {
+    fn settle_synced(&mut self, sync: Sync) {
         let mut limits = BTreeMap::new();
         let blocks = blocks_of(sync);
+        let rule = self.rule(sync);
+        if sync == Sync::All {
+            self.forget_restated();
+        } else if let (true, Some(&(ino, _))) = (rule.alone, self.synced(sync).first()) {
+            if self.was_replaced(ino) {
+                return;
+            }
+            self.restate(sync);
+        }
         for key in self.synced(sync) {
             for (id, &seq) in self.unsynced.get(&key).into_iter().flatten() {
                 if !matches!(id, GroupId::Block(_, number) if !blocks.contains(number)) {
@@ -37,9 +48,8 @@ impl Pending {
                 }
             }
         }
-        let rule = self.rule(sync);
         if let (true, Some((ino, _))) = (rule.alone, self.synced(sync).first()) {
-            return self.settle_alone(*ino, limits, at);
+            return self.settle_alone(*ino, limits);
         }
         if let Some((_, seq)) = self.newest(&GroupId::Log).filter(|_| rule.log) {
             limits.insert(GroupId::Log, seq);
@@ -52,26 +62,28 @@ impl Pending {
             *limit = touched.max(*limit);
         }
         self.close_limits(&mut limits, matches!(sync, Sync::Pages { .. } | Sync::Written { .. }));
-        self.settle(limits, at);
+        self.settle(limits);
     }
 
     /// Makes the whole log durable, with its requirements.
-    pub(super) fn commit(&mut self, at: Time) {
+    pub(super) fn commit(&mut self) {
         let Some((_, newest)) = self.newest(&GroupId::Log) else { return };
         let mut limits = BTreeMap::from([(GroupId::Log, newest)]);
         self.close_limits(&mut limits, false);
-        self.settle(limits, at);
+        self.settle(limits);
     }
 
     /// Notes the changes of a file's names that are still pending after it was synced.
     fn note_synced_names(&mut self, sync: Sync) {
         let (Sync::Inode(ino) | Sync::Data(ino)) = sync else { return };
-        let Some(newest) = self.unsynced.get(&(ino, Aspect::Names)) else { return };
+        let aspects = [Aspect::Names, Aspect::Swapped].map(|aspect| (ino, aspect));
+        let newest = aspects.iter().filter_map(|key| self.unsynced.get(key));
         let names = |piece: &Piece| {
             let mut named = piece.changes().iter().flat_map(|c| c.old.into_iter().chain(c.new));
             named.any(|named| named == ino)
         };
-        let groups = newest.keys().filter_map(|id| self.groups.get(id));
+        let ids: BTreeSet<&GroupId> = newest.flat_map(BTreeMap::keys).collect();
+        let groups = ids.into_iter().filter_map(|id| self.groups.get(id));
         let pieces = groups.flat_map(|group| group.pieces()).filter(|piece| names(piece));
         let seqs: Vec<u64> = pieces.map(|piece| piece.seq).collect();
         for seq in seqs {
@@ -80,6 +92,14 @@ impl Pending {
                 Sync::Data(_) => synced.data = true,
                 _ => synced.whole = true,
             }
+        }
+    }
+
+    /// Notes the files without a name of which a commit of the log would leave nothing to log: on
+    /// ext4 the inode is then on the medium, and only its name is not.
+    fn note_nameless(&mut self) {
+        for (ino, synced) in &mut self.nameless {
+            *synced |= !self.unsynced.contains_key(&(*ino, Aspect::Data));
         }
     }
 
@@ -117,6 +137,7 @@ impl Pending {
             (rule.size, Aspect::Size),
             (rule.entries, Aspect::Entries),
             (rule.names, Aspect::Names),
+            (rule.swapped, Aspect::Swapped),
             (rule.birth, Aspect::Birth),
             (whole || rule.names, Aspect::Attributes),
         ];
@@ -144,20 +165,20 @@ impl Pending {
     }
 
     /// Makes the pieces up to the limits durable, each group up to its own.
-    fn settle(&mut self, limits: BTreeMap<GroupId, u64>, at: Time) {
+    fn settle(&mut self, limits: BTreeMap<GroupId, u64>) {
         let mut settled = Vec::new();
         for (id, limit) in limits {
             let Some(group) = self.groups.get(&id) else { continue };
             let cut = group.before(limit + 1);
             settled.extend(self.take(&id, cut));
         }
-        self.make_durable(settled, at);
+        self.make_durable(settled);
     }
 
     /// Makes durable only the part of the log that a sync of one inode needs: its own pieces,
     /// wherever they are in the log, the older changes of the same entries, and the pieces that put
     /// the directories above where they are; of some renames only a part, see [`Self::leave_rest`].
-    fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>, at: Time) {
+    fn settle_alone(&mut self, ino: Ino, mut limits: BTreeMap<GroupId, u64>) {
         let reaches_log = limits.remove(&GroupId::Log).is_some();
         let mut settled = Vec::new();
         for (id, limit) in limits {
@@ -171,7 +192,7 @@ impl Pending {
             taken.iter_mut().for_each(|piece| self.leave_rest(ino, piece));
             settled.extend(taken);
         }
-        self.make_durable(settled, at);
+        self.make_durable(settled);
     }
 
     /// Leaves a part of a rename in the log, in its old position, if a sync needs only the other
@@ -184,14 +205,22 @@ impl Pending {
     fn leave_rest(&mut self, ino: Ino, piece: &mut Piece) {
         let [to, from] = piece.changes() else { return };
         let (to, from) = (to.clone(), from.clone());
-        let is_directory = |ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
-        let moves = to.dir == ino && from.dir != ino && from.new.is_none();
-        if moves && !to.new.is_none_or(is_directory) {
+        if self.taken_changes(ino, piece).len() == 1 {
             self.split(piece, vec![to], vec![from]);
         } else if replaced(piece, ino) {
             let gone = EntryChange { new: None, ..to.clone() };
             self.split(piece, vec![gone], vec![EntryChange { old: None, ..to }, from]);
         }
+    }
+
+    /// The changes of a piece that a sync of one inode needs: of a file that was moved into a
+    /// synced directory only the new name.
+    fn taken_changes<'a>(&self, ino: Ino, piece: &'a Piece) -> &'a [EntryChange] {
+        let changes = piece.changes();
+        let [to, from] = changes else { return changes };
+        let is_directory = |ino| self.live.node(ino).map(Node::kind) == Some(Kind::Directory);
+        let moves = to.dir == ino && from.dir != ino && from.new.is_none();
+        if moves && !to.new.is_none_or(is_directory) { &changes[..1] } else { changes }
     }
 
     /// Divides a piece that was taken out of the log into two, and puts one of them back.
@@ -259,7 +288,7 @@ impl Pending {
                 if !is_of || !wanted.insert(piece.seq) {
                     continue;
                 }
-                for change in piece.changes() {
+                for change in self.taken_changes(ino, piece) {
                     let newest = entries.entry((change.dir, change.name.clone())).or_default();
                     *newest = piece.seq.max(*newest);
                     named.insert(change.dir);
@@ -292,7 +321,7 @@ impl Pending {
     }
 
     /// Moves pieces that are no longer pending into the durable tree.
-    fn make_durable(&mut self, mut settled: Vec<Piece>, at: Time) {
+    fn make_durable(&mut self, mut settled: Vec<Piece>) {
         // Entries follow each other across groups.
         settled.sort_by_key(|piece| piece.seq);
         let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
@@ -312,8 +341,12 @@ impl Pending {
             {
                 node.set_attribute(name, new.clone());
             }
+            if !self.restated.is_empty() {
+                self.forget_restated_before(piece.seq, piece.changes());
+            }
+            self.settle_times(piece);
             for change in piece.changes() {
-                self.durable.set_entry(change.dir, &change.name, change.new, at);
+                self.durable.place(change.dir, &change.name, change.new);
                 named.extend(change.old.into_iter().chain(change.new));
             }
         }
@@ -346,6 +379,7 @@ impl Pending {
         if let Some((ino, ..)) = piece.sizes() {
             self.sizes.remove(&(ino, id.home(), piece.seq));
         }
+        self.forget_times(piece);
         self.synced_names.remove(&piece.seq);
         self.rename_partners.remove(&piece.seq);
         for change in piece.changes() {
@@ -472,6 +506,7 @@ impl Pending {
     pub(super) fn free(&mut self, ino: Ino, at: Time) {
         let Some(node) = self.live.node(ino).cloned() else { return };
         self.live.apply(&Effect::Free { ino }, at);
+        self.nameless.remove(&ino);
         self.freed_inodes.insert(ino, node);
         self.forget_if_unnamed(ino);
     }
@@ -509,8 +544,10 @@ impl Pending {
             self.blocks.remove(&(ino, number));
         }
         self.undecided.retain(|(of, _)| *of != ino);
+        self.former_parents.remove(&ino);
         self.untrimmed.remove(&ino);
         self.sized.remove(&ino);
+        self.timed.remove(&ino);
         self.touched.remove(&ino);
         self.reserved.remove(&ino);
     }
@@ -535,10 +572,4 @@ pub(super) fn blocks_of(sync: Sync) -> Blocks {
         Sync::Pages { offset, .. } => offset / PAGE as u64..=u64::MAX,
         Sync::Inode(_) | Sync::Data(_) | Sync::Written { .. } | Sync::All => ALL_BLOCKS,
     }
-}
-
-/// Whether a piece renames another file over a name of this one.
-fn replaced(piece: &Piece, ino: Ino) -> bool {
-    matches!(piece.changes(), [to, from]
-        if to.old == Some(ino) && to.new.is_some() && from.new.is_none())
 }

@@ -14,7 +14,7 @@ use crate::base::time::Time;
 /// The unit in which [`Stat::blocks`] counts, in bytes.
 const SECTOR: u64 = 512;
 
-/// The attributes that stat(2) returns. The owner and the group are always 0.
+/// The attributes that stat(2) returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// The number of the inode.
@@ -23,6 +23,8 @@ pub struct Stat {
     pub kind: Kind,
     /// Type bits (`S_IFREG`, ...) and permission bits.
     pub mode: u32,
+    /// Its user and its group.
+    pub owner: (u32, u32),
     /// How many names it has; for a directory, 2 plus its sub-directories, 0 once removed.
     pub nlink: u64,
     /// Its size in bytes: of a symbolic link the length of its target, of a directory one block.
@@ -89,6 +91,7 @@ impl Disk {
             ino,
             kind: node.kind(),
             mode: type_bits(node.kind()) | node.mode,
+            owner: node.owner,
             nlink,
             size,
             blocks: pages * (PAGE as u64 / SECTOR),
@@ -197,6 +200,60 @@ impl Disk {
         }
         self.may_change()?;
         self.change(&Effect::Mode { ino, mode: mode & 0o7777 });
+        Ok(())
+    }
+
+    /// Sets the owner of an open file, as fchown(2); `None` leaves the user or the group as it is.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there, or by `O_PATH`.
+    pub fn chown(&mut self, h: Handle, owner: (Option<u32>, Option<u32>)) -> Result<(), Errno> {
+        self.opens.get(h)?.must_be_usable()?;
+        self.chown_by_handle(h, owner)
+    }
+
+    /// As [`Disk::chown`], as fchownat(2) with `AT_EMPTY_PATH`: a handle of `O_PATH` is enough.
+    ///
+    /// # Errors
+    /// `EBADF` if nothing is open there.
+    pub fn chown_by_handle(
+        &mut self,
+        h: Handle,
+        owner: (Option<u32>, Option<u32>),
+    ) -> Result<(), Errno> {
+        let ino = self.opens.get(h)?.ino;
+        self.chown_ino(ino, owner)
+    }
+
+    /// Sets the owner of the inode that a path leads to, as fchownat(2); `follow` is false with
+    /// `AT_SYMLINK_NOFOLLOW`.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7).
+    pub fn chown_path(
+        &mut self,
+        base: Ino,
+        path: &[u8],
+        owner: (Option<u32>, Option<u32>),
+        follow: bool,
+    ) -> Result<(), Errno> {
+        let ino = find(&self.tree, base, path, follow)?;
+        self.chown_ino(ino, owner)
+    }
+
+    /// A file loses the bits that run it as its owner, though root sets the owner (chown(2)); the
+    /// one for the group only if the group may run it.
+    fn chown_ino(&mut self, ino: Ino, owner: (Option<u32>, Option<u32>)) -> Result<(), Errno> {
+        self.may_change()?;
+        let node = self.node(ino)?;
+        let (user, group) = (owner.0.unwrap_or(node.owner.0), owner.1.unwrap_or(node.owner.1));
+        let lost = match node.mode {
+            _ if node.kind() == Kind::Directory => 0,
+            mode if mode & 0o10 != 0 => 0o6000,
+            _ => 0o4000,
+        };
+        let mode = node.mode & !lost;
+        self.change(&Effect::Owner { ino, owner: (user, group), mode });
         Ok(())
     }
 

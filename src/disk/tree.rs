@@ -42,6 +42,8 @@ pub struct Node {
     pub body: Body,
     /// Permission bits.
     pub mode: u32,
+    /// Its user and its group; those of root are 0.
+    pub owner: (u32, u32),
     /// How many entries name it (a directory counts once).
     pub links: u32,
     /// The time of last access, as last set by a call.
@@ -56,22 +58,32 @@ pub struct Node {
     pub attributes: Attributes,
 }
 
+/// The times of an inode except that of its creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) accessed: Time,
+    pub(super) modified: Time,
+    pub(super) changed: Time,
+}
+
 /// Extended attributes: values by name, which includes the name space (`user.comment`).
 pub type Attributes = BTreeMap<Name, Arc<[u8]>>;
 
 impl Node {
     fn new(body: Body, mode: u32, at: Time) -> Self {
         let (accessed, modified, changed, created) = (at, at, at, at);
-        let attributes = Attributes::new();
-        Self { body, mode, links: 0, accessed, modified, changed, created, attributes }
+        let (owner, attributes) = ((0, 0), Attributes::new());
+        Self { body, mode, owner, links: 0, accessed, modified, changed, created, attributes }
     }
 
-    /// Sets an extended attribute, or removes it.
-    pub(super) fn set_attribute(&mut self, name: &[u8], value: Option<Arc<[u8]>>) {
-        match value {
-            Some(value) => drop(self.attributes.insert(name.into(), value)),
-            None => drop(self.attributes.remove(name)),
-        }
+    /// The times that a change of the inode may move.
+    pub(super) fn times(&self) -> Times {
+        Times { accessed: self.accessed, modified: self.modified, changed: self.changed }
+    }
+
+    pub(super) fn set_times(&mut self, times: Times) {
+        (self.accessed, self.modified, self.changed) =
+            (times.accessed, times.modified, times.changed);
     }
 
     /// Its type.
@@ -271,6 +283,13 @@ impl Tree {
                     node.changed = at;
                 }
             }
+            Effect::Owner { ino, owner, mode } => {
+                if let Some(node) = self.node_mut(ino) {
+                    node.owner = owner;
+                    node.mode = mode;
+                    node.changed = at;
+                }
+            }
             Effect::Times { ino, accessed, modified } => {
                 if let Some(node) = self.node_mut(ino) {
                     node.accessed = accessed.unwrap_or(node.accessed);
@@ -309,25 +328,36 @@ impl Tree {
     /// Sets or removes an entry and updates the link counts of both inodes. Removing the last name
     /// leaves the inode: descriptors may still hold it, until `Effect::Free`.
     pub fn set_entry(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>, at: Time) {
-        let Some(node) = self.node_mut(dir) else { return };
-        let Body::Directory(directory) = &mut node.body else { return };
+        let Some(before) = self.place(dir, name, ino) else { return };
+        if let Some(node) = self.node_mut(dir) {
+            node.modified = at;
+            node.changed = at;
+        }
+        for ino in before.into_iter().chain(ino) {
+            if let Some(node) = self.node_mut(ino) {
+                node.changed = at;
+            }
+        }
+    }
+
+    /// As [`set_entry`](Self::set_entry), without any time; returns the inode that the name led to
+    /// before. `None` if there is no such directory.
+    pub(super) fn place(&mut self, dir: Ino, name: &[u8], ino: Option<Ino>) -> Option<Option<Ino>> {
+        let Body::Directory(directory) = &mut self.node_mut(dir)?.body else { return None };
         let before = match ino {
             Some(ino) => directory.entries.insert(name.into(), ino),
             None => directory.entries.remove(name),
         };
-        node.modified = at;
-        node.changed = at;
         if let Some(lost) = before.and_then(|lost| self.node_mut(lost)) {
             lost.links = lost.links.saturating_sub(1);
-            lost.changed = at;
         }
         if let Some(named) = ino.and_then(|named| self.node_mut(named)) {
             named.links += 1;
-            named.changed = at;
             if let Body::Directory(directory) = &mut named.body {
                 directory.parent = dir;
             }
         }
+        Some(before)
     }
 
     fn change_content(&mut self, ino: Ino, at: Time, change: impl FnOnce(&mut Content)) {
@@ -340,15 +370,35 @@ impl Tree {
         }
     }
 
-    /// Drops every inode that no path from the root leads to: a new mount finds none of them.
+    /// Drops every inode that no path from the root leads to: a new mount finds none of them, and a
+    /// file-system check corrects the link counts of the others.
     pub fn drop_unreachable(&mut self) {
         let paths = self.paths();
-        self.nodes.retain(|ino, _| paths.contains_key(ino));
+        let mut uncounted = Vec::new();
+        self.nodes.retain(|ino, node| {
+            let reachable = paths.contains_key(ino);
+            if let Some(directory) = node.directory().filter(|_| !reachable) {
+                uncounted.extend(directory.entries.values().copied());
+            }
+            reachable
+        });
+        for ino in uncounted {
+            if let Some(node) = self.node_mut(ino) {
+                node.links = node.links.saturating_sub(1);
+            }
+        }
     }
 
-    /// A digest of everything that a process can find: names, links, types, modes, attributes,
-    /// sizes and bytes. Times and inode numbers are left out: crash states that differ only in
-    /// those are the same. Nothing is added for the root of a run as long as it has only the
+    /// Numbers new inodes from the highest number that is in use, as a mount of btrfs does: which
+    /// numbers were given to inodes that the crash lost is forgotten.
+    pub(super) fn renew_numbers(&mut self) {
+        self.next = self.nodes.keys().next_back().map_or(Ino::ROOT.0, |last| last.0) + 1;
+    }
+
+    /// A digest of what every recovery may depend on: names, links, types, modes, owners,
+    /// attributes, sizes and bytes. Times, inode numbers and holes are left out: whether crash
+    /// states that differ only in those are the same depends on what a recovery sees of them
+    /// (`disk/sight.rs`). Nothing is added for the root of a run as long as it has only the
     /// store's folder.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
@@ -357,22 +407,26 @@ impl Tree {
             digester.add(b"..");
             self.root()
         });
-        if let Some(root) = self.node(root) {
-            digest_attributes(&root.attributes, &mut digester);
+        if let Some(node) = self.node(root) {
+            if root == Ino::MOUNT && node.mode != 0o755 {
+                digester.add_number(u64::from(node.mode));
+            }
+            digest_attributes(node, &mut digester);
         }
         self.digest_directory(root, &mut numbers, &mut digester);
         digester.finish()
     }
 
     /// The store's folder, if the root is as a run found it: no other name, no other attribute.
-    fn lone_store(&self) -> Option<Ino> {
+    pub(super) fn lone_store(&self) -> Option<Ino> {
         let store = self.store()?;
         if store == self.root() {
             return Some(store);
         }
         let (root, folder) = (self.node(Ino::MOUNT)?, self.node(store)?);
+        let owned = (root.owner, folder.owner) == ((0, 0), (0, 0));
         let plain = root.mode == 0o755 && folder.mode == 0o755 && root.attributes.is_empty();
-        (plain && self.is_store_alone()).then_some(store)
+        (plain && owned && self.is_store_alone()).then_some(store)
     }
 
     /// Whether the store's folder exists and nothing is next to it.
@@ -400,7 +454,7 @@ impl Tree {
             if number != seen {
                 continue;
             }
-            digest_attributes(&node.attributes, digester);
+            digest_attributes(node, digester);
             match &node.body {
                 Body::File(content) => digester.add_number(content.digest()),
                 Body::Symlink(target) => digester.add(target),
@@ -414,8 +468,12 @@ impl Tree {
     }
 }
 
-fn digest_attributes(attributes: &Attributes, digester: &mut Digester) {
-    for (name, value) in attributes {
+fn digest_attributes(node: &Node, digester: &mut Digester) {
+    if node.owner != (0, 0) {
+        digester.add(b"///");
+        digester.add_number(u64::from(node.owner.0) << 32 | u64::from(node.owner.1));
+    }
+    for (name, value) in &node.attributes {
         digester.add(b"//");
         digester.add(name);
         digester.add(value);

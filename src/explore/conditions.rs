@@ -1,7 +1,7 @@
 //! The conditions of a run: its faults, the size of its disk, and its cache.
 
-use crate::case::Case;
 use crate::case::fault::Fault;
+use crate::case::{Case, Errors};
 use crate::disk::space::Space;
 
 /// The conditions of a run besides its workload and its crashes.
@@ -24,6 +24,12 @@ impl Conditions {
     /// A run with one fault.
     pub(crate) fn with_fault(fault: Fault) -> Self {
         Self { faults: vec![fault], ..Self::default() }
+    }
+
+    /// What an error means in a run of this case. A small disk shortens writes and fills holes of
+    /// maps before any call says that it is full: there an error always has a reason.
+    pub(crate) fn errors(&self, case: &Case) -> Errors {
+        if self.space.is_some() { Errors::Uncertain } else { case.errors }
     }
 
     /// A case under these conditions.

@@ -38,7 +38,8 @@ impl CrashPoint {
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the
     /// number of steps in the epoch.
     pub(crate) fn pass(&mut self, record: &Record<'_>, steps: usize) -> bool {
-        self.at = record.at;
+        // A change is logged with its stamp, which the coarse clock gave it.
+        self.at = self.at.max(record.at);
         match record.payload {
             // Not counted, so that the cases keep their positions that were saved when an engine's
             // sync of this folder went to the host. A crash right after it leaves nothing that one
@@ -64,8 +65,9 @@ impl CrashPoint {
 
     fn pass_mark(&mut self, mark: &Mark<'_>, steps: usize) -> bool {
         let issued = matches!(mark, Mark::Issued(_));
-        let returned = matches!(mark, Mark::Returned(..) | Mark::Refused(..));
-        let replied = matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..));
+        let returned = ended_step(mark).is_some();
+        let replied =
+            matches!(mark, Mark::ReturnedBy(..) | Mark::RefusedBy(..) | Mark::UncertainBy(..));
         // A store that was opened or closed may have promised to survive.
         let ended = match mark {
             Mark::End(phase @ (Phase::Open | Phase::Close), Ok(())) => Some(*phase),
@@ -77,7 +79,7 @@ impl CrashPoint {
         let begins = match *mark {
             Mark::Issued(step) => Some(step),
             // The closing counts as one more step.
-            Mark::Returned(step, _) | Mark::Refused(step, _) if ends(mark, steps) => Some(step + 1),
+            _ if ends(mark, steps) => ended_step(mark).map(|step| step + 1),
             _ => None,
         };
         let position = &mut self.position;
@@ -91,7 +93,15 @@ impl CrashPoint {
     }
 }
 
+/// The step that returned with this mark.
+fn ended_step(mark: &Mark<'_>) -> Option<u32> {
+    match *mark {
+        Mark::Returned(step, _) | Mark::Refused(step, _) | Mark::Uncertain(step, _) => Some(step),
+        _ => None,
+    }
+}
+
 /// Whether the last of `steps` steps returned with this mark.
 pub(crate) fn ends(mark: &Mark<'_>, steps: usize) -> bool {
-    matches!(*mark, Mark::Returned(step, _) | Mark::Refused(step, _) if step as usize == steps)
+    ended_step(mark).is_some_and(|step| step as usize == steps)
 }

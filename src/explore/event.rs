@@ -1,8 +1,9 @@
 //! A child's log without the calls: what was done and seen, in order, and how the child ended.
 
-use crate::base::digest::{Digest, Digester};
+use crate::base::digest::{Digest, Digester, hash};
 use crate::base::time::Time;
 use crate::case::turn::Turn;
+use crate::disk::sight::Sights;
 use crate::host::ending::Ending;
 use crate::host::script;
 use crate::log::{Call, EngineError, Mark, Payload, Phase, Record, encoded, records};
@@ -34,15 +35,19 @@ pub(crate) enum EventKind {
     /// A step was issued.
     Issued(u32),
     /// A step returned.
-    Returned(u32, Result<Ack, String>),
+    Returned(u32, Result<Ack, EngineFailure>),
     /// A step was refused.
     Refused(u32),
+    /// A step was cut short.
+    Uncertain(u32),
     /// Within the step, a client issued one of its ops.
     IssuedBy(usize, usize),
     /// The op of a client returned.
-    ReturnedBy(usize, Result<Ack, String>),
+    ReturnedBy(usize, Result<Ack, EngineFailure>),
     /// The op of a client was refused.
     RefusedBy(usize),
+    /// The op of a client was cut short.
+    UncertainBy(usize),
     /// Something was acknowledged outside of a step's own promise.
     Acked(Level, String),
     /// The state that a read-back showed.
@@ -81,10 +86,18 @@ pub(crate) struct Outcome {
     /// Digest of every call and mark with its time since the child began. A child that ran out of
     /// CPU time was stopped at an arbitrary point: its digest only says that it was.
     pub(crate) digest: Digest,
+    /// A short digest of each of the first calls, to name the one in which a repeated recovery
+    /// differs.
+    pub(crate) calls: Vec<u32>,
+    /// Digest of what was done until the store was open, without the bytes: the calls in their
+    /// order, their paths, and whether they failed.
+    pub(crate) acts: Digest,
     /// The number of changes of the disk.
     pub(crate) effects: u64,
     /// Whether the engine read a clock.
     pub(crate) timed: bool,
+    /// The parts of the disk that the engine saw, beyond those in the digest of its state.
+    pub(crate) sights: Sights,
     /// The first call of the engine that is not simulated.
     pub(crate) refused: Option<Refusal>,
     /// Why the run was ended as hung.
@@ -101,25 +114,26 @@ pub(crate) struct Outcome {
 
 /// The event of a mark, if it is one that is judged.
 pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
-    let owned = |result: Result<(), EngineError<'_>>| {
-        result.map_err(|error| EngineFailure {
-            kind: error.kind.to_owned(),
-            text: error.text.to_owned(),
-        })
+    let failure = |error: EngineError<'_>| EngineFailure {
+        kind: error.kind.to_owned(),
+        text: error.text.to_owned(),
     };
+    let owned = |result: Result<(), EngineError<'_>>| result.map_err(failure);
     let kind = match *mark {
         Mark::Begin(phase) => EventKind::Began(phase),
         Mark::End(Phase::Open, result) => EventKind::Opened(owned(result)),
         Mark::End(Phase::Close, result) => EventKind::Closed(owned(result)),
         Mark::End(Phase::ReadBack, result) => EventKind::Read(owned(result)),
         Mark::Issued(step) => EventKind::Issued(step),
-        Mark::Returned(step, result) => EventKind::Returned(step, result.map_err(str::to_owned)),
+        Mark::Returned(step, result) => EventKind::Returned(step, result.map_err(failure)),
         Mark::Refused(step, _) => EventKind::Refused(step),
+        Mark::Uncertain(step, _) => EventKind::Uncertain(step),
         Mark::IssuedBy(client, number) => EventKind::IssuedBy(client as usize, number as usize),
         Mark::ReturnedBy(client, result) => {
-            EventKind::ReturnedBy(client as usize, result.map_err(str::to_owned))
+            EventKind::ReturnedBy(client as usize, result.map_err(failure))
         }
         Mark::RefusedBy(client, _) => EventKind::RefusedBy(client as usize),
+        Mark::UncertainBy(client, _) => EventKind::UncertainBy(client as usize),
         Mark::Acked(level, what) => EventKind::Acked(level, what.to_owned()),
         Mark::Observed(bytes) => EventKind::Observed(script::decode(bytes)),
         Mark::Inconsistent(how) => EventKind::Inconsistent(how.to_owned()),
@@ -139,7 +153,8 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
         | Mark::Hung(_)
         | Mark::Turn(_)
         | Mark::Decisions(_)
-        | Mark::SawClock => return None,
+        | Mark::SawClock
+        | Mark::Saw(_) => return None,
     };
     Some(Event { at, kind })
 }
@@ -147,6 +162,28 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
 /// The error that was injected into a call, if one was.
 pub(crate) fn injected(at: Time, call: &Call<'_>) -> Option<Event> {
     call.fault.map(|fault_kind| Event { at, kind: EventKind::Injected(fault_kind) })
+}
+
+/// Digest of the calls until the store was open. A call that is repeated counts once.
+fn acts(log: &[u8]) -> Digest {
+    let mut digester = Digester::default();
+    let mut last = None;
+    for record in records(log) {
+        match record.payload {
+            Payload::Mark(Mark::End(Phase::Open, _)) => break,
+            Payload::Call(call) => {
+                let act = (call.door, call.path, call.other, call.result.min(0));
+                if last.replace(act) != Some(act) {
+                    digester.add(call.door.as_bytes());
+                    digester.add(call.path);
+                    digester.add(call.other);
+                    digester.add(&act.3.to_le_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+    digester.finish()
 }
 
 impl Outcome {
@@ -157,8 +194,11 @@ impl Outcome {
             place: ending.location(),
             ending,
             digest: Digest(0),
+            calls: Vec::new(),
+            acts: Digest(0),
             effects: 0,
             timed: false,
+            sights: Sights::default(),
             refused: None,
             hung: None,
             outside: Vec::new(),
@@ -166,6 +206,7 @@ impl Outcome {
             turns: None,
             decisions: None,
         };
+        outcome.acts = acts(log);
         let mut digester = Digester::default();
         let mut scratch = Vec::new();
         for record in records(log) {
@@ -175,6 +216,9 @@ impl Outcome {
             match record.payload {
                 Payload::Effect(_) => outcome.effects += 1,
                 Payload::Call(call) => {
+                    if outcome.calls.len() < CALLS {
+                        outcome.calls.push(call_digest(&call));
+                    }
                     if call.thread > 1 {
                         outcome.turns.get_or_insert_default();
                     }
@@ -202,6 +246,9 @@ impl Outcome {
                 });
             }
             Mark::SawClock => self.timed = true,
+            Mark::Saw(sight) => {
+                self.sights.add(*sight);
+            }
             Mark::Decisions(decisions) => self.decisions = Some(*decisions),
             Mark::Turn(turn) => self.turns.get_or_insert_default().push(*turn),
             Mark::Hung(why) => self.hung = Some((*why).to_owned()),
@@ -223,25 +270,33 @@ impl Outcome {
             }
             EventKind::Opened(Err(failed))
             | EventKind::Closed(Err(failed))
+            | EventKind::Returned(_, Err(failed))
+            | EventKind::ReturnedBy(_, Err(failed))
             | EventKind::Read(Err(failed)) => failed.kind.len() + failed.text.len(),
             EventKind::Panicked { name, place, message, .. } => {
                 name.len() + place.len() + message.len()
             }
-            EventKind::Returned(_, Err(text))
-            | EventKind::ReturnedBy(_, Err(text))
-            | EventKind::Acked(_, text)
-            | EventKind::Inconsistent(text) => text.len(),
+            EventKind::Acked(_, text) | EventKind::Inconsistent(text) => text.len(),
             _ => 0,
         };
         let events: usize = self.events.iter().map(|event| size_of::<Event>() + heap(event)).sum();
         let turns = self.turns.as_ref().map_or(0, |turns| turns.len() * size_of::<Turn>());
-        size_of::<Self>() + events + turns
+        size_of::<Self>() + events + turns + self.calls.len() * size_of::<u32>()
     }
 
     /// Whether the script was carried out to its end.
     pub(crate) fn finished(&self) -> bool {
         matches!(self.events.last(), Some(Event { kind: EventKind::Done, .. }))
     }
+}
+
+/// How many calls of a recovery have a digest of their own.
+const CALLS: usize = 256;
+
+/// A short digest of a call without its return addresses.
+pub(crate) fn call_digest(call: &Call<'_>) -> u32 {
+    let call = Call { stack: &[], ..*call };
+    hash(&postcard::to_allocvec(&call).unwrap_or_default()) as u32
 }
 
 /// Adds a record to the digest of a run: calls without their return addresses, which differ from

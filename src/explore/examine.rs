@@ -1,9 +1,11 @@
 //! Examines one crash state: recovers it and judges what came back.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::base::digest::Digest;
+use crate::disk::sight::Sights;
+use crate::disk::tree::Tree;
 use crate::oracle::{CrashKind, Violation};
 use crate::sim::model::Model;
 
@@ -23,8 +25,32 @@ const INSTANT: u64 = 10_000_000;
 /// answer depends on the time, the time.
 pub(crate) type Key = (Digest, CrashKind, (u64, usize), u64);
 
-/// States that were judged.
-pub(crate) type Judged = BTreeSet<Key>;
+/// The parts of a tree that a recovery saw beyond its digest, and their digest.
+type Seen = (Sights, Digest);
+
+/// States that were judged, each with the parts that its recovery saw. Two states are one if these
+/// are the same in both. The clock is left out: a model that depends on it says so
+/// ([`Model::TIMED`]).
+#[derive(Default)]
+pub(crate) struct Judged(BTreeMap<Key, Vec<Seen>>);
+
+impl Judged {
+    /// Whether a state was judged that the recovery of this one cannot distinguish from it.
+    pub(crate) fn has(&self, key: &Key, tree: &Tree) -> bool {
+        let seen = self.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        seen.iter().any(|(sights, parts)| tree.digest_of(*sights) == *parts)
+    }
+
+    /// Notes a state, and the parts of it that its recovery saw.
+    pub(crate) fn note(&mut self, key: Key, tree: &Tree, sights: Sights) {
+        self.0.entry(key).or_default().push((sights, tree.digest_of(sights)));
+    }
+
+    /// Forgets all states.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 /// The inputs of the judgement of a crash state.
 pub(crate) fn key<M: Model>(state: &CrashState<'_>, judge: &Judge<M>) -> Key {

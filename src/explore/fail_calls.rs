@@ -169,8 +169,8 @@ fn cut<M: Model>(
 ) -> Result<(), Stop> {
     explorer.reporter.note(Digest(0), outcome.digest);
     let exhaustive = explorer.job.budget.exhaustive.min(STATES);
-    let effort = Effort { recoveries: STATES, exhaustive, first: true, sparse: true };
-    explore_recorded(explorer, conditions, outcome, log, &mut Judged::new(), effort)
+    let effort = Effort { recoveries: STATES, exhaustive, first: true, sparse: true, cuts: 0 };
+    explore_recorded(explorer, conditions, outcome, log, &mut Judged::default(), effort)
 }
 
 /// Whether a fault was injected.
@@ -187,7 +187,7 @@ fn recovery<M: Model>(
     let mut pending = Pending::new(Tree::of_a_run(), &explorer.runner.profile);
     let mut at = Time::START;
     for record in records(&faultless.log) {
-        at = record.at;
+        at = record.at.max(at);
         match record.payload {
             Payload::Effect(effect) => pending.apply(&effect, record.at),
             Payload::Mark(mark) if ends(&mark, steps) => break,

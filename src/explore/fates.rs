@@ -5,6 +5,7 @@ use crate::disk::family;
 use crate::disk::fate::{Fate, Keep};
 use crate::disk::pending::Pending;
 use crate::disk::piece::GroupId;
+use crate::disk::tearing;
 
 use super::chooser::{Choice, Chooser};
 
@@ -13,6 +14,10 @@ pub(super) const TRIES: u64 = 96;
 /// Half of the draws of a piece are among this many of the newest pieces: the effects of older ones
 /// were visited at earlier points.
 const RECENT: u64 = 12;
+/// The most tears of data that is written back that are listed at a point where they are too many.
+const TORN: usize = 8;
+/// Those of them that are visited there whatever the budget.
+pub(super) const SURE: usize = 2;
 
 /// Every fate, if there are at most `limit`. Where nothing is pending, the only fate is returned
 /// whatever the limit: nothing can be drawn there.
@@ -25,6 +30,33 @@ pub(super) fn all(
     Some(family::exhaustive(pending, in_flight))
 }
 
+/// Every fate but those with tears of data that is written back, if there are at most `limit`.
+pub(super) fn calm(
+    pending: &Pending,
+    in_flight: Option<u64>,
+    limit: u64,
+) -> Option<impl Iterator<Item = Fate> + use<>> {
+    family::count_calm(pending, in_flight, limit)?;
+    Some(family::exhaustive_calm(pending, in_flight))
+}
+
+/// Tears of data that is written back, for a point where they are too many to visit all: the most
+/// telling ones with all else kept, each followed by one that is drawn.
+pub(super) fn written_back(
+    pending: &Pending,
+    in_flight: Option<u64>,
+    chooser: &mut Chooser,
+) -> Vec<Fate> {
+    let mut draw = |options: usize| chooser.choose(Choice::Fate, options as u64) as usize;
+    let mut fates = Vec::new();
+    for ranked in tearing::ranked(pending, in_flight).into_iter().take(TORN) {
+        fates.push(ranked);
+        let drawn = family::random(pending, in_flight, &mut draw);
+        fates.extend(Some(drawn).filter(|fate| fate.tear.is_some()));
+    }
+    fates
+}
+
 /// Draws fates where there are too many to visit all.
 pub(super) struct Sampler {
     /// Fates that are visited in any case, in reverse order.
@@ -32,12 +64,14 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// Nothing kept and everything kept come first, then tears of the write in flight.
+    /// Nothing kept and everything kept come first, then tears of the write in flight and of what
+    /// is written back.
     pub(super) fn new(pending: &Pending, in_flight: Option<u64>) -> Self {
-        let mut first = Vec::new();
+        let mut first: Vec<Fate> =
+            tearing::ranked(pending, in_flight).into_iter().take(SURE).collect();
         if let Some(effect) = in_flight {
-            first.extend(family::tears(pending, effect, Keep::All).take(4));
-            first.extend(family::tears(pending, effect, Keep::Nothing).take(2));
+            first.extend(tearing::tears(pending, effect, Keep::All).take(4));
+            first.extend(tearing::tears(pending, effect, Keep::Nothing).take(2));
         }
         first.push(Fate::all());
         first.push(Fate::nothing());

@@ -1,8 +1,10 @@
 //! Follows a run event by event and reports the first violation.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::base::time::Time;
+use crate::case::Errors;
 use crate::host::ending::Ending;
 use crate::log::Phase;
 use crate::oracle::CrashKind;
@@ -34,10 +36,17 @@ pub(crate) struct Judge<M: Model> {
     /// The phase in progress, and when it began.
     phase: Option<(Phase, Time)>,
     step: u32,
+    /// The op that each client of the step issued last.
+    issued_by: BTreeMap<usize, usize>,
     /// Whether a fault of this epoch lasts to its end: until then the store need not work.
     lasting: bool,
     /// Whether a fault was injected: a failure that it caused may not recur on a retry.
     injected: bool,
+    /// Whether a fault was injected, bytes rotted, or the disk was full or took no more changes, in
+    /// this epoch or before: only then may an op or a close fail.
+    faulted: bool,
+    /// Whether an error of an op or a close is judged at all.
+    errors: Errors,
     /// The violation of an open or read-back that failed after a fault, unless a retry succeeds.
     excused: Option<Violation>,
     /// Whether a read-back failed, which was excused, and none has succeeded since.
@@ -74,6 +83,7 @@ impl<M: Model> Clone for Judge<M> {
             excused: self.excused.clone(),
             inconsistent: self.inconsistent.clone(),
             acks: self.acks.clone(),
+            issued_by: self.issued_by.clone(),
             ..*self
         }
     }
@@ -81,7 +91,7 @@ impl<M: Model> Clone for Judge<M> {
 
 impl<M: Model> Judge<M> {
     /// A judge before the first opening; `created` says whether the store already exists.
-    pub(crate) fn new(promises: Promises<M>, created: bool) -> Self {
+    pub(crate) fn new(promises: Promises<M>, created: bool, errors: Errors) -> Self {
         Self {
             oracle: Oracle::new(promises),
             steps: Rc::default(),
@@ -91,8 +101,11 @@ impl<M: Model> Judge<M> {
             created,
             phase: None,
             step: 0,
+            issued_by: BTreeMap::new(),
             lasting: false,
             injected: false,
+            faulted: false,
+            errors,
             excused: None,
             unread: false,
             stopped: false,
@@ -126,6 +139,7 @@ impl<M: Model> Judge<M> {
     /// Bytes rotted while the machine was down, at a place for which the sim promises `answer`.
     pub(crate) fn rotten(&mut self, answer: AfterFault) {
         self.injected = true;
+        self.faulted = true;
         self.oracle.rotten(answer);
     }
 
@@ -230,28 +244,25 @@ impl<M: Model> Judge<M> {
                 self.excused = None;
             }
             EventKind::Opened(Err(error)) => return self.failed(Class::OpenFailed, error, at),
-            EventKind::Closed(result) => self.closed(result.is_ok(), at),
+            EventKind::Closed(result) => return self.closed(result.as_ref(), at),
             EventKind::Read(Ok(())) => {
                 self.phase = None;
                 self.excused = None;
             }
             EventKind::Read(Err(error)) => return self.failed(Class::ReadFailed, error, at),
             EventKind::Issued(step) => self.issued(*step, at),
-            EventKind::Returned(step, result) => {
-                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
-                self.oracle.returned(self.steps_before + step, result, at);
-            }
-            EventKind::Refused(step) => self.oracle.refused(self.steps_before + step, at),
+            EventKind::Returned(..)
+            | EventKind::Refused(_)
+            | EventKind::Uncertain(_)
+            | EventKind::ReturnedBy(..)
+            | EventKind::RefusedBy(_)
+            | EventKind::UncertainBy(_) => return self.op_ended(&event.kind, at),
             EventKind::IssuedBy(client, number) => self.issued_by(*client, *number, at),
-            EventKind::ReturnedBy(client, result) => {
-                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
-                self.oracle.returned_by(CLIENTS + client, result, at);
-            }
-            EventKind::RefusedBy(client) => self.oracle.refused_by(CLIENTS + client, at),
             EventKind::Acked(level, what) => self.acks.push(*level, what),
             EventKind::Inconsistent(how) => self.inconsistent = Some(how.clone()),
             EventKind::Injected(fault_kind) => {
                 self.injected = true;
+                self.faulted = true;
                 // A promise that was not due at the crash does not become due in the recovery.
                 let at = if let Follows::Crash(crash) = self.after { crash.at } else { at };
                 self.oracle.injected(*fault_kind, at);
@@ -270,7 +281,10 @@ impl<M: Model> Judge<M> {
                 return self.promised(Violation::new(Class::Leaked, message));
             }
             EventKind::Evicted => self.oracle.evicted(),
-            EventKind::Stopped => self.stopped = true,
+            EventKind::Stopped => {
+                self.stopped = true;
+                self.faulted = true;
+            }
             EventKind::Panicked { thread, name, place, message } => {
                 let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
                 let message = format!(
@@ -281,6 +295,38 @@ impl<M: Model> Judge<M> {
                 return self.promised(violation);
             }
             EventKind::Done => {}
+        }
+        Ok(())
+    }
+
+    /// An op of a step or of a client ended, in one of the ways that it may.
+    fn op_ended(&mut self, how: &EventKind, at: Time) -> Result<(), Violation> {
+        match how {
+            EventKind::Returned(step, result) => {
+                if let Err(error) = result {
+                    let op = self.op(*step).map(ToString::to_string);
+                    self.op_failed(op, error)?;
+                }
+                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
+                self.oracle.returned(self.steps_before + step, result, at);
+            }
+            EventKind::Uncertain(step) => {
+                self.oracle.returned(self.steps_before + step, Err(()), at);
+            }
+            EventKind::Refused(step) => self.oracle.refused(self.steps_before + step, at),
+            EventKind::ReturnedBy(client, result) => {
+                if let Err(error) = result {
+                    let op = self.client_op(*client).map(ToString::to_string);
+                    self.op_failed(op, error)?;
+                }
+                let result = result.as_ref().map(|ack| *ack).map_err(|_| ());
+                self.oracle.returned_by(CLIENTS + client, result, at);
+            }
+            EventKind::UncertainBy(client) => {
+                self.oracle.returned_by(CLIENTS + client, Err(()), at);
+            }
+            EventKind::RefusedBy(client) => self.oracle.refused_by(CLIENTS + client, at),
+            _ => {}
         }
         Ok(())
     }
@@ -297,6 +343,7 @@ impl<M: Model> Judge<M> {
     }
 
     fn issued_by(&mut self, client: usize, number: usize, at: Time) {
+        self.issued_by.insert(client, number);
         let Some(Step::Op(op)) = self.steps.get((self.step as usize).wrapping_sub(1)) else {
             return;
         };
@@ -327,15 +374,53 @@ impl<M: Model> Judge<M> {
     }
 
     /// A clean close promises what the sim says; one that failed promises nothing.
-    fn closed(&mut self, cleanly: bool, at: Time) {
+    fn closed(&mut self, result: Result<&(), &EngineFailure>, at: Time) -> Result<(), Violation> {
         self.phase = None;
-        if cleanly {
+        if result.is_ok() {
             self.continue_unread(at);
             self.oracle.closed(at);
         }
         if self.after == Follows::Live {
             self.after = Follows::Restart;
         }
+        match result {
+            Err(error) if self.judges_errors() => {
+                let mut violation = Violation::new(Class::CloseFailed, &*error.text);
+                violation.signature = violation.signature.with_more(&error.kind);
+                self.promised(violation)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges an op that returned an error: without a fault there is no reason for one.
+    fn op_failed(&mut self, op: Option<String>, error: &EngineFailure) -> Result<(), Violation> {
+        if !self.judges_errors() {
+            return Ok(());
+        }
+        let op = op.unwrap_or_default();
+        let word = op.split(' ').next().unwrap_or_default();
+        let message = format!("step {}, {word}: {}", self.step, error.text);
+        let mut violation = Violation::new(Class::OpFailed, message);
+        violation.signature = violation.signature.with_payload(word).with_more(&error.kind);
+        self.promised(violation)
+    }
+
+    fn judges_errors(&self) -> bool {
+        self.errors == Errors::Judged && !self.faulted
+    }
+
+    /// The op of a step of this epoch, if the step is one.
+    fn op(&self, step: u32) -> Option<&M::Op> {
+        match self.steps.get((step as usize).wrapping_sub(1))? {
+            Step::Op(op) => Some(op),
+            Step::Reopen | Step::Sleep(_) => None,
+        }
+    }
+
+    /// The op that a client issued last.
+    fn client_op(&self, client: usize) -> Option<&M::Op> {
+        M::clients(self.op(self.step)?)?.get(client)?.get(*self.issued_by.get(&client)?)
     }
 
     /// Continues with a store whose recovery could not be read back: from now on its promises build

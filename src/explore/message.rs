@@ -73,6 +73,8 @@ pub struct Nondeterminism {
     pub digests: [Digest; 2],
     /// The first calls in which they differ, if they differed again.
     pub difference: Option<CallDifference>,
+    /// Otherwise, the first call that had another answer in the first recovery, if it is known.
+    pub call: Option<MadeCall>,
     /// The notices of the run: one of these may name the cause.
     pub notices: Vec<String>,
 }
@@ -87,6 +89,13 @@ impl fmt::Display for Nondeterminism {
         write!(f, "recovering the same crash state twice gave the digests {first} and {again}")?;
         if let Some(difference) = &self.difference {
             write!(f, "; the first difference: {difference}")?;
+        }
+        if let Some(call) = &self.call {
+            write!(
+                f,
+                "; repeated it is always the same, but in the first recovery the answer to `{call}` \
+                 was another"
+            )?;
         }
         self.notices.iter().try_for_each(|notice| write!(f, "; note: {notice}"))
     }

@@ -6,7 +6,7 @@ use crate::process::world::Stacks;
 use crate::sim::model::Model;
 
 use super::conditions::Conditions;
-use super::event::Outcome;
+use super::event::{Outcome, call_digest};
 use super::explorer::Explorer;
 use super::made_call::MadeCall;
 use super::message::{CallDifference, Nondeterminism};
@@ -32,8 +32,12 @@ pub(crate) fn recheck<M: Model>(
     }
     let digests = [first.digest, again.outcome.digest];
     let difference = difference(explorer, tree, prior, conditions)?;
+    let call = match difference {
+        Some(_) => None,
+        None => other_answer(explorer, tree, prior, conditions, first)?,
+    };
     let notices = Vec::new();
-    Err(Stop::NotDeterministic(Box::new(Nondeterminism { digests, difference, notices })))
+    Err(Stop::NotDeterministic(Box::new(Nondeterminism { digests, difference, call, notices })))
 }
 
 /// The first calls in which two runs of a recovery differ, if it differs again.
@@ -50,6 +54,30 @@ fn difference<M: Model>(
         if shared < first.len().max(again.len()) {
             let calls = [first.get(shared).cloned(), again.get(shared).cloned()];
             return Ok(Some(CallDifference(calls)));
+        }
+    }
+    Ok(None)
+}
+
+/// The first call of a recovery that had another answer in its first run, which may have been that
+/// of a state with the same digest.
+fn other_answer<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    tree: &Tree,
+    prior: &PriorCrash,
+    conditions: &Conditions,
+    first: &Outcome,
+) -> Result<Option<MadeCall>, Stop> {
+    let runner = &mut explorer.runner;
+    let epoch = &explorer.continuation;
+    let log = runner.recover_alone(tree, prior, conditions, epoch, Stacks::All)?.log;
+    let mut firsts = first.calls.iter();
+    for record in records(&log) {
+        let Payload::Call(call) = record.payload else { continue };
+        let Some(before) = firsts.next() else { break };
+        if *before != call_digest(&call) {
+            let line = runner.sites.resolve(call.stack).into_iter().next();
+            return Ok(Some(MadeCall::new(&call, line)));
         }
     }
     Ok(None)

@@ -56,7 +56,11 @@ pub(crate) fn replay<M: Model>(
     explorer.reporter.tally.run = run.outcome.digest;
     explorer.reporter.note(Digest(0), run.outcome.digest);
     let mut replay = Replay {
-        judge: Judge::new(explorer.promises(), explorer.runner.subject.created_apart),
+        judge: Judge::new(
+            explorer.promises(),
+            explorer.runner.subject.created_apart,
+            conditions.errors(&explorer.job.case),
+        ),
         run,
         pending: Pending::new(Tree::of_a_run(), &explorer.runner.profile),
         start: Time::START,

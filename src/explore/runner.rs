@@ -27,7 +27,7 @@ use super::boot::Boot;
 use super::conditions::Conditions;
 use super::event::Outcome;
 use super::refusal::unserved;
-use super::remembered::Remembered;
+use super::remembered::{Inputs, Remembered};
 use super::reporter::now;
 use super::site::{CallSite, Sites};
 use super::stop::Stop;
@@ -223,8 +223,8 @@ impl<M: Model> Runner<M> {
     }
 
     /// Recovers a crash state and continues with `steps`, or returns the remembered outcome: a
-    /// recovery depends on the state, the acknowledgements and, if the engine read a clock, the
-    /// time.
+    /// recovery depends on the state, the acknowledgements and, if the engine saw them, the time
+    /// and the parts of the disk that are not in the digest of the state.
     pub(crate) fn recover(
         &mut self,
         tree: &Tree,
@@ -239,18 +239,16 @@ impl<M: Model> Runner<M> {
             let outcome = self.recover_in(tree, crash, conditions, steps, stacks, schedule)?;
             return Ok(Rc::new(outcome));
         }
-        let timed = Some((crash.at, crash.next_boot()));
-        let key = |timed| (digest, crash.acked.digest(), timed, crash.epoch);
-        for key in [key(None), key(timed)] {
-            if let Some(outcome) = self.remembered.get(&key) {
-                return Ok(outcome);
-            }
+        let key = (digest, crash.acked.digest(), crash.epoch);
+        let clock = (crash.at, crash.next_boot());
+        let inputs = Inputs { tree, clock, start: crash.recovery() };
+        if let Some(outcome) = self.remembered.get(&key, &inputs) {
+            return Ok(outcome);
         }
         let schedule = self.drawn(RECOVERIES);
         let outcome = self.recover_in(tree, crash, conditions, steps, stacks, schedule)?;
         let outcome = Rc::new(outcome);
-        let timed = timed.filter(|_| outcome.timed);
-        self.remembered.insert(key(timed), Rc::clone(&outcome));
+        self.remembered.insert(key, &inputs, Rc::clone(&outcome));
         Ok(outcome)
     }
 

@@ -55,13 +55,13 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         explorer.steps.iter().any(|step| matches!(step, Step::Op(op) if M::clients(op).is_some()));
     let mut seen = Seen {
         histories: BTreeSet::new(),
-        judged: Judged::new(),
+        judged: Judged::default(),
         judges_apart: has_clients,
         decisions: None,
     };
     let budget = explorer.job.budget;
     let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
-    let all = Effort { recoveries, exhaustive, first: true, sparse: false };
+    let all = Effort { recoveries, exhaustive, first: true, sparse: false, cuts: 0 };
     let first = explorer.record(&conditions)?;
     explorer.reporter.tally.run = first.outcome.digest;
     let kept = first.outcome.digest;
@@ -80,6 +80,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         exhaustive: exhaustive / SHARE,
         first: false,
         sparse: false,
+        cuts: 0,
     };
     for number in 1..budget.schedules {
         let schedule = explorer.runner.another_schedule(number, seen.decisions);
@@ -102,7 +103,7 @@ fn evicted<M: Model>(
     // If it read nothing of that, its states are among those of the other run.
     if outcome.digest != kept {
         explorer.reporter.note(Digest(0), outcome.digest);
-        explore_recorded(explorer, conditions, outcome, &log, &mut Judged::new(), effort)?;
+        explore_recorded(explorer, conditions, outcome, &log, &mut Judged::default(), effort)?;
     }
     Ok(())
 }
@@ -142,7 +143,11 @@ pub(crate) fn explore_recorded<M: Model>(
     judged: &mut Judged,
     effort: Effort,
 ) -> Result<(), Stop> {
-    let mut judge = Judge::new(explorer.promises(), explorer.runner.subject.created_apart);
+    let mut judge = Judge::new(
+        explorer.promises(),
+        explorer.runner.subject.created_apart,
+        conditions.errors(&explorer.job.case),
+    );
     judge.begin(Rc::clone(&explorer.steps), conditions.lasting(1));
     let lineage = Lineage {
         before: Vec::new(),
@@ -178,7 +183,8 @@ fn history(log: &[u8]) -> Digest {
     for record in records(log) {
         match record.payload {
             Payload::Call(_)
-            | Payload::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock) => {}
+            | Payload::Mark(Mark::Turn(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Saw(_)) => {
+            }
             event => digester.add(&postcard::to_allocvec(&event).unwrap_or_default()),
         }
     }

@@ -160,8 +160,9 @@ fn sample<M: Model>(
 ) -> Vec<Fate> {
     let mut chooser = Chooser::new(explorer.job.case.seed.derive("verdict", 0));
     let mut sampler = fates::Sampler::new(pending, flight);
+    let calm = fates::calm(pending, flight, budget).into_iter().flatten();
     let drawn = (0..budget).map(|_| sampler.next(pending, flight, &mut chooser));
-    first.cloned().into_iter().chain(drawn).collect()
+    first.cloned().into_iter().chain(calm).chain(drawn).take(budget as usize + 1).collect()
 }
 
 /// The promise that the recovery of a crash state breaks.

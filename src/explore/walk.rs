@@ -1,7 +1,7 @@
 //! One forward walk over a log: at each position where the disk or a promise has changed, the
 //! crash states that may be left there, each recovered and judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::digest::Digest;
 use crate::base::time::Time;
@@ -12,7 +12,7 @@ use crate::disk::pending::Pending;
 use crate::disk::relax::Relaxation;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
-use crate::log::{Payload, records};
+use crate::log::{Mark, Payload, Phase, Record, records};
 use crate::oracle::{AfterFault, CrashKind, FaultKind, Violation};
 use crate::sim::model::Model;
 
@@ -32,8 +32,19 @@ use super::verdict::{self, Scene};
 use super::{describe, fates, recheck};
 use crate::case::Epoch;
 
-/// One recovery in this many has crashes placed in it, in addition to each whose calls are new.
+/// The first recoveries of a walk that are walked wholly; others are cut at a few points.
+const WHOLLY: usize = 2;
+/// What this many recoveries did at most counts as novel.
+const NOVEL: u64 = 4;
+/// The points at which a recovery is cut that did what is novel.
+const NOVEL_CUTS: u64 = 4;
+/// One recovery in this many that did nothing new is cut; more of those from a torn block.
 const NESTED_SHARE: u64 = 12;
+const TORN_SHARE: u64 = 3;
+/// One recovery in this many is cut that was itself inside a recovery.
+const THIRD_SHARE: u64 = 8;
+/// The power losses at each point at which a recovery is cut.
+const CUT_STATES: u64 = 4;
 /// A process may die after each of the first pages of a long write, this many at most.
 const PARTIAL_WRITES: usize = 8;
 /// Crash states that rot at each point where any do.
@@ -54,6 +65,9 @@ pub(crate) struct Effort {
     /// Whether only these points are visited: after an injected error, at the end of the last
     /// step, and at the end.
     pub(crate) sparse: bool,
+    /// If this is not 0, this many points that are drawn are visited, most of them before the store
+    /// was open.
+    pub(crate) cuts: u64,
 }
 
 /// A walk under way.
@@ -66,8 +80,12 @@ struct Walk<'a, M: Model> {
     points: u64,
     passed: u64,
     spent_before: u64,
-    /// Digests of recoveries that had crashes placed in them.
+    /// Digests of recoveries that had crashes placed in them, or might have had.
     nested: BTreeSet<Digest>,
+    /// What recoveries did that had crashes placed in them, and in how many of them.
+    acts: BTreeMap<Digest, u64>,
+    /// The only points to visit, if not all are.
+    chosen: Option<BTreeSet<u64>>,
     judge: Judge<M>,
     /// Whether a sync was muted in this epoch or before: until then the run is as without muting.
     muted: bool,
@@ -93,6 +111,7 @@ pub(crate) fn walk<M: Model>(
     let steps = lineage.epoch.steps.len();
     let mut point = CrashPoint::start(log);
     let points = records(log).filter(|record| point.pass(record, steps)).count() as u64 + 1;
+    let chosen = (effort.cuts > 0).then(|| chosen(explorer, log, points, steps, effort.cuts));
     let rots = explorer.promises().answer(FaultKind::BitRot) != AfterFault::Nothing;
     let mut walk = Walk {
         lineage,
@@ -103,6 +122,8 @@ pub(crate) fn walk<M: Model>(
         passed: 0,
         spent_before: explorer.runner.recoveries,
         nested: BTreeSet::new(),
+        acts: BTreeMap::new(),
+        chosen,
         muted: lineage.muted,
         rots: !effort.sparse && rots,
         judge,
@@ -111,6 +132,23 @@ pub(crate) fn walk<M: Model>(
         log,
     };
     walk.run(explorer)
+}
+
+/// Draws the points at which a recovery is cut: three of four before the store was open.
+fn chosen<M: Model>(
+    explorer: &mut Explorer<'_, M>,
+    log: &[u8],
+    points: u64,
+    steps: usize,
+    cuts: u64,
+) -> BTreeSet<u64> {
+    let mut point = CrashPoint::start(log);
+    let open =
+        |record: &Record<'_>| matches!(record.payload, Payload::Mark(Mark::End(Phase::Open, _)));
+    let opening = records(log).take_while(|record| !open(record));
+    let opening = opening.filter(|record| point.pass(record, steps)).count() as u64 + 1;
+    let mut draw = |options| explorer.chooser.choose(Choice::Point, options);
+    (0..cuts).map(|_| if draw(4) == 0 { draw(points) } else { draw(opening) }).collect()
 }
 
 impl<M: Model> Walk<'_, M> {
@@ -157,11 +195,16 @@ impl<M: Model> Walk<'_, M> {
         if self.effort.sparse && !special {
             return Ok(());
         }
-        if !self.may_crash(explorer, point) {
+        let number = self.passed;
+        let is_chosen = self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&number));
+        if !is_chosen || !self.may_crash(explorer, point) {
             self.passed += 1;
             return Ok(());
         }
-        self.visit(explorer, point)
+        match self.chosen {
+            Some(_) => self.cut(explorer, point),
+            None => self.visit(explorer, point),
+        }
     }
 
     /// Whether the machine may crash here: not while the store is created apart, nor where the run
@@ -190,7 +233,8 @@ impl<M: Model> Walk<'_, M> {
             self.muted = true;
             return Ok(());
         }
-        if !self.effort.sparse && self.may_crash(explorer, before) {
+        let all = !self.effort.sparse && self.chosen.is_none();
+        if all && self.may_crash(explorer, before) {
             self.interrupt_write(explorer, before, effect, at)?;
         }
         self.pending.apply(effect, at);
@@ -229,17 +273,53 @@ impl<M: Model> Walk<'_, M> {
             explorer.progress();
         }
         self.restart(explorer, point)?;
-        let flight = point.flight;
-        match fates::all(&self.pending, flight, self.effort.exhaustive) {
-            Some(all) => {
-                explorer.reporter.tally.exhaustive_points += 1;
-                for fate in all {
-                    self.power_loss(explorer, point, fate)?;
-                }
-            }
-            None => self.sample(explorer, point)?,
-        }
+        self.power_losses(explorer, point)?;
         self.rot(explorer, point)
+    }
+
+    /// The power is lost in every way, if these are few; else with data that is written back torn
+    /// in the most telling ways only, or in ways that are drawn.
+    fn power_losses(
+        &mut self,
+        explorer: &mut Explorer<'_, M>,
+        point: &CrashPoint,
+    ) -> Result<(), Stop> {
+        let (flight, limit) = (point.flight, self.effort.exhaustive);
+        if let Some(all) = fates::all(&self.pending, flight, limit) {
+            explorer.reporter.tally.exhaustive_points += 1;
+            return all.into_iter().try_for_each(|fate| self.power_loss(explorer, point, fate));
+        }
+        let Some(calm) = fates::calm(&self.pending, flight, limit) else {
+            return self.sample(explorer, point);
+        };
+        for fate in calm {
+            self.power_loss(explorer, point, fate)?;
+        }
+        let torn = fates::written_back(&self.pending, flight, &mut explorer.chooser);
+        for (at, fate) in torn.into_iter().enumerate() {
+            if at >= fates::SURE && !self.may_continue(explorer) {
+                break;
+            }
+            self.power_loss(explorer, point, fate)?;
+        }
+        Ok(())
+    }
+
+    /// Visits a few states of one point.
+    fn cut(&mut self, explorer: &mut Explorer<'_, M>, point: &CrashPoint) -> Result<(), Stop> {
+        self.passed += 1;
+        explorer.reporter.tally.points += 1;
+        self.restart(explorer, point)?;
+        if let Some(all) = fates::all(&self.pending, point.flight, CUT_STATES) {
+            explorer.reporter.tally.exhaustive_points += 1;
+            return all.into_iter().try_for_each(|fate| self.power_loss(explorer, point, fate));
+        }
+        let mut sampler = fates::Sampler::new(&self.pending, point.flight);
+        for _ in 0..CUT_STATES {
+            let fate = sampler.next(&self.pending, point.flight, &mut explorer.chooser);
+            self.power_loss(explorer, point, fate)?;
+        }
+        Ok(())
     }
 
     /// If the engine promises something about it, and a step has just returned: a power loss that
@@ -314,8 +394,9 @@ impl<M: Model> Walk<'_, M> {
         pending: Option<Pending>,
     ) -> Result<(), Stop> {
         let crashed = Crashed { kind: CrashKind::Process, point, left };
-        // Inodes that only descriptors held are still in this tree, without a name.
-        let tree = pending.as_ref().unwrap_or(&self.pending).live().clone();
+        let mut tree = pending.as_ref().unwrap_or(&self.pending).live().clone();
+        // The kernel frees those that only descriptors held.
+        tree.drop_unreachable();
         let digest = tree.digest();
         self.state(explorer, CrashState { crashed, tree, digest, pending })
     }
@@ -336,12 +417,14 @@ impl<M: Model> Walk<'_, M> {
     /// Examines one crash state, unless an equal one was: reports a violation, or places crashes
     /// in the recovery.
     fn state(&mut self, explorer: &mut Explorer<'_, M>, state: CrashState<'_>) -> Result<(), Stop> {
-        if !self.judged.insert(examine::key(&state, &self.judge)) {
+        let key = examine::key(&state, &self.judge);
+        if self.judged.has(&key, &state.tree) {
             return Ok(());
         }
         let prior = state.crashed.prior(&self.judge, self.lineage.boot, self.lineage.next_epoch());
         let conditions = &self.lineage.conditions;
         let examined = examine::examine(explorer, &state, &prior, &self.judge, conditions)?;
+        self.judged.note(key, &state.tree, examined.outcome.sights);
         let wanted = explorer.job.budget.recheck > explorer.reporter.tally.rechecked;
         if examined.violation.is_some() || wanted {
             explorer.reporter.tally.rechecked += u64::from(wanted);
@@ -431,17 +514,37 @@ impl<M: Model> Walk<'_, M> {
         }
     }
 
-    /// Whether crashes are placed in a recovery: in each new one that finds pages in the cache
-    /// that an earlier process failed to write (`revealing`), and in some of the others.
-    fn nests(&mut self, explorer: &mut Explorer<'_, M>, digest: Digest, revealing: bool) -> bool {
-        if self.lineage.depth() > 0 || !self.effort.first || explorer.nested_left() == 0 {
-            return false;
+    /// The effort for crashes in a recovery, if any are placed there: all of each new one that
+    /// finds pages in the cache that an earlier process failed to write (`revealing`), and of the
+    /// first ones; a few cuts in each that did what few did before, and in some of the others.
+    fn nests(
+        &mut self,
+        explorer: &mut Explorer<'_, M>,
+        outcome: &Outcome,
+        revealing: bool,
+        torn: bool,
+    ) -> Option<Effort> {
+        let depth = self.lineage.depth();
+        if depth > 1 || !self.effort.first || explorer.nested_left() == 0 {
+            return None;
         }
-        let is_new = self.nested.insert(digest);
-        is_new
-            && (revealing
-                || self.nested.len() < 4
-                || explorer.chooser.choose(Choice::Point, NESTED_SHARE) == 0)
+        if !self.nested.insert(outcome.digest) {
+            return None;
+        }
+        let mut one_in = |options| explorer.chooser.choose(Choice::Point, options) == 0;
+        let cuts = if depth == 1 {
+            u64::from(one_in(THIRD_SHARE))
+        } else if revealing || self.nested.len() <= WHOLLY {
+            let recoveries = explorer.nested_left().min(explorer.job.budget.nested / 4).max(1);
+            *self.acts.entry(outcome.acts).or_default() += 1;
+            return Some(Effort { recoveries, cuts: 0, ..self.effort });
+        } else if self.acts.get(&outcome.acts).is_none_or(|times| *times < NOVEL) {
+            *self.acts.entry(outcome.acts).or_default() += 1;
+            NOVEL_CUTS
+        } else {
+            u64::from(one_in(if torn { TORN_SHARE } else { NESTED_SHARE }))
+        };
+        (cuts > 0).then_some(Effort { cuts, ..self.effort })
     }
 
     /// Places crashes in a recovery and its continuation, if this is one to place them in.
@@ -459,10 +562,13 @@ impl<M: Model> Walk<'_, M> {
         let rotten = matches!(crashed.left, Left::Rotten(..));
         let nests = outcome.effects > 0 && outcome.finished() && !rotten && !sparse;
         let revealing = crashed.kind == CrashKind::Process && self.pending.has_undecided();
-        let is_walked = injected || nests && self.nests(explorer, outcome.digest, revealing);
-        if !is_walked {
-            return Ok(());
-        }
+        let torn = matches!(&crashed.left, Left::Fate(fate) if fate.tear.is_some());
+        let effort = match injected {
+            true => Some(self.effort),
+            false if nests => self.nests(explorer, outcome, revealing, torn),
+            false => None,
+        };
+        let Some(effort) = effort else { return Ok(()) };
         let conditions = &self.lineage.conditions;
         let recovered = recheck::recheck(explorer, &state.tree, prior, conditions, outcome)?;
         let pending = match state.pending {
@@ -470,7 +576,7 @@ impl<M: Model> Walk<'_, M> {
             None => crashed.pending_after(&state.tree, &self.pending),
         };
         let ended = self.lineage.ended_by(crashed, &self.calls, &self.pending);
-        self.walk_recovery(explorer, ended, &recovered, pending, examined.judge)
+        self.walk_recovery(explorer, ended, &recovered, pending, examined.judge, effort)
     }
 
     /// Walks the log of a recovery and of its continuation.
@@ -481,6 +587,7 @@ impl<M: Model> Walk<'_, M> {
         recovered: &Recorded,
         pending: Pending,
         judge: Judge<M>,
+        effort: Effort,
     ) -> Result<(), Stop> {
         explorer.reporter.tally.nested += 1;
         let mut before = self.lineage.before.clone();
@@ -494,16 +601,13 @@ impl<M: Model> Walk<'_, M> {
             boot: recovered.boot,
         };
         let spent = explorer.runner.recoveries;
-        let recoveries = match self.effort.sparse {
-            true => self.effort.recoveries,
-            false => explorer.nested_left().min(explorer.job.budget.nested / 4).max(1),
-        };
-        let effort = Effort { recoveries, ..self.effort };
-        let judged = &mut Judged::new();
+        let judged = &mut Judged::default();
         walk(explorer, &lineage, &recovered.log, pending, judge, judged, effort)?;
         let spent = explorer.runner.recoveries - spent;
         self.spent_before += spent;
-        explorer.nested += spent;
+        if self.lineage.depth() == 0 {
+            explorer.nested += spent;
+        }
         Ok(())
     }
 }

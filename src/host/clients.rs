@@ -5,10 +5,10 @@
 //! log has when each op was issued and how it returned, and the oracle sees which of them
 //! overlapped.
 
-use super::script::chain;
+use super::script::{chain, with_kind};
 use crate::log::Mark;
 use crate::process::world;
-use crate::sim::engine::{Ack, Error, Refused};
+use crate::sim::engine::{Ack, Error, Refused, Uncertain};
 
 /// Carries out op `number` of client `client`, both counted from 0 as the model counts them, on
 /// the client's own thread. A client's ops come one after the other, in their order; those after
@@ -29,7 +29,12 @@ pub fn as_client(
         Err(error) if error.is::<Refused>() => {
             world::mark(Mark::RefusedBy(client, &chain(&**error)));
         }
-        Err(error) => world::mark(Mark::ReturnedBy(client, Err(&chain(&**error)))),
+        Err(error) if error.is::<Uncertain>() => {
+            world::mark(Mark::UncertainBy(client, &chain(&**error)));
+        }
+        Err(error) => {
+            with_kind(error, |error| world::mark(Mark::ReturnedBy(client, Err(error))));
+        }
     }
     result
 }

@@ -17,7 +17,7 @@ use crate::process::seam;
 use crate::process::world::{self, STORE};
 use crate::process::{self, UnseenPanic};
 use crate::sim::Step;
-use crate::sim::engine::{Ack, Engine, Error, Refused};
+use crate::sim::engine::{Ack, Engine, Error, Refused, Uncertain};
 use crate::sim::state::State;
 
 /// The actions of a child.
@@ -327,17 +327,25 @@ fn mark_returned(number: u32, result: &Result<Ack, Error>) {
         Err(error) if error.is::<Refused>() => {
             world::mark(Mark::Refused(number, &chain(&**error)));
         }
-        Err(error) => world::mark(Mark::Returned(number, Err(&chain(&**error)))),
+        Err(error) if error.is::<Uncertain>() => {
+            world::mark(Mark::Uncertain(number, &chain(&**error)));
+        }
+        Err(error) => {
+            with_kind(error, |error| world::mark(Mark::Returned(number, Err(error))));
+        }
     }
+}
+
+/// Hands over an error with its kind, as marks have it.
+pub(super) fn with_kind(error: &Error, mark: impl FnOnce(EngineError<'_>)) {
+    let (kind, text) = (kind(&written(format_args!("{error:?}"))), chain(&**error));
+    mark(EngineError { kind: &kind, text: &text });
 }
 
 fn mark_end<T>(phase: Phase, result: &Result<T, Error>) {
     match result {
         Ok(_) => world::mark(Mark::End(phase, Ok(()))),
-        Err(error) => {
-            let (kind, text) = (kind(&written(format_args!("{error:?}"))), chain(&**error));
-            world::mark(Mark::End(phase, Err(EngineError { kind: &kind, text: &text })));
-        }
+        Err(error) => with_kind(error, |error| world::mark(Mark::End(phase, Err(error)))),
     }
 }
 

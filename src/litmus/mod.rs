@@ -1,9 +1,12 @@
 //! Litmus tests: a few calls, and every state that a crash may leave of them.
 //!
 //! A state is its sorted lines: `path=CONTENT` for a file, `path/` for a directory,
-//! `path->target` for a symbolic link, then `mark:NAME` for each mark that had been passed.
+//! `path->target` for a symbolic link, `path@NAME=CONTENT` for an extended attribute,
+//! then `mark:NAME` for each mark that had been passed.
 //! CONTENT is a run-length text: `o*5000 .*96` is 5000 times the letter o, then 96 zero bytes.
 
+mod calls;
+mod descriptors;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use calls::Caller;
+#[cfg(feature = "inner")]
+pub use descriptors::Descriptors;
+#[cfg(feature = "inner")]
+pub use program::AllocateMode;
 pub use program::{LitmusError, Op, Program, ProgramLine};
 
 use crate::base::text::TextError;
@@ -18,12 +26,11 @@ use crate::base::time::Time;
 use crate::disk::effect::{Effect, Ino};
 use crate::disk::family;
 use crate::disk::fate::Fate;
-use crate::disk::linux;
 use crate::disk::pending::Pending;
 use crate::disk::profile::Profile;
 use crate::disk::relax::Relaxation;
 use crate::disk::tree::{Body, Tree};
-use crate::disk::{Disk, Errno, Handle, Journal};
+use crate::disk::{Disk, Journal};
 
 /// A program that leaves more fates than this at one time is refused.
 const MOST_FATES: u64 = 1 << 22;
@@ -59,10 +66,11 @@ pub fn explore(
     let collector = SharedCollector(Arc::new(Mutex::new(collector)));
     let mut disk = Disk::new(Tree::new());
     disk.set_journal(Box::new(collector.clone()));
+    let mut caller = Caller::new(disk);
     for line in &program.setup {
-        run(&mut disk, line)?;
+        run(&mut caller, line)?;
     }
-    disk.sync_all();
+    caller.sync_all();
     collector.with(|collector| {
         collector.quiet = false;
         collector.look();
@@ -70,7 +78,7 @@ pub fn explore(
     for line in &program.body {
         match &line.op {
             Op::Mark(name) => collector.with(|collector| collector.mark(name)),
-            _ => run(&mut disk, line)?,
+            _ => run(&mut caller, line)?,
         }
         if collector.with(|collector| collector.overflow) {
             let message = format!("more than {MOST_FATES} fates of what is pending here");
@@ -87,73 +95,8 @@ fn error(line: &ProgramLine, message: String) -> LitmusError {
 }
 
 /// Carries out one op.
-fn run(disk: &mut Disk, line: &ProgramLine) -> Result<(), LitmusError> {
-    call(disk, &line.op).map_err(|errno| error(line, format!("the call fails with {errno}")))
-}
-
-fn call(disk: &mut Disk, op: &Op) -> Result<(), Errno> {
-    const ROOT: Ino = Ino::ROOT;
-    const CREATE: i32 = linux::O_RDWR | linux::O_CREAT;
-    match op {
-        Op::Creat(path) => with(disk, path, CREATE | linux::O_EXCL, |_, _| Ok(())),
-        Op::OpenTrunc(path) => with(disk, path, CREATE | linux::O_TRUNC, |_, _| Ok(())),
-        // A descriptor makes nothing durable, and closing it flushes nothing.
-        Op::Close(path) => with(disk, path, linux::O_RDONLY, |_, _| Ok(())),
-        Op::Write { path, offset, length, fill } => with(disk, path, CREATE, |disk, h| {
-            let bytes = vec![*fill; *length as usize];
-            disk.write_at(h, &bytes, offset.cast_signed()).map(drop)
-        }),
-        // Opening and ending a map makes nothing durable. The file is open as long as it is mapped,
-        // which shows only where its name goes.
-        Op::Map(path) | Op::Unmap(path) => with(disk, path, linux::O_RDWR, |_, _| Ok(())),
-        Op::Store { path, offset, length, fill } => with(disk, path, linux::O_RDWR, |disk, h| {
-            let bytes = vec![*fill; *length as usize];
-            disk.store_pages(h, *offset, &bytes)
-        }),
-        Op::Msync { path, offset, length } => {
-            const PAGE: u64 = 4096;
-            let end = (offset + length).next_multiple_of(PAGE);
-            let start = offset - offset % PAGE;
-            with(disk, path, linux::O_RDWR, |disk, h| disk.sync_mapped(h, start, end - start))
-        }
-        Op::Append { path, length, fill } => with(disk, path, CREATE, |disk, h| {
-            let end = disk.stat(h)?.size.cast_signed();
-            disk.write_at(h, &vec![*fill; *length as usize], end).map(drop)
-        }),
-        Op::Truncate { path, size } => {
-            with(disk, path, linux::O_RDWR, |disk, h| disk.truncate(h, size.cast_signed()))
-        }
-        Op::Fallocate { path, offset, length, keep_size } => with(disk, path, CREATE, |disk, h| {
-            let mode = if *keep_size { linux::FALLOC_FL_KEEP_SIZE } else { 0 };
-            disk.allocate(h, mode, offset.cast_signed(), length.cast_signed())
-        }),
-        Op::Mkdir(path) => disk.mkdir(ROOT, path, 0o755),
-        Op::Rmdir(path) => disk.rmdir(ROOT, path),
-        Op::Unlink(path) => disk.unlink(ROOT, path),
-        Op::Rename(old, new) => disk.rename(ROOT, old, ROOT, new, 0),
-        Op::Link(old, new) => disk.link(ROOT, old, ROOT, new, false),
-        Op::Symlink { target, path } => disk.symlink(target, ROOT, path),
-        Op::Fsync(path) => with(disk, path, linux::O_RDONLY, Disk::fsync),
-        Op::Fdatasync(path) => with(disk, path, linux::O_RDONLY, Disk::fdatasync),
-        Op::Sync => {
-            disk.sync_all();
-            Ok(())
-        }
-        Op::Mark(_) => Ok(()),
-    }
-}
-
-/// Opens a path, makes a call on the handle and closes it.
-fn with(
-    disk: &mut Disk,
-    path: &[u8],
-    flags: i32,
-    call: impl FnOnce(&mut Disk, Handle) -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    let handle = disk.open(Ino::ROOT, path, flags, 0o644)?;
-    let done = call(disk, handle);
-    disk.close(handle)?;
-    done
+fn run(caller: &mut Caller, line: &ProgramLine) -> Result<(), LitmusError> {
+    caller.call(&line.op).map_err(|errno| error(line, format!("the call fails with {errno}")))
 }
 
 /// Follows a disk and collects the states that a crash may leave after each change.
@@ -180,7 +123,7 @@ impl StateCollector {
         let fates = if self.tear {
             family::exhaustive_torn(&self.pending)
         } else {
-            family::exhaustive(&self.pending, None)
+            family::exhaustive_calm(&self.pending, None)
         };
         for (count, fate) in fates.enumerate() {
             if count as u64 > MOST_FATES {
@@ -240,6 +183,10 @@ fn describe(tree: &Tree, dir: Ino, above: &str, lines: &mut Vec<String>) {
     let Some(directory) = tree.node(dir).and_then(|node| node.directory()) else { return };
     for (name, &ino) in &directory.entries {
         let path = format!("{above}{}", String::from_utf8_lossy(name));
+        let attributes = tree.node(ino).into_iter().flat_map(|node| &node.attributes);
+        lines.extend(attributes.map(|(name, value)| {
+            format!("{path}@{}={}", String::from_utf8_lossy(name), runs(value))
+        }));
         match tree.node(ino).map(|node| &node.body) {
             Some(Body::File(content)) => {
                 lines.push(format!("{path}={}", runs(&content.to_vec())));
@@ -257,7 +204,7 @@ fn describe(tree: &Tree, dir: Ino, above: &str, lines: &mut Vec<String>) {
 }
 
 /// The run-length text of bytes.
-fn runs(bytes: &[u8]) -> String {
+pub fn runs(bytes: &[u8]) -> String {
     let letter = |byte: u8| match byte {
         0 => '.',
         letter if letter.is_ascii_alphanumeric() => char::from(letter),

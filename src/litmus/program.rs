@@ -12,12 +12,20 @@
 //! ```
 //!
 //! `#` starts a comment; the state after `setup` is durable. Paths are relative to the root of the
-//! file system, which is `.`; numbers are bytes; FILL is one letter. The ops:
+//! file system, which is `.`; numbers are bytes; FILL is one letter.
+//!
+//! A file is opened at its first use (and, for `write`, `append`, `fallocate` and `zero`, created
+//! if missing), and its descriptor is kept. It follows renames of its name. After its name was
+//! removed the descriptor is still used, until there is a new file of that name. A `%HANDLE` is a
+//! descriptor that no name leads to; it may be used wherever P is the file to work on. The ops:
 //!
 //! | op | meaning |
 //! |---|---|
 //! | `creat P` | create a file that does not exist |
 //! | `open-trunc P`, `close P` | `open(O_RDWR or O_CREAT or O_TRUNC)`; close the descriptor |
+//! | `open P %HANDLE` | open a file or directory for a handle of its own |
+//! | `tmpfile P %HANDLE` | `open(O_TMPFILE)` in the directory P |
+//! | `link %HANDLE P` | `linkat(AT_EMPTY_PATH)` |
 //! | `write P OFFSET LENGTH FILL` | one `pwrite` |
 //! | `append P LENGTH FILL` | one `pwrite` at the end |
 //! | `map P`, `unmap P` | map the file whole, shared and writable; end the map |
@@ -25,17 +33,26 @@
 //! | `msync P OFFSET LENGTH` | `msync(MS_SYNC)` of a range of the map |
 //! | `truncate P SIZE` | `ftruncate` |
 //! | `fallocate P OFFSET LENGTH [keep-size]` | |
+//! | `punch P OFFSET LENGTH` | `FALLOC_FL_PUNCH_HOLE` |
+//! | `zero P OFFSET LENGTH [keep-size]` | `FALLOC_FL_ZERO_RANGE` |
+//! | `collapse P OFFSET LENGTH`, `insert P OFFSET LENGTH` | refused: not simulated |
+//! | `exchange A B` | `RENAME_EXCHANGE` |
+//! | `setxattr P NAME FILL LENGTH`, `removexattr P NAME` | NAME as `user.a` |
+//! | `times P SECONDS` | set the time of modification |
 //! | `mkdir P`, `rmdir P`, `unlink P`, `rename A B`, `link A B`, `symlink TARGET P` | |
 //! | `fsync P`, `fdatasync P` | of a file or a directory |
 //! | `sync` | `syncfs` |
 //! | `mark NAME` | visible outside: if it is in a state, everything before it had returned |
 
 use crate::base::text::{TextError, Word, words};
+use crate::disk::linux;
 
 /// The largest offset or size that a program may name: exploring walks every block of a write.
 const MOST_BYTES: u64 = 1 << 40;
 /// The longest write.
 const LONGEST: u64 = 1 << 24;
+/// The latest time, in seconds since 1970: that of an inode of ext4.
+const LATEST: u64 = 15_000_000_000;
 
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +91,13 @@ pub enum Op {
     Store { path: Vec<u8>, offset: u64, length: u64, fill: u8 },
     Msync { path: Vec<u8>, offset: u64, length: u64 },
     Truncate { path: Vec<u8>, size: u64 },
-    Fallocate { path: Vec<u8>, offset: u64, length: u64, keep_size: bool },
+    Open { path: Vec<u8>, handle: Vec<u8> },
+    Tmpfile { path: Vec<u8>, handle: Vec<u8> },
+    Allocate { path: Vec<u8>, offset: u64, length: u64, mode: AllocateMode },
+    Exchange(Vec<u8>, Vec<u8>),
+    SetAttribute { path: Vec<u8>, name: Vec<u8>, value: Vec<u8> },
+    RemoveAttribute { path: Vec<u8>, name: Vec<u8> },
+    Times { path: Vec<u8>, seconds: u64 },
     Mkdir(Vec<u8>),
     Rmdir(Vec<u8>),
     Unlink(Vec<u8>),
@@ -85,6 +108,56 @@ pub enum Op {
     Fdatasync(Vec<u8>),
     Sync,
     Mark(String),
+}
+
+/// The operation of a `fallocate` on its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "inner",
+    expect(missing_docs, reason = "the names are those of the kernel's flags")
+)]
+pub enum AllocateMode {
+    Extend,
+    KeepSize,
+    Punch,
+    Zero,
+    ZeroKeepSize,
+    Collapse,
+    Insert,
+}
+
+impl AllocateMode {
+    /// The flags of the call.
+    pub fn flags(self) -> i32 {
+        match self {
+            Self::Extend => 0,
+            Self::KeepSize => linux::FALLOC_FL_KEEP_SIZE,
+            Self::Punch => linux::FALLOC_FL_PUNCH_HOLE | linux::FALLOC_FL_KEEP_SIZE,
+            Self::Zero => linux::FALLOC_FL_ZERO_RANGE,
+            Self::ZeroKeepSize => linux::FALLOC_FL_ZERO_RANGE | linux::FALLOC_FL_KEEP_SIZE,
+            Self::Collapse => linux::FALLOC_FL_COLLAPSE_RANGE,
+            Self::Insert => linux::FALLOC_FL_INSERT_RANGE,
+        }
+    }
+
+    fn parse(op: &str, rest: &[Word]) -> Result<Self, TextError> {
+        let keep = match op {
+            "fallocate" | "zero" => keep_size(rest)?,
+            _ => match rest {
+                [] => false,
+                [word, ..] => return Err(TextError::new(word.column, "expected nothing")),
+            },
+        };
+        Ok(match (op, keep) {
+            ("punch", _) => Self::Punch,
+            ("collapse", _) => Self::Collapse,
+            ("insert", _) => Self::Insert,
+            ("zero", false) => Self::Zero,
+            ("zero", true) => Self::ZeroKeepSize,
+            (_, true) => Self::KeepSize,
+            (_, false) => Self::Extend,
+        })
+    }
 }
 
 /// The reason why a text is no program, or why a program cannot run, with its line.
@@ -176,12 +249,27 @@ impl Op {
             ("truncate", [p, size]) => {
                 Self::Truncate { path: path(p), size: number(size, MOST_BYTES)? }
             }
-            ("fallocate", [p, offset, length, keep @ ..]) => Self::Fallocate {
+            ("open", [p, h]) => Self::Open { path: path(p), handle: handle(h)? },
+            ("tmpfile", [p, h]) => Self::Tmpfile { path: path(p), handle: handle(h)? },
+            (
+                "fallocate" | "punch" | "zero" | "collapse" | "insert",
+                [p, offset, length, keep @ ..],
+            ) => Self::Allocate {
                 path: path(p),
                 offset: number(offset, MOST_BYTES)?,
                 length: number(length, MOST_BYTES)?,
-                keep_size: keep_size(keep)?,
+                mode: AllocateMode::parse(&op, keep)?,
             },
+            ("exchange", [one, other]) => Self::Exchange(path(one), path(other)),
+            ("setxattr", [p, name, letter, length]) => Self::SetAttribute {
+                path: path(p),
+                name: path(name),
+                value: vec![fill(letter)?; number(length, LONGEST)? as usize],
+            },
+            ("removexattr", [p, name]) => Self::RemoveAttribute { path: path(p), name: path(name) },
+            ("times", [p, seconds]) => {
+                Self::Times { path: path(p), seconds: number(seconds, LATEST)? }
+            }
             ("mkdir", [p]) => Self::Mkdir(path(p)),
             ("rmdir", [p]) => Self::Rmdir(path(p)),
             ("unlink", [p]) => Self::Unlink(path(p)),
@@ -206,8 +294,13 @@ fn usage(op: &str) -> String {
         "msync" => "PATH OFFSET LENGTH",
         "append" => "PATH LENGTH FILL",
         "truncate" => "PATH SIZE",
-        "fallocate" => "PATH OFFSET LENGTH [keep-size]",
-        "rename" | "link" => "OLD NEW",
+        "open" | "tmpfile" => "PATH %HANDLE",
+        "fallocate" | "zero" => "PATH OFFSET LENGTH [keep-size]",
+        "punch" | "collapse" | "insert" => "PATH OFFSET LENGTH",
+        "rename" | "link" | "exchange" => "OLD NEW",
+        "setxattr" => "PATH NAME FILL LENGTH",
+        "removexattr" => "PATH NAME",
+        "times" => "PATH SECONDS",
         "symlink" => "TARGET PATH",
         "mark" => "NAME",
         "sync" | "setup" | "body" => return format!("expected nothing after `{op}`"),
@@ -219,6 +312,12 @@ fn usage(op: &str) -> String {
 fn number(word: &Word, most: u64) -> Result<u64, TextError> {
     let number = word.text().parse().ok().filter(|number| *number <= most);
     number.ok_or_else(|| TextError::new(word.column, format!("expected a number up to {most}")))
+}
+
+fn handle(word: &Word) -> Result<Vec<u8>, TextError> {
+    let is_handle = word.bytes.len() > 1 && word.bytes[0] == b'%';
+    let wrong = || TextError::new(word.column, "expected %HANDLE, a word after a percent sign");
+    is_handle.then(|| word.bytes.clone()).ok_or_else(wrong)
 }
 
 fn fill(word: &Word) -> Result<u8, TextError> {
@@ -264,6 +363,8 @@ mod tests {
         wrong("body\n  write f zero 1 n", 2, 11, "a number");
         wrong("body\n  write f 0 1 nn", 2, 15, "one letter");
         wrong("body\n  fallocate f 0 1 keep", 2, 19, "keep-size");
+        wrong("body\n  punch f 0 1 keep-size", 2, 15, "nothing");
+        wrong("body\n  tmpfile . h", 2, 13, "%HANDLE");
         wrong("creat f", 1, 1, "before the first op");
         wrong("setup\n creat f", 2, 1, "no `body`");
         wrong("body\nsetup\n", 2, 1, "once and first");

@@ -43,11 +43,15 @@ pub enum Class {
     Leaked,
     /// The store cannot be opened after a crash during its very first open.
     CreateInterrupted,
+    /// An op returned an error, though no fault was injected before it.
+    OpFailed,
+    /// A close returned an error, though no fault was injected before it.
+    CloseFailed,
 }
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::LostWrite,
         Self::Hole,
         Self::TornBatch,
@@ -64,6 +68,8 @@ impl Class {
         Self::NotIdempotent,
         Self::Leaked,
         Self::CreateInterrupted,
+        Self::OpFailed,
+        Self::CloseFailed,
     ];
 
     /// Its word in the case grammar.
@@ -85,6 +91,8 @@ impl Class {
             Self::NotIdempotent => "not-idempotent",
             Self::Leaked => "leaked",
             Self::CreateInterrupted => "create-interrupted",
+            Self::OpFailed => "op-failed",
+            Self::CloseFailed => "close-failed",
         }
     }
 
@@ -107,6 +115,8 @@ impl Class {
             Self::NotIdempotent => "shows a different state when opened again",
             Self::Leaked => "left threads behind",
             Self::CreateInterrupted => "cannot be opened after a crash during its creation",
+            Self::OpFailed => "returned an error without a reason",
+            Self::CloseFailed => "cannot be closed",
         }
     }
 }

@@ -49,11 +49,13 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::End(which, Err(error)) => format!("{} failed: {}", phase(which), error.text),
         Mark::Issued(step) => format!("step {step}"),
         Mark::Returned(step, Ok(ack)) => format!("step {step} returned: {ack}"),
-        Mark::Returned(step, Err(error)) => format!("step {step} failed: {error}"),
+        Mark::Returned(step, Err(error)) => format!("step {step} failed: {}", error.text),
+        Mark::Uncertain(step, error) => format!("step {step} was cut short: {error}"),
         Mark::Refused(step, error) => format!("step {step} had no effect: {error}"),
         Mark::IssuedBy(client, number) => format!("client {client}, op {number}"),
         Mark::ReturnedBy(client, Ok(ack)) => format!("client {client} returned: {ack}"),
-        Mark::ReturnedBy(client, Err(error)) => format!("client {client} failed: {error}"),
+        Mark::ReturnedBy(client, Err(error)) => format!("client {client} failed: {}", error.text),
+        Mark::UncertainBy(client, error) => format!("client {client} was cut short: {error}"),
         Mark::RefusedBy(client, error) => format!("client {client} had no effect: {error}"),
         Mark::Acked(level, what) => format!("acknowledged as {level}: {what}"),
         Mark::Inconsistent(how) => format!("inconsistent: {how}"),
@@ -69,6 +71,8 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Stopped => "the file system takes no more changes".to_owned(),
         Mark::Full => "the disk is full".to_owned(),
         Mark::Evicted => "cache evicted".to_owned(),
-        Mark::Observed(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Done => return None,
+        Mark::Observed(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Saw(_) | Mark::Done => {
+            return None;
+        }
     })
 }

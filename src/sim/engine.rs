@@ -14,13 +14,12 @@ use crate::sim::state::State;
 /// part of the violation's signature.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error that promises more: the op failed, had no effect and never will have one.
+/// An error that is no violation: the op failed, had no effect and never will have one.
 ///
-/// After any other error the op may or may not have happened. Both histories are followed, so
-/// each further error doubles their number. An adapter that returns `Refused` promises that the
-/// op did not happen: if the store shows it after a crash, that is a violation. It is meant for
-/// ops that the engine rejects before it touches anything, such as every op after an error that
-/// the engine cannot recover from without being reopened.
+/// An adapter that returns `Refused` promises that the op did not happen: if the store shows it
+/// after a crash, that is a violation. It is meant for ops that the engine rejects before it
+/// touches anything: a value beyond a limit, a write conflict, and every op after an error that the
+/// engine cannot recover from without being reopened.
 ///
 /// ```
 /// use crashpoint::{Ack, Error, Refused};
@@ -40,6 +39,29 @@ pub struct Refused(#[source] Error);
 
 impl Refused {
     /// The op was refused with this error of the engine.
+    pub fn because(error: impl Into<Error>) -> Self {
+        Self(error.into())
+    }
+}
+
+/// An error that is no violation: the op may have happened, or may not.
+///
+/// Any other error of an op is a violation, unless a fault was injected or the disk was full
+/// before it. Both histories are followed, so each further error doubles their number. It is meant
+/// for ops that are cut short by design, such as a commit whose time is up.
+///
+/// ```
+/// use crashpoint::{Error, Uncertain};
+///
+/// let error: Error = Uncertain::because("the commit timed out").into();
+/// assert!(error.is::<Uncertain>());
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("uncertain: {0}")]
+pub struct Uncertain(#[source] Error);
+
+impl Uncertain {
+    /// The op was cut short, with this error of the engine.
     pub fn because(error: impl Into<Error>) -> Self {
         Self(error.into())
     }
@@ -142,9 +164,10 @@ pub trait Engine: Sized + 'static {
     /// Applies one op, and says how durable it and all ops before it are now.
     ///
     /// # Errors
-    /// The engine's error. The op may then have happened, in whole or in one of its
-    /// [parts](crate::sim::model::Model::partial), or not at all; an error that is [`Refused`]
-    /// says that it did not. An error is no violation in itself.
+    /// The engine's error. It is a violation of the class `op-failed` if no fault was injected and
+    /// the disk was not full before it, unless it is [`Refused`] (the op did not happen) or
+    /// [`Uncertain`]. After a fault the op may have happened, in whole or in one of its
+    /// [parts](crate::sim::model::Model::partial), or not at all.
     fn apply(&mut self, op: &Self::Op) -> Result<Ack, Error>;
 
     /// Reads all items of the store, as its [`Model`](crate::sim::model::Model) would show them.
@@ -172,7 +195,8 @@ pub trait Engine: Sized + 'static {
     /// [`Promises::close`](crate::sim::promise::Promises::close).
     ///
     /// # Errors
-    /// The engine's error. The close then promises nothing; it is no violation in itself.
+    /// The engine's error. It is a violation of the class `close-failed` if no fault was injected
+    /// and the disk was not full before it; else the close promises nothing.
     fn close(self) -> Result<(), Error> {
         Ok(())
     }

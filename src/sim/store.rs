@@ -26,8 +26,10 @@ use crate::sim::{Sim, Step};
 /// everything before it survives power loss; [`Store::WRITES`] is the promise of `put` and
 /// `delete`. To promise more, write a [`Sim`].
 ///
-/// Any error type converts into [`Error`] with `?`. An op that returned an error may or may not
-/// have happened, unless the error is [`Refused`](crate::sim::engine::Refused).
+/// Any error type converts into [`Error`] with `?`. An op that returns an error breaks a promise,
+/// unless the error is [`Refused`](crate::sim::engine::Refused) (it did not happen) or
+/// [`Uncertain`](crate::sim::engine::Uncertain) (it may have happened), or a fault was injected
+/// before.
 pub trait Store: Sized + 'static {
     /// The name in reports and cases: lower case, with hyphens.
     const NAME: &'static str = "store";

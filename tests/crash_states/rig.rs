@@ -160,7 +160,7 @@ impl Rig {
         }
     }
 
-    fn effect(&mut self, effect: &Effect<'_>) {
+    pub fn effect(&mut self, effect: &Effect<'_>) {
         self.pending.apply(effect, Time(self.pending.effects()));
         if let Some(steps) = &mut self.steps {
             steps.push(self.pending.clone());
@@ -173,7 +173,7 @@ impl Rig {
     /// Adds every state that a crash now may leave.
     fn look(&mut self) {
         let in_flight = self.pending.effects().checked_sub(1).filter(|_| self.tears);
-        for fate in family::exhaustive(&self.pending, in_flight) {
+        for fate in family::exhaustive_calm(&self.pending, in_flight) {
             if self.fingerprints.insert(self.pending.fingerprint(&fate)) {
                 let tree = self.pending.keep(&fate).tree;
                 self.seen.insert(text(&tree, &self.marks));
@@ -258,7 +258,7 @@ impl Rig {
 
     /// The states that a crash now may leave, without tears.
     pub(crate) fn states(&self) -> BTreeSet<String> {
-        let fates = family::exhaustive(&self.pending, None);
+        let fates = family::exhaustive_calm(&self.pending, None);
         fates.map(|fate| self.kept(&fate)).collect()
     }
 }

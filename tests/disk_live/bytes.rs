@@ -1,6 +1,7 @@
 //! Reading, writing, seeking, sizes, and the attributes that stat shows.
 
 use crashpoint::Time;
+use crashpoint::inner::disk::clock::TICK;
 use crashpoint::inner::disk::io::SIZE_MAX;
 use crashpoint::inner::disk::{Disk, Errno, Handle};
 
@@ -242,19 +243,58 @@ fn other_allocations_are_not_supported() {
 #[test]
 fn times_move_with_changes_and_not_with_reads() {
     let (mut disk, h) = file(b"abc");
-    disk.set_time(Time(1));
+    let [one, two] = [Time(TICK), Time(2 * TICK)];
+    disk.set_time(one);
     disk.read_at(h, &mut [0; 3], 0).expect("it is readable");
     disk.chmod(h, 0o600).expect("it is open");
     let stat = disk.stat(h).expect("it is open");
-    assert_eq!((stat.accessed, stat.modified, stat.changed), (Time(0), Time(0), Time(1)));
-    disk.set_time(Time(2));
+    assert_eq!((stat.accessed, stat.modified, stat.changed), (Time(0), Time(0), one));
+    disk.set_time(two);
     disk.write(h, b"x").expect("it is writable");
     let stat = disk.stat(h).expect("it is open");
-    assert_eq!((stat.accessed, stat.modified, stat.changed), (Time(0), Time(2), Time(2)));
+    assert_eq!((stat.accessed, stat.modified, stat.changed), (Time(0), two, two));
     disk.set_times(h, Some(Time(9)), None).expect("it is open");
     disk.set_times_path(ROOT, b"f", (None, Some(Time(8))), true).expect("a file");
     let stat = disk.stat(h).expect("it is open");
     assert_eq!((stat.accessed, stat.modified, stat.created), (Time(9), Time(8), Time(0)));
+}
+
+/// As ext4, xfs and btrfs of Linux 6.18 were seen to stamp changes within a tick.
+#[test]
+fn a_change_within_a_tick_has_a_finer_time_only_if_a_process_saw_the_last_one() {
+    let (mut disk, first) = file(b"abc");
+    put(&mut disk, "g", b"abc");
+    let second = open(&mut disk, "g", libc::O_RDWR);
+    let modified = |disk: &Disk, h| disk.stat(h).map(|stat| stat.modified).expect("it is open");
+    let write = |disk: &mut Disk, h, after: u64| {
+        disk.set_time(Time(TICK + after));
+        disk.write(h, b"x").expect("it is writable");
+        modified(disk, h)
+    };
+    assert_eq!(write(&mut disk, first, 1), Time(TICK));
+    assert_eq!(write(&mut disk, second, 2), Time(TICK), "one tick has one time");
+    disk.see_times(disk.ino(first).expect("it is open"));
+    assert_eq!(write(&mut disk, second, 3), Time(TICK), "nothing saw this one");
+    assert_eq!(write(&mut disk, first, 4), Time(TICK + 4));
+    assert_eq!(write(&mut disk, first, 5), Time(TICK + 4), "it was not seen since");
+    assert_eq!(write(&mut disk, second, 6), Time(TICK + 4), "no time is before one that was given");
+    disk.see_times(disk.ino(first).expect("it is open"));
+    assert_eq!(write(&mut disk, first, TICK + 7), Time(2 * TICK), "a tick has passed");
+}
+
+/// As ext4, xfs and btrfs of Linux 6.18 were seen to answer root.
+#[test]
+fn a_new_owner_costs_an_executable_its_bits_and_can_be_left_as_it_is() {
+    let (mut disk, h) = file(b"abc");
+    let mut set = |mode, owner| {
+        disk.chmod(h, mode).expect("it is open");
+        disk.chown(h, owner).expect("it is open");
+        let stat = disk.stat(h).expect("it is open");
+        (stat.owner, stat.mode & 0o7777)
+    };
+    assert_eq!(set(0o6755, (Some(1), Some(2))), ((1, 2), 0o755));
+    assert_eq!(set(0o2644, (Some(3), None)), ((3, 2), 0o2644));
+    assert_eq!(set(0o600, (None, None)), ((3, 2), 0o600));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crashpoint::Time;
+use crashpoint::inner::disk::clock::TICK;
 use crashpoint::inner::disk::effect::{Effect, Sync};
 use crashpoint::inner::disk::tree::Tree;
 use crashpoint::inner::disk::{Disk, Errno, Ino, Journal};
@@ -77,6 +78,7 @@ fn text(effect: &Effect<'_>) -> String {
         Effect::Mode { ino, mode } => format!("mode {} {mode:o}", ino.0),
         Effect::Times { ino, .. } => format!("times {}", ino.0),
         Effect::Attribute { ino, .. } => format!("attribute {}", ino.0),
+        Effect::Owner { ino, owner, .. } => format!("owner {} {} {}", ino.0, owner.0, owner.1),
         Effect::Free { ino } => format!("free {}", ino.0),
         Effect::Sync(sync) => format!("sync {}", sync_text(sync)),
         Effect::SyncFailed(sync) => format!("sync failed {}", sync_text(sync)),
@@ -235,10 +237,10 @@ fn failed_calls_and_lookups_are_not_recorded() {
 }
 
 #[test]
-fn changes_are_recorded_with_the_time_that_was_set() {
+fn changes_are_recorded_with_the_last_tick_of_the_time_that_was_set() {
     let (mut disk, recorder) = recorded();
-    disk.set_time(Time(5));
+    disk.set_time(Time(TICK + 5));
     put(&mut disk, "f", b"abc");
-    recorder.visit(|at, _| assert_eq!(at, Time(5)));
-    assert_eq!(disk.stat_path(ROOT, b"f", true).map(|stat| stat.created), Ok(Time(5)));
+    recorder.visit(|at, _| assert_eq!(at, Time(TICK)));
+    assert_eq!(disk.stat_path(ROOT, b"f", true).map(|stat| stat.created), Ok(Time(TICK)));
 }

@@ -54,7 +54,7 @@ impl Follower {
     /// Every content that the file may have after the power was lost.
     fn remounted(&self) -> BTreeSet<String> {
         let pending = self.0.lock().expect("one thread");
-        let states = family::exhaustive(&pending, None).map(|fate| pending.keep(&fate));
+        let states = family::exhaustive_calm(&pending, None).map(|fate| pending.keep(&fate));
         states.map(|state| shown(&state.tree)).collect()
     }
 }

@@ -121,7 +121,7 @@ fn rules_of_ext4() -> Vec<Mutation> {
     ]
 }
 
-/// Mutations of the other profiles.
+/// Mutations of the other mounts of ext4, and of xfs.
 fn rules_of_others() -> Vec<Mutation> {
     let dir = EXT4.fsync_directory;
     vec![
@@ -158,9 +158,19 @@ fn rules_of_others() -> Vec<Mutation> {
         ("xfs: fdatasync leaves renames", {
             Profile { fdatasync_file: EXT4.fdatasync_file, ..XFS }
         }),
+        ("xfs: fdatasync covers an exchange", {
+            let file = SyncRule { swapped: true, ..XFS.fdatasync_file };
+            Profile { fdatasync_file: file, ..XFS }
+        }),
         ("xfs: fsync of a directory covers the whole log", {
             Profile { fsync_directory: dir, ..XFS }
         }),
+    ]
+}
+
+/// Mutations of btrfs and posix.
+fn rules_of_btrfs_and_posix() -> Vec<Mutation> {
+    vec![
         ("btrfs: a file loses only its last writes", {
             Profile { data: Home::Inode, fresh: Home::Inode, ..BTRFS }
         }),
@@ -244,8 +254,14 @@ fn every_broken_rule_fails_a_check() {
         assert!(wrong.is_empty(), "{check}: {}", wrong.join("\n"));
     }
     let mut unnoticed = Vec::new();
-    let mutations =
-        [needs_of_ext4(), rules_of_ext4(), rules_of_others(), rules_of_failures()].concat();
+    let mutations = [
+        needs_of_ext4(),
+        rules_of_ext4(),
+        rules_of_others(),
+        rules_of_btrfs_and_posix(),
+        rules_of_failures(),
+    ]
+    .concat();
     assert!(mutations.len() >= 20);
     for (name, broken) in &mutations {
         let noticed: Vec<&str> = CHECKS

@@ -60,12 +60,17 @@ impl Drop for Looking {
 
 #[test]
 fn the_text_and_the_end_of_an_error_see_the_simulated_disk() {
-    let run = says(crashpoint::check_store::<Snapshot<Looks, false>>);
-    assert_eq!(run, None);
+    let run = says(crashpoint::check_store::<Snapshot<Looks, false>>).expect("in the run");
+    expect![[r#"
+        FAIL looks on posix: returned an error without a reason
+        class    op-failed  (op-failed:put.There)
+        step 1, put: the file is there: its cause is there
+    "#]]
+    .assert_eq(&gist(&run));
     let recovery = says(crashpoint::check_store::<Snapshot<Looks, true>>).expect("in recovery");
     expect![[r#"
         FAIL looks on posix: cannot be opened after a crash during its creation
-        open:open, at 1.000002 s
+        open:open, at 1.000001 s
         class    create-interrupted  (create-interrupted:open-failed.There)
         the file is there: its cause is there
     "#]]

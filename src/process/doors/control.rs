@@ -306,7 +306,11 @@ unsafe fn device_control(
             FIGETBSZ => 4096,
             libc::FIONREAD => world.left_to_read(file)?,
             libc::FS_IOC_GETFLAGS => EXTENTS,
-            libc::FS_IOC_GETVERSION => hash(&world.disk.ino(file)?.0.to_le_bytes()) as c_int,
+            libc::FS_IOC_GETVERSION => {
+                let ino = world.disk.ino(file)?;
+                world.see_number(ino);
+                hash(&ino.0.to_le_bytes()) as c_int
+            }
             libc::FS_IOC_SETFLAGS | libc::FS_IOC_SETVERSION | FIEMAP => {
                 world.not_simulated(&format!("{door} with request {request:#x}"));
                 return Err(Errno::EOPNOTSUPP);

@@ -6,6 +6,7 @@ use libc::{iovec, off_t};
 
 use crate::base::digest::hash;
 use crate::disk::io::{NO_APPEND, TRANSFER_MAX};
+use crate::disk::sight::Sight;
 use crate::disk::{Errno, Handle};
 use crate::process::seam::reach;
 use crate::process::threads::baton;
@@ -575,6 +576,9 @@ fn seek(door: &'static Door, fd: c_int, offset: off_t, whence: c_int) -> Option<
         return None;
     }
     let outcome = world::enter(|world| {
+        if matches!(whence, libc::SEEK_DATA | libc::SEEK_HOLE) {
+            world.see(Sight::Holes);
+        }
         let outcome = world.file(fd).and_then(|file| world.seek(file, offset, whence));
         let result = outcome.unwrap_or_else(|errno| -i64::from(errno.0));
         let what = bits(fd) << 32 | bits(whence);

@@ -8,6 +8,7 @@ use std::ptr;
 
 use libc::{DIR, dirent64};
 
+use crate::base::digest::hash;
 use crate::disk::effect::Kind;
 use crate::disk::{Errno, Ino};
 use crate::process::seam::kernel::set_errno;
@@ -121,7 +122,7 @@ impl World {
         Ok(Some(&raw mut **entry))
     }
 
-    /// Reads one entry; the record holds the digest of its name.
+    /// Reads one entry; the record holds the digest of its name and its number.
     fn read_entry(
         &mut self,
         door: &'static Door,
@@ -133,7 +134,9 @@ impl World {
             entry = world.next_entry(stream)?;
             if let Some(stream) = world.streams.get(stream).filter(|_| entry.is_some()) {
                 let name = stream.listed.as_ref().and_then(|all| all.get(stream.position - 1));
-                world.bytes = name.map_or(0, |listed| crate::base::digest::hash(&listed.name));
+                let (ino, name) = name.map_or((None, &b""[..]), |e| (Some(e.ino), &e.name));
+                world.bytes = hash(&[name, &ino.map_or(0, Ino::shown).to_le_bytes()].concat());
+                ino.into_iter().for_each(|ino| world.see_number(ino));
             }
             Ok(i64::from(entry.is_some()))
         })?;

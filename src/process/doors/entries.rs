@@ -45,6 +45,7 @@ fn list(world: &mut World, directory: Handle, room: &mut Room<'_>, size: usize) 
             break;
         }
         last = place(&entry.name);
+        world.see_number(entry.ino);
     }
     if bytes.is_empty() && listed.iter().any(|entry| place(&entry.name) > position) {
         return Err(Errno::EINVAL);

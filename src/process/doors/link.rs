@@ -561,7 +561,12 @@ unsafe fn set_owner_of_link(
     unsafe { set_owner_at(door, HERE, path, user, group, libc::AT_SYMLINK_NOFOLLOW) }
 }
 
-/// Owners are not stored: setting one only checks that the file exists.
+/// A user and a group to set; all bits leave one as it is (chown(2)).
+fn owner(user: uid_t, group: gid_t) -> (Option<u32>, Option<u32>) {
+    let given = |id: u32| (id != u32::MAX).then_some(id);
+    (given(user), given(group))
+}
+
 unsafe fn set_owner_at(
     door: &'static Door,
     dirfd: c_int,
@@ -576,16 +581,19 @@ unsafe fn set_owner_at(
         change_path(door, dirfd, path, [user.into(), group.into()], |world, base, path| {
             must_be_known(flags)?;
             if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-                return world.file(dirfd).map(|_| 0);
+                let file = world.file(dirfd)?;
+                return world.disk.chown_by_handle(file, owner(user, group)).map(|()| 0);
             }
-            world.disk.stat_path(base, path, follow).map(|_| 0)
+            world.disk.chown_path(base, path, owner(user, group), follow).map(|()| 0)
         })
     }?;
     Some(answer(outcome))
 }
 
 fn set_owner_of(door: &'static Door, fd: c_int, user: uid_t, group: gid_t) -> Option<c_int> {
-    let outcome = on_descriptor(door, fd, [user.into(), group.into()], |_, _| Ok(0))?;
+    let outcome = on_descriptor(door, fd, [user.into(), group.into()], |world, file| {
+        world.disk.chown(file, owner(user, group)).map(|()| 0)
+    })?;
     Some(answer(outcome))
 }
 
@@ -601,7 +609,7 @@ type Times = (Option<Time>, Option<Time>);
 impl World {
     /// The times that a caller's pair asks for; without a pair, both are now.
     fn times(&self, pair: Option<[timespec; 2]>) -> Result<Times, Errno> {
-        let now = Some(self.clock.now());
+        let now = Some(self.disk.stamp());
         let Some([accessed, modified]) = pair else { return Ok((now, now)) };
         let one = |time: timespec| match time.tv_nsec {
             libc::UTIME_NOW => Ok(now),

@@ -135,6 +135,10 @@ unsafe fn open_at(
 
 fn open_file(world: &mut World, base: Ino, path: &[u8], flags: c_int, mode: mode_t) -> CallResult {
     let handle = world.disk.open(base, path, flags, mode & !world.umask)?;
+    if flags & libc::O_TMPFILE == libc::O_TMPFILE {
+        // Its path has the number (`/#12 (deleted)`).
+        world.see_number(world.disk.ino(handle)?);
+    }
     world.give(FIRST, Referent::File(handle), flags & libc::O_CLOEXEC != 0)
 }
 

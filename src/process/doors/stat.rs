@@ -4,9 +4,11 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::{dev_t, stat64, statfs64, statvfs64, statx_timestamp};
 
+use crate::base::digest::hash;
 use crate::disk::effect::Kind;
 use crate::disk::io::{DIRECT_ALIGN, SIZE_MAX};
 use crate::disk::path::NAME_MAX;
+use crate::disk::sight::Sight;
 use crate::disk::{Errno, Ino, Stat};
 use crate::process::seam;
 use crate::process::seam::reach;
@@ -95,10 +97,14 @@ impl StatSubject {
 /// # Safety
 /// All zeros are a valid value of the structure, and nothing else uses the caller's during the
 /// call.
-unsafe fn fill_in<T: Copy>(to: *mut T, fill: impl FnOnce(&mut T)) -> CallResult {
+unsafe fn fill_in<T: Copy>(
+    world: &mut World,
+    to: *mut T,
+    fill: impl FnOnce(&mut World, &mut T),
+) -> CallResult {
     // SAFETY: all zeros are a valid value, by this function's contract.
     let mut value = unsafe { std::mem::zeroed() };
-    fill(&mut value);
+    fill(world, &mut value);
     // SAFETY: the structure is the caller's, by this function's contract.
     if unsafe { reach::store(to, value) } { Ok(0) } else { Err(Errno::EFAULT) }
 }
@@ -113,9 +119,11 @@ impl World {
     }
 
     /// Fills the structure of stat(2).
-    fn fill(&self, found: &StatSubject, to: &mut stat64) {
+    fn fill(&mut self, found: &StatSubject, to: &mut stat64) {
+        if let StatSubject::File(file) = found {
+            self.saw(file, libc::STATX_BASIC_STATS);
+        }
         let seconds = |time| self.clock.shown_time(time);
-        // Zeros stand for root, who owns all files.
         to.st_dev = libc::makedev(DEVICE.0, DEVICE.1);
         to.st_blksize = BLOCK.cast_signed();
         let StatSubject::File(file) = found else {
@@ -126,13 +134,17 @@ impl World {
         to.st_size = file.size.cast_signed();
         to.st_blocks = file.blocks.cast_signed();
         let times = [file.accessed, file.modified, file.changed].map(seconds);
+        (to.st_uid, to.st_gid) = file.owner;
         (to.st_atime, to.st_atime_nsec) = (times[0].tv_sec, times[0].tv_nsec);
         (to.st_mtime, to.st_mtime_nsec) = (times[1].tv_sec, times[1].tv_nsec);
         (to.st_ctime, to.st_ctime_nsec) = (times[2].tv_sec, times[2].tv_nsec);
     }
 
     /// Fills the structure of statx(2).
-    fn fill_extended(&self, found: &StatSubject, asked: c_uint, to: &mut libc::statx) {
+    fn fill_extended(&mut self, found: &StatSubject, asked: c_uint, to: &mut libc::statx) {
+        if let StatSubject::File(file) = found {
+            self.saw(file, asked);
+        }
         let stamp = |time| stamp(self.clock.shown_time(time));
         (to.stx_dev_major, to.stx_dev_minor) = DEVICE;
         to.stx_blksize = BLOCK as u32;
@@ -145,14 +157,42 @@ impl World {
         (to.stx_ino, to.stx_mode) = (file.ino.shown(), file.mode as u16);
         to.stx_nlink = u32::try_from(file.nlink).unwrap_or(u32::MAX);
         (to.stx_size, to.stx_blocks) = (file.size, file.blocks);
+        (to.stx_uid, to.stx_gid) = file.owner;
         to.stx_atime = stamp(file.accessed);
-        to.stx_mtime = stamp(file.modified);
-        to.stx_ctime = stamp(file.changed);
         to.stx_btime = stamp(file.created);
+        if asked & CHANGED == 0 {
+            // A caller that does not ask for these does not get them (`fill_mg_cmtime`).
+            to.stx_mask &= !CHANGED;
+        } else {
+            to.stx_mtime = stamp(file.modified);
+            to.stx_ctime = stamp(file.changed);
+        }
         if file.kind == Kind::File && asked & libc::STATX_DIOALIGN != 0 {
             to.stx_mask |= libc::STATX_DIOALIGN;
             to.stx_dio_mem_align = DIRECT_ALIGN as u32;
             to.stx_dio_offset_align = DIRECT_ALIGN as u32;
+        }
+    }
+}
+
+/// The times of the last changes, which statx(2) shows together.
+const CHANGED: c_uint = libc::STATX_MTIME | libc::STATX_CTIME;
+
+impl World {
+    /// Notes what a call shows of a file.
+    fn saw(&mut self, file: &Stat, asked: c_uint) {
+        self.see_number(file.ino);
+        self.see(Sight::Holes);
+        let numbers = [file.ino.shown(), u64::from(file.mode), file.nlink, file.size, file.blocks];
+        let times = [file.accessed, file.modified, file.changed, file.created].map(|time| time.0);
+        let owner = [u64::from(file.owner.0), u64::from(file.owner.1)];
+        let answer = numbers.into_iter().chain(times).chain(owner).flat_map(u64::to_le_bytes);
+        self.bytes = hash(&answer.collect::<Vec<u8>>());
+        match asked & CHANGED {
+            0 => self.see_other_times([file.accessed, file.created]),
+            _ => {
+                self.see_times(file.ino, [file.accessed, file.modified, file.changed, file.created])
+            }
         }
     }
 }
@@ -177,7 +217,7 @@ unsafe fn look(
     door: &'static Door,
     (dirfd, path): (c_int, *const c_char),
     (flags, valid): (c_int, bool),
-    report: impl FnOnce(&World, &StatSubject) -> CallResult,
+    report: impl FnOnce(&mut World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     // SAFETY: `path` is null or a C string, by this function's contract.
     let name = unsafe { bytes(path) };
@@ -221,7 +261,7 @@ fn absent(errno: Errno) -> Errno {
 fn look_at(
     door: &'static Door,
     fd: c_int,
-    report: impl FnOnce(&World, &StatSubject) -> CallResult,
+    report: impl FnOnce(&mut World, &StatSubject) -> CallResult,
 ) -> Option<CallResult> {
     if !is_simulated(fd) {
         return None;
@@ -244,7 +284,7 @@ pub(super) unsafe fn stat_at(
     // SAFETY: fstatat(2) takes a C string and room for the answer.
     let outcome = unsafe {
         look(door, (dirfd, path), (flags, flags & !STAT_FLAGS == 0), |world, found| {
-            fill_in(to, |to| world.fill(found, to))
+            fill_in(world, to, |world, to| world.fill(found, to))
         })
     }?;
     Some(answer(outcome))
@@ -263,7 +303,7 @@ unsafe fn stat_link(door: &'static Door, path: *const c_char, to: *mut stat64) -
 unsafe fn stat_descriptor(door: &'static Door, fd: c_int, to: *mut stat64) -> Option<c_int> {
     let outcome = look_at(door, fd, |world, found| {
         // SAFETY: fstat(2) takes room for the answer.
-        unsafe { fill_in(to, |to| world.fill(found, to)) }
+        unsafe { fill_in(world, to, |world, to| world.fill(found, to)) }
     })?;
     Some(answer(outcome))
 }
@@ -286,7 +326,7 @@ pub(super) unsafe fn stat_extended(
     // SAFETY: statx(2) takes a C string and room for the answer.
     let outcome = unsafe {
         look(door, (dirfd, path), (flags, valid), |world, found| {
-            fill_in(to, |to| world.fill_extended(found, mask, to))
+            fill_in(world, to, |world, to| world.fill_extended(found, mask, to))
         })
     }?;
     Some(answer(outcome))
@@ -405,10 +445,12 @@ impl Volume {
 
 impl World {
     /// The simulated disk, up to its limit if it has one.
-    fn volume(&self) -> Volume {
+    fn volume(&mut self) -> Volume {
+        self.see(Sight::Holes);
         let (used, used_inodes) = self.disk.used();
         let (blocks, inodes) = self.disk.capacity().unwrap_or((BLOCKS, BLOCKS));
         let free = blocks.saturating_sub(used);
+        self.bytes = hash(&[free.to_le_bytes(), used_inodes.to_le_bytes()].concat());
         let (_, kind) = file_system(self.profile);
         Volume { kind, blocks, free, inodes, free_inodes: inodes.saturating_sub(used_inodes) }
     }
@@ -458,7 +500,7 @@ unsafe fn about_path<T: Copy>(
     let outcome = unsafe {
         on_path(door, libc::AT_FDCWD, path, [0; 2], |world, base, path| {
             world.disk.stat_path(base, path, true)?;
-            fill_in(to, |to| fill(world.volume(), to))
+            fill_in(world, to, |world, to| fill(world.volume(), to))
         })
     }?;
     Some(answer(outcome))
@@ -476,7 +518,7 @@ unsafe fn about_descriptor<T: Copy>(
 ) -> Option<c_int> {
     let outcome = on_descriptor(door, fd, [0; 2], |world, _| {
         // SAFETY: this function's contract is that of `fill_in`.
-        unsafe { fill_in(to, |to| fill(world.volume(), to)) }
+        unsafe { fill_in(world, to, |world, to| fill(world.volume(), to)) }
     })?;
     Some(answer(outcome))
 }

@@ -20,6 +20,7 @@ mod policy;
 pub(crate) mod room;
 pub mod schedule;
 pub mod setup;
+pub(crate) mod sights;
 pub(crate) mod streams;
 pub(crate) mod timestamp;
 pub(crate) mod views;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use crate::base::time::Time;
 use crate::case::fault::{FaultClass, InjectionKind};
 use crate::disk::effect::{Effect, Ino};
+use crate::disk::sight::Sights;
 use crate::disk::space::Space;
 #[cfg(feature = "inner")]
 use crate::disk::tree::Tree;
@@ -54,6 +56,7 @@ use self::faults::Faults;
 use self::limits::ResourceLimits;
 use self::panics::Panics;
 use self::schedule::{Schedule, WaitFor};
+pub(crate) use self::sights::first_tick;
 use self::streams::Streams;
 
 #[cfg(feature = "inner")]
@@ -168,6 +171,11 @@ pub struct World {
     /// The current call made something durable.
     synced: Arc<AtomicBool>,
     notes: Vec<Note>,
+    /// The parts of the disk that the engine saw, beyond those that every digest holds.
+    sights: Sights,
+    /// The first tick of the disk's clock, and the first number of a new inode.
+    first_tick: Time,
+    first_ino: Ino,
     sink: &'static dyn Sink,
 }
 
@@ -273,6 +281,9 @@ impl World {
             false => Disk::mounted(setup.tree, &setup.profile),
         };
         disk.set_time(setup.start);
+        let first_tick = first_tick(setup.start);
+        disk.set_first_tick(first_tick);
+        let next_ino = disk.tree().next_ino();
         auxv::set_random(random_of_start(setup.seed));
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         let directory = disk.open(disk.tree().root(), b".", flags, 0).ok();
@@ -317,6 +328,9 @@ impl World {
             stacks: setup.stacks,
             synced,
             notes: Vec::new(),
+            sights: Sights::default(),
+            first_tick,
+            first_ino: next_ino,
             sink: setup.sink,
         }
     }
