@@ -4,6 +4,8 @@ use crate::base::time::Time;
 use crate::case::Position;
 use crate::log::{Mark, Payload, Phase, Record, records};
 
+use super::job::Near;
+
 /// A position in a log, and what is known there.
 #[derive(Clone, Debug)]
 pub(crate) struct CrashPoint {
@@ -33,6 +35,12 @@ impl CrashPoint {
             turns: 0,
             begun: false,
         }
+    }
+
+    /// Whether this is where a job looks; `within` is the call here, as a case names it.
+    pub(crate) fn is_near(&self, near: &Near, within: Option<&str>) -> bool {
+        let Position { step, returned, .. } = self.position;
+        (step, returned, within) == (near.step, near.returned, near.within.as_deref())
     }
 
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the

@@ -16,6 +16,8 @@ pub struct Job {
     pub case: Case,
     /// The task.
     pub task: Task,
+    /// The only crashes of the first epoch to explore, if not all are.
+    pub near: Option<Near>,
     /// The steps of the epoch after each recovery.
     pub continuation: Vec<Step>,
     /// How much to explore.
@@ -28,6 +30,17 @@ pub struct Job {
     pub stacks: Stacks,
     /// A directory of the host that a replay writes the files of its last crash state to.
     pub keep: Option<PathBuf>,
+}
+
+/// Crashes of one kind: those at one call of one step, or those when it had returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Near {
+    /// The step; see [`Position::step`](crate::case::Position::step).
+    pub step: u32,
+    /// Whether the step had returned.
+    pub returned: bool,
+    /// The call in flight or the next one, as `call:path`.
+    pub within: Option<String>,
 }
 
 /// The identity of a finding: equal for two findings of the same kind.

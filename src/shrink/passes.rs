@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::edit::{joined, without_epoch, without_steps};
-use super::search::{Change, Search, Stop};
+use super::search::{Change, Effort, Search, Stop};
 use super::simpler::{number, simpler};
 use crate::base::text::{Word, words};
+use crate::case::fault::Fault;
 use crate::case::{Case, Step};
 
 /// The most words of a case that are tried in place of a longer one.
@@ -16,17 +17,24 @@ const NAMES: usize = 4;
 const PAIRS: usize = 8;
 
 impl Search<'_> {
-    /// All passes until all are quiet: first with the crash where it is, which is cheap; when
-    /// nothing more can be left out like that, with a crash looked for anew.
+    /// All passes until all are quiet: with the crash where it is first, which is cheap. When
+    /// nothing more can be left out like that, a crash is looked for, ever harder.
     pub(super) fn passes(&mut self) -> Result<(), Stop> {
-        loop {
-            self.finds_crashes = false;
-            while self.structure()? | self.details()? {}
-            self.finds_crashes = true;
-            if !self.structure()? {
-                return Ok(());
+        let mut level = 0;
+        while let Some(effort) = Effort::ALL.get(level).copied() {
+            self.effort = effort;
+            if effort == Effort::Thorough && self.is_small() {
+                break;
             }
+            let better = match effort {
+                Effort::Still => self.structure()? | self.details()?,
+                Effort::Near => self.structure()? | self.words()?,
+                Effort::Anywhere | Effort::Thorough => self.structure()?,
+            };
+            level = if better { 0 } else { level + 1 };
+            self.minimal |= !better && effort == Effort::Anywhere;
         }
+        Ok(())
     }
 
     fn structure(&mut self) -> Result<bool, Stop> {
@@ -34,7 +42,7 @@ impl Search<'_> {
     }
 
     fn details(&mut self) -> Result<bool, Stop> {
-        let first = self.turns()? | self.fates()? | self.idle()?;
+        let first = self.turns()? | self.fates()? | self.idle()? | self.faults()?;
         Ok(first | self.words()? | self.values()? | self.pairs()? | self.order()?)
     }
 
@@ -79,6 +87,36 @@ impl Search<'_> {
             better |= self.edited(once, Change::Structure)?;
         }
         Ok(better)
+    }
+
+    /// Faults with smaller numbers: earlier calls, earlier steps, fewer bytes. The grammar decides
+    /// which of them are faults.
+    fn faults(&mut self) -> Result<bool, Stop> {
+        let mut better = false;
+        for index in 0..self.best.faults.len() {
+            while self.simpler_fault(index)? {
+                better = true;
+            }
+        }
+        Ok(better)
+    }
+
+    fn simpler_fault(&mut self, index: usize) -> Result<bool, Stop> {
+        let Some(fault) = self.best.faults.get(index) else { return Ok(false) };
+        let all = words(&fault.to_string()).unwrap_or_default();
+        for (at, word) in all.iter().enumerate().skip(1) {
+            let Some(equals) = word.bytes.iter().position(|byte| *byte == b'=') else { continue };
+            let (name, value) = word.bytes.split_at(equals + 1);
+            for number in simpler(value) {
+                let mut other = all.clone();
+                other[at].bytes = [name, &number[..]].concat();
+                let Ok(fault) = Fault::parse(&other[1..]) else { continue };
+                if self.edited(|case| case.faults[index] = fault, Change::Structure)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn steps(&mut self) -> Result<bool, Stop> {
@@ -286,25 +324,15 @@ impl Search<'_> {
         let numbers: Vec<i128> = all.iter().filter_map(|word| number(word)).take(PAIRS).collect();
         for (position, &one) in numbers.iter().enumerate() {
             for &other in &numbers[position + 1..] {
-                let less = one.min(other);
-                if less <= 0 {
-                    continue;
-                }
-                let lowered = |case: &mut Case| {
-                    let steps = case.epochs.iter_mut().flat_map(|epoch| &mut epoch.steps);
-                    for step in steps {
-                        let Step::Op(words) = step else { continue };
-                        for word in words.iter_mut().skip(1) {
-                            match number(&word.bytes) {
-                                Some(number) if number == one || number == other => {
-                                    word.bytes = (number - less).to_string().into_bytes();
-                                }
-                                _ => {}
-                            }
-                        }
+                let mut less = one.min(other);
+                while less > 0 {
+                    let lowered = |case: &mut Case| lower(case, [one, other], less);
+                    if self.edited(lowered, Change::Detail)? {
+                        better = true;
+                        break;
                     }
-                };
-                better |= self.edited(lowered, Change::Detail)?;
+                    less /= 2;
+                }
             }
         }
         Ok(better)
@@ -329,6 +357,18 @@ impl Search<'_> {
         let mut candidate = self.best.clone();
         edit(&mut candidate);
         self.attempt(&candidate, change)
+    }
+}
+
+/// Makes two numbers less, wherever they are words of an op.
+fn lower(case: &mut Case, numbers: [i128; 2], less: i128) {
+    for step in case.epochs.iter_mut().flat_map(|epoch| &mut epoch.steps) {
+        let Step::Op(words) = step else { continue };
+        for word in words.iter_mut().skip(1) {
+            if let Some(number) = number(&word.bytes).filter(|number| numbers.contains(number)) {
+                word.bytes = (number - less).to_string().into_bytes();
+            }
+        }
     }
 }
 

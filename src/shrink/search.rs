@@ -15,6 +15,31 @@ use crate::oracle::CrashKind;
 /// How many candidates are looked at for each recovery of the budget: one that the sim cannot read
 /// costs no recovery, and a huge case has many of them.
 const TRIES: u64 = 8;
+/// How many bytes of candidates are looked at for each recovery of the budget.
+const BYTES: u64 = 512 << 10;
+/// The recoveries that a child counts as that spun until its CPU time was used up: it costs
+/// seconds, and others cost milliseconds.
+const STUCK: u64 = 100;
+/// A run of this many steps counts as one recovery more.
+const LONG: u64 = 1000;
+
+/// How hard a crash is looked for in a candidate whose own crash does not show the failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effort {
+    /// Not at all.
+    Still,
+    /// At the same call of the same step.
+    Near,
+    /// Everywhere.
+    Anywhere,
+    /// Everywhere, in more states and schedules.
+    Thorough,
+}
+
+impl Effort {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] = [Self::Still, Self::Near, Self::Anywhere, Self::Thorough];
+}
 
 /// Judges candidates.
 pub(crate) trait Trial {
@@ -32,7 +57,7 @@ pub(crate) trait Trial {
     ///
     /// # Errors
     /// It cannot go on.
-    fn find_crash(&mut self, candidate: &Case) -> Result<Tried, Problem>;
+    fn find_crash(&mut self, candidate: &Case, effort: Effort) -> Result<Tried, Problem>;
 }
 
 /// The result of a trial.
@@ -42,23 +67,39 @@ pub(crate) struct Tried {
     pub(crate) failing: Option<Case>,
     /// The recoveries that were carried out.
     pub(crate) recoveries: u64,
+    /// The runs and recoveries that used up their CPU time.
+    pub(crate) stuck: u64,
+}
+
+impl Tried {
+    /// With the cost of an earlier trial.
+    pub(super) fn after(self, earlier: &Self) -> Self {
+        Self {
+            failing: self.failing,
+            recoveries: self.recoveries + earlier.recoveries,
+            stuck: self.stuck + earlier.stuck,
+        }
+    }
 }
 
 /// Why a search ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// No pass found anything more.
-    Quiet,
-    /// The budget was spent.
+    /// Each single step, fault and crash was left out, and the failure was not found without it.
+    Minimal,
+    /// The budget was spent before.
     Spent,
+    /// The trial could not go on.
+    Stopped(String),
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quiet => "no step and no fault of it can be left out",
-            Self::Spent => "the budget was spent",
-        })
+        match self {
+            Self::Minimal => f.write_str("not found again without any one of these"),
+            Self::Spent => f.write_str("the budget was spent"),
+            Self::Stopped(why) => write!(f, "stopped: {why}"),
+        }
     }
 }
 
@@ -86,12 +127,15 @@ pub(crate) struct Search<'t> {
     progress: &'t mut dyn FnMut(&Case, u64),
     pub(super) best: Case,
     size: Size,
-    /// The candidates that were tried, and whether a crash was looked for.
-    tried: BTreeSet<(Digest, bool)>,
-    pub(super) finds_crashes: bool,
+    /// The candidates that were tried, and how hard a crash was looked for.
+    tried: BTreeSet<(Digest, Effort)>,
+    pub(super) effort: Effort,
+    /// Whether no step, fault or crash of the best case can be left out.
+    pub(super) minimal: bool,
     recoveries: u64,
     budget: u64,
     tries: u64,
+    bytes: u64,
 }
 
 impl<'t> Search<'t> {
@@ -109,23 +153,27 @@ impl<'t> Search<'t> {
             best: case,
             size,
             tried: BTreeSet::new(),
-            finds_crashes: false,
+            effort: Effort::Still,
+            minimal: false,
             recoveries: 0,
             budget,
             tries: 0,
+            bytes: 0,
         }
     }
 
-    /// Searches until no pass finds anything more, or the budget is spent.
-    ///
-    /// # Errors
-    /// The trial cannot go on. The best case so far is kept.
-    pub(crate) fn run(&mut self) -> Result<End, Problem> {
+    /// Searches until no pass finds anything more, the budget is spent, or the trial cannot go on.
+    pub(crate) fn run(&mut self) -> End {
         match self.passes() {
-            Ok(()) => Ok(End::Quiet),
-            Err(Stop::Spent) => Ok(End::Spent),
-            Err(Stop::Problem(problem)) => Err(problem),
+            Err(Stop::Problem(problem)) => End::Stopped(problem.to_string()),
+            Ok(()) | Err(Stop::Spent) if self.minimal => End::Minimal,
+            Ok(()) | Err(Stop::Spent) => End::Spent,
         }
+    }
+
+    /// Whether the best case is so small that a thorough search is not worth its time.
+    pub(super) fn is_small(&self) -> bool {
+        self.size.is_small()
     }
 
     /// The best case so far.
@@ -141,11 +189,30 @@ impl<'t> Search<'t> {
     /// Whether a candidate is smaller than the best case and fails in the same way; it is the best
     /// case then. The candidate is read back from its text, as its user will.
     pub(super) fn attempt(&mut self, candidate: &Case, change: Change) -> Result<bool, Stop> {
-        let Some(candidate) = self.worth_trying(candidate, false)? else {
-            return match change {
-                Change::Structure if self.finds_crashes => self.attempt_elsewhere(candidate),
-                _ => Ok(false),
-            };
+        if self.attempt_still(candidate, change)? {
+            return Ok(true);
+        }
+        if change == Change::Detail || self.effort == Effort::Still {
+            return Ok(false);
+        }
+        let Some(candidate) = self.worth_trying(candidate, self.effort)? else { return Ok(false) };
+        let threads = candidate.epochs.iter().any(|epoch| epoch.turns.is_some());
+        if Counts::of(&candidate).crashes == 0 && !threads {
+            return Ok(false);
+        }
+        let tried = self.trial.find_crash(&candidate, self.effort);
+        let Some(found) = self.spend(&candidate, tried)? else { return Ok(false) };
+        // What was found with a crash is only believed when it is replayed from its text.
+        match self.worth_trying(&found, Effort::Still)? {
+            Some(found) => self.replays(&found),
+            None => Ok(false),
+        }
+    }
+
+    /// Tries a candidate with its own crash; if other steps lead to that, with simple fates too.
+    fn attempt_still(&mut self, candidate: &Case, change: Change) -> Result<bool, Stop> {
+        let Some(candidate) = self.worth_trying(candidate, Effort::Still)? else {
+            return Ok(false);
         };
         if self.replays(&candidate)? {
             return Ok(true);
@@ -155,65 +222,58 @@ impl<'t> Search<'t> {
         }
         for fate in ["keep=nothing", "keep=all"] {
             let Some(other) = with_last_fate(&candidate, fate) else { continue };
-            let Some(other) = self.worth_trying(&other, false)? else { continue };
+            let Some(other) = self.worth_trying(&other, Effort::Still)? else { continue };
             if self.replays(&other)? {
                 return Ok(true);
             }
         }
-        if self.finds_crashes { self.attempt_elsewhere(&candidate) } else { Ok(false) }
-    }
-
-    /// Looks for another crash in the workload of a candidate.
-    fn attempt_elsewhere(&mut self, candidate: &Case) -> Result<bool, Stop> {
-        let Some(candidate) = self.worth_trying(candidate, true)? else { return Ok(false) };
-        let threads = candidate.epochs.iter().any(|epoch| epoch.turns.is_some());
-        if Counts::of(&candidate).crashes == 0 && !threads {
-            return Ok(false);
-        }
-        let tried = self.trial.find_crash(&candidate);
-        match self.spend(tried)? {
-            // What was found with a crash is only believed when it is replayed from its text.
-            Some(found) => match self.worth_trying(&found, false)? {
-                Some(found) => self.replays(&found),
-                None => Ok(false),
-            },
-            None => Ok(false),
-        }
+        Ok(false)
     }
 
     fn replays(&mut self, candidate: &Case) -> Result<bool, Stop> {
         let tried = self.trial.replay(candidate);
-        let Some(failing) = self.spend(tried)? else { return Ok(false) };
+        let Some(failing) = self.spend(candidate, tried)? else { return Ok(false) };
         self.size = Size::of(&failing);
         self.best = failing;
+        self.minimal = false;
         (self.progress)(&self.best, self.recoveries);
         Ok(true)
     }
 
-    /// The candidate as its text says, unless it is not smaller, was tried before, or is not in
-    /// the grammar.
-    fn worth_trying(&mut self, candidate: &Case, elsewhere: bool) -> Result<Option<Case>, Stop> {
+    /// The candidate as its text says, unless it is not smaller, was tried before with this effort,
+    /// or is not in the grammar.
+    fn worth_trying(&mut self, candidate: &Case, effort: Effort) -> Result<Option<Case>, Stop> {
+        let candidate = trimmed(candidate.clone());
+        let size = Size::of(&candidate);
         self.tries += 1;
-        if self.recoveries >= self.budget || self.tries >= self.budget.saturating_mul(TRIES) {
+        self.bytes += size.bytes() as u64;
+        if self.recoveries >= self.budget
+            || self.tries >= self.budget.saturating_mul(TRIES)
+            || self.bytes >= self.budget.saturating_mul(BYTES)
+        {
             return Err(Stop::Spent);
         }
-        let candidate = trimmed(candidate.clone());
-        if Size::of(&candidate) >= self.size {
+        if size >= self.size {
             return Ok(None);
         }
         let text = candidate.to_string();
-        if !self.tried.insert((Digest(hash(text.as_bytes())), elsewhere)) {
+        if !self.tried.insert((Digest(hash(text.as_bytes())), effort)) {
             return Ok(None);
         }
         let read = Case::parse_with_lines(&text).ok().map(|(read, _)| read);
         let read = read.filter(|read| self.trial.reads(read));
         // A word that is not read back as it was written makes another case.
-        Ok(read.filter(|read| Size::of(read) == Size::of(&candidate)))
+        Ok(read.filter(|read| Size::of(read) == size))
     }
 
-    fn spend(&mut self, tried: Result<Tried, Problem>) -> Result<Option<Case>, Stop> {
+    fn spend(
+        &mut self,
+        candidate: &Case,
+        tried: Result<Tried, Problem>,
+    ) -> Result<Option<Case>, Stop> {
         let tried = tried.map_err(Stop::Problem)?;
-        self.recoveries += tried.recoveries.max(1);
+        let steps = Counts::of(candidate).steps as u64;
+        self.recoveries += tried.recoveries.max(1) + tried.stuck * STUCK + steps / LONG;
         Ok(tried.failing)
     }
 }

@@ -50,6 +50,18 @@ impl Size {
     }
 }
 
+impl Size {
+    /// The bytes of all words and conditions.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it fits a glance: then no more is spent on it than it takes.
+    pub(super) fn is_small(&self) -> bool {
+        self.crashes <= 1 && self.faults == 0 && self.steps <= 2 && self.turns <= 4
+    }
+}
+
 /// The words of an op, each ended by a byte that no word sorts before. A sleep is measured by its
 /// length, and a reopen has no words.
 fn line(step: &Step) -> Option<Vec<u8>> {

@@ -4,25 +4,29 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::counts::Counts;
-use super::search::{End, Search, Trial, Tried};
+use super::search::{Effort, End, Search, Trial, Tried};
 use crate::campaign::client::{Client, JobResult};
 use crate::campaign::entry::Entry;
 use crate::campaign::jobs::job;
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::{ReplayOptions, replay};
-use crate::case::{Case, Epoch, Expect};
+use crate::case::{Case, Epoch, Expect, Position};
 use crate::explore::finding::Finding;
-use crate::explore::job::{Budget, Job, Kind, Task};
+use crate::explore::job::{Budget, Job, Kind, Near, Task};
 use crate::explore::site::SourceLine;
+use crate::explore::tally::Tally;
 
-/// The recoveries of one search for another crash.
-const CRASH: u64 = 96;
+/// The recoveries of one search for a crash near the old one.
+const NEAR: u64 = 48;
+/// The recoveries of one search everywhere.
+const ANYWHERE: u64 = 96;
+/// The recoveries of a thorough search.
+const THOROUGH: u64 = 384;
 /// The recoveries of one search for a failure without a crash.
 const RUNS: u64 = 8;
-/// The schedules of one search, if the engine has threads.
+/// The schedules of one search, if the engine has threads; of a thorough one, this many times more.
 const SCHEDULES: u64 = 16;
-/// How often it is repeated after it found something else first.
-const OTHERS: usize = 3;
+const MORE: u64 = 3;
 
 /// A failure with its smallest case.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ pub(crate) fn shrink(
     let sites = sites(&first);
     let mut replays = Replays { client, entry, kind: first.kind() };
     let mut search = Search::new(&mut replays, case.clone(), budget, progress);
-    let end = search.run()?;
+    let end = search.run();
     let (best, recoveries) = (search.best().clone(), search.recoveries());
     let last = replay(client, entry, &best, ReplayOptions::default())?;
     let finding = failure(&best, &last)?;
@@ -110,53 +114,65 @@ impl Trial for Replays<'_> {
         };
         let same = result.findings.first().is_some_and(|finding| finding.kind() == self.kind);
         let failing = same.then(|| candidate.clone());
-        Ok(Tried { failing, recoveries: result.tally.recoveries })
+        let Tally { recoveries, stuck, .. } = result.tally;
+        Ok(Tried { failing, recoveries, stuck })
     }
 
-    fn find_crash(&mut self, candidate: &Case) -> Result<Tried, Problem> {
-        let first = exploration(candidate);
-        let tried = self.explore(candidate, first.clone())?;
-        let mut free = first;
-        let turns = free.case.epochs.iter_mut().find_map(|epoch| epoch.turns.take());
+    fn find_crash(&mut self, candidate: &Case, effort: Effort) -> Result<Tried, Problem> {
+        let mut job = exploration(candidate, effort);
+        if effort == Effort::Near {
+            job.near = near(candidate);
+            return match job.near {
+                Some(_) => self.explore(candidate, job),
+                None => Ok(Tried::default()),
+            };
+        }
+        let tried = self.explore(candidate, job.clone())?;
+        let turns = job.case.epochs.iter_mut().find_map(|epoch| epoch.turns.take());
         if tried.failing.is_some() || turns.is_none() {
             return Ok(tried);
         }
         // Without a step, the decisions of the others have other numbers.
-        let again = self.explore(candidate, free)?;
-        Ok(Tried { recoveries: tried.recoveries + again.recoveries, ..again })
+        Ok(self.explore(candidate, job)?.after(&tried))
     }
 }
 
 impl Replays<'_> {
+    /// Explores until the first failure; if that is another one, as far as the budget goes.
     fn explore(&mut self, candidate: &Case, mut job: Job) -> Result<Tried, Problem> {
-        let mut recoveries = 0;
-        for _ in 0..OTHERS {
+        let mut tried = Tried::default();
+        for stop in [true, false] {
+            job.budget.stop = stop;
             let Some(result) = possible(self.client.run(self.entry, &job, &mut |_| {}))? else {
                 break;
             };
-            recoveries += result.tally.recoveries;
-            let Some(finding) = result.findings.into_iter().next() else { break };
-            let kind = finding.kind();
-            if kind == self.kind {
-                let failing = Some(retold(candidate, finding.case));
-                return Ok(Tried { failing, recoveries });
+            let found = !result.findings.is_empty();
+            let same = result.findings.into_iter().find(|finding| finding.kind() == self.kind);
+            let failing = same.map(|finding| retold(candidate, finding.case));
+            let Tally { recoveries, stuck, .. } = result.tally;
+            tried = Tried { failing, recoveries, stuck }.after(&tried);
+            if tried.failing.is_some() || !found {
+                break;
             }
-            job.known.push(kind);
         }
-        Ok(Tried { failing: None, recoveries })
+        Ok(tried)
     }
 }
 
 /// The exploration of a candidate's workload: with crashes inside recoveries where it has more than
 /// one.
-fn exploration(candidate: &Case) -> Job {
+fn exploration(candidate: &Case, effort: Effort) -> Job {
     let crashes = Counts::of(candidate).crashes;
-    let nested = if crashes > 1 { CRASH / 2 } else { 0 };
+    let (recoveries, exhaustive, schedules) = match effort {
+        Effort::Still | Effort::Near => (NEAR, NEAR, 1),
+        Effort::Anywhere => (ANYWHERE, ANYWHERE / 6, SCHEDULES),
+        Effort::Thorough => (THOROUGH, THOROUGH / 6, SCHEDULES * MORE),
+    };
     let budget = Budget {
-        recoveries: if crashes == 0 { RUNS } else { CRASH },
-        exhaustive: 16,
-        nested,
-        schedules: SCHEDULES,
+        recoveries: if crashes == 0 { RUNS } else { recoveries },
+        exhaustive,
+        nested: if crashes > 1 { recoveries / 2 } else { 0 },
+        schedules,
         stop: true,
         recheck: 0,
         verdict: 0,
@@ -167,6 +183,13 @@ fn exploration(candidate: &Case) -> Job {
     let first = case.epochs.pop().unwrap_or_default();
     case.epochs.push(Epoch { crash: None, ..first });
     Job { continuation, ..job(case, Task::Explore, budget) }
+}
+
+/// Where the first crash of a candidate is.
+fn near(candidate: &Case) -> Option<Near> {
+    let crash = candidate.epochs.first()?.crash.as_ref()?;
+    let Position { step, returned, .. } = crash.position;
+    Some(Near { step, returned, within: crash.within.clone() })
 }
 
 /// The case of an exploration with what the candidate's author wrote about it.
