@@ -57,6 +57,7 @@ fn run_sims(
     terminal: &mut Terminal,
 ) -> Result<Exit, Problem> {
     let started = now();
+    let shrinks = !args.no_shrink && is_asked_for()?;
     let mut client = Client::start()?;
     let mut json = Json::create(args.json.as_deref())?;
     for notice in client.notices() {
@@ -72,7 +73,7 @@ fn run_sims(
         &planned,
         args.jobs(),
         Client::start,
-        |client, planned, progress| run_part(client, planned, args, progress),
+        |client, planned, progress| run_part(client, planned, args, shrinks, progress),
         |at| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally),
         |planned, ran| {
             rows.push(show_part(&planned.part, &ran, &mut json, &mut shown.borrow_mut())?);
@@ -117,6 +118,7 @@ fn run_part(
     client: &mut Client,
     planned: &Planned,
     args: &RunArgs,
+    shrinks: bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Replayed, Problem> {
     let Planned { part, known } = planned;
@@ -128,7 +130,6 @@ fn run_part(
     let mut result = run(client, part, args.seed, known, &mut |done, tally| {
         progress(Progress { what: what.clone(), done, all, tally: *tally });
     })?;
-    let shrinks = !args.no_shrink && is_asked_for()?;
     let mut all_shown = Vec::new();
     for finding in &mut result.findings {
         let tally = result.tally;
@@ -163,8 +164,8 @@ fn show_part(
         if let Some(notice) = &shown.notice {
             terminal.notice(&format!("{}: {notice}", path.display()));
         }
-        let violated = Violated::new(part, &shown.finding, path.display().to_string());
-        show_finding(&violated, &path, shown.shrunk.clone(), terminal);
+        let violated = Violated::new(part, shown, path.display().to_string());
+        show_finding(&violated, &path, terminal);
         if let Err(problem) = written {
             terminal.notice(&format!("this case could not be written: {problem}"));
             shown.finding.case.to_string().lines().for_each(|line| terminal.line(line));
@@ -181,17 +182,12 @@ fn show_part(
     Ok(Row { sim: part.entry.name, profile: part.profile.clone(), tally: result.tally })
 }
 
-fn show_finding(
-    violated: &Violated<'_>,
-    path: &Path,
-    shrunk: Option<String>,
-    terminal: &mut Terminal,
-) {
+fn show_finding(violated: &Violated<'_>, path: &Path, terminal: &mut Terminal) {
     let (path, sim) = (path.display(), violated.sim);
     let commands = Commands {
         replay: format!("crashpoint replay {path}"),
         keep: Some(format!("mv {path} corpus/{sim}/{}.case", violated.class)),
-        shrunk,
+        shrunk: violated.shrunk.map(str::to_owned),
     };
     terminal.block(Tone::Bad, &report(violated.finding, &commands));
 }

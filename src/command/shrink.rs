@@ -9,7 +9,8 @@ use crate::campaign::corpus::read_case;
 use crate::campaign::problem::Problem;
 use crate::campaign::registry::Registry;
 use crate::campaign::target;
-use crate::explore::tally::Tally;
+use crate::case::Case;
+use crate::report::page::grouped;
 use crate::report::text::{Commands, report};
 use crate::shrink::{Counts, shrink as shrink_case};
 
@@ -25,11 +26,21 @@ pub(super) fn shrink(
     let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
     let name = format!("{stem}-small.case");
     let mut client = Client::start()?;
-    let mut progress = |case: &crate::case::Case, recoveries: u64| {
-        // The last write says what is wrong with the folder.
-        let _ = target::write(&name, &case.to_string());
-        let what = format!("{}: {}", entry.name, Counts::of(case));
-        terminal.progress(&what, recoveries, args.budget, &Tally::default());
+    let mut best = saved.case.clone();
+    let mut progress = |case: &Case, recoveries: u64| {
+        if *case != best {
+            if best == saved.case {
+                let path = target::folder().join(&name);
+                let text = "each smaller case is written to it, so you may interrupt this";
+                terminal.notice(&format!("{}: {text}", path.display()));
+            }
+            best.clone_from(case);
+            // The last write says what is wrong with the folder.
+            let _ = target::write(&name, &case.to_string());
+        }
+        let (budget, counts) = (grouped(args.budget), Counts::of(case));
+        let spent = grouped(recoveries);
+        terminal.working(format!("{spent}/{budget} recoveries  {}: {counts}", entry.name));
     };
     let shrunk = shrink_case(&mut client, &entry, &saved.case, args.budget, &mut progress)
         .map_err(|problem| saved.locate(problem))?;

@@ -139,7 +139,8 @@ pub(crate) struct Search<'t> {
 }
 
 impl<'t> Search<'t> {
-    /// A search from a case that fails; `progress` sees each better case and the recoveries so far.
+    /// A search from a case that fails; `progress` sees the best case after each trial, and the
+    /// recoveries so far.
     pub(crate) fn new(
         trial: &'t mut dyn Trial,
         case: Case,
@@ -274,6 +275,7 @@ impl<'t> Search<'t> {
         let tried = tried.map_err(Stop::Problem)?;
         let steps = Counts::of(candidate).steps as u64;
         self.recoveries += tried.recoveries.max(1) + tried.stuck * STUCK + steps / LONG;
+        (self.progress)(&self.best, self.recoveries);
         Ok(tried.failing)
     }
 }

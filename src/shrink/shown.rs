@@ -6,6 +6,7 @@ use crate::campaign::client::Client;
 use crate::campaign::entry::Entry;
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::name_lines;
+use crate::case::Case;
 use crate::explore::finding::Finding;
 
 /// A finding as it is shown.
@@ -22,10 +23,10 @@ pub(crate) struct Shown {
 }
 
 /// Shrinks a finding, unless `shrinks` is false, and names the source lines of its pieces.
-/// `progress` sees the counts of each better case.
+/// `progress` sees the counts of the best case after each trial.
 ///
 /// # Errors
-/// See [`Problem`]. A case that cannot be replayed is only a notice.
+/// The finding itself is not deterministic. A case that cannot be replayed is only a notice.
 pub(crate) fn shown(
     client: &mut Client,
     entry: &Entry,
@@ -35,7 +36,7 @@ pub(crate) fn shown(
 ) -> Result<Shown, Problem> {
     let mut why = None;
     if shrinks {
-        let mut better = |case: &crate::case::Case, _| progress(&Counts::of(case));
+        let mut better = |case: &Case, _| progress(&Counts::of(case));
         match trial::shrink(client, entry, &finding.case, BUDGET, &mut better) {
             Ok(shrunk) => {
                 let text = shrunk.to_string();
@@ -43,7 +44,6 @@ pub(crate) fn shown(
                 let first = shrunk.elsewhere.then_some(finding);
                 return Ok(Shown { finding: smallest, shrunk: Some(text), first, notice: None });
             }
-            Err(problem @ Problem::NotDeterministic(_)) => return Err(problem),
             Err(problem) => why = Some(format!("this finding was not shrunk: {problem}")),
         }
     }

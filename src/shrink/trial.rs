@@ -52,8 +52,8 @@ impl fmt::Display for Shrunk {
     }
 }
 
-/// Shrinks a case that fails as it expects, with a budget of recoveries. `progress` sees each
-/// better case and the recoveries so far.
+/// Shrinks a case that fails as it expects, with a budget of recoveries. `progress` sees the best
+/// case after each trial, and the recoveries so far.
 ///
 /// # Errors
 /// The case does not fail, or fails in another way; see [`Problem`].
