@@ -629,6 +629,61 @@ fn a_case_is_shrunk_and_the_small_one_replays() {
     assert_eq!(left, FAILS);
 }
 
+/// A case of the canary with more of everything.
+const LONG: &str = "\
+sim no-dir-sync-after-rename
+profile posix
+seed 7
+expect lost-write
+turns none
+put b 700
+put a 31
+batch put key 12 + put another 13
+reopen
+sleep 50ms
+put zed 4000
+put b 9
+del a
+crash power step=8 effect=0 keep=nothing
+put other 14
+del b
+";
+
+#[test]
+fn two_processes_shrink_alike_at_the_same_time() {
+    let desks = [Desk::new(), Desk::new()];
+    let running = desks.each_ref().map(|desk| {
+        desk.write("x.case", LONG);
+        let mut command = copied_binary(desk)(&["shrink", "x.case"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    });
+    let [one, other] =
+        running.map(|child| Ran::of(child.wait_with_output().expect("the command runs")));
+    assert_eq!(one.code, 1, "{}{}", one.out, one.err);
+    assert!(one.out.contains("-> 1 step, 1 crash;"), "{}", one.out);
+    assert!(one.out.contains("each of these was needed"), "{}", one.out);
+    assert_eq!((one.out, one.err), (other.out, other.err));
+    let small = desks.each_ref().map(|desk| {
+        std::fs::read_to_string(desk.path().join("target/crashpoint/x-small.case")).expect("a case")
+    });
+    assert_eq!(small[0], small[1]);
+}
+
+#[test]
+fn a_budget_ends_a_shrink_and_the_best_case_is_kept() {
+    let desk = Desk::new();
+    desk.write("x.case", LONG);
+    let arguments = ["shrink", "x.case", "--budget", "3"];
+    let ran = Ran::of(copied_binary(&desk)(&arguments).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("the budget was spent"), "{}", ran.out);
+    desk.write(
+        "y.case",
+        std::fs::read(desk.path().join("target/crashpoint/x-small.case")).expect("a case"),
+    );
+    assert!(desk.run(&["replay", "y.case"]).out.contains("as the case expects"));
+}
+
 #[test]
 fn a_case_that_cannot_be_written_is_shown() {
     let desk = Desk::new();

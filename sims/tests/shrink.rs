@@ -12,23 +12,29 @@ const WORKLOADS: u64 = 24;
 /// The recoveries of one shrink.
 const BUDGET: u64 = 2000;
 
-/// Bugs that are found soon; `SHRINK_ALL=1` shrinks all of them.
-const QUICK: [&str; 4] =
-    ["no-dir-sync-after-create", "torn-batch", "ack-before-flush", "flush-out-of-order"];
+/// Bugs that are found soon, one of them by an injected error; `SHRINK_ALL=1` shrinks all of them,
+/// `SHRINK_SIM` the one of that name, `SHRINK_FIRST` is the first of `SHRINK_SEEDS` seeds, and
+/// `SHRINK_SHOW=1` prints the cases.
+const QUICK: [&str; 5] = [
+    "no-dir-sync-after-create",
+    "batch-not-atomic",
+    "sync-error-ignored",
+    "ack-before-flush",
+    "flush-out-of-order",
+];
 
-fn seeds() -> u64 {
-    sims::number_from_env("SHRINK_SEEDS").unwrap_or(1)
+fn seeds() -> std::ops::Range<u64> {
+    let first = sims::number_from_env("SHRINK_FIRST").unwrap_or(0);
+    first..first + sims::number_from_env("SHRINK_SEEDS").unwrap_or(1)
 }
 
-fn chosen(entries: Vec<Entry>) -> Vec<Entry> {
+fn chosen(mut entries: Vec<Entry>) -> Vec<Entry> {
     let all = sims::number_from_env("SHRINK_ALL").is_some();
-    let quick: Vec<Entry> =
-        entries.iter().filter(|entry| QUICK.contains(&entry.name)).copied().collect();
-    match (all, quick.is_empty()) {
-        (true, _) => entries,
-        (false, true) => entries.into_iter().take(2).collect(),
-        (false, false) => quick,
+    match std::env::var_os("SHRINK_SIM") {
+        Some(name) => entries.retain(|entry| name == entry.name),
+        None => entries.retain(|entry| all || QUICK.contains(&entry.name)),
     }
+    entries
 }
 
 /// Shrinks the first finding of each seed, and returns the steps and crashes of the results.
@@ -36,7 +42,7 @@ fn chosen(entries: Vec<Entry>) -> Vec<Entry> {
 fn shrink_each(entries: &[Entry]) {
     let (mut sizes, mut worst) = (Vec::new(), 0);
     for entry in entries {
-        for seed in 0..seeds() {
+        for seed in seeds() {
             let found = find(entry, "posix", Seed(seed), WORKLOADS);
             if found.class.is_none() {
                 println!("{:<28} seed {seed} not found", entry.name);
@@ -47,6 +53,9 @@ fn shrink_each(entries: &[Entry]) {
             let small = small.unwrap_or_else(|error| panic!("{}: {error}", found.case));
             let seconds = started.elapsed().as_secs_f64();
             println!("{:<28} seed {seed} {} {seconds:.1} s", entry.name, small.summary);
+            if sims::number_from_env("SHRINK_SHOW").is_some() {
+                println!("{}\n{}", found.case, small.case);
+            }
             assert_eq!(check_case(entry, &small.case), Ok(()), "{}", small.case);
             let line = |text: &str| {
                 text.lines().find(|line| line.starts_with("expect")).map(str::to_owned)
@@ -57,6 +66,9 @@ fn shrink_each(entries: &[Entry]) {
         }
     }
     sizes.sort_unstable();
+    if sizes.is_empty() && std::env::var_os("SHRINK_SIM").is_some() {
+        return;
+    }
     assert!(!sizes.is_empty(), "something was found");
     let (median, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
     println!("{} cases: steps median {median} worst {most}, crashes worst {worst}", sizes.len());

@@ -37,10 +37,13 @@ impl CrashPoint {
         }
     }
 
-    /// Whether this is where a job looks; `within` is the call here, as a case names it.
-    pub(crate) fn is_near(&self, near: &Near, within: Option<&str>) -> bool {
-        let Position { step, returned, .. } = self.position;
-        (step, returned, within) == (near.step, near.returned, near.within.as_deref())
+    /// Whether this is where a job looks; `call` is the call here, as a case names it.
+    pub(crate) fn is_near(&self, near: &Near, call: Option<&str>) -> bool {
+        let Near::Call { step, returned, within } = near else { return false };
+        // An engine numbers its files: with fewer steps the same one has another number.
+        let unnumbered = |call: &str| call.replace(|c: char| c.is_ascii_digit(), "");
+        (self.position.step, self.position.returned) == (*step, *returned)
+            && call.map(unnumbered) == within.as_deref().map(unnumbered)
     }
 
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the

@@ -32,15 +32,20 @@ pub struct Job {
     pub keep: Option<PathBuf>,
 }
 
-/// Crashes of one kind: those at one call of one step, or those when it had returned.
+/// The only crashes of a first epoch to explore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Near {
-    /// The step; see [`Position::step`](crate::case::Position::step).
-    pub step: u32,
-    /// Whether the step had returned.
-    pub returned: bool,
-    /// The call in flight or the next one, as `call:path`.
-    pub within: Option<String>,
+pub enum Near {
+    /// None: the workload is only recorded, in its schedules.
+    Nothing,
+    /// Those at one kind of call of a step, or those when the step had returned.
+    Call {
+        /// The step; see [`Position::step`](crate::case::Position::step).
+        step: u32,
+        /// Whether the step had returned.
+        returned: bool,
+        /// The call in flight or the next one, as `call:path`; numbers in it do not matter.
+        within: Option<String>,
+    },
 }
 
 /// The identity of a finding: equal for two findings of the same kind.

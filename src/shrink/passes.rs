@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::edit::{joined, without_epoch, without_steps};
 use super::search::{Change, Effort, Search, Stop};
 use super::simpler::{number, simpler};
@@ -16,34 +17,63 @@ const NAMES: usize = 4;
 /// The most numbers of a case that are lowered two at a time.
 const PAIRS: usize = 8;
 
+/// The steps of a case whose details are made simple early.
+const FEW: usize = 8;
+
+/// A pass, or a few of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Structure(Effort),
+    DetailsOfFew,
+    Details,
+}
+
+/// The passes in the order of their cost. After each success it begins again.
+const PASSES: [Pass; 6] = [
+    Pass::Structure(Effort::Still),
+    Pass::DetailsOfFew,
+    Pass::Structure(Effort::Near),
+    Pass::Structure(Effort::Anywhere),
+    Pass::Details,
+    Pass::Structure(Effort::Thorough),
+];
+
 impl Search<'_> {
     /// All passes until all are quiet: with the crash where it is first, which is cheap. When
     /// nothing more can be left out like that, a crash is looked for, ever harder.
     pub(super) fn passes(&mut self) -> Result<(), Stop> {
         let mut level = 0;
-        while let Some(effort) = Effort::ALL.get(level).copied() {
-            self.effort = effort;
-            if effort == Effort::Thorough && self.is_small() {
-                break;
-            }
-            let better = match effort {
-                Effort::Still => self.structure()? | self.details()?,
-                Effort::Near => self.structure()? | self.words()?,
-                Effort::Anywhere | Effort::Thorough => self.structure()?,
-            };
+        while let Some(pass) = PASSES.get(level) {
+            let better = self.pass(*pass)?;
             level = if better { 0 } else { level + 1 };
-            self.minimal |= !better && effort == Effort::Anywhere;
+            self.minimal |= !better && *pass == Pass::Structure(Effort::Anywhere);
         }
         Ok(())
     }
 
+    fn pass(&mut self, pass: Pass) -> Result<bool, Stop> {
+        match pass {
+            Pass::Structure(Effort::Thorough) if self.is_small() => Ok(false),
+            Pass::Structure(effort) => {
+                self.effort = effort;
+                Ok(self.structure()? | self.words()?)
+            }
+            // Most of the details of many steps will go with their steps.
+            Pass::DetailsOfFew if Counts::of(&self.best).steps > FEW => Ok(false),
+            Pass::DetailsOfFew | Pass::Details => {
+                self.effort = Effort::Still;
+                self.details()
+            }
+        }
+    }
+
     fn structure(&mut self) -> Result<bool, Stop> {
-        Ok(self.epochs()? | self.conditions()? | self.steps()?)
+        Ok(self.epochs()? | self.conditions()? | self.steps()? | self.fates()?)
     }
 
     fn details(&mut self) -> Result<bool, Stop> {
-        let first = self.turns()? | self.fates()? | self.idle()? | self.faults()?;
-        Ok(first | self.words()? | self.values()? | self.pairs()? | self.order()?)
+        let first = self.turns()? | self.idle()? | self.faults()?;
+        Ok(first | self.values()? | self.pairs()? | self.order()?)
     }
 
     /// Two crashes become one, or an epoch goes with its steps.
@@ -403,7 +433,8 @@ fn candidates(case: &Case, word: &[u8]) -> Vec<Vec<u8>> {
     let mut all = simpler(word);
     let names = values_of(case).into_iter().rev().take(NAMES);
     let alike = |name: &Vec<u8>| number(name).is_some() == number(word).is_some();
-    let names = names.filter(|name| (name.len(), &name[..]) < (word.len(), word));
+    let names =
+        names.filter(|name| !name.is_empty() && (name.len(), &name[..]) < (word.len(), word));
     all.extend(names.filter(alike));
     all
 }

@@ -36,11 +36,6 @@ pub(crate) enum Effort {
     Thorough,
 }
 
-impl Effort {
-    /// All of them.
-    pub(super) const ALL: [Self; 4] = [Self::Still, Self::Near, Self::Anywhere, Self::Thorough];
-}
-
 /// Judges candidates.
 pub(crate) trait Trial {
     /// Whether the sim can read the ops of a candidate.
@@ -96,7 +91,7 @@ pub(crate) enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Minimal => f.write_str("not found again without any one of these"),
+            Self::Minimal => f.write_str("each of these was needed"),
             Self::Spent => f.write_str("the budget was spent"),
             Self::Stopped(why) => write!(f, "stopped: {why}"),
         }
@@ -221,8 +216,8 @@ impl<'t> Search<'t> {
         if change == Change::Detail {
             return Ok(false);
         }
-        for fate in ["keep=nothing", "keep=all"] {
-            let Some(other) = with_last_fate(&candidate, fate) else { continue };
+        let fates = ["keep=nothing", "keep=all"].map(|fate| with_last_fate(&candidate, fate));
+        for other in fates.into_iter().chain([renumbered(&candidate)]).flatten() {
             let Some(other) = self.worth_trying(&other, Effort::Still)? else { continue };
             if self.replays(&other)? {
                 return Ok(true);
@@ -290,5 +285,24 @@ fn with_last_fate(case: &Case, fate: &str) -> Option<Case> {
         return None;
     }
     crash.fate = words(fate).unwrap_or_default();
+    Some(case)
+}
+
+/// The case whose last crash is in the file with the number before, if its file has a number: an
+/// engine that was opened once less has made one file less.
+fn renumbered(case: &Case) -> Option<Case> {
+    let mut case = case.clone();
+    let crash = case.epochs.iter_mut().rev().find_map(|epoch| epoch.crash.as_mut())?;
+    let (call, path) = crash.within.as_deref()?.split_once(':')?;
+    let stem = path.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let (start, number) = stem.split_at(stem.len() - digits);
+    let before = number.parse::<u64>().ok()?.checked_sub(1)?;
+    let other = format!("{start}{before:0digits$}{}", &path[stem.len()..]);
+    for word in &mut crash.fate {
+        let text = word.text().replace(path, &other);
+        word.bytes = text.into_bytes();
+    }
+    crash.within = Some(format!("{call}:{other}"));
     Some(case)
 }

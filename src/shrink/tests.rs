@@ -40,11 +40,18 @@ struct Pure<F> {
     finds: bool,
     /// Every candidate that was judged.
     judged: Vec<String>,
+    /// How hard a crash was looked for, each time.
+    efforts: Vec<Effort>,
+    /// The children that use up their CPU time in each replay.
+    stuck: u64,
+    /// The number of replays after which it cannot go on.
+    ends_after: Option<usize>,
 }
 
 impl<F: FnMut(&Case) -> bool> Pure<F> {
     fn new(fails: F) -> Self {
-        Self { fails, finds: false, judged: Vec::new() }
+        let (judged, efforts) = (Vec::new(), Vec::new());
+        Self { fails, finds: false, judged, efforts, stuck: 0, ends_after: None }
     }
 
     fn shrink(&mut self, text: &str, budget: u64) -> (Case, End, u64) {
@@ -70,13 +77,17 @@ impl<F: FnMut(&Case) -> bool> Trial for Pure<F> {
     }
 
     fn replay(&mut self, candidate: &Case) -> Result<Tried, Problem> {
+        if self.ends_after == Some(self.judged.len()) {
+            return Err(Problem::environment("the explorer is gone"));
+        }
         self.judged.push(candidate.to_string());
         let failing = (self.fails)(candidate).then(|| candidate.clone());
         let recoveries = Counts::of(candidate).crashes as u64;
-        Ok(Tried { failing, recoveries, stuck: 0 })
+        Ok(Tried { failing, recoveries, stuck: self.stuck })
     }
 
-    fn find_crash(&mut self, candidate: &Case, _: Effort) -> Result<Tried, Problem> {
+    fn find_crash(&mut self, candidate: &Case, effort: Effort) -> Result<Tried, Problem> {
+        self.efforts.push(effort);
         let mut found = candidate.clone();
         found.epochs.truncate(1);
         let first = &mut found.epochs[0];
@@ -244,4 +255,60 @@ fn a_huge_case_that_nothing_reads_ends() {
     let (best, _, recoveries) = trial.shrink(&text, 200);
     assert!(recoveries <= 201);
     assert!(Counts::of(&best).steps <= 2000);
+}
+
+#[test]
+fn a_trial_that_cannot_go_on_keeps_the_best_case() {
+    let mut trial = Pure { ends_after: Some(9), ..Pure::new(|case: &Case| has(case, "hello")) };
+    let (best, end, _) = trial.shrink(CASE, 2000);
+    assert_eq!(end, End::Stopped("the explorer is gone".to_owned()));
+    assert!(has(&best, "hello") && Size::of(&best) < Size::of(&case(CASE)), "{best}");
+}
+
+#[test]
+fn a_failure_that_takes_seconds_is_replayed_a_few_times_only() {
+    let mut trial = Pure { stuck: 1, ..Pure::new(|case: &Case| has(case, "hello")) };
+    let (best, end, _) = trial.shrink(CASE, 2000);
+    assert_eq!(end, End::Spent);
+    assert!(trial.judged.len() <= 20, "{}", trial.judged.len());
+    assert!(Counts::of(&best).steps <= 2, "{best}");
+}
+
+#[test]
+fn a_case_of_many_bytes_ends() {
+    let long = "put \"a\"*9000000 1\n".repeat(5);
+    let text = format!("sim toy\nprofile posix\nseed 1\nexpect lost-write\n{long}");
+    let mut trial = Pure::new(|_: &Case| false);
+    let (best, end, _) = trial.shrink(&text, 200);
+    assert_eq!(end, End::Spent);
+    assert_eq!(Counts::of(&best).steps, 5);
+}
+
+#[test]
+fn a_crash_is_looked_for_near_the_old_one_first() {
+    let mut trial = Pure::new(|case: &Case| Counts::of(case).steps == 7);
+    trial.shrink(CASE, 100_000);
+    assert_eq!(trial.efforts.first(), Some(&Effort::Near));
+    assert!(trial.efforts.is_sorted());
+    assert_eq!(trial.efforts.last(), Some(&Effort::Thorough));
+}
+
+#[test]
+fn a_fault_that_matters_gets_small_numbers() {
+    let fails = |case: &Case| case.faults.iter().any(|fault| fault.nth >= 2);
+    let (best, ..) = Pure::new(fails).shrink(&CASE.replace("write=2", "write=37"), 2000);
+    let faults: Vec<String> = best.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults, ["fault EIO step=0 write=2"]);
+}
+
+#[test]
+fn turns_that_do_not_matter_are_left_out() {
+    let turns: Vec<String> = (0..40).map(|at| format!("{at}>{}", at % 3 + 1)).collect();
+    let text = CASE.replace("put a 1", &format!("turns {}\nput a 1", turns.join(" ")));
+    let matters = |case: &Case| {
+        let turns = case.epochs[0].turns.iter().flatten();
+        turns.filter(|turn| [7, 8, 31].contains(&turn.decision)).count() == 3
+    };
+    let (best, end, _) = Pure::new(matters).shrink(&text, 2000);
+    assert_eq!((end, Counts::of(&best).turns), (End::Minimal, 3));
 }

@@ -22,11 +22,13 @@ const NEAR: u64 = 48;
 const ANYWHERE: u64 = 96;
 /// The recoveries of a thorough search.
 const THOROUGH: u64 = 384;
-/// The recoveries of one search for a failure without a crash.
-const RUNS: u64 = 8;
 /// The schedules of one search, if the engine has threads; of a thorough one, this many times more.
 const SCHEDULES: u64 = 16;
 const MORE: u64 = 3;
+/// The schedules of one search for a failure without a crash, which costs a run each; harder
+/// searches try this many times more each.
+const RUNS: u64 = 8;
+const MORE_RUNS: u64 = 4;
 
 /// A failure with its smallest case.
 #[derive(Clone, Debug)]
@@ -120,37 +122,39 @@ impl Trial for Replays<'_> {
 
     fn find_crash(&mut self, candidate: &Case, effort: Effort) -> Result<Tried, Problem> {
         let mut job = exploration(candidate, effort);
-        if effort == Effort::Near {
-            job.near = near(candidate);
-            return match job.near {
-                Some(_) => self.explore(candidate, job),
-                None => Ok(Tried::default()),
+        let crashes = Counts::of(candidate).crashes;
+        if crashes > 0 {
+            let tried = self.explore(candidate, &mut job)?;
+            if tried.failing.is_some() || effort == Effort::Near {
+                return Ok(tried);
+            }
+            let threads = job.case.epochs.iter_mut().find_map(|epoch| epoch.turns.take());
+            return match threads {
+                // Without a step, the decisions of the others have other numbers.
+                Some(_) => Ok(self.explore(candidate, &mut job)?.after(&tried)),
+                None => Ok(tried),
             };
         }
-        let tried = self.explore(candidate, job.clone())?;
-        let turns = job.case.epochs.iter_mut().find_map(|epoch| epoch.turns.take());
-        if tried.failing.is_some() || turns.is_none() {
-            return Ok(tried);
-        }
-        // Without a step, the decisions of the others have other numbers.
-        Ok(self.explore(candidate, job)?.after(&tried))
+        job.case.epochs.iter_mut().for_each(|epoch| epoch.turns = None);
+        self.explore(candidate, &mut job)
     }
 }
 
 impl Replays<'_> {
     /// Explores until the first failure; if that is another one, as far as the budget goes.
-    fn explore(&mut self, candidate: &Case, mut job: Job) -> Result<Tried, Problem> {
+    fn explore(&mut self, candidate: &Case, job: &mut Job) -> Result<Tried, Problem> {
         let mut tried = Tried::default();
         for stop in [true, false] {
             job.budget.stop = stop;
-            let Some(result) = possible(self.client.run(self.entry, &job, &mut |_| {}))? else {
+            let Some(result) = possible(self.client.run(self.entry, job, &mut |_| {}))? else {
                 break;
             };
             let found = !result.findings.is_empty();
             let same = result.findings.into_iter().find(|finding| finding.kind() == self.kind);
             let failing = same.map(|finding| retold(candidate, finding.case));
-            let Tally { recoveries, stuck, .. } = result.tally;
-            tried = Tried { failing, recoveries, stuck }.after(&tried);
+            let Tally { recoveries, schedules, stuck, .. } = result.tally;
+            let runs = recoveries + schedules.saturating_sub(1);
+            tried = Tried { failing, recoveries: runs, stuck }.after(&tried);
             if tried.failing.is_some() || !found {
                 break;
             }
@@ -160,36 +164,43 @@ impl Replays<'_> {
 }
 
 /// The exploration of a candidate's workload: with crashes inside recoveries where it has more than
-/// one.
+/// one, and without any where it has none.
 fn exploration(candidate: &Case, effort: Effort) -> Job {
     let crashes = Counts::of(candidate).crashes;
-    let (recoveries, exhaustive, schedules) = match effort {
-        Effort::Still | Effort::Near => (NEAR, NEAR, 1),
-        Effort::Anywhere => (ANYWHERE, ANYWHERE / 6, SCHEDULES),
-        Effort::Thorough => (THOROUGH, THOROUGH / 6, SCHEDULES * MORE),
+    let (recoveries, exhaustive, schedules, runs) = match effort {
+        Effort::Still | Effort::Near => (NEAR, NEAR, 1, RUNS),
+        Effort::Anywhere => (ANYWHERE, ANYWHERE / 6, SCHEDULES, RUNS * MORE_RUNS),
+        Effort::Thorough => {
+            (THOROUGH, THOROUGH / 6, SCHEDULES * MORE, RUNS * MORE_RUNS * MORE_RUNS)
+        }
     };
     let budget = Budget {
-        recoveries: if crashes == 0 { RUNS } else { recoveries },
+        recoveries,
         exhaustive,
         nested: if crashes > 1 { recoveries / 2 } else { 0 },
-        schedules,
+        schedules: if crashes > 0 { schedules } else { runs },
         stop: true,
         recheck: 0,
         verdict: 0,
+    };
+    let near = match effort {
+        _ if crashes == 0 => Some(Near::Nothing),
+        Effort::Near => near(candidate),
+        _ => None,
     };
     let mut case = Case { expect: Expect::Pass, known: None, ..candidate.clone() };
     let continuation = case.epochs.get(1).map(|epoch| epoch.steps.clone()).unwrap_or_default();
     case.epochs.truncate(1);
     let first = case.epochs.pop().unwrap_or_default();
     case.epochs.push(Epoch { crash: None, ..first });
-    Job { continuation, ..job(case, Task::Explore, budget) }
+    Job { continuation, near, ..job(case, Task::Explore, budget) }
 }
 
 /// Where the first crash of a candidate is.
 fn near(candidate: &Case) -> Option<Near> {
     let crash = candidate.epochs.first()?.crash.as_ref()?;
     let Position { step, returned, .. } = crash.position;
-    Some(Near { step, returned, within: crash.within.clone() })
+    Some(Near::Call { step, returned, within: crash.within.clone() })
 }
 
 /// The case of an exploration with what the candidate's author wrote about it.
