@@ -643,10 +643,10 @@ reopen
 sleep 50ms
 put zed 4000
 put b 9
-del a
+delete a
 crash power step=8 effect=0 keep=nothing
 put other 14
-del b
+delete b
 ";
 
 #[test]
@@ -696,6 +696,32 @@ fn a_case_that_cannot_be_written_is_shown() {
     assert!(ran.out.contains("crash power step=1 effect=2"), "{}", ran.out);
     assert!(ran.out.contains("\nsim no-dir-sync-after-rename\n"), "{}", ran.out);
     assert!(ran.err.contains("could not be written"), "{}", ran.err);
+}
+
+#[test]
+fn a_run_that_can_write_no_case_shows_its_failures_small_with_their_cases() {
+    let desk = Desk::new();
+    desk.write("target", "");
+    let bare = copied_binary(&desk);
+    let run = ["run", "no-dir-sync-after-rename", "--profile", "posix", "--json", "events"];
+    let ran = Ran::of(bare(&run).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let count = |text: &str| ran.out.matches(text).count();
+    assert!(count("\n  class    ") > 0, "{}", ran.out);
+    assert_eq!(count("\n  shrunk   "), count("\n  class    "), "{}", ran.out);
+    assert_eq!(count("\ncrashpoint-case 2\n"), count("\n  class    "), "{}", ran.out);
+    assert!(ran.err.contains("this case could not be written"), "{}", ran.err);
+    let events = std::fs::read_to_string(desk.path().join("events")).expect("the events");
+    assert_eq!(events.matches("\"shrunk\":\"").count(), count("\n  class    "), "{events}");
+}
+
+#[test]
+fn a_wrong_word_for_shrinking_is_refused_before_the_run() {
+    let desk = Desk::new();
+    let ran = desk.command(&["run", "toy"]).env("CRASHPOINT_SHRINK", "maybe").output();
+    let ran = Ran::of(ran.expect("the command runs"));
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert_eq!(ran.err, "error: CRASHPOINT_SHRINK=maybe: expected 0 or 1\n");
 }
 
 #[test]

@@ -75,8 +75,7 @@ pub(crate) fn shrink(
     let (best, recoveries) = (search.best().clone(), search.recoveries());
     let last = replay(client, entry, &best, ReplayOptions::default())?;
     let finding = failure(&best, &last)?;
-    let now = self::sites(&finding);
-    let elsewhere = !now.is_empty() && now.is_disjoint(&sites);
+    let elsewhere = is_elsewhere(&sites, &self::sites(&finding));
     Ok(Shrunk { finding, before: Counts::of(case), recoveries, end, elsewhere })
 }
 
@@ -93,6 +92,11 @@ fn failure(case: &Case, result: &JobResult) -> Result<Finding, Problem> {
 /// The source lines that wrote the pieces which a crash did not keep.
 fn sites(finding: &Finding) -> BTreeSet<SourceLine> {
     finding.pieces.losses.iter().filter_map(|piece| piece.line.clone()).collect()
+}
+
+/// Whether a crash that loses what these lines wrote may show another bug than the first one.
+fn is_elsewhere(first: &BTreeSet<SourceLine>, now: &BTreeSet<SourceLine>) -> bool {
+    !now.is_empty() && now.is_disjoint(first)
 }
 
 /// Replays candidates.
