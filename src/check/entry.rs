@@ -131,6 +131,7 @@ fn finding_text(entry: &Entry, shown: &Shown, seed: Seed, budget: u64) -> Result
             .ok()
             .map(|path| format!("mv {} corpus/{}/{class}.case", path.display(), entry.name)),
         shrunk: shown.shrunk.clone(),
+        verdict_of_first: shown.verdict_of_first,
     };
     let mut text = report(finding, &commands);
     text.push_str(opt_out(class));
@@ -257,7 +258,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Found {
 
 /// A report without commands.
 fn plain_report(finding: &Finding) -> String {
-    report(finding, &Commands { replay: String::new(), keep: None, shrunk: None })
+    report(finding, &Commands::default())
 }
 
 #[track_caller]
@@ -362,7 +363,7 @@ fn try_faults(entry: &Entry) -> Result<Option<String>, Problem> {
         let Some(first) = result.findings.into_iter().next() else { continue };
         let Shown { finding, shrunk, notice, .. } =
             shrink::shown(&mut client, entry, first, shrinks, &mut |_| {})?;
-        let commands = Commands { replay: String::new(), keep: None, shrunk };
+        let commands = Commands { shrunk, ..Commands::default() };
         let notice = notice.as_deref().map(note).unwrap_or_default();
         let (report, case) = (report(&finding, &commands), &finding.case);
         return Ok(Some(format!("{report}{notice}\n{case}")));

@@ -93,7 +93,7 @@ fn replay_case(
 fn show_findings(path: &Path, result: &JobResult, terminal: &mut Terminal) {
     for finding in &result.findings {
         let replay = format!("crashpoint replay {}", path.display());
-        terminal.block(Tone::Bad, &report(finding, &Commands { replay, keep: None, shrunk: None }));
+        terminal.block(Tone::Bad, &report(finding, &Commands { replay, ..Commands::default() }));
     }
 }
 
@@ -120,7 +120,7 @@ fn replay_seed(
             terminal.notice(&format!("{}: {notice}", path.display()));
         }
         let replay = format!("crashpoint replay {}", path.display());
-        terminal.block(Tone::Bad, &report(finding, &Commands { replay, keep: None, shrunk: None }));
+        terminal.block(Tone::Bad, &report(finding, &Commands { replay, ..Commands::default() }));
     }
     let tally = &result.tally;
     let text = format!(

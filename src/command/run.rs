@@ -188,6 +188,7 @@ fn show_finding(violated: &Violated<'_>, path: &Path, terminal: &mut Terminal) {
         replay: format!("crashpoint replay {path}"),
         keep: Some(format!("mv {path} corpus/{sim}/{}.case", violated.class)),
         shrunk: violated.shrunk.map(str::to_owned),
+        verdict_of_first: violated.verdict_of_first,
     };
     terminal.block(Tone::Bad, &report(violated.finding, &commands));
 }

@@ -52,7 +52,7 @@ pub(super) fn shrink(
         Err(_) => name.clone(),
     };
     let replay = format!("crashpoint replay {path}");
-    let commands = Commands { replay, keep: None, shrunk: Some(shrunk.to_string()) };
+    let commands = Commands { replay, shrunk: Some(shrunk.to_string()), ..Commands::default() };
     terminal.block(Tone::Bad, &report(&shrunk.finding, &commands));
     if shrunk.elsewhere {
         let why = "the smaller case loses what another line wrote: it may be another bug";

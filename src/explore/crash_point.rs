@@ -39,10 +39,11 @@ impl CrashPoint {
 
     /// Whether this is where a job looks; `call` is the call here, as a case names it.
     pub(crate) fn is_near(&self, near: &Near, call: Option<&str>) -> bool {
-        let Near::Call { step, returned, within } = near else { return false };
+        let Near::Call { step, returned, effect, within } = near else { return false };
         // An engine numbers its files: with fewer steps the same one has another number.
         let unnumbered = |call: &str| call.replace(|c: char| c.is_ascii_digit(), "");
         (self.position.step, self.position.returned) == (*step, *returned)
+            && effect.is_none_or(|effect| effect == self.position.effect)
             && call.map(unnumbered) == within.as_deref().map(unnumbered)
     }
 

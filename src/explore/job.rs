@@ -43,6 +43,8 @@ pub enum Near {
         step: u32,
         /// Whether the step had returned.
         returned: bool,
+        /// The number of changes within the step, if it matters.
+        effect: Option<u32>,
         /// The call in flight or the next one, as `call:path`; numbers in it do not matter.
         within: Option<String>,
     },

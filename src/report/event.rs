@@ -86,6 +86,8 @@ pub(crate) struct Violated<'a> {
     pub(crate) shrunk: Option<&'a str>,
     #[serde(skip)]
     pub(crate) finding: &'a Finding,
+    #[serde(skip)]
+    pub(crate) verdict_of_first: bool,
 }
 
 impl<'a> Violated<'a> {
@@ -101,6 +103,7 @@ impl<'a> Violated<'a> {
             case,
             shrunk: shown.shrunk.as_deref(),
             finding,
+            verdict_of_first: shown.verdict_of_first,
         }
     }
 }

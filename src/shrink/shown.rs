@@ -1,7 +1,8 @@
 //! A finding as it is shown: with its smallest case, and with the source lines of its pieces.
 
+use super::BUDGET;
 use super::counts::Counts;
-use super::{BUDGET, trial};
+use super::trial::{self, Shrunk};
 use crate::campaign::client::Client;
 use crate::campaign::entry::Entry;
 use crate::campaign::problem::Problem;
@@ -16,6 +17,8 @@ pub(crate) struct Shown {
     pub(crate) finding: Finding,
     /// What was shrunk to what, if it was shrunk.
     pub(crate) shrunk: Option<String>,
+    /// Whether its verdict is that of the finding before it was shrunk.
+    pub(crate) verdict_of_first: bool,
     /// The finding as it was found, if its smallest case may show another bug: both are kept.
     pub(crate) first: Option<Finding>,
     /// A notice if the finding replays differently, or could not be shrunk.
@@ -38,21 +41,24 @@ pub(crate) fn shown(
     if shrinks {
         let mut better = |case: &Case, _| progress(&Counts::of(case));
         match trial::shrink(client, entry, &finding.case, BUDGET, &mut better) {
-            Ok(shrunk) => {
-                let text = shrunk.to_string();
-                let smallest = told_as(&finding, shrunk.finding);
-                let first = shrunk.elsewhere.then_some(finding);
-                return Ok(Shown { finding: smallest, shrunk: Some(text), first, notice: None });
-            }
+            Ok(shrunk) => return Ok(weighed(client, entry, finding, shrunk)),
             Err(problem) => why = Some(format!("this finding was not shrunk: {problem}")),
         }
     }
     let notice = name_lines(client, entry, &mut finding)?.or(why);
-    Ok(Shown { finding, shrunk: None, first: None, notice })
+    Ok(Shown { finding, shrunk: None, verdict_of_first: false, first: None, notice })
 }
 
-/// The smallest finding with what only the exploration that found the first one knows: the verdict
-/// over the profiles, and the surprises that it needs.
-fn told_as(first: &Finding, smallest: Finding) -> Finding {
-    Finding { relaxations: first.relaxations.clone(), verdict: first.verdict.clone(), ..smallest }
+/// The smallest finding with a verdict, if the first one has one: that of its own crash if this is
+/// found again by an exploration, which weighs it.
+fn weighed(client: &mut Client, entry: &Entry, first: Finding, shrunk: Shrunk) -> Shown {
+    let text = shrunk.to_string();
+    let mut finding = shrunk.finding;
+    let own = first.verdict.as_ref().and_then(|_| trial::weigh(client, entry, &finding));
+    let verdict_of_first = own.is_none() && first.verdict.is_some();
+    let weighed = own.as_ref().unwrap_or(&first);
+    finding.verdict.clone_from(&weighed.verdict);
+    finding.relaxations.clone_from(&weighed.relaxations);
+    let first = shrunk.elsewhere.then_some(first);
+    Shown { finding, shrunk: Some(text), verdict_of_first, first, notice: None }
 }

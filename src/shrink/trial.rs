@@ -16,6 +16,8 @@ use crate::explore::job::{Budget, Job, Kind, Near, Task};
 use crate::explore::site::SourceLine;
 use crate::explore::tally::Tally;
 
+/// The recoveries on each profile that weigh the smallest case.
+const VERDICT: u64 = 64;
 /// The recoveries of one search for a crash near the old one.
 const NEAR: u64 = 48;
 /// The recoveries of one search everywhere.
@@ -77,6 +79,26 @@ pub(crate) fn shrink(
     let finding = failure(&best, &last)?;
     let elsewhere = is_elsewhere(&sites, &self::sites(&finding));
     Ok(Shrunk { finding, before: Counts::of(case), recoveries, end, elsewhere })
+}
+
+/// Explores the crash of a finding that has one, to have it weighed: the finding of the same kind
+/// and crash point, with a verdict. None if it cannot be had.
+pub(super) fn weigh(client: &mut Client, entry: &Entry, finding: &Finding) -> Option<Finding> {
+    if Counts::of(&finding.case).crashes != 1 {
+        return None;
+    }
+    let mut job = exploration(&finding.case, Effort::Near);
+    job.budget = Budget { verdict: VERDICT, ..job.budget };
+    if let (Some(Near::Call { effect, .. }), Some(crash)) = (&mut job.near, &finding.crash) {
+        *effect = Some(crash.position.effect);
+    }
+    let position = |finding: &Finding| finding.crash.as_ref().map(|crash| crash.position);
+    let result = client.run(entry, &job, &mut |_| {}).ok()?;
+    result.findings.into_iter().find(|found| {
+        found.verdict.is_some()
+            && found.kind() == finding.kind()
+            && position(found) == position(finding)
+    })
 }
 
 /// The finding of a replay, if it is the expected one.
@@ -204,7 +226,7 @@ fn exploration(candidate: &Case, effort: Effort) -> Job {
 fn near(candidate: &Case) -> Option<Near> {
     let crash = candidate.epochs.first()?.crash.as_ref()?;
     let Position { step, returned, .. } = crash.position;
-    Some(Near::Call { step, returned, within: crash.within.clone() })
+    Some(Near::Call { step, returned, effect: None, within: crash.within.clone() })
 }
 
 /// The case of an exploration with what the candidate's author wrote about it.
