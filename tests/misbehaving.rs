@@ -128,11 +128,13 @@ fn gist(text: &str) -> String {
     if let Some(digest) = lines.iter().position(|line| line.starts_with("  digest ")) {
         let following = lines[digest + 2..].iter().take_while(|line| !line.is_empty()).count();
         lines.truncate(digest + 2 + following);
-        let kept = |line: &&str| {
+        let mut shrunk = false;
+        lines.retain(|line| {
             let word = line.split_whitespace().next().unwrap_or_default();
-            !["seed", "disk", "digest", "crash", ""].contains(&word)
-        };
-        lines.retain(kept);
+            // What was shrunk to what may take two lines.
+            shrunk = word == "shrunk" || shrunk && line.starts_with("      ");
+            !shrunk && !["seed", "disk", "digest", "crash", ""].contains(&word)
+        });
     }
     lines.iter().map(|line| format!("{}\n", without_numbers(line))).collect()
 }

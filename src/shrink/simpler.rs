@@ -3,6 +3,9 @@
 /// Smaller numbers, or shorter and plainer bytes, from the boldest to the most careful. The op's
 /// own reader decides which of them it takes.
 pub(super) fn simpler(word: &[u8]) -> Vec<Vec<u8>> {
+    if word.is_empty() {
+        return vec![b"0".to_vec(), b"a".to_vec()];
+    }
     let mut words = match number(word) {
         Some(number) => numbers(number),
         None => texts(word),

@@ -32,6 +32,13 @@ impl Size {
         lines.extend(all().filter_map(line));
         let in_fates = ended().flat_map(|crash| &crash.fate).map(|word| word.bytes.len());
         let bytes = lines.iter().map(Vec::len).sum::<usize>() + in_fates.sum::<usize>();
+        let words = all().filter_map(|step| match step {
+            Step::Op(words) => Some(words),
+            Step::Sleep(_) | Step::Reopen => None,
+        });
+        let empty = words.flatten().filter(|word| word.bytes.is_empty()).count();
+        // An empty word is hard to read: it is worse than a letter.
+        let bytes = bytes + 2 * empty;
         let sleeps = all().map(|step| match step {
             Step::Sleep(duration) => duration.as_nanos(),
             Step::Op(_) | Step::Reopen => 0,

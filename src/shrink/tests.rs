@@ -239,6 +239,7 @@ fn numbers_go_towards_zero_and_texts_get_short() {
     assert_eq!(text("0"), [""; 0]);
     assert_eq!(text("a"), [""; 0]);
     assert_eq!(text("bc"), ["b", "aa"]);
+    assert_eq!(text(""), ["0", "a"]);
     assert!(text("key12").contains(&"key6".to_owned()));
     let mut trial = Pure::new(|case: &Case| {
         ops(case).iter().flatten().any(|word| word.parse::<u32>().is_ok_and(|n| n >= 4097))

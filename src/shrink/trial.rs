@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use super::counts::Counts;
 use super::search::{Effort, End, Search, Trial, Tried};
@@ -10,7 +11,7 @@ use crate::campaign::entry::Entry;
 use crate::campaign::jobs::job;
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::{ReplayOptions, replay};
-use crate::case::{Case, Epoch, Expect, Position};
+use crate::case::{Case, Epoch, Expect, Position, Step};
 use crate::explore::finding::Finding;
 use crate::explore::job::{Budget, Job, Kind, Near, Task};
 use crate::explore::site::SourceLine;
@@ -217,7 +218,11 @@ fn exploration(candidate: &Case, effort: Effort) -> Job {
     let mut case = Case { expect: Expect::Pass, known: None, ..candidate.clone() };
     let continuation = case.epochs.get(1).map(|epoch| epoch.steps.clone()).unwrap_or_default();
     case.epochs.truncate(1);
-    let first = case.epochs.pop().unwrap_or_default();
+    let mut first = case.epochs.pop().unwrap_or_default();
+    if matches!(near, Some(Near::Call { returned: true, .. })) {
+        // After its last step a run closes the store; a case leaves that out as it does this step.
+        first.steps.push(Step::Sleep(Duration::ZERO));
+    }
     case.epochs.push(Epoch { crash: None, ..first });
     Job { continuation, near, ..job(case, Task::Explore, budget) }
 }
