@@ -635,7 +635,6 @@ sim no-dir-sync-after-rename
 profile posix
 seed 7
 expect lost-write
-turns none
 put b 700
 put a 31
 batch put key 12 + put another 13
@@ -644,7 +643,7 @@ sleep 50ms
 put zed 4000
 put b 9
 delete a
-crash power step=8 effect=0 keep=nothing
+crash power step=4 effect=2 keep=nothing
 put other 14
 delete b
 ";
