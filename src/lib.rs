@@ -31,6 +31,8 @@ mod oracle;
 mod process;
 #[cfg(simulated)]
 mod report;
+#[cfg(simulated)]
+mod shrink;
 mod sim;
 
 // What a sim is made of.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The wings from the bottom up, and within `process` its own.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "base",
     "disk",
     "litmus",
@@ -21,6 +21,7 @@ const ORDER: [&str; 17] = [
     "host",
     "explore",
     "campaign",
+    "shrink",
     "report",
     "check",
     "command",

@@ -101,6 +101,7 @@ fn help_shows_verbs_and_flags() {
         Commands:
           run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
           replay  Replay a case file, or the workload of a sim and a seed
+          shrink  Make a case file that fails small, and write the smaller case beside the other results
           litmus  Show every state that a crash may leave of a few calls
           list    List sims, promises and profiles
           help    Print this message or the help of the given subcommand(s)
@@ -126,6 +127,9 @@ fn help_shows_verbs_and_flags() {
 
               --jobs <N>
                   How many jobs to run at once, such as one sim on one profile; as many as there are CPUs if not given. The results are the same for any number
+
+              --no-shrink
+                  Show and save each failure as it was found. `CRASHPOINT_SHRINK=0` does the same
 
               --json <FILE>
                   Write one JSON object per event to this file
@@ -593,4 +597,159 @@ fn colour_is_used_only_on_a_terminal_or_on_request() {
     assert_eq!(escapes(&["replay", "good.case", "--color", "always"], "1"), (true, false));
     assert_eq!(escapes(&["replay", "nosuch.case", "--color", "always"], ""), (false, true));
     assert_eq!(escapes(&["replay", "nosuch.case"], ""), (false, false));
+}
+
+/// A case of the canary that fails, with more than it needs.
+const FAILS: &str = "\
+crashpoint-case 1
+# Its story.
+sim no-dir-sync-after-rename
+profile posix
+seed 0xed2571974d336501
+expect lost-write lost-write:batch
+batch put key 12 + put another 13
+crash power step=1 effect=2 returned keep=nothing
+put other 14
+";
+
+#[test]
+fn a_case_is_shrunk_and_the_small_one_replays() {
+    let desk = Desk::new();
+    desk.write("x.case", FAILS);
+    let bare = copied_binary(&desk);
+    let ran = Ran::of(bare(&["shrink", "x.case"]).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("shrunk   2 steps, 1 crash -> 1 step, 1 crash;"), "{}", ran.out);
+    let small = std::fs::read_to_string(desk.path().join("target/crashpoint/x-small.case"));
+    let small = small.expect("the small case");
+    assert!(
+        small.contains("# Its story.\n") && small.contains("\nbatch put a 0\ncrash"),
+        "{small}"
+    );
+    desk.write("small.case", &small);
+    let ran = desk.run(&["replay", "small.case"]);
+    assert!(ran.out.contains("as the case expects"), "{}", ran.out);
+    let left = std::fs::read_to_string(desk.path().join("x.case")).expect("the case");
+    assert_eq!(left, FAILS);
+}
+
+/// A case of the canary with more of everything.
+const LONG: &str = "\
+sim no-dir-sync-after-rename
+profile posix
+seed 7
+expect lost-write
+put b 700
+put a 31
+batch put key 12 + put another 13
+reopen
+sleep 50ms
+put zed 4000
+put b 9
+delete a
+crash power step=4 effect=2 keep=nothing
+put other 14
+delete b
+";
+
+#[test]
+fn two_processes_shrink_alike_at_the_same_time() {
+    let desks = [Desk::new(), Desk::new()];
+    let running = desks.each_ref().map(|desk| {
+        desk.write("x.case", LONG);
+        let mut command = copied_binary(desk)(&["shrink", "x.case"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    });
+    let [one, other] =
+        running.map(|child| Ran::of(child.wait_with_output().expect("the command runs")));
+    assert_eq!(one.code, 1, "{}{}", one.out, one.err);
+    assert!(one.out.contains("-> 1 step, 1 crash;"), "{}", one.out);
+    assert!(one.out.contains("each of these was needed"), "{}", one.out);
+    assert_eq!((one.out, one.err), (other.out, other.err));
+    let small = desks.each_ref().map(|desk| {
+        std::fs::read_to_string(desk.path().join("target/crashpoint/x-small.case")).expect("a case")
+    });
+    assert_eq!(small[0], small[1]);
+}
+
+#[test]
+fn a_budget_ends_a_shrink_and_the_best_case_is_kept() {
+    let desk = Desk::new();
+    desk.write("x.case", LONG);
+    let arguments = ["shrink", "x.case", "--budget", "3"];
+    let ran = Ran::of(copied_binary(&desk)(&arguments).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("the budget was spent"), "{}", ran.out);
+    desk.write(
+        "y.case",
+        std::fs::read(desk.path().join("target/crashpoint/x-small.case")).expect("a case"),
+    );
+    assert!(desk.run(&["replay", "y.case"]).out.contains("as the case expects"));
+}
+
+#[test]
+fn a_case_that_cannot_be_written_is_shown() {
+    let desk = Desk::new();
+    desk.write("x.case", FAILS);
+    // Where a folder should be there is a file, which stops root too.
+    desk.write("target", "");
+    let bare = copied_binary(&desk);
+    let ran = Ran::of(bare(&["shrink", "x.case"]).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("crash power step=1 effect=2"), "{}", ran.out);
+    assert!(ran.out.contains("\nsim no-dir-sync-after-rename\n"), "{}", ran.out);
+    assert!(ran.err.contains("could not be written"), "{}", ran.err);
+}
+
+#[test]
+fn a_run_that_can_write_no_case_shows_its_failures_small_with_their_cases() {
+    let desk = Desk::new();
+    desk.write("target", "");
+    let bare = copied_binary(&desk);
+    let run = ["run", "no-dir-sync-after-rename", "--profile", "posix", "--json", "events"];
+    let ran = Ran::of(bare(&run).output().expect("the command runs"));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let count = |text: &str| ran.out.matches(text).count();
+    assert!(count("\n  class    ") > 0, "{}", ran.out);
+    assert_eq!(count("\n  shrunk   "), count("\n  class    "), "{}", ran.out);
+    assert_eq!(count("\ncrashpoint-case 2\n"), count("\n  class    "), "{}", ran.out);
+    assert!(ran.err.contains("this case could not be written"), "{}", ran.err);
+    let events = std::fs::read_to_string(desk.path().join("events")).expect("the events");
+    assert_eq!(events.matches("\"shrunk\":\"").count(), count("\n  class    "), "{events}");
+}
+
+#[test]
+fn a_wrong_word_for_shrinking_is_refused_before_the_run() {
+    let desk = Desk::new();
+    let ran = desk.command(&["run", "toy"]).env("CRASHPOINT_SHRINK", "maybe").output();
+    let ran = Ran::of(ran.expect("the command runs"));
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert_eq!(ran.err, "error: CRASHPOINT_SHRINK=maybe: expected 0 or 1\n");
+}
+
+#[test]
+fn what_cannot_be_shrunk_is_refused_in_one_line() {
+    let desk = Desk::new();
+    desk.write("x.case", GOOD);
+    assert!(desk.refused(&["shrink", "x.case"]).contains("nothing to shrink"));
+    desk.write("x.case", with("expect pass", "expect lost-write"));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("found no violation"));
+    desk.write("x.case", with("sim toy", "sim nosuch"));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("line 1: there is no sim"));
+    desk.write("x.case", with("put b 2", &"put \"a\"*40000000 1\n".repeat(3)));
+    assert!(desk.refused(&["shrink", "x.case"]).contains("x.case: line"));
+    assert!(desk.refused(&["shrink", "nosuch.case"]).contains("nosuch.case"));
+}
+
+/// The command as a copy that no target folder holds: it writes below the current directory.
+fn copied_binary(desk: &Desk) -> impl Fn(&[&str]) -> Command + '_ {
+    let copy = desk.path().join("crashpoint-copy");
+    // A copy made here could be open for writing in a child of another test, and not start.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_crashpoint")).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
+    move |arguments| {
+        let mut command = Command::new(&copy);
+        command.args(arguments).current_dir(desk.path());
+        command
+    }
 }

@@ -83,6 +83,7 @@ pub(crate) fn job(case: Case, task: Task, budget: Budget) -> Job {
     Job {
         case,
         task,
+        near: None,
         continuation: Vec::new(),
         budget,
         known: Vec::new(),

@@ -1,7 +1,7 @@
 //! The entry of `cargo test`: one call that tests a sim and panics with the report of what it
 //! found.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
@@ -21,6 +21,9 @@ use crate::host::cpu;
 use crate::host::pair::{Check, Pair, Run};
 use crate::oracle::Class;
 use crate::report::text::{Commands, report};
+#[cfg(feature = "inner")]
+use crate::shrink::Counts;
+use crate::shrink::{self, Shown};
 use crate::sim::Sim;
 use crate::sim::store::{KeyValue, Store};
 
@@ -81,6 +84,7 @@ fn check_entry(entry: &Entry) {
 fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
+    let shrinks = shrink::is_asked_for()?;
     let mut client = Client::start()?;
     let mut passed: String = client.notices().iter().map(|text| note(text)).collect();
     for profile in entry.profiles {
@@ -97,9 +101,10 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
             },
         };
         let mut result = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
-        if let Some(mut finding) = result.findings.first().cloned() {
-            result.notices.extend(replay::name_lines(&mut client, entry, &mut finding)?);
-            let mut text = finding_text(entry, &finding, seed, budget)?;
+        if let Some(finding) = result.findings.first().cloned() {
+            let shown = shrink::shown(&mut client, entry, finding, shrinks, &mut |_| {})?;
+            result.notices.extend(shown.notice.clone());
+            let mut text = finding_text(entry, &shown, seed, budget)?;
             text.push_str(&notes(&result));
             return Ok(Some(text));
         }
@@ -113,24 +118,39 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     Ok(None)
 }
 
-fn finding_text(
-    entry: &Entry,
-    finding: &Finding,
-    seed: Seed,
-    budget: u64,
-) -> Result<String, Problem> {
+fn finding_text(entry: &Entry, shown: &Shown, seed: Seed, budget: u64) -> Result<String, Problem> {
+    let finding = &shown.finding;
     let class = finding.violation.class();
-    let name = format!("{}-{class}-{}.case", entry.name, finding.digest);
-    let path = target::write(&name, &finding.case.to_string())?;
+    let written = save(entry, finding);
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
     let commands = Commands {
         replay: format!("CRASHPOINT_SEED={seed} CRASHPOINT_BUDGET={budget} cargo test {test}"),
-        keep: Some(format!("mv {} corpus/{}/{class}.case", path.display(), entry.name)),
+        keep: written
+            .as_ref()
+            .ok()
+            .map(|path| format!("mv {} corpus/{}/{class}.case", path.display(), entry.name)),
+        shrunk: shown.shrunk.clone(),
+        verdict_of_first: shown.verdict_of_first,
     };
     let mut text = report(finding, &commands);
     text.push_str(opt_out(class));
+    if let Err(problem) = written {
+        text.push_str(&note(&format!("this case could not be written: {problem}")));
+        text.push_str(&finding.case.to_string());
+    }
+    if let Some(Ok(path)) = shown.first.as_ref().map(|first| save(entry, first)) {
+        let path = path.display();
+        let why = "the smaller case loses what another line wrote; as it was found";
+        text.push_str(&note(&format!("{why}: {path}")));
+    }
     Ok(text)
+}
+
+/// Saves the case of a finding; returns the path.
+fn save(entry: &Entry, finding: &Finding) -> Result<PathBuf, Problem> {
+    let name = format!("{}-{}-{}.case", entry.name, finding.violation.class(), finding.digest);
+    target::write(&name, &finding.case.to_string())
 }
 
 /// The constant that the author of an engine may declare, if this behaviour is intended.
@@ -238,7 +258,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Found {
 
 /// A report without commands.
 fn plain_report(finding: &Finding) -> String {
-    report(finding, &Commands { replay: String::new(), keep: None })
+    report(finding, &Commands::default())
 }
 
 #[track_caller]
@@ -294,9 +314,7 @@ pub fn fail_every_call(
     steps: usize,
     faults: u64,
 ) -> FailedCalls {
-    let budget = Budget { recoveries: faults, ..Budget::default() };
-    let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
-    let job = part.failing_job(seed, steps);
+    let job = failing_job(entry, profile, seed, steps, faults);
     let run = || Client::start()?.run(entry, &job, &mut |_| {});
     let result = run().unwrap_or_else(|problem| cannot_test(entry, &problem));
     let first = result.findings.first();
@@ -315,17 +333,42 @@ pub fn fail_every_call(
     }
 }
 
+fn failing_job(entry: &Entry, profile: &str, seed: Seed, steps: usize, faults: u64) -> Job {
+    let budget = Budget { recoveries: faults, ..Budget::default() };
+    let part = Part { entry: *entry, profile: profile.to_owned(), workloads: 1, budget };
+    part.failing_job(seed, steps)
+}
+
 /// Fails every call of some short workloads of a sim ([`fail_every_call`]), on the weakest profile.
 ///
 /// # Panics
 /// With the report, if a promise was broken; or if the machine does not allow it.
 #[track_caller]
 pub fn check_faults<S: Sim>() {
-    for (number, steps) in (0..).zip(FAILING) {
-        let seed = SEED.derive("faults", number);
-        let failed = fail_every_call(&sim::<S>(), "posix", seed, steps, FAULTS);
-        assert!(failed.violations.is_empty(), "\n{}\n{}", failed.report, failed.case);
+    let entry = sim::<S>();
+    match try_faults(&entry) {
+        Ok(None) => {}
+        Ok(Some(text)) => panic!("\n{text}"),
+        Err(problem) => cannot_test(&entry, &problem),
     }
+}
+
+/// The report and the case of the first failure, if there is one.
+fn try_faults(entry: &Entry) -> Result<Option<String>, Problem> {
+    let shrinks = shrink::is_asked_for()?;
+    let mut client = Client::start()?;
+    for (number, steps) in (0..).zip(FAILING) {
+        let job = failing_job(entry, "posix", SEED.derive("faults", number), steps, FAULTS);
+        let result = client.run(entry, &job, &mut |_| {})?;
+        let Some(first) = result.findings.into_iter().next() else { continue };
+        let Shown { finding, shrunk, notice, .. } =
+            shrink::shown(&mut client, entry, first, shrinks, &mut |_| {})?;
+        let commands = Commands { shrunk, ..Commands::default() };
+        let notice = notice.as_deref().map(note).unwrap_or_default();
+        let (report, case) = (report(&finding, &commands), &finding.case);
+        return Ok(Some(format!("{report}{notice}\n{case}")));
+    }
+    Ok(None)
 }
 
 /// Explores one workload of up to `steps` steps on one profile, and returns the counts: for
@@ -344,6 +387,45 @@ pub fn measure(entry: &Entry, profile: &str, seed: Seed, steps: usize, budget: B
         panic!("{}: {}", entry.name, finding.violation.class());
     }
     result.tally
+}
+
+/// A case that was made small.
+#[cfg(feature = "inner")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Small {
+    /// The smallest case, as text.
+    pub case: String,
+    /// Its steps.
+    pub steps: usize,
+    /// Its crashes.
+    pub crashes: usize,
+    /// The recoveries that it took.
+    pub recoveries: u64,
+    /// What was shrunk to what.
+    pub summary: String,
+}
+
+/// Shrinks the text of a case that fails as it expects.
+///
+/// # Errors
+/// See [`check_case`].
+#[cfg(feature = "inner")]
+pub fn shrink_case(entry: &Entry, text: &str, budget: u64) -> Result<Small, CaseFailed> {
+    let not_replayed = |why: &dyn std::fmt::Display| CaseFailed::NotReplayed(why.to_string());
+    let (case, lines) = Case::parse_with_lines(text).map_err(|error| not_replayed(&error))?;
+    let run = || shrink::shrink(&mut Client::start()?, entry, &case, budget, &mut |_, _| {});
+    let shrunk = run().map_err(|problem| match problem {
+        Problem::Refused(refusal) => CaseFailed::NotReplayed(locate(&lines, &refusal)),
+        problem => not_replayed(&problem),
+    })?;
+    let counts = Counts::of(&shrunk.finding.case);
+    Ok(Small {
+        case: shrunk.finding.case.to_string(),
+        steps: counts.steps,
+        crashes: counts.crashes,
+        recoveries: shrunk.recoveries,
+        summary: shrunk.to_string(),
+    })
 }
 
 /// Why the outcome of a case is not as it expects.

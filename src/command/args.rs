@@ -7,6 +7,7 @@ use std::thread;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::seed::Seed;
+use crate::shrink::BUDGET;
 
 /// Runs storage engines on a simulated disk, cuts the power everywhere, and checks what they
 /// promised.
@@ -41,6 +42,8 @@ pub(super) enum Verb {
     Run(RunArgs),
     /// Replay a case file, or the workload of a sim and a seed
     Replay(ReplayArgs),
+    /// Make a case file that fails small, and write the smaller case beside the other results
+    Shrink(ShrinkArgs),
     /// Show every state that a crash may leave of a few calls
     Litmus(LitmusArgs),
     /// List sims, promises and profiles
@@ -69,6 +72,9 @@ pub(crate) struct RunArgs {
     /// not given. The results are the same for any number
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
+    /// Show and save each failure as it was found. `CRASHPOINT_SHRINK=0` does the same
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// Write one JSON object per event to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -102,6 +108,17 @@ pub(crate) struct ReplayArgs {
     /// Recover in one process, without limits, so that breakpoints work
     #[arg(long)]
     pub(crate) debug: bool,
+}
+
+/// The arguments of `shrink`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShrinkArgs {
+    /// A case file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How many recoveries to spend
+    #[arg(long, value_name = "N", default_value_t = BUDGET)]
+    pub(crate) budget: u64,
 }
 
 /// The arguments of `litmus`.

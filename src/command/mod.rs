@@ -8,6 +8,7 @@ mod plan;
 mod replay;
 mod run;
 mod save;
+mod shrink;
 mod terminal;
 
 use std::ffi::OsString;
@@ -61,6 +62,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         None => run::run(registry, &cli.run, &mut terminal),
         Some(Verb::Run(args)) => run::run(registry, &args, &mut terminal),
         Some(Verb::Replay(args)) => replay::replay(registry, &args, &mut terminal),
+        Some(Verb::Shrink(args)) => shrink::shrink(registry, &args, &mut terminal),
         Some(Verb::Litmus(args)) => litmus::litmus(&args, &mut terminal),
         Some(Verb::List) => {
             list::list(registry, &mut terminal);

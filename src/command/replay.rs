@@ -45,7 +45,7 @@ pub(super) fn replay(
 }
 
 /// The sim of a case, if it knows the profile.
-fn entry_of(registry: &Registry, saved: &SavedCase) -> Result<Entry, Problem> {
+pub(super) fn entry_of(registry: &Registry, saved: &SavedCase) -> Result<Entry, Problem> {
     let wrong =
         |line: usize, why: &dyn std::fmt::Display| saved.wrong(format!("line {line}: {why}"));
     let (case, lines) = (&saved.case, &saved.lines);
@@ -93,7 +93,7 @@ fn replay_case(
 fn show_findings(path: &Path, result: &JobResult, terminal: &mut Terminal) {
     for finding in &result.findings {
         let replay = format!("crashpoint replay {}", path.display());
-        terminal.block(Tone::Bad, &report(finding, &Commands { replay, keep: None }));
+        terminal.block(Tone::Bad, &report(finding, &Commands { replay, ..Commands::default() }));
     }
 }
 
@@ -120,7 +120,7 @@ fn replay_seed(
             terminal.notice(&format!("{}: {notice}", path.display()));
         }
         let replay = format!("crashpoint replay {}", path.display());
-        terminal.block(Tone::Bad, &report(finding, &Commands { replay, keep: None }));
+        terminal.block(Tone::Bad, &report(finding, &Commands { replay, ..Commands::default() }));
     }
     let tally = &result.tally;
     let text = format!(

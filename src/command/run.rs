@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::args::RunArgs;
 use super::plan::{Planned, part, planned, profiles};
-use super::save::save;
+use super::save::save_or_name;
 use super::terminal::{Terminal, Tone};
 use super::{Exit, find, mute};
 use crate::base::seed::Seed;
@@ -17,7 +17,7 @@ use crate::campaign::problem::Problem;
 use crate::campaign::registry::Registry;
 use crate::campaign::run::{self, PartResult};
 use crate::campaign::side_by_side::{Progress, side_by_side};
-use crate::campaign::{replay, target};
+use crate::campaign::target;
 use crate::explore::job::Kind;
 use crate::explore::tally::Tally;
 use crate::host::cpu;
@@ -26,6 +26,7 @@ use crate::report::json::Json;
 use crate::report::page::grouped;
 use crate::report::table;
 use crate::report::text::{Commands, report};
+use crate::shrink::{Counts, Shown, is_asked_for, shown};
 
 /// `run`.
 pub(super) fn run(
@@ -56,6 +57,7 @@ fn run_sims(
     terminal: &mut Terminal,
 ) -> Result<Exit, Problem> {
     let started = now();
+    let shrinks = !args.no_shrink && is_asked_for()?;
     let mut client = Client::start()?;
     let mut json = Json::create(args.json.as_deref())?;
     for notice in client.notices() {
@@ -71,7 +73,7 @@ fn run_sims(
         &planned,
         args.jobs(),
         Client::start,
-        |client, planned, progress| run_part(client, planned, args, progress),
+        |client, planned, progress| run_part(client, planned, args, shrinks, progress),
         |at| shown.borrow_mut().progress(&at.what, at.done, at.all, &at.tally),
         |planned, ran| {
             rows.push(show_part(&planned.part, &ran, &mut json, &mut shown.borrow_mut())?);
@@ -106,17 +108,17 @@ type RunPart = fn(
     &mut dyn FnMut(u64, &Tally),
 ) -> Result<PartResult, Problem>;
 
-/// The results of a part, and of replaying its findings.
+/// The results of a part, and its findings as they are shown.
 struct Replayed {
     result: PartResult,
-    /// A notice for each finding that replays differently, with its index.
-    differing: Vec<(usize, String)>,
+    shown: Vec<Shown>,
 }
 
 fn run_part(
     client: &mut Client,
     planned: &Planned,
     args: &RunArgs,
+    shrinks: bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Replayed, Problem> {
     let Planned { part, known } = planned;
@@ -128,12 +130,18 @@ fn run_part(
     let mut result = run(client, part, args.seed, known, &mut |done, tally| {
         progress(Progress { what: what.clone(), done, all, tally: *tally });
     })?;
-    let mut differing = Vec::new();
-    for (index, finding) in result.findings.iter_mut().enumerate() {
-        let notice = replay::name_lines(client, &part.entry, finding)?;
-        differing.extend(notice.map(|notice| (index, notice)));
+    let mut all_shown = Vec::new();
+    for finding in &mut result.findings {
+        let tally = result.tally;
+        let mut better = |counts: &Counts| {
+            let what = format!("{what}: shrinking, {counts}");
+            progress(Progress { what, done: all, all, tally });
+        };
+        let shown = shown(client, &part.entry, finding.clone(), shrinks, &mut better)?;
+        finding.clone_from(&shown.finding);
+        all_shown.push(shown);
     }
-    Ok(Replayed { result, differing })
+    Ok(Replayed { result, shown: all_shown })
 }
 
 /// Prints and saves the results of a part.
@@ -143,7 +151,7 @@ fn show_part(
     json: &mut Json,
     terminal: &mut Terminal,
 ) -> Result<Row<'static>, Problem> {
-    let Replayed { result, differing } = ran;
+    let Replayed { result, shown } = ran;
     terminal.clear_progress();
     for notice in &result.notices {
         terminal.notice(&format!("{}: {notice}", part.entry.name));
@@ -151,13 +159,24 @@ fn show_part(
     let done = PartDone::new(part, result);
     show_status(&done, terminal);
     json.write(&Event::Part(done))?;
-    for (index, finding) in result.findings.iter().enumerate() {
-        let path = save(finding)?;
-        for (_, notice) in differing.iter().filter(|(which, _)| *which == index) {
+    for shown in shown {
+        let (path, written) = save_or_name(&shown.finding);
+        if let Some(notice) = &shown.notice {
             terminal.notice(&format!("{}: {notice}", path.display()));
         }
-        let violated = Violated::new(part, finding, path.display().to_string());
+        let violated = Violated::new(part, shown, path.display().to_string());
         show_finding(&violated, &path, terminal);
+        if let Err(problem) = written {
+            terminal.notice(&format!("this case could not be written: {problem}"));
+            shown.finding.case.to_string().lines().for_each(|line| terminal.line(line));
+        }
+        if let Some(first) = &shown.first {
+            let path = save_or_name(first).0;
+            terminal.notice(&format!(
+                "the smaller case loses what another line wrote; as it was found: {}",
+                path.display()
+            ));
+        }
         json.write(&Event::Violation(violated))?;
     }
     Ok(Row { sim: part.entry.name, profile: part.profile.clone(), tally: result.tally })
@@ -168,6 +187,8 @@ fn show_finding(violated: &Violated<'_>, path: &Path, terminal: &mut Terminal) {
     let commands = Commands {
         replay: format!("crashpoint replay {path}"),
         keep: Some(format!("mv {path} corpus/{sim}/{}.case", violated.class)),
+        shrunk: violated.shrunk.map(str::to_owned),
+        verdict_of_first: violated.verdict_of_first,
     };
     terminal.block(Tone::Bad, &report(violated.finding, &commands));
 }
@@ -242,7 +263,10 @@ fn summary(
     }
     let bad = all.violations > 0 || !found;
     terminal.status(if bad { Tone::Bad } else { Tone::Good }, "Summary", &text);
-    let path = target::write("report.txt", &terminal.transcript)?;
-    terminal.status(Tone::Plain, "Report", &path.display().to_string());
+    match target::write("report.txt", &terminal.transcript) {
+        Ok(path) => terminal.status(Tone::Plain, "Report", &path.display().to_string()),
+        // What was found has been shown, and decides the exit code.
+        Err(problem) => terminal.notice(&format!("the report could not be written: {problem}")),
+    }
     Ok(if bad { Exit::Violation } else { Exit::Clean })
 }

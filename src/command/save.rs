@@ -8,7 +8,18 @@ use crate::explore::finding::Finding;
 
 /// Saves the case of a finding; returns the path.
 pub(super) fn save(finding: &Finding) -> Result<PathBuf, Problem> {
+    target::write(&name(finding), &finding.case.to_string())
+}
+
+/// Saves the case of a finding; returns the path, or the one that it would have.
+pub(super) fn save_or_name(finding: &Finding) -> (PathBuf, Result<(), Problem>) {
+    match save(finding) {
+        Ok(path) => (path, Ok(())),
+        Err(problem) => (target::folder().join(name(finding)), Err(problem)),
+    }
+}
+
+fn name(finding: &Finding) -> String {
     let (sim, class) = (&finding.case.sim, finding.violation.class());
-    let name = format!("{sim}-{class}-{}.case", finding.digest);
-    target::write(&name, &finding.case.to_string())
+    format!("{sim}-{class}-{}.case", finding.digest)
 }

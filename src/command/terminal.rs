@@ -142,19 +142,27 @@ impl Terminal {
     }
 
     fn redraw(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
+        // A narrow terminal cuts off the end.
+        self.working(format!(
+            "{done}/{all}  {} states  {} violations  {what}",
+            grouped(tally.states),
+            grouped(tally.violations)
+        ));
+    }
+
+    /// What is being done: redrawn on a terminal, and nothing elsewhere.
+    pub(crate) fn working(&mut self, text: String) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix:>12} [{elapsed_precise}] {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix("Running");
             bar
         });
-        // A narrow terminal cuts off the end.
-        bar.set_message(format!(
-            "{done}/{all}  {} states  {} violations  {what}",
-            grouped(tally.states),
-            grouped(tally.violations)
-        ));
+        bar.set_message(text);
         bar.tick();
     }
 

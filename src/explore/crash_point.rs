@@ -4,6 +4,8 @@ use crate::base::time::Time;
 use crate::case::Position;
 use crate::log::{Mark, Payload, Phase, Record, records};
 
+use super::job::Near;
+
 /// A position in a log, and what is known there.
 #[derive(Clone, Debug)]
 pub(crate) struct CrashPoint {
@@ -33,6 +35,16 @@ impl CrashPoint {
             turns: 0,
             begun: false,
         }
+    }
+
+    /// Whether this is where a job looks; `call` is the call here, as a case names it.
+    pub(crate) fn is_near(&self, near: &Near, call: Option<&str>) -> bool {
+        let Near::Call { step, returned, effect, within } = near else { return false };
+        // An engine numbers its files: with fewer steps the same one has another number.
+        let unnumbered = |call: &str| call.replace(|c: char| c.is_ascii_digit(), "");
+        (self.position.step, self.position.returned) == (*step, *returned)
+            && effect.is_none_or(|effect| effect == self.position.effect)
+            && call.map(unnumbered) == within.as_deref().map(unnumbered)
     }
 
     /// Moves past a record; says whether a crash there may leave something new. `steps` is the

@@ -16,6 +16,8 @@ pub struct Job {
     pub case: Case,
     /// The task.
     pub task: Task,
+    /// The only crashes of the first epoch to explore, if not all are.
+    pub near: Option<Near>,
     /// The steps of the epoch after each recovery.
     pub continuation: Vec<Step>,
     /// How much to explore.
@@ -28,6 +30,24 @@ pub struct Job {
     pub stacks: Stacks,
     /// A directory of the host that a replay writes the files of its last crash state to.
     pub keep: Option<PathBuf>,
+}
+
+/// The only crashes of a first epoch to explore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Near {
+    /// None: the workload is only recorded, in its schedules.
+    Nothing,
+    /// Those at one kind of call of a step, or those when the step had returned.
+    Call {
+        /// The step; see [`Position::step`](crate::case::Position::step).
+        step: u32,
+        /// Whether the step had returned.
+        returned: bool,
+        /// The number of changes within the step, if it matters.
+        effect: Option<u32>,
+        /// The call in flight or the next one, as `call:path`; numbers in it do not matter.
+        within: Option<String>,
+    },
 }
 
 /// The identity of a finding: equal for two findings of the same kind.

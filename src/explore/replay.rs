@@ -11,7 +11,6 @@ use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
 use crate::log::{Payload, records};
 use crate::oracle::{AfterFault, CrashKind, Violation};
-use crate::process::world::Stacks;
 use crate::sim::model::Model;
 
 use super::calls::Calls;
@@ -122,8 +121,8 @@ impl<M: Model> Replay<M> {
         self.judge = crashed.judge_after(&self.judge);
         self.start = point.at + crash.down;
         let tree = self.pending.live().clone();
-        let runner = &mut explorer.runner;
-        self.run = runner.recover_alone(&tree, &prior, conditions, next, Stacks::All)?;
+        let (runner, stacks) = (&mut explorer.runner, explorer.job.stacks);
+        self.run = runner.recover_alone(&tree, &prior, conditions, next, stacks)?;
         explorer.reporter.note(tree.digest(), self.run.outcome.digest);
         Ok(None)
     }

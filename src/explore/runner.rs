@@ -103,6 +103,8 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) sites: Sites,
     /// Recoveries carried out so far.
     pub(crate) recoveries: u64,
+    /// Children so far that used up their CPU time, or slept for real.
+    pub(crate) stuck: u64,
     /// Real time spent in children.
     pub(crate) in_children: Duration,
     /// Notices for the user about the engine's calls.
@@ -130,6 +132,7 @@ impl<M: Model> Runner<M> {
             profile,
             sites: Sites::default(),
             recoveries: 0,
+            stuck: 0,
             in_children: Duration::ZERO,
             notices: BTreeSet::new(),
             in_process: false,
@@ -328,6 +331,7 @@ impl<M: Model> Runner<M> {
             child::run(&self.region, &limits, body)
         };
         self.in_children += now().duration_since(started);
+        self.stuck += u64::from(matches!(ending, Ending::HungSpin { .. } | Ending::Asleep { .. }));
         let place = self.sites.resolve(&ending.backtrace()).into_iter().next();
         let mut outcome = Outcome::read(self.region.bytes(), ending, launch.start);
         outcome.place = outcome.place.or(place.map(|line| line.to_string()));

@@ -12,6 +12,7 @@ use super::job::{Job, Task};
 use super::message::{Message, Refusal};
 use super::stop::Stop;
 use super::subject::{Subject, subject};
+use super::tally::Tally;
 use super::{fail_calls, replay, schedules};
 
 /// Serves one job: the entry of an explorer process.
@@ -49,6 +50,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
             let tally = explorer
                 .reporter
                 .counts(explorer.runner.recoveries, explorer.runner.in_children.as_secs_f64());
+            let tally = Tally { stuck: explorer.runner.stuck, ..tally };
             explorer.reporter.send(&Message::Done(tally));
             Ok(())
         }

@@ -31,6 +31,8 @@ pub struct Tally {
     pub unchecked: u64,
     /// Recoveries that were carried out twice to compare their digests.
     pub rechecked: u64,
+    /// Runs and recoveries that used up their CPU time, or slept for real.
+    pub stuck: u64,
     /// Runs and recoveries with one failed call or a full disk.
     pub faults: u64,
     /// Pieces that the muted syncs would have made durable.
@@ -60,6 +62,7 @@ impl Tally {
         self.histories += other.histories;
         self.unchecked += other.unchecked;
         self.rechecked += other.rechecked;
+        self.stuck += other.stuck;
         self.faults += other.faults;
         self.muted += other.muted;
         self.run = combine(self.run, other.run);

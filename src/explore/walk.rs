@@ -25,7 +25,7 @@ use super::examine::{self, Examined, Judged};
 use super::explorer::Explorer;
 use super::finding::Finding;
 use super::judge::Judge;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, within};
 use super::runner::{PriorCrash, Recorded};
 use super::stop::Stop;
 use super::verdict::{self, Scene};
@@ -208,9 +208,13 @@ impl<M: Model> Walk<'_, M> {
     }
 
     /// Whether the machine may crash here: not while the store is created apart, nor where the run
-    /// is still as without muting.
+    /// is still as without muting, nor elsewhere than the job says.
     fn may_crash(&self, explorer: &Explorer<'_, M>, point: &CrashPoint) -> bool {
         if explorer.job.muted.is_some() && !self.muted {
+            return false;
+        }
+        let near = explorer.job.near.as_ref().filter(|_| self.lineage.depth() == 0);
+        if near.is_some_and(|near| !point.is_near(near, within(&self.calls, point))) {
             return false;
         }
         point.begun || self.lineage.depth() > 0 || !explorer.runner.subject.created_apart

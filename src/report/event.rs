@@ -9,6 +9,7 @@ use crate::explore::finding::Finding;
 use crate::explore::message::SyncSite;
 use crate::explore::tally::Tally;
 use crate::oracle::Class;
+use crate::shrink::Shown;
 
 /// The format of the JSON output. It changes when a field changes its meaning or goes away.
 pub(crate) const FORMAT: u32 = 1;
@@ -80,12 +81,18 @@ pub(crate) struct Violated<'a> {
     pub(crate) message: &'a str,
     /// The path of the case.
     pub(crate) case: String,
+    /// What was shrunk to what, if it was shrunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shrunk: Option<&'a str>,
     #[serde(skip)]
     pub(crate) finding: &'a Finding,
+    #[serde(skip)]
+    pub(crate) verdict_of_first: bool,
 }
 
 impl<'a> Violated<'a> {
-    pub(crate) fn new(part: &'a Part, finding: &'a Finding, case: String) -> Self {
+    pub(crate) fn new(part: &'a Part, shown: &'a Shown, case: String) -> Self {
+        let finding = &shown.finding;
         let violation = &finding.violation;
         Self {
             sim: part.entry.name,
@@ -94,7 +101,9 @@ impl<'a> Violated<'a> {
             signature: &violation.signature,
             message: &violation.message,
             case,
+            shrunk: shown.shrunk.as_deref(),
             finding,
+            verdict_of_first: shown.verdict_of_first,
         }
     }
 }

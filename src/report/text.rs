@@ -9,12 +9,17 @@ use crate::explore::finding::{Cache, CrashScene, Finding, LostPiece, NearbyCall,
 use crate::log::Phase;
 use crate::oracle::{CrashKind, ItemDiff};
 
-/// How a failure can be seen again.
+/// How a failure can be seen again, and how its case came about.
+#[derive(Default)]
 pub(crate) struct Commands {
     /// Replays it.
     pub(crate) replay: String,
     /// Keeps it as a regression test.
     pub(crate) keep: Option<String>,
+    /// What was shrunk to what.
+    pub(crate) shrunk: Option<String>,
+    /// Whether the verdict is that of the failure before it was shrunk.
+    pub(crate) verdict_of_first: bool,
 }
 
 /// The indentation of a fact's further lines.
@@ -34,7 +39,7 @@ pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
         line(&mut text, part);
     }
     line(&mut text, String::new());
-    facts(&mut text, finding);
+    facts(&mut text, finding, commands);
     items(&mut text, &finding.violation.details);
     steps(&mut text, case);
     pieces(&mut text, &finding.pieces.losses);
@@ -59,9 +64,12 @@ fn line(text: &mut String, line: String) {
     text.push('\n');
 }
 
-fn facts(text: &mut String, finding: &Finding) {
+fn facts(text: &mut String, finding: &Finding, commands: &Commands) {
     let case = &finding.case;
     line(text, format!("  seed     {}", case.seed));
+    for part in commands.shrunk.iter().flat_map(|shrunk| wrapped("  shrunk   ", REST, shrunk)) {
+        line(text, part);
+    }
     for fault in &case.faults {
         line(text, format!("  fault    {}", fault.to_string().trim_start_matches("fault ")));
     }
@@ -86,7 +94,8 @@ fn facts(text: &mut String, finding: &Finding) {
     line(text, format!("  class    {class}  ({signature})"));
     line(text, format!("  digest   {}", finding.digest));
     if let Some(verdict) = &finding.verdict {
-        let parts = wrapped("  verdict  ", REST, &self::verdict(verdict));
+        let of = if commands.verdict_of_first { "as it was found, " } else { "" };
+        let parts = wrapped("  verdict  ", REST, &format!("{of}{}", self::verdict(verdict)));
         parts.into_iter().for_each(|part| line(text, part));
     }
     line(text, String::new());

@@ -70,7 +70,6 @@ fn the_text_and_the_end_of_an_error_see_the_simulated_disk() {
     let recovery = says(crashpoint::check_store::<Snapshot<Looks, true>>).expect("in recovery");
     expect![[r#"
         FAIL looks on posix: cannot be opened after a crash during its creation
-        open:open, at 1.000001 s
         class    create-interrupted  (create-interrupted:open-failed.There)
         the file is there: its cause is there
     "#]]

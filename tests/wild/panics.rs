@@ -84,7 +84,6 @@ fn a_panic_on_a_thread_that_is_never_joined_is_reported_with_its_thread_and_loca
         nothing to remove
 
         FAIL panics-detached on posix: panicked
-        open:open, at 1.000001 s
         class    panicked  (panicked:thread@tests/wild/panics.rs:N)
         thread 2 `remover` panicked at tests/wild/panics.rs:N, and was not joined:
         nothing to remove
@@ -99,11 +98,10 @@ fn a_deadlock_after_a_panic_names_the_panic() {
     check_act::<WaitedFor>(&expect![[r#"
         FAIL panics-waited-for on posix: hangs
         class    hung  (hung:step)
-        in step 2: is in a deadlock: thread 1 waits for a futex; before that, thread 2
+        in step 1: is in a deadlock: thread 1 waits for a futex; before that, thread 2
         panicked at tests/wild/panics.rs:N: before the gate
 
         FAIL panics-waited-for on posix: hangs
-        open:open, at 1.000001 s
         class    hung  (hung:open)
         while opening: is in a deadlock: thread 1 waits for a futex; before that,
         thread 2 panicked at tests/wild/panics.rs:N: before the gate
