@@ -40,7 +40,7 @@ impl Part {
 
     /// The job for the workload of a seed, as a report names it.
     pub(crate) fn job_for(&self, seed: Seed) -> Job {
-        self.job_of(seed, SIZES[(seed.0 % SIZES.len() as u64) as usize])
+        self.job_of(seed, size(seed))
     }
 
     /// The job for a workload of up to `size` steps.
@@ -76,6 +76,11 @@ impl Part {
             false => Vec::new(),
         }
     }
+}
+
+/// The maximum number of steps of the workload of a seed.
+pub(crate) fn size(seed: Seed) -> usize {
+    SIZES[(seed.0 % SIZES.len() as u64) as usize]
 }
 
 /// A job without a continuation and without known findings.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::passed::Passed;
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::campaign::client::Client;
@@ -12,12 +13,12 @@ use crate::campaign::jobs::{FAILING, Part};
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::{self, ReplayOptions, Surprise, as_expected};
 use crate::campaign::run::{self, PartResult};
+use crate::campaign::spend;
 use crate::campaign::target;
 use crate::case::Case;
 use crate::explore::finding::Finding;
 use crate::explore::job::{Budget, Job, Task};
 use crate::explore::tally::Tally;
-use crate::host::cpu;
 use crate::host::pair::{Check, Pair, Run};
 use crate::oracle::Class;
 use crate::report::text::{Commands, report};
@@ -26,13 +27,11 @@ use crate::sim::store::{KeyValue, Store};
 
 /// The seed of a `cargo test`, unless `CRASHPOINT_SEED` names another.
 const SEED: Seed = Seed(1);
-/// How many recoveries `cargo test` spends on a sim and a profile, unless `CRASHPOINT_BUDGET`
-/// says otherwise: some seconds.
+/// How many recoveries `cargo test` spends on a sim and its first profile, unless
+/// `CRASHPOINT_BUDGET` says otherwise: some seconds. Each other profile gets half as many.
 const BUDGET: u64 = 2400;
 /// Faults that [`check_faults`] tries on a workload.
 const FAULTS: u64 = 600;
-/// Recoveries for each workload.
-const WORKLOAD: u64 = 400;
 /// Recoveries on each profile to say where a failure happens and why.
 const VERDICT: u64 = 64;
 
@@ -82,34 +81,24 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
     let mut client = Client::start()?;
-    let mut passed: String = client.notices().iter().map(|text| note(text)).collect();
+    let mut passed = Passed::new(entry, seed, client.notices());
     for profile in entry.profiles {
-        let part = Part {
-            entry: *entry,
-            profile: profile.name.to_owned(),
-            workloads: budget.div_ceil(WORKLOAD).max(1),
-            // One failure is reported, so the search stops at the first.
-            budget: Budget {
-                recoveries: WORKLOAD.min(budget),
-                stop: true,
-                verdict: VERDICT,
-                ..Budget::default()
-            },
-        };
-        let mut result = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
+        // One failure is reported, so the search stops at the first.
+        let each = Budget { stop: true, verdict: VERDICT, ..Budget::default() };
+        let name = profile.name.to_owned();
+        let part = Part { entry: *entry, profile: name, workloads: 0, budget: each };
+        // What a stronger disk leaves, the first may leave, too.
+        let share = if passed.parts() == 0 { budget } else { budget.div_ceil(2) };
+        let (mut result, ended) = spend::spend(&mut client, &part, seed, share)?;
         if let Some(mut finding) = result.findings.first().cloned() {
             result.notices.extend(replay::name_lines(&mut client, entry, &mut finding)?);
             let mut text = finding_text(entry, &finding, seed, budget)?;
             text.push_str(&notes(&result));
             return Ok(Some(text));
         }
-        passed.push_str(&notes(&result));
-        passed.push_str(&summary(&part, seed, &result));
+        passed.part(&part, &result, ended, share);
     }
-    for (promise, source) in (entry.promises)() {
-        passed.push_str(&format!("  checked: {promise} ({source})\n"));
-    }
-    target::write(&format!("{}.txt", entry.name), &passed)?;
+    target::write(&format!("{}.txt", entry.name), &passed.text())?;
     Ok(None)
 }
 
@@ -152,38 +141,12 @@ fn opt_out(class: Class) -> &'static str {
 }
 
 /// The notices to the user, for the end of a report.
-fn notes(result: &PartResult) -> String {
+pub(super) fn notes(result: &PartResult) -> String {
     result.notices.iter().map(|notice| note(notice)).collect()
 }
 
-fn note(text: &str) -> String {
+pub(super) fn note(text: &str) -> String {
     format!("  note     {text}\n")
-}
-
-/// The summary of a part without a violation.
-fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
-    let tally = &result.tally;
-    let schedules = if tally.schedules > result.workloads {
-        format!(" in {} schedules ({} histories)", tally.schedules, tally.histories)
-    } else {
-        String::new()
-    };
-    format!(
-        "{}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
-         sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
-         digest {}\n  processor {}\n",
-        part.title(),
-        result.workloads,
-        schedules,
-        tally.points,
-        tally.exhaustive_points,
-        tally.points - tally.exhaustive_points,
-        tally.states,
-        tally.recoveries,
-        tally.nested,
-        tally.digest,
-        cpu::model(),
-    )
 }
 
 /// The result of a search for a planted bug.

@@ -5,6 +5,8 @@ mod elsewhere;
 #[cfg(simulated)]
 mod entry;
 #[cfg(simulated)]
+mod passed;
+#[cfg(simulated)]
 mod real;
 
 #[cfg(all(not(simulated), feature = "command"))]

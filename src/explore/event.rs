@@ -89,6 +89,8 @@ pub(crate) struct Outcome {
     /// A short digest of each of the first calls, to name the one in which a repeated recovery
     /// differs.
     pub(crate) calls: Vec<u32>,
+    /// The number of calls.
+    pub(crate) made: u64,
     /// Digest of what was done until the store was open, without the bytes: the calls in their
     /// order, their paths, and whether they failed.
     pub(crate) acts: Digest,
@@ -195,6 +197,7 @@ impl Outcome {
             ending,
             digest: Digest(0),
             calls: Vec::new(),
+            made: 0,
             acts: Digest(0),
             effects: 0,
             timed: false,
@@ -216,6 +219,7 @@ impl Outcome {
             match record.payload {
                 Payload::Effect(_) => outcome.effects += 1,
                 Payload::Call(call) => {
+                    outcome.made += 1;
                     if outcome.calls.len() < CALLS {
                         outcome.calls.push(call_digest(&call));
                     }

@@ -21,6 +21,7 @@ use super::reporter::Reporter;
 use super::runner::{PriorCrash, Recorded, Runner, steps};
 use super::stop::Stop;
 use super::subject::Subject;
+use super::tally::Tally;
 use crate::disk::tree::Tree;
 
 /// A key that no workload writes: a lookup of it must find nothing.
@@ -122,9 +123,14 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     /// Reports the counts so far.
     pub(crate) fn progress(&mut self) {
-        let tally =
-            self.reporter.counts(self.runner.recoveries, self.runner.in_children.as_secs_f64());
+        let tally = self.tally();
         self.reporter.send(&Message::Progress(tally));
+    }
+
+    /// The counts so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let Runner { recoveries, calls, in_children, .. } = &self.runner;
+        self.reporter.counts(*recoveries, *calls, in_children.as_secs_f64())
     }
 }
 

@@ -103,6 +103,8 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) sites: Sites,
     /// Recoveries carried out so far.
     pub(crate) recoveries: u64,
+    /// Calls of the engine so far.
+    pub(crate) calls: u64,
     /// Real time spent in children.
     pub(crate) in_children: Duration,
     /// Notices for the user about the engine's calls.
@@ -130,6 +132,7 @@ impl<M: Model> Runner<M> {
             profile,
             sites: Sites::default(),
             recoveries: 0,
+            calls: 0,
             in_children: Duration::ZERO,
             notices: BTreeSet::new(),
             in_process: false,
@@ -330,6 +333,7 @@ impl<M: Model> Runner<M> {
         self.in_children += now().duration_since(started);
         let place = self.sites.resolve(&ending.backtrace()).into_iter().next();
         let mut outcome = Outcome::read(self.region.bytes(), ending, launch.start);
+        self.calls += outcome.made;
         outcome.place = outcome.place.or(place.map(|line| line.to_string()));
         for path in &outcome.outside {
             self.notices.insert(format!(

@@ -35,6 +35,9 @@ use super::walk::{self, Effort};
 /// and of the states of a crash point.
 const SHARE: u64 = 8;
 
+/// A workload of more steps has more crash points than its recoveries can visit.
+const LONG: usize = 64;
+
 /// The results of the schedules so far.
 struct Seen {
     /// Their histories.
@@ -61,7 +64,8 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     };
     let budget = explorer.job.budget;
     let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
-    let all = Effort { recoveries, exhaustive, first: true, sparse: false, cuts: 0 };
+    let every = explorer.steps.len() <= LONG;
+    let all = Effort { recoveries, exhaustive, first: true, every, sparse: false, cuts: 0 };
     let first = explorer.record(&conditions)?;
     explorer.reporter.tally.run = first.outcome.digest;
     let kept = first.outcome.digest;
@@ -79,6 +83,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         recoveries: recoveries / SHARE,
         exhaustive: exhaustive / SHARE,
         first: false,
+        every: false,
         sparse: false,
         cuts: 0,
     };

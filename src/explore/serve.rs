@@ -46,9 +46,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     }
     match done {
         Ok(()) | Err(Stop::Found) => {
-            let tally = explorer
-                .reporter
-                .counts(explorer.runner.recoveries, explorer.runner.in_children.as_secs_f64());
+            let tally = explorer.tally();
             explorer.reporter.send(&Message::Done(tally));
             Ok(())
         }

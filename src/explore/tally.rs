@@ -15,6 +15,8 @@ pub struct Tally {
     pub states: u64,
     /// Recoveries carried out, those inside recoveries included.
     pub recoveries: u64,
+    /// Calls that the engine made in runs and recoveries.
+    pub calls: u64,
     /// Crash states whose recovery broke a promise.
     pub violations: u64,
     /// Known findings met.
@@ -52,6 +54,7 @@ impl Tally {
         self.exhaustive_points += other.exhaustive_points;
         self.states += other.states;
         self.recoveries += other.recoveries;
+        self.calls += other.calls;
         self.violations += other.violations;
         self.known += other.known;
         self.shadowed += other.shadowed;

@@ -1,0 +1,81 @@
+//! Draws workloads until a budget of recoveries is spent.
+
+use std::collections::BTreeMap;
+
+use super::client::Client;
+use super::jobs::{Part, size};
+use super::problem::Problem;
+use super::run::PartResult;
+use crate::base::seed::Seed;
+use crate::explore::job::{Budget, Job};
+
+/// The most recoveries for one workload.
+const WORKLOAD: u64 = 400;
+/// The most workloads in place of one that would use its share.
+const WORKLOADS: u64 = 16;
+/// The most calls in place of one recovery.
+const CALLS: u64 = 2_000;
+/// The most workloads with the same steps: only their schedules and their samples differ.
+const REPEATS: u64 = 6;
+/// After this many workloads the length of the next ones is reconsidered.
+const ROUND: u64 = 6;
+/// The most doublings of the length.
+const DOUBLINGS: u32 = 3;
+
+/// Why no more workloads were drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// A violation was found.
+    Found,
+    /// The recoveries are spent.
+    #[default]
+    Spent,
+    /// So many workloads left too few crash states.
+    Workloads,
+    /// The engine had made too many calls.
+    Calls,
+}
+
+/// Runs workloads of a part until its violation is found or about `budget` recoveries are carried
+/// out. Where short workloads leave few crash states, every second one is longer. The part's own
+/// number of workloads does not matter.
+///
+/// # Errors
+/// See [`Problem`].
+pub(crate) fn spend(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    budget: u64,
+) -> Result<(PartResult, Ended), Problem> {
+    let mut result = PartResult::default();
+    let most = budget.div_ceil(WORKLOAD).saturating_mul(WORKLOADS);
+    let mut doublings = 0;
+    let mut drawn: BTreeMap<String, u64> = BTreeMap::new();
+    for number in 0..most {
+        let spent = result.tally.recoveries;
+        if spent >= budget {
+            return Ok((result, Ended::Spent));
+        }
+        if result.tally.calls > budget.saturating_mul(CALLS) {
+            return Ok((result, Ended::Calls));
+        }
+        if number > 0 && number.is_multiple_of(ROUND) && spent < number * WORKLOAD / 2 {
+            doublings = (doublings + 1).min(DOUBLINGS);
+        }
+        let seed = seed.derive(part.entry.name, number);
+        let longer = if number.is_multiple_of(2) { 0 } else { doublings };
+        let job = part.job_of(seed, size(seed) << longer);
+        let times = drawn.entry(format!("{:?}", job.case.epochs)).or_default();
+        *times += 1;
+        if *times > REPEATS {
+            continue;
+        }
+        let budget = Budget { recoveries: WORKLOAD.min(budget - spent), ..part.budget };
+        result.run(client, part, &Job { budget, ..job }, number, &mut |_, _| {})?;
+        if !result.findings.is_empty() {
+            return Ok((result, Ended::Found));
+        }
+    }
+    Ok((result, Ended::Workloads))
+}
