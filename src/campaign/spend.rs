@@ -13,6 +13,8 @@ use crate::explore::job::{Budget, Job};
 const WORKLOAD: u64 = 400;
 /// The most workloads in place of one that would use its share.
 const WORKLOADS: u64 = 16;
+/// Recoveries of a budget for each workload that is run without a crash.
+const UNCUT: u64 = 20;
 /// The most calls in place of one recovery.
 const CALLS: u64 = 2_000;
 /// The most workloads with the same steps: only their schedules and their samples differ.
@@ -34,6 +36,39 @@ pub(crate) enum Ended {
     Workloads,
     /// The engine had made too many calls.
     Calls,
+}
+
+/// Runs workloads of a part without a crash, one for every [`UNCUT`] recoveries of a budget, until a
+/// violation is found: it needs no crash.
+///
+/// # Errors
+/// See [`Problem`].
+pub(crate) fn uncut(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    budget: u64,
+) -> Result<PartResult, Problem> {
+    let mut result = PartResult::default();
+    let mut drawn: BTreeMap<String, u64> = BTreeMap::new();
+    for number in 0..budget.div_ceil(UNCUT) {
+        let job = part.uncut_job(seed, number);
+        if repeats(&mut drawn, &job) > REPEATS {
+            continue;
+        }
+        result.run(client, part, &job, number, &mut |_, _| {})?;
+        if !result.findings.is_empty() {
+            break;
+        }
+    }
+    Ok(result)
+}
+
+/// How often a workload with the steps of this job was drawn by now.
+fn repeats(drawn: &mut BTreeMap<String, u64>, job: &Job) -> u64 {
+    let times = drawn.entry(format!("{:?}", job.case.epochs)).or_default();
+    *times += 1;
+    *times
 }
 
 /// Runs workloads of a part until its violation is found or about `budget` recoveries are carried
@@ -66,9 +101,7 @@ pub(crate) fn spend(
         let seed = seed.derive(part.entry.name, number);
         let longer = if number.is_multiple_of(2) { 0 } else { doublings };
         let job = part.job_of(seed, size(seed) << longer);
-        let times = drawn.entry(format!("{:?}", job.case.epochs)).or_default();
-        *times += 1;
-        if *times > REPEATS {
+        if repeats(&mut drawn, &job) > REPEATS {
             continue;
         }
         let budget = Budget { recoveries: WORKLOAD.min(budget - spent), ..part.budget };

@@ -68,6 +68,17 @@ pub(crate) enum EventKind {
     Done,
 }
 
+impl EventKind {
+    /// The level that an acknowledgement promises now or later, if this is one.
+    pub(crate) fn acknowledged(&self) -> Option<Level> {
+        match self {
+            Self::Returned(_, Ok(ack)) | Self::ReturnedBy(_, Ok(ack)) => Some(ack.level()),
+            Self::Acked(level, _) => Some(*level),
+            _ => None,
+        }
+    }
+}
+
 /// An error that the engine returned.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EngineFailure {

@@ -140,7 +140,7 @@ fn items<'e, M: Model>(epochs: impl Iterator<Item = &'e Epoch>) -> Result<BTreeS
     for epoch in epochs {
         ops.extend(steps::<M::Op>(epoch)?.into_iter().filter_map(|step| match step {
             Step::Op(op) => Some(op),
-            Step::Reopen | Step::Sleep(_) => None,
+            Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
         }));
     }
     let mut items = items_set_by::<M>(ops);

@@ -51,6 +51,8 @@ pub enum Task {
         /// Recover in this process, without limits, so that breakpoints work.
         debug: bool,
     },
+    /// Record the first epoch in one schedule and judge it, without a crash.
+    Run,
     /// Record the first epoch and, if stacks are recorded, send the sync call sites.
     Record,
     /// Fail every call of the first epoch, and of a recovery, in turn, in each way that the sim

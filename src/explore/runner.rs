@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::base::time::Time;
 use crate::case::fault::Fault;
-use crate::case::{Case, Epoch, Identity};
+use crate::case::{Case, Creation, Epoch, Identity};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
@@ -113,6 +113,7 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) in_process: bool,
     seed: Seed,
     identity: Identity,
+    creation: Creation,
     /// The items that a read-back looks up.
     items: Rc<BTreeSet<Vec<u8>>>,
     remembered: Remembered,
@@ -138,6 +139,7 @@ impl<M: Model> Runner<M> {
             in_process: false,
             seed: case.seed,
             identity: case.identity,
+            creation: case.creation,
             items: Rc::new(items),
             remembered: Remembered::default(),
             region: Region::new().map_err(Stop::refused)?,
@@ -218,7 +220,7 @@ impl<M: Model> Runner<M> {
                 acked: &[],
                 retries: if is_faultless { 0 } else { RETRIES },
                 threads_may_stay: self.subject.threads_may_stay,
-                created_apart: self.subject.created_apart,
+                creation: self.subject.created_apart.then_some(self.creation),
             },
         };
         let outcome = self.run(&launch)?;
@@ -301,7 +303,7 @@ impl<M: Model> Runner<M> {
                 acked: crash.acked.texts(),
                 retries: if faults.is_empty() { 0 } else { RETRIES },
                 threads_may_stay: self.subject.threads_may_stay,
-                created_apart: false,
+                creation: None,
             },
             faults,
         };

@@ -38,6 +38,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     let done = match task {
         Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { trace, debug } => replay::replay(&mut explorer, trace, debug),
+        Task::Run => schedules::run_uncut(&mut explorer),
         Task::Record => explorer.record_alone(),
         Task::Faults => fail_calls::fail_calls(&mut explorer),
     };

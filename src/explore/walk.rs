@@ -30,7 +30,7 @@ use super::runner::{PriorCrash, Recorded};
 use super::stop::Stop;
 use super::verdict::{self, Scene};
 use super::{describe, fates, recheck};
-use crate::case::Epoch;
+use crate::case::{Creation, Epoch};
 
 /// The first recoveries of a walk that are walked wholly; others are cut at a few points.
 const WHOLLY: usize = 2;
@@ -224,7 +224,13 @@ impl<M: Model> Walk<'_, M> {
         if explorer.job.muted.is_some() && !self.muted {
             return false;
         }
-        point.begun || self.lineage.depth() > 0 || !explorer.runner.subject.created_apart
+        if self.lineage.depth() > 0 || !explorer.runner.subject.created_apart {
+            return true;
+        }
+        match explorer.job.case.creation {
+            Creation::InSession => point.phase.is_some(),
+            Creation::Apart => point.begun,
+        }
     }
 
     fn effect(
