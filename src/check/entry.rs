@@ -13,7 +13,7 @@ use crate::campaign::jobs::{FAILING, Part};
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::{self, ReplayOptions, Surprise, as_expected};
 use crate::campaign::run::{self, PartResult};
-use crate::campaign::spend;
+use crate::campaign::spend::{self, Ended};
 use crate::campaign::target;
 use crate::case::Case;
 use crate::explore::finding::Finding;
@@ -28,7 +28,7 @@ use crate::sim::store::{KeyValue, Store};
 /// The seed of a `cargo test`, unless `CRASHPOINT_SEED` names another.
 const SEED: Seed = Seed(1);
 /// How many recoveries `cargo test` spends on a sim and its first profile, unless
-/// `CRASHPOINT_BUDGET` says otherwise: some seconds. Each other profile gets half as many.
+/// `CRASHPOINT_BUDGET` says otherwise: some seconds. Each other profile gets a third.
 const BUDGET: u64 = 2400;
 /// Faults that [`check_faults`] tries on a workload.
 const FAULTS: u64 = 600;
@@ -80,16 +80,28 @@ fn check_entry(entry: &Entry) {
 fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
+    if budget == 0 {
+        let why = "a test without recoveries tests nothing; the default is";
+        return Err(Problem::Environment(format!("CRASHPOINT_BUDGET=0: {why} {BUDGET}")));
+    }
     let mut client = Client::start()?;
     let mut passed = Passed::new(entry, seed, client.notices());
-    for profile in entry.profiles {
+    for (number, profile) in entry.profiles.iter().enumerate() {
         // One failure is reported, so the search stops at the first.
         let each = Budget { stop: true, verdict: VERDICT, ..Budget::default() };
         let name = profile.name.to_owned();
         let part = Part { entry: *entry, profile: name, workloads: 0, budget: each };
         // What a stronger disk leaves, the first may leave, too.
-        let share = if passed.parts() == 0 { budget } else { budget.div_ceil(2) };
-        let (mut result, ended) = spend::spend(&mut client, &part, seed, share)?;
+        let share = if number == 0 { budget } else { budget.div_ceil(3) };
+        let (mut result, mut ended) = (PartResult::default(), Ended::Found);
+        if number == 0 {
+            result = spend::uncut(&mut client, &part, seed, budget)?;
+            passed.uncut(&result);
+        }
+        if result.findings.is_empty() {
+            passed.promises_something()?;
+            (result, ended) = spend::spend(&mut client, &part, seed, share)?;
+        }
         if let Some(mut finding) = result.findings.first().cloned() {
             result.notices.extend(replay::name_lines(&mut client, entry, &mut finding)?);
             let mut text = finding_text(entry, &finding, seed, budget)?;
@@ -281,9 +293,17 @@ pub fn fail_every_call(
 /// Fails every call of some short workloads of a sim ([`fail_every_call`]), on the weakest profile.
 ///
 /// # Panics
-/// With the report, if a promise was broken; or if the machine does not allow it.
+/// With the report, if a promise was broken; if the sim lists no fault that it survives; or if the
+/// machine does not allow it.
 #[track_caller]
 pub fn check_faults<S: Sim>() {
+    assert!(
+        !S::promises().survives.is_empty(),
+        "crashpoint cannot test {}: it promises nothing after an injected error, so that none would \
+         be tried. List what it survives, and how, in `Promises::survives` (a `Store`: in \
+         `SURVIVES`), such as `(FaultKind::FailedWrite, AfterFault::Loud)`",
+        S::NAME
+    );
     for (number, steps) in (0..).zip(FAILING) {
         let seed = SEED.derive("faults", number);
         let failed = fail_every_call(&sim::<S>(), "posix", seed, steps, FAULTS);
@@ -335,15 +355,19 @@ pub fn check_case(entry: &Entry, text: &str) -> Result<(), CaseFailed> {
     Ok(as_expected(&case, &result)?)
 }
 
-/// Replays every case of a sim in a corpus folder: each outcome must be as the case expects.
+/// Replays every case of a sim in its folder of a corpus: each outcome must be as the case expects.
 ///
 /// # Panics
-/// With each file whose outcome differs, and how.
+/// With each file whose outcome differs, and how; or if the folder is missing.
 #[track_caller]
 pub fn check_corpus<S: Sim>(folder: &Path) {
     let entry = sim::<S>();
     let replay = || -> Result<Vec<String>, Problem> {
         let mut wrong = Vec::new();
+        if !folder.is_dir() {
+            let why = "no such folder: name the one that has a folder for each sim";
+            return Err(Problem::Environment(format!("{}: {why}", folder.display())));
+        }
         let cases = corpus(folder, entry.name)?;
         let mut client = Client::start()?;
         for saved in cases {

@@ -4,6 +4,7 @@ use super::entry::{note, notes};
 use crate::base::seed::Seed;
 use crate::campaign::entry::Entry;
 use crate::campaign::jobs::Part;
+use crate::campaign::problem::Problem;
 use crate::campaign::run::PartResult;
 use crate::campaign::spend::Ended;
 use crate::explore::tally::Tally;
@@ -15,6 +16,8 @@ pub(super) struct Passed {
     entry: Entry,
     seed: Seed,
     text: String,
+    /// The counts of the runs without a crash.
+    uncut: Tally,
     /// The counts of each part.
     tallies: Vec<Tally>,
 }
@@ -23,12 +26,35 @@ impl Passed {
     /// The text before the first part, with these notices to the user.
     pub(super) fn new(entry: &Entry, seed: Seed, notices: Vec<String>) -> Self {
         let text = notices.iter().map(|text| note(text)).collect();
-        Self { entry: *entry, seed, text, tallies: Vec::new() }
+        Self { entry: *entry, seed, text, uncut: Tally::default(), tallies: Vec::new() }
     }
 
-    /// The number of parts so far.
-    pub(super) fn parts(&self) -> usize {
-        self.tallies.len()
+    /// Adds the runs without a crash.
+    pub(super) fn uncut(&mut self, result: &PartResult) {
+        self.uncut = result.tally;
+        self.text.push_str(&notes(result));
+        self.text.push_str(&format!(
+            "{}: no violation in {} workloads without a crash\n",
+            self.entry.name, result.workloads
+        ));
+    }
+
+    /// Whether the runs without a crash left something to test.
+    ///
+    /// # Errors
+    /// What the user has to change.
+    pub(super) fn promises_something(&self) -> Result<(), Problem> {
+        let why = if self.uncut.changes == 0 {
+            "it never changed the simulated disk: is there an op in each workload, and does it write \
+             below the directory that it was given?"
+        } else if !(self.entry.durable)() && self.uncut.durable + self.uncut.flushed == 0 {
+            "it acknowledged nothing as durable, so that a crash could lose everything: return \
+             `Ack::DURABLE` from the op that syncs, or say what a close or a recovery promises in \
+             `Promises` (two functions: call `acks.durable`)"
+        } else {
+            return Ok(());
+        };
+        Err(Problem::Environment(why.to_owned()))
     }
 
     /// Adds a part without a violation, which had `budget` recoveries.
@@ -79,6 +105,10 @@ impl Passed {
         let mut all = Tally::default();
         self.tallies.iter().for_each(|tally| all.add(tally));
         let mut untested = Vec::new();
+        if self.uncut.durable == 0 {
+            untested
+                .push("what survives a power loss: no op was acknowledged as durable".to_owned());
+        }
         let sampled = all.points - all.exhaustive_points;
         if sampled > 0 {
             untested.push(format!("all crash states at {sampled} of {} crash points", all.points));
