@@ -57,7 +57,10 @@ impl Part {
             case.space = (self.entry.space)(seed, delays);
         }
         case.epochs = vec![Epoch { steps, ..Epoch::default() }];
-        Job { continuation: self.continuation(seed), ..job(case, Task::Explore, self.budget) }
+        Job {
+            continuation: self.continuation(seed, CONTINUATION),
+            ..job(case, Task::Explore, self.budget)
+        }
     }
 
     /// The job that runs workload `number` of a run without a crash: longer ones among them, and
@@ -85,7 +88,10 @@ impl Part {
         let mut case = Case::new(self.entry.name, &self.profile, seed);
         let steps = (self.entry.generate)(seed, size);
         case.epochs = vec![Epoch { steps, ..Epoch::default() }];
-        Job { continuation: self.continuation(seed), ..job(case, Task::Faults, self.budget) }
+        Job {
+            continuation: self.continuation(seed, CONTINUATION),
+            ..job(case, Task::Faults, self.budget)
+        }
     }
 
     /// The job that fails every call of workload `number` of a run, of up to `size` steps.
@@ -93,10 +99,11 @@ impl Part {
         self.failing_job(seed.derive("faults", number), size)
     }
 
-    fn continuation(&self, seed: Seed) -> Vec<crate::case::Step> {
+    /// The steps after each recovery of the workload of a seed, up to `steps`.
+    pub(crate) fn continuation(&self, seed: Seed, steps: usize) -> Vec<Step> {
         match self.entry.continuation {
             // The word is part of every seed: it names the continuation.
-            true => (self.entry.generate)(seed.derive("afterlife", 0), CONTINUATION),
+            true => (self.entry.generate)(seed.derive("afterlife", 0), steps),
             false => Vec::new(),
         }
     }

@@ -10,9 +10,15 @@ use crate::base::seed::Seed;
 use crate::explore::job::{Budget, Job};
 
 /// The most recoveries for one workload.
-const WORKLOAD: u64 = 400;
+const WORKLOAD: u64 = 240;
+/// The most of them for crashes inside its recoveries.
+const NESTED: u64 = 80;
 /// The most workloads in place of one that would use its share.
 const WORKLOADS: u64 = 16;
+/// The most steps of the workloads whose calls are failed.
+const FAILING: [usize; 6] = [4, 8, 16, 32, 16, 24];
+/// Recoveries of a budget for each failed call.
+const FAULTS: u64 = 6;
 /// Recoveries of a budget for each workload that is run without a crash.
 const UNCUT: u64 = 20;
 /// The most calls in place of one recovery.
@@ -21,6 +27,10 @@ const CALLS: u64 = 2_000;
 const REPEATS: u64 = 6;
 /// After this many workloads the length of the next ones is reconsidered.
 const ROUND: u64 = 6;
+/// The most steps after a recovery: a put and a sync are to be among them.
+const CONTINUATION: usize = 8;
+/// The steps of the shortest of the long workloads.
+const LONG: usize = 48;
 /// The most doublings of the length.
 const DOUBLINGS: u32 = 3;
 
@@ -64,6 +74,30 @@ pub(crate) fn uncut(
     Ok(result)
 }
 
+/// Fails calls of some short workloads of a part and of recoveries, a sample of one for every
+/// [`FAULTS`] recoveries of a budget.
+///
+/// # Errors
+/// See [`Problem`].
+pub(crate) fn failing(
+    client: &mut Client,
+    part: &Part,
+    seed: Seed,
+    budget: u64,
+) -> Result<PartResult, Problem> {
+    let recoveries = (budget / FAULTS / FAILING.len() as u64).max(1);
+    let part = Part { budget: Budget { recoveries, ..part.budget }, ..part.clone() };
+    let mut result = PartResult::default();
+    for (number, steps) in (0..).zip(FAILING) {
+        let job = part.failing_job_of_run(seed, number, steps);
+        result.run(client, &part, &job, number, &mut |_, _| {})?;
+        if !result.findings.is_empty() {
+            break;
+        }
+    }
+    Ok(result)
+}
+
 /// How often a workload with the steps of this job was drawn by now.
 fn repeats(drawn: &mut BTreeMap<String, u64>, job: &Job) -> u64 {
     let times = drawn.entry(format!("{:?}", job.case.epochs)).or_default();
@@ -72,8 +106,8 @@ fn repeats(drawn: &mut BTreeMap<String, u64>, job: &Job) -> u64 {
 }
 
 /// Runs workloads of a part until its violation is found or about `budget` recoveries are carried
-/// out. Where short workloads leave few crash states, every second one is longer. The part's own
-/// number of workloads does not matter.
+/// out. One workload in three is long; where the others leave few crash states, half of these are
+/// longer, too. The part's own number of workloads does not matter.
 ///
 /// # Errors
 /// See [`Problem`].
@@ -99,13 +133,20 @@ pub(crate) fn spend(
             doublings = (doublings + 1).min(DOUBLINGS);
         }
         let seed = seed.derive(part.entry.name, number);
-        let longer = if number.is_multiple_of(2) { 0 } else { doublings };
-        let job = part.job_of(seed, size(seed) << longer);
+        let size = match number % 3 {
+            0 => size(seed),
+            1 => size(seed) << doublings,
+            _ => LONG << (number / 3 % 4),
+        };
+        let job = part.job_of(seed, size);
         if repeats(&mut drawn, &job) > REPEATS {
             continue;
         }
-        let budget = Budget { recoveries: WORKLOAD.min(budget - spent), ..part.budget };
-        result.run(client, part, &Job { budget, ..job }, number, &mut |_, _| {})?;
+        let recoveries = WORKLOAD.min(budget - spent);
+        let budget = Budget { recoveries, nested: NESTED, even: true, ..part.budget };
+        let continuation = part.continuation(seed, CONTINUATION);
+        let job = Job { budget, continuation, ..job };
+        result.run(client, part, &job, number, &mut |_, _| {})?;
         if !result.findings.is_empty() {
             return Ok((result, Ended::Found));
         }

@@ -67,7 +67,7 @@ pub fn check_pair<R: Run, C: Check>(run: R, check: C) {
 
 #[track_caller]
 fn check_entry(entry: &Entry) {
-    let failed = match try_check(entry) {
+    let failed = match try_configured(entry) {
         Ok(failed) => failed,
         Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
     };
@@ -76,14 +76,30 @@ fn check_entry(entry: &Entry) {
     }
 }
 
-/// The report of the first failure, if there is one.
-fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
+/// The report of the first failure, with the seed and the budget of the environment.
+fn try_configured(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
     if budget == 0 {
         let why = "a test without recoveries tests nothing; the default is";
         return Err(Problem::Environment(format!("CRASHPOINT_BUDGET=0: {why} {BUDGET}")));
     }
+    try_check(entry, seed, budget)
+}
+
+/// The report of the first failure of a sim at this seed, with this budget or the default one.
+///
+/// # Panics
+/// If the machine does not allow it.
+#[cfg(feature = "inner")]
+#[track_caller]
+pub fn check_at(entry: &Entry, seed: Seed, budget: Option<u64>) -> Option<String> {
+    try_check(entry, seed, budget.unwrap_or(BUDGET))
+        .unwrap_or_else(|problem| cannot_test(entry, &problem))
+}
+
+/// The report of the first failure, if there is one.
+fn try_check(entry: &Entry, seed: Seed, budget: u64) -> Result<Option<String>, Problem> {
     let mut client = Client::start()?;
     let mut passed = Passed::new(entry, seed, client.notices());
     for (number, profile) in entry.profiles.iter().enumerate() {
@@ -101,6 +117,11 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
         if result.findings.is_empty() {
             passed.promises_something()?;
             (result, ended) = spend::spend(&mut client, &part, seed, share)?;
+        }
+        if number == 0 && result.findings.is_empty() && !(entry.survives)().is_empty() {
+            let failing = spend::failing(&mut client, &part, seed, budget)?;
+            passed.failing(&failing);
+            result.findings.extend(failing.findings);
         }
         if let Some(mut finding) = result.findings.first().cloned() {
             result.notices.extend(replay::name_lines(&mut client, entry, &mut finding)?);
@@ -192,6 +213,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Found {
         exhaustive: 128,
         nested: 150,
         schedules: 24,
+        even: false,
         stop: true,
         recheck: 2,
         verdict: 0,

@@ -16,13 +16,13 @@ pub use elsewhere::{
     Acks, Entry, Registry, as_client, check, check_corpus, check_faults, check_pair, check_store,
     sim,
 };
-#[cfg(all(simulated, feature = "inner"))]
-pub use entry::measure;
 #[cfg(simulated)]
 pub use entry::{
     CaseFailed, FailedCalls, Found, check, check_case, check_corpus, check_faults, check_pair,
     check_store, fail_every_call, find, record,
 };
+#[cfg(all(simulated, feature = "inner"))]
+pub use entry::{check_at, measure};
 #[cfg(simulated)]
 pub use real::check_on_real_disk;
 

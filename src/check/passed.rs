@@ -18,6 +18,8 @@ pub(super) struct Passed {
     text: String,
     /// The counts of the runs without a crash.
     uncut: Tally,
+    /// Runs and recoveries with a failed call or a full disk.
+    faults: u64,
     /// The counts of each part.
     tallies: Vec<Tally>,
 }
@@ -26,7 +28,8 @@ impl Passed {
     /// The text before the first part, with these notices to the user.
     pub(super) fn new(entry: &Entry, seed: Seed, notices: Vec<String>) -> Self {
         let text = notices.iter().map(|text| note(text)).collect();
-        Self { entry: *entry, seed, text, uncut: Tally::default(), tallies: Vec::new() }
+        let uncut = Tally::default();
+        Self { entry: *entry, seed, text, uncut, faults: 0, tallies: Vec::new() }
     }
 
     /// Adds the runs without a crash.
@@ -37,6 +40,12 @@ impl Passed {
             "{}: no violation in {} workloads without a crash\n",
             self.entry.name, result.workloads
         ));
+    }
+
+    /// Adds the runs with a failed call.
+    pub(super) fn failing(&mut self, result: &PartResult) {
+        self.faults = result.tally.faults;
+        self.text.push_str(&notes(result));
     }
 
     /// Whether the runs without a crash left something to test.
@@ -121,7 +130,10 @@ impl Passed {
         if survives.is_empty() {
             untested.push("errors of calls and full disks: none is listed as survived".to_owned());
         } else {
-            untested.push("every call failed in turn: `check_faults` does that".to_owned());
+            untested.push(format!(
+                "more failed calls and full disks than {} that were drawn: `check_faults` tries more",
+                self.faults
+            ));
         }
         if !survives.iter().any(|(kind, _)| *kind == FaultKind::BitRot) {
             untested.push("bit rot: it is not listed as survived".to_owned());

@@ -39,6 +39,9 @@ const SHARE: u64 = 8;
 /// A workload of more steps has more crash points than its recoveries can visit.
 const LONG: usize = 64;
 
+/// Recoveries for each step of a workload with which all its crash points can be visited.
+const STEP: u64 = 12;
+
 /// The results of the schedules so far.
 struct Seen {
     /// Their histories.
@@ -65,7 +68,8 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     };
     let budget = explorer.job.budget;
     let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
-    let every = explorer.steps.len() <= LONG;
+    let steps = explorer.steps.len();
+    let every = steps <= LONG && (!budget.even || steps as u64 * STEP <= recoveries);
     let all = Effort { recoveries, exhaustive, first: true, every, sparse: false, cuts: 0 };
     let first = explorer.record(&conditions)?;
     explorer.reporter.tally.run = first.outcome.digest;
