@@ -29,6 +29,8 @@ const REPEATS: u64 = 6;
 const ROUND: u64 = 6;
 /// The most steps after a recovery: a put and a sync are to be among them.
 const CONTINUATION: usize = 8;
+/// Workloads before this one are short: what needs few steps is reported with few.
+const FIRST: u64 = 3;
 /// The steps of the shortest of the long workloads.
 const LONG: usize = 48;
 /// The most doublings of the length.
@@ -42,14 +44,14 @@ pub(crate) enum Ended {
     /// The recoveries are spent.
     #[default]
     Spent,
-    /// So many workloads left too few crash states.
+    /// The workloads left too few crash states.
     Workloads,
     /// The engine had made too many calls.
     Calls,
 }
 
-/// Runs workloads of a part without a crash, one for every [`UNCUT`] recoveries of a budget, until a
-/// violation is found: it needs no crash.
+/// Runs workloads of a part without a crash, one for every [`UNCUT`] recoveries of a budget, until
+/// a violation is found.
 ///
 /// # Errors
 /// See [`Problem`].
@@ -134,6 +136,7 @@ pub(crate) fn spend(
         }
         let seed = seed.derive(part.entry.name, number);
         let size = match number % 3 {
+            _ if number < FIRST => size(seed),
             0 => size(seed),
             1 => size(seed) << doublings,
             _ => LONG << (number / 3 % 4),
@@ -144,8 +147,10 @@ pub(crate) fn spend(
         }
         let recoveries = WORKLOAD.min(budget - spent);
         let budget = Budget { recoveries, nested: NESTED, even: true, ..part.budget };
-        let continuation = part.continuation(seed, CONTINUATION);
-        let job = Job { budget, continuation, ..job };
+        let mut job = Job { budget, ..job };
+        if number >= FIRST {
+            job.continuation = part.continuation(seed, CONTINUATION);
+        }
         result.run(client, part, &job, number, &mut |_, _| {})?;
         if !result.findings.is_empty() {
             return Ok((result, Ended::Found));

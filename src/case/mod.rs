@@ -26,8 +26,8 @@
 //!
 //! Header lines follow, in any order. `expect` names `pass`, or the class of the violation that
 //! the case must show. Then come the steps, counted from 1: an op of the sim in its own words,
-//! `reopen` (close and open), `sleep 50ms`, or `read-back`. A `crash` line ends an epoch; the steps after it
-//! belong to the next epoch, which begins with a recovery.
+//! `reopen` (close and open), `sleep 50ms`, or `read-back`. A `crash` line ends an epoch; the steps
+//! after it belong to the next epoch, which begins with a recovery.
 //!
 //! A crash names its [`Position`]: `step=0` is the opening of an epoch, and the step after the
 //! last one is its closing. `effect=N` says that the step had changed the disk N times,
@@ -131,7 +131,7 @@ pub enum Errors {
 /// How a store is created whose sim says that no crash may interrupt it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Creation {
-    /// By the first opening of the run, which goes on with the store as it is.
+    /// By the first opening of the run, which continues with the store as it is.
     #[default]
     InSession,
     /// By an opening and a close before the run, as in cases of formats 0 to 2.

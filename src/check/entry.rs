@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::passed::Passed;
+use super::passed::{Passed, notes};
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::campaign::client::Client;
@@ -171,15 +171,6 @@ fn opt_out(class: Class) -> &'static str {
         }
         _ => "",
     }
-}
-
-/// The notices to the user, for the end of a report.
-pub(super) fn notes(result: &PartResult) -> String {
-    result.notices.iter().map(|notice| note(notice)).collect()
-}
-
-pub(super) fn note(text: &str) -> String {
-    format!("  note     {text}\n")
 }
 
 /// The result of a search for a planted bug.

@@ -1,6 +1,5 @@
 //! The text of a passing test: what was tried, how well, and what was not.
 
-use super::entry::{note, notes};
 use crate::base::seed::Seed;
 use crate::campaign::entry::Entry;
 use crate::campaign::jobs::Part;
@@ -154,4 +153,13 @@ fn ended_early(ended: Ended, tally: &Tally) -> Option<String> {
             Some(format!("the engine made {} calls; a larger budget allows more", tally.calls))
         }
     }
+}
+
+/// The notices to the user, for the end of a report.
+pub(super) fn notes(result: &PartResult) -> String {
+    result.notices.iter().map(|notice| note(notice)).collect()
+}
+
+fn note(text: &str) -> String {
+    format!("  note     {text}\n")
 }

@@ -15,8 +15,8 @@ pub struct Tally {
     pub states: u64,
     /// Recoveries carried out, those inside recoveries included.
     pub recoveries: u64,
-    /// Changes of the disk in the runs that were not cut, and ops that these acknowledged as durable
-    /// and as flushed, at once or later.
+    /// Changes of the disk in the runs that were not cut, and ops that these acknowledged as
+    /// durable and as flushed, at once or later.
     pub changes: u64,
     /// See `changes`.
     pub durable: u64,

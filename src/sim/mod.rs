@@ -178,9 +178,9 @@ pub trait Sim: 'static {
     const THREADS_MAY_STAY: bool = false;
 
     /// Whether the store is created and synced before the first crash may come, by the first
-    /// opening of a run, which goes on with it: for an engine that cannot open what a crash during
-    /// its creation left. If not, such a crash is a violation of the class `create-interrupted`,
-    /// which may hide others.
+    /// opening of a run, which continues with it: for an engine that cannot open what a crash
+    /// during its creation left. If not, such a crash is a violation of the class
+    /// `create-interrupted`, which may hide others.
     const CREATED_APART: bool = false;
 
     /// The profiles of disks that the sim is tested on, unless another one is asked for by name.
