@@ -16,7 +16,7 @@ const NESTED: u64 = 80;
 /// The most workloads in place of one that would use its share.
 const WORKLOADS: u64 = 16;
 /// The most steps of the workloads whose calls are failed.
-const FAILING: [usize; 6] = [4, 8, 16, 32, 16, 24];
+const FAILING: [usize; 6] = [4, 8, 16, 64, 16, 64];
 /// Recoveries of a budget for each failed call.
 const FAULTS: u64 = 6;
 /// Recoveries of a budget for each workload that is run without a crash.
@@ -32,7 +32,7 @@ const CONTINUATION: usize = 8;
 /// Workloads before this one are short: what needs few steps is reported with few.
 const FIRST: u64 = 3;
 /// The steps of the shortest of the long workloads.
-const LONG: usize = 48;
+const LONG: usize = 64;
 /// The most doublings of the length.
 const DOUBLINGS: u32 = 3;
 

@@ -235,7 +235,7 @@ impl<S: Store> Sim for KeyValue<S> {
 }
 
 /// Workloads of more steps may be about many keys, large values or long rests.
-const SHORT: usize = 12;
+const SHORT: usize = 48;
 /// The keys of a workload in which a store grows, and of one in which it is overwritten.
 const MANY_KEYS: u16 = 500;
 const FEW_KEYS: u16 = 8;
