@@ -16,7 +16,7 @@ const NESTED: u64 = 80;
 /// The most workloads in place of one that would use its share.
 const WORKLOADS: u64 = 16;
 /// The most steps of the workloads whose calls are failed.
-const FAILING: [usize; 6] = [4, 8, 16, 64, 16, 64];
+const FAILING: [usize; 6] = [8, 64, 64, 16, 64, 64];
 /// Recoveries of a budget for each failed call.
 const FAULTS: u64 = 6;
 /// Recoveries of a budget for each workload that is run without a crash.
@@ -108,8 +108,8 @@ fn repeats(drawn: &mut BTreeMap<String, u64>, job: &Job) -> u64 {
 }
 
 /// Runs workloads of a part until its violation is found or about `budget` recoveries are carried
-/// out. One workload in three is long; where the others leave few crash states, half of these are
-/// longer, too. The part's own number of workloads does not matter.
+/// out. Two workloads in three are long; where they leave few crash states, half of these are longer
+/// still. The part's own number of workloads does not matter.
 ///
 /// # Errors
 /// See [`Problem`].
@@ -138,7 +138,7 @@ pub(crate) fn spend(
         let size = match number % 3 {
             _ if number < FIRST => size(seed),
             0 => size(seed),
-            1 => size(seed) << doublings,
+            1 => LONG << doublings,
             _ => LONG << (number / 3 % 4),
         };
         let job = part.job_of(seed, size);
