@@ -221,7 +221,7 @@ fn an_error_after_an_injected_fault_or_on_a_full_disk_is_none() {
 #[test]
 fn in_cases_of_older_formats_an_error_is_uncertain() {
     let text = found::<Third>().1;
-    let old = text.replacen("crashpoint-case 2", "crashpoint-case 1", 1);
+    let old = text.replacen("crashpoint-case 3", "crashpoint-case 1", 1);
     let entry = sim::<FailingSim<Third>>();
     assert!(check_case(&entry, &old).is_err(), "an old case of a new class");
     let pass: Vec<&str> = old

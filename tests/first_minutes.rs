@@ -66,6 +66,68 @@ fn a_store_that_syncs_passes() {
     crashpoint::check_store::<Lines<true>>();
 }
 
+/// The text that the passing test of a sim left.
+fn passed(sim: &str) -> String {
+    let executable = std::env::current_exe().expect("the path of this test");
+    let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    let target = executable.ancestors().skip(1).find(tagged).expect("a target folder");
+    std::fs::read_to_string(target.join(format!("crashpoint/{sim}.txt"))).expect("the text")
+}
+
+/// The numbers before and after ` recoveries of ` in a text.
+fn spent(text: &str) -> Vec<(u64, u64)> {
+    let number = |word: Option<&str>| word.and_then(|word| word.trim_matches(',').parse().ok());
+    let parts = text.match_indices(" recoveries of ").map(|(at, found)| {
+        let spent = number(text[..at].split(' ').next_back());
+        (spent, number(text[at + found.len()..].split(' ').next()))
+    });
+    parts.filter_map(|(spent, of)| Some((spent?, of?))).collect()
+}
+
+#[test]
+fn a_passing_test_spends_its_budget_and_says_what_it_left_out() {
+    crashpoint::check_store::<Named<Lines<true>>>();
+    let text = passed("spends");
+    let parts = spent(&text);
+    assert_eq!(parts.iter().map(|(_, of)| *of).collect::<Vec<_>>(), [2400, 800, 800], "{text}");
+    assert!(parts.iter().all(|(spent, of)| spent >= of || text.contains("ended early")), "{text}");
+    assert!(parts[0].0 >= 2400, "{text}");
+    for line in [
+        "spends: no violation in 120 workloads without a crash",
+        "not tested: errors of calls and full disks: none is listed as survived",
+        "not tested: other seeds than 0x0000000000000001",
+    ] {
+        assert!(text.contains(line), "no line `{line}` in:\n{text}");
+    }
+}
+
+/// The same store under a name of its own.
+struct Named<S>(S);
+
+impl<S: Store> Store for Named<S> {
+    const NAME: &'static str = "spends";
+
+    fn open(dir: &Path) -> Result<Self, Error> {
+        S::open(dir).map(Self)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.0.put(key, value)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.0.delete(key)
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.0.sync()
+    }
+
+    fn scan(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.0.scan()
+    }
+}
+
 #[test]
 fn a_store_that_does_not_fsync_fails_with_a_report() {
     let failed = std::panic::catch_unwind(crashpoint::check_store::<Lines<false>>);

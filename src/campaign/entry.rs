@@ -18,6 +18,7 @@ use crate::explore::fault_plan;
 use crate::explore::serve;
 use crate::host::fork_server::Reply;
 use crate::oracle::{AfterFault, FaultKind, Source};
+use crate::sim::engine::Level;
 #[cfg(feature = "inner")]
 use crate::sim::engine::Operation;
 use crate::sim::{OpOf, Sim, Step};
@@ -43,6 +44,8 @@ pub struct Entry {
     ///
     /// [`Promises::survives`]: crate::oracle::Promises::survives
     pub survives: fn() -> Vec<(FaultKind, AfterFault)>,
+    /// Whether a close or a recovery makes something survive.
+    pub durable: fn() -> bool,
     /// Draws the steps of a workload from a seed.
     pub generate: fn(Seed, usize) -> Vec<crate::case::Step>,
     /// Draws faults for a workload of this many steps, if the sim promises something after them.
@@ -67,6 +70,7 @@ pub const fn sim<S: Sim>() -> Entry {
         profiles: S::PROFILES,
         promises: promises::<S>,
         survives: || S::promises().survives,
+        durable: || S::promises().close.max(S::promises().recovery) > Level::Buffered,
         generate: |seed, size| {
             generate::<S>(seed, size).iter().map(crate::case::steps::to_case).collect()
         },

@@ -2,7 +2,8 @@
 
 use super::entry::Entry;
 use crate::base::seed::Seed;
-use crate::case::{Case, Epoch};
+use crate::case::{Case, Epoch, Step};
+use crate::explore::chooser::{Choice, Chooser};
 use crate::explore::job::{Budget, Job, Task};
 use crate::process::world::Stacks;
 
@@ -13,6 +14,9 @@ pub(crate) const SIZES: [usize; 6] = [3, 6, 12, 8, 24, 48];
 const CONTINUATION: usize = 3;
 /// The maximum number of steps of the workloads in which every call is failed in turn.
 pub(crate) const FAILING: [usize; 3] = [4, 8, 16];
+
+/// A run without a crash has two read-backs and one more opening for this many steps.
+const READ_BACKS: u64 = 12;
 
 /// One sim on one profile: how many workloads, and how deep.
 #[derive(Clone)]
@@ -40,7 +44,7 @@ impl Part {
 
     /// The job for the workload of a seed, as a report names it.
     pub(crate) fn job_for(&self, seed: Seed) -> Job {
-        self.job_of(seed, SIZES[(seed.0 % SIZES.len() as u64) as usize])
+        self.job_of(seed, size(seed))
     }
 
     /// The job for a workload of up to `size` steps.
@@ -53,7 +57,30 @@ impl Part {
             case.space = (self.entry.space)(seed, delays);
         }
         case.epochs = vec![Epoch { steps, ..Epoch::default() }];
-        Job { continuation: self.continuation(seed), ..job(case, Task::Explore, self.budget) }
+        Job {
+            continuation: self.continuation(seed, CONTINUATION),
+            ..job(case, Task::Explore, self.budget)
+        }
+    }
+
+    /// The job that runs workload `number` of a run without a crash: longer ones among them, and
+    /// each with read-backs and more openings at places that are drawn.
+    pub(crate) fn uncut_job(&self, seed: Seed, number: u64) -> Job {
+        let seed = seed.derive("uncut", number);
+        let size = size(seed) << (number % 4);
+        let mut chooser = Chooser::new(seed.derive("read-backs", 0));
+        let mut steps = Vec::new();
+        for step in (self.entry.generate)(seed, size) {
+            steps.push(step);
+            match chooser.choose(Choice::Workload, READ_BACKS) {
+                0 | 1 => steps.push(Step::ReadBack),
+                2 => steps.push(Step::Reopen),
+                _ => {}
+            }
+        }
+        let mut case = Case::new(self.entry.name, &self.profile, seed);
+        case.epochs = vec![Epoch { steps, ..Epoch::default() }];
+        job(case, Task::Run, self.budget)
     }
 
     /// The job that fails every call of a workload of up to `size` steps.
@@ -61,7 +88,10 @@ impl Part {
         let mut case = Case::new(self.entry.name, &self.profile, seed);
         let steps = (self.entry.generate)(seed, size);
         case.epochs = vec![Epoch { steps, ..Epoch::default() }];
-        Job { continuation: self.continuation(seed), ..job(case, Task::Faults, self.budget) }
+        Job {
+            continuation: self.continuation(seed, CONTINUATION),
+            ..job(case, Task::Faults, self.budget)
+        }
     }
 
     /// The job that fails every call of workload `number` of a run, of up to `size` steps.
@@ -69,13 +99,19 @@ impl Part {
         self.failing_job(seed.derive("faults", number), size)
     }
 
-    fn continuation(&self, seed: Seed) -> Vec<crate::case::Step> {
+    /// The steps after each recovery of the workload of a seed, up to `steps`.
+    pub(crate) fn continuation(&self, seed: Seed, steps: usize) -> Vec<Step> {
         match self.entry.continuation {
             // The word is part of every seed: it names the continuation.
-            true => (self.entry.generate)(seed.derive("afterlife", 0), CONTINUATION),
+            true => (self.entry.generate)(seed.derive("afterlife", 0), steps),
             false => Vec::new(),
         }
     }
+}
+
+/// The maximum number of steps of the workload of a seed.
+pub(crate) fn size(seed: Seed) -> usize {
+    SIZES[(seed.0 % SIZES.len() as u64) as usize]
 }
 
 /// A job without a continuation and without known findings.

@@ -10,4 +10,5 @@ pub mod registry;
 pub mod replay;
 pub(crate) mod run;
 pub(crate) mod side_by_side;
+pub(crate) mod spend;
 pub(crate) mod target;

@@ -1,7 +1,7 @@
 //! The case file: one run as text that a person can read, write and edit, and that replays.
 //!
 //! ```text
-//! crashpoint-case 2
+//! crashpoint-case 3
 //! # Comment lines: the story of the failure.
 //! sim append-log
 //! profile posix
@@ -21,11 +21,13 @@
 //!   shared` says so from format 1 on, where each epoch has its own.
 //! - In formats 0 and 1 an op or a close that returns an error breaks no promise. A header line
 //!   `errors uncertain` says so from format 2 on.
+//! - In formats 0 to 2 a store that is created apart is closed after its creation and opened
+//!   again. A header line `creation apart` says so from format 3 on.
 //!
 //! Header lines follow, in any order. `expect` names `pass`, or the class of the violation that
 //! the case must show. Then come the steps, counted from 1: an op of the sim in its own words,
-//! `reopen` (close and open), or `sleep 50ms`. A `crash` line ends an epoch; the steps after it
-//! belong to the next epoch, which begins with a recovery.
+//! `reopen` (close and open), `sleep 50ms`, or `read-back`. A `crash` line ends an epoch; the steps
+//! after it belong to the next epoch, which begins with a recovery.
 //!
 //! A crash names its [`Position`]: `step=0` is the opening of an epoch, and the step after the
 //! last one is its closing. `effect=N` says that the step had changed the disk N times,
@@ -72,7 +74,7 @@ use parse::EpochLines;
 pub use position::Position;
 
 /// The format that is written. Formats 0 to this one are read.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One run: its workload, its faults, its crashes, and what must come out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,8 @@ pub struct Case {
     pub identity: Identity,
     /// What an error of an op or a close means.
     pub errors: Errors,
+    /// How a store is created that no crash may interrupt.
+    pub creation: Creation,
     /// The epochs: each runs from an opening of the store to a crash or to the end.
     pub epochs: Vec<Epoch>,
 }
@@ -122,6 +126,16 @@ pub enum Errors {
     Judged,
     /// The op may have happened, or may not; as in cases of formats 0 and 1.
     Uncertain,
+}
+
+/// How a store is created whose sim says that no crash may interrupt it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Creation {
+    /// By the first opening of the run, which continues with the store as it is.
+    #[default]
+    InSession,
+    /// By an opening and a close before the run, as in cases of formats 0 to 2.
+    Apart,
 }
 
 /// The required outcome of a replay.
@@ -153,6 +167,8 @@ pub enum Step {
     Reopen,
     /// Let virtual time pass.
     Sleep(Duration),
+    /// Read the open store back.
+    ReadBack,
 }
 
 /// Where and how an epoch ends.
@@ -172,9 +188,23 @@ pub struct Crash {
 }
 
 /// The words that a sim's ops must not begin with.
-pub const RESERVED: [&str; 14] = [
-    "sim", "profile", "seed", "expect", "known", "fault", "space", "cache", "identity", "errors",
-    "turns", "crash", "reopen", "sleep",
+pub const RESERVED: [&str; 16] = [
+    "sim",
+    "profile",
+    "seed",
+    "expect",
+    "known",
+    "fault",
+    "space",
+    "cache",
+    "identity",
+    "errors",
+    "turns",
+    "crash",
+    "reopen",
+    "sleep",
+    "creation",
+    "read-back",
 ];
 
 impl Case {
@@ -192,6 +222,7 @@ impl Case {
             evicts: false,
             identity: Identity::PerEpoch,
             errors: Errors::Judged,
+            creation: Creation::InSession,
             epochs: vec![Epoch::default()],
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Case, Crash, Epoch, Errors, Expect, FORMAT, Identity, Position, RESERVED, Step};
+use super::{
+    Case, Crash, Creation, Epoch, Errors, Expect, FORMAT, Identity, Position, RESERVED, Step,
+};
 use crate::base::seed::Seed;
 use crate::base::text::{TextError, Word, words};
 use crate::case::fault::Fault;
@@ -90,6 +92,7 @@ struct Reader {
     cache: Option<bool>,
     identity: Option<Identity>,
     errors: Option<Errors>,
+    creation: Option<Creation>,
     epochs: Vec<Epoch>,
     began: bool,
     /// The line that is being read.
@@ -126,6 +129,10 @@ impl Reader {
             "reopen" => {
                 no_words(rest)?;
                 self.step(Step::Reopen);
+            }
+            "read-back" => {
+                no_words(rest)?;
+                self.step(Step::ReadBack);
             }
             "sleep" => {
                 let duration = parse_duration(one_word(first, rest)?)?;
@@ -195,6 +202,7 @@ impl Reader {
             "cache" => self.cache.is_some(),
             "identity" => self.identity.is_some(),
             "errors" => self.errors.is_some(),
+            "creation" => self.creation.is_some(),
             _ => self.expect.is_some(),
         };
         if again {
@@ -246,6 +254,19 @@ impl Reader {
                     }
                 });
             }
+            "creation" => {
+                let word = one_word(first, rest)?;
+                self.creation = Some(match word.bytes.as_slice() {
+                    b"apart" => Creation::Apart,
+                    b"in-session" => Creation::InSession,
+                    _ => {
+                        return Err(TextError::new(
+                            word.column,
+                            "expected `apart` or `in-session`",
+                        ));
+                    }
+                });
+            }
             _ => self.expect = Some(Expect::parse(first, rest)?),
         }
         Ok(())
@@ -274,6 +295,10 @@ impl Reader {
             errors: self.errors.unwrap_or(match self.format {
                 0 | 1 => Errors::Uncertain,
                 _ => Errors::Judged,
+            }),
+            creation: self.creation.unwrap_or(match self.format {
+                0..=2 => Creation::Apart,
+                _ => Creation::InSession,
             }),
             epochs: self.epochs,
         };

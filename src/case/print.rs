@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::parse::MAGIC;
-use super::{Case, Crash, Errors, Expect, FORMAT, Identity, Step};
+use super::{Case, Crash, Creation, Errors, Expect, FORMAT, Identity, Step};
 use crate::base::text::{Word, quote};
 use crate::case::turn::Turn;
 use crate::disk::Errno;
@@ -56,6 +56,7 @@ impl fmt::Display for Step {
         match self {
             Self::Op(words) => f.write_str(&join(words)),
             Self::Reopen => f.write_str("reopen"),
+            Self::ReadBack => f.write_str("read-back"),
             Self::Sleep(duration) => write!(f, "sleep {}", show_duration(*duration)),
         }
     }
@@ -120,6 +121,9 @@ impl fmt::Display for Case {
         }
         if self.errors == Errors::Uncertain {
             writeln!(f, "errors uncertain")?;
+        }
+        if self.creation == Creation::Apart {
+            writeln!(f, "creation apart")?;
         }
         for epoch in &self.epochs {
             for line in epoch.turns.as_deref().map(turn_lines).unwrap_or_default() {

@@ -14,6 +14,7 @@ pub fn to_case<Op: Operation>(step: &sim::Step<Op>) -> Step {
         },
         sim::Step::Reopen => Step::Reopen,
         sim::Step::Sleep(duration) => Step::Sleep(*duration),
+        sim::Step::ReadBack => Step::ReadBack,
     }
 }
 
@@ -26,5 +27,6 @@ pub fn from_case<Op: Operation>(step: &Step) -> Result<sim::Step<Op>, TextError>
         Step::Op(words) => sim::Step::Op(Op::parse(words)?),
         Step::Reopen => sim::Step::Reopen,
         Step::Sleep(duration) => sim::Step::Sleep(*duration),
+        Step::ReadBack => sim::Step::ReadBack,
     })
 }

@@ -6,7 +6,7 @@ use super::parse::{MOST_CRASHES, parse_duration};
 use super::print::show_duration;
 use super::*;
 
-const CASE: &str = r#"crashpoint-case 2
+const CASE: &str = r#"crashpoint-case 3
 # The header write was lost.
 # Found by hand.
 sim append-log
@@ -20,6 +20,7 @@ cache evicted
 put a "x y"
 sleep 50ms
 reopen
+read-back
 crash power step=2 effect=3 in=write:log down=1500ms keep=nothing log@4096:2
 put b "v"*5000
 crash process step=1 effect=2 replies=3
@@ -33,16 +34,16 @@ fn a_case_reads_back() {
     assert_eq!(case.to_string(), CASE);
     assert_eq!(case.epochs.len(), 3);
     assert_eq!(case.epochs[1].crash.as_ref().map(|crash| crash.position.replies), Some(3));
-    assert_eq!(case.epochs[0].steps.len(), 3);
+    assert_eq!(case.epochs[0].steps.len(), 4);
 }
 
 #[test]
 fn parsing_reports_the_line_of_each_part() {
     let (case, lines) = Case::parse_with_lines(CASE).expect("it parses");
     assert_eq!((lines.sim, lines.profile), (4, 5));
-    let first = EpochLines { steps: vec![12, 13, 14], crash: Some(15) };
-    let second = EpochLines { steps: vec![16], crash: Some(17) };
-    let third = EpochLines { steps: vec![18], crash: Some(19) };
+    let first = EpochLines { steps: vec![12, 13, 14, 15], crash: Some(16) };
+    let second = EpochLines { steps: vec![17], crash: Some(18) };
+    let third = EpochLines { steps: vec![19], crash: Some(20) };
     assert_eq!(lines.epochs, [first, second, third]);
     assert_eq!(lines.epochs.len(), case.epochs.len());
 }
@@ -90,10 +91,10 @@ fn durations_read_back() {
 }
 
 #[test]
-fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_2() {
-    let old = CASE.replacen("crashpoint-case 2\n", "", 1);
+fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_3() {
+    let old = CASE.replacen("crashpoint-case 3\n", "", 1);
     let case = Case::parse(&old).expect("it parses");
-    let lines = "cache evicted\nidentity shared\nerrors uncertain\n";
+    let lines = "cache evicted\nidentity shared\nerrors uncertain\ncreation apart\n";
     let shared = CASE.replacen("cache evicted\n", lines, 1);
     assert_eq!(Case::parse(&shared), Ok(case.clone()));
     assert_eq!(case.to_string(), shared);
@@ -105,13 +106,13 @@ fn a_case_without_a_format_line_has_format_0_and_is_written_in_format_2() {
     let old = old.replace("fault ENOSPC step=2 write=1 after=100", fault);
     let case = Case::parse(&old).expect("it parses");
     assert!(case.to_string().contains("fault EIO epoch=2 step=0 sync=1"), "{case}");
-    let error = Case::parse(&format!("crashpoint-case 2\n{old}")).unwrap_err();
+    let error = Case::parse(&format!("crashpoint-case 3\n{old}")).unwrap_err();
     assert!(error.error.message.starts_with("expected epoch=N"), "{error}");
 }
 
 #[test]
 fn the_errors_of_a_case_of_format_1_are_uncertain() {
-    let old = CASE.replacen("crashpoint-case 2", "crashpoint-case 1", 1);
+    let old = CASE.replacen("crashpoint-case 3", "crashpoint-case 1", 1);
     let case = Case::parse(&old).expect("it parses");
     assert_eq!((case.identity, case.errors), (Identity::PerEpoch, Errors::Uncertain));
     assert_eq!(Case::parse(CASE).map(|case| case.errors), Ok(Errors::Judged));
@@ -121,14 +122,27 @@ fn the_errors_of_a_case_of_format_1_are_uncertain() {
 }
 
 #[test]
+fn the_store_of_a_case_of_format_2_is_created_apart() {
+    let old = CASE.replacen("crashpoint-case 3", "crashpoint-case 2", 1);
+    let case = Case::parse(&old).expect("it parses");
+    assert_eq!((case.errors, case.creation), (Errors::Judged, Creation::Apart));
+    assert!(case.to_string().contains("\ncreation apart\n"), "{case}");
+    assert_eq!(Case::parse(&case.to_string()), Ok(case));
+    assert_eq!(Case::parse(CASE).map(|case| case.creation), Ok(Creation::InSession));
+    let wrong = CASE.replacen("cache evicted\n", "creation never\n", 1);
+    let wrong = Case::parse(&wrong).unwrap_err();
+    assert_eq!((wrong.line, wrong.error.column), (11, 10));
+}
+
+#[test]
 fn a_case_of_a_later_format_asks_for_a_later_version() {
     let wrong = |first: &str| {
-        let error = Case::parse(&CASE.replacen("crashpoint-case 2", first, 1)).unwrap_err();
+        let error = Case::parse(&CASE.replacen("crashpoint-case 3", first, 1)).unwrap_err();
         (error.line, error.error.column, error.error.message)
     };
-    let (line, column, message) = wrong("crashpoint-case 3");
+    let (line, column, message) = wrong("crashpoint-case 4");
     assert_eq!((line, column), (1, 17));
-    assert!(message.contains("format 2") && message.contains("newer crashpoint"), "{message}");
+    assert!(message.contains("format 3") && message.contains("newer crashpoint"), "{message}");
     assert_eq!(wrong("crashpoint-case one").1, 17);
     assert_eq!(wrong("crashpoint-case 0").1, 17);
     assert_eq!(wrong("crashpoint-case").1, 1);

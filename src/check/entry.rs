@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::passed::{Passed, note, notes};
 use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::campaign::client::Client;
@@ -12,12 +13,12 @@ use crate::campaign::jobs::{FAILING, Part};
 use crate::campaign::problem::Problem;
 use crate::campaign::replay::{self, ReplayOptions, Surprise, as_expected};
 use crate::campaign::run::{self, PartResult};
+use crate::campaign::spend::{self, Ended};
 use crate::campaign::target;
 use crate::case::Case;
 use crate::explore::finding::Finding;
 use crate::explore::job::{Budget, Job, Task};
 use crate::explore::tally::Tally;
-use crate::host::cpu;
 use crate::host::pair::{Check, Pair, Run};
 use crate::oracle::Class;
 use crate::report::text::{Commands, report};
@@ -29,13 +30,11 @@ use crate::sim::store::{KeyValue, Store};
 
 /// The seed of a `cargo test`, unless `CRASHPOINT_SEED` names another.
 const SEED: Seed = Seed(1);
-/// How many recoveries `cargo test` spends on a sim and a profile, unless `CRASHPOINT_BUDGET`
-/// says otherwise: some seconds.
+/// How many recoveries `cargo test` spends on a sim and its first profile, unless
+/// `CRASHPOINT_BUDGET` says otherwise: some seconds. Each other profile gets a third.
 const BUDGET: u64 = 2400;
 /// Faults that [`check_faults`] tries on a workload.
 const FAULTS: u64 = 600;
-/// Recoveries for each workload.
-const WORKLOAD: u64 = 400;
 /// Recoveries on each profile to say where a failure happens and why.
 const VERDICT: u64 = 64;
 
@@ -71,7 +70,7 @@ pub fn check_pair<R: Run, C: Check>(run: R, check: C) {
 
 #[track_caller]
 fn check_entry(entry: &Entry) {
-    let failed = match try_check(entry) {
+    let failed = match try_configured(entry) {
         Ok(failed) => failed,
         Err(problem) => panic!("crashpoint cannot test {}: {problem}", entry.name),
     };
@@ -80,27 +79,58 @@ fn check_entry(entry: &Entry) {
     }
 }
 
-/// The report of the first failure, if there is one.
-fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
+/// The report of the first failure, with the seed and the budget of the environment.
+fn try_configured(entry: &Entry) -> Result<Option<String>, Problem> {
     let seed = variable("CRASHPOINT_SEED", SEED)?;
     let budget: u64 = variable("CRASHPOINT_BUDGET", BUDGET)?;
-    let shrinks = shrink::is_asked_for()?;
+    if budget == 0 {
+        let why = "a test without recoveries tests nothing; the default is";
+        return Err(Problem::Environment(format!("CRASHPOINT_BUDGET=0: {why} {BUDGET}")));
+    }
+    try_check(entry, seed, budget, shrink::is_asked_for()?)
+}
+
+/// The report of the first failure of a sim at this seed, with this budget or the default one.
+///
+/// # Panics
+/// If the machine does not allow it.
+#[cfg(feature = "inner")]
+#[track_caller]
+pub fn check_at(entry: &Entry, seed: Seed, budget: Option<u64>) -> Option<String> {
+    try_check(entry, seed, budget.unwrap_or(BUDGET), false)
+        .unwrap_or_else(|problem| cannot_test(entry, &problem))
+}
+
+/// The report of the first failure, if there is one.
+fn try_check(
+    entry: &Entry,
+    seed: Seed,
+    budget: u64,
+    shrinks: bool,
+) -> Result<Option<String>, Problem> {
     let mut client = Client::start()?;
-    let mut passed: String = client.notices().iter().map(|text| note(text)).collect();
-    for profile in entry.profiles {
-        let part = Part {
-            entry: *entry,
-            profile: profile.name.to_owned(),
-            workloads: budget.div_ceil(WORKLOAD).max(1),
-            // One failure is reported, so the search stops at the first.
-            budget: Budget {
-                recoveries: WORKLOAD.min(budget),
-                stop: true,
-                verdict: VERDICT,
-                ..Budget::default()
-            },
-        };
-        let mut result = run::run(&mut client, &part, seed, &[], &mut |_, _| {})?;
+    let mut passed = Passed::new(entry, seed, client.notices());
+    for (number, profile) in entry.profiles.iter().enumerate() {
+        // One failure is reported, so the search stops at the first.
+        let each = Budget { stop: true, verdict: VERDICT, ..Budget::default() };
+        let name = profile.name.to_owned();
+        let part = Part { entry: *entry, profile: name, workloads: 0, budget: each };
+        // What a stronger disk leaves, the first may leave, too.
+        let share = if number == 0 { budget } else { budget.div_ceil(3) };
+        let (mut result, mut ended) = (PartResult::default(), Ended::Found);
+        if number == 0 {
+            result = spend::uncut(&mut client, &part, seed, budget)?;
+            passed.uncut(&result);
+        }
+        if result.findings.is_empty() {
+            passed.promises_something()?;
+            (result, ended) = spend::spend(&mut client, &part, seed, share)?;
+        }
+        if number == 0 && result.findings.is_empty() && !(entry.survives)().is_empty() {
+            let failing = spend::failing(&mut client, &part, seed, budget)?;
+            passed.failing(&failing);
+            result.findings.extend(failing.findings);
+        }
         if let Some(finding) = result.findings.first().cloned() {
             let shown = shrink::shown(&mut client, entry, finding, shrinks, &mut |_| {})?;
             result.notices.extend(shown.notice.clone());
@@ -108,13 +138,9 @@ fn try_check(entry: &Entry) -> Result<Option<String>, Problem> {
             text.push_str(&notes(&result));
             return Ok(Some(text));
         }
-        passed.push_str(&notes(&result));
-        passed.push_str(&summary(&part, seed, &result));
+        passed.part(&part, &result, ended, share);
     }
-    for (promise, source) in (entry.promises)() {
-        passed.push_str(&format!("  checked: {promise} ({source})\n"));
-    }
-    target::write(&format!("{}.txt", entry.name), &passed)?;
+    target::write(&format!("{}.txt", entry.name), &passed.text())?;
     Ok(None)
 }
 
@@ -171,41 +197,6 @@ fn opt_out(class: Class) -> &'static str {
     }
 }
 
-/// The notices to the user, for the end of a report.
-fn notes(result: &PartResult) -> String {
-    result.notices.iter().map(|notice| note(notice)).collect()
-}
-
-fn note(text: &str) -> String {
-    format!("  note     {text}\n")
-}
-
-/// The summary of a part without a violation.
-fn summary(part: &Part, seed: Seed, result: &PartResult) -> String {
-    let tally = &result.tally;
-    let schedules = if tally.schedules > result.workloads {
-        format!(" in {} schedules ({} histories)", tally.schedules, tally.histories)
-    } else {
-        String::new()
-    };
-    format!(
-        "{}: no violation\n  seed {seed}, {} workloads{}, {} crash points, exhaustive at {}, \
-         sampled at {}\n  {} distinct crash states, {} recoveries, {} of them crashed in turn\n  \
-         digest {}\n  processor {}\n",
-        part.title(),
-        result.workloads,
-        schedules,
-        tally.points,
-        tally.exhaustive_points,
-        tally.points - tally.exhaustive_points,
-        tally.states,
-        tally.recoveries,
-        tally.nested,
-        tally.digest,
-        cpu::model(),
-    )
-}
-
 /// The result of a search for a planted bug.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -237,6 +228,7 @@ pub fn find(entry: &Entry, profile: &str, seed: Seed, workloads: u64) -> Found {
         exhaustive: 128,
         nested: 150,
         schedules: 24,
+        even: false,
         stop: true,
         recheck: 2,
         verdict: 0,
@@ -342,9 +334,17 @@ fn failing_job(entry: &Entry, profile: &str, seed: Seed, steps: usize, faults: u
 /// Fails every call of some short workloads of a sim ([`fail_every_call`]), on the weakest profile.
 ///
 /// # Panics
-/// With the report, if a promise was broken; or if the machine does not allow it.
+/// With the report, if a promise was broken; if the sim lists no fault that it survives; or if the
+/// machine does not allow it.
 #[track_caller]
 pub fn check_faults<S: Sim>() {
+    assert!(
+        !S::promises().survives.is_empty(),
+        "crashpoint cannot test {}: it promises nothing after an injected error, so that none would \
+         be tried. List what it survives, and how, in `Promises::survives` (a `Store`: in \
+         `SURVIVES`), such as `(FaultKind::FailedWrite, AfterFault::Loud)`",
+        S::NAME
+    );
     let entry = sim::<S>();
     match try_faults(&entry) {
         Ok(None) => {}
@@ -454,15 +454,19 @@ pub fn check_case(entry: &Entry, text: &str) -> Result<(), CaseFailed> {
     Ok(as_expected(&case, &result)?)
 }
 
-/// Replays every case of a sim in a corpus folder: each outcome must be as the case expects.
+/// Replays every case of a sim in its folder of a corpus: each outcome must be as the case expects.
 ///
 /// # Panics
-/// With each file whose outcome differs, and how.
+/// With each file whose outcome differs, and how; or if the folder is missing.
 #[track_caller]
 pub fn check_corpus<S: Sim>(folder: &Path) {
     let entry = sim::<S>();
     let replay = || -> Result<Vec<String>, Problem> {
         let mut wrong = Vec::new();
+        if !folder.is_dir() {
+            let why = "no such folder: name the one that has a folder for each sim";
+            return Err(Problem::Environment(format!("{}: {why}", folder.display())));
+        }
         let cases = corpus(folder, entry.name)?;
         let mut client = Client::start()?;
         for saved in cases {

@@ -5,6 +5,8 @@ mod elsewhere;
 #[cfg(simulated)]
 mod entry;
 #[cfg(simulated)]
+mod passed;
+#[cfg(simulated)]
 mod real;
 
 #[cfg(all(not(simulated), feature = "command"))]
@@ -20,7 +22,7 @@ pub use entry::{
     check_store, fail_every_call, find, record,
 };
 #[cfg(all(simulated, feature = "inner"))]
-pub use entry::{Small, measure, shrink_case};
+pub use entry::{Small, check_at, measure, shrink_case};
 #[cfg(simulated)]
 pub use real::check_on_real_disk;
 

@@ -46,6 +46,7 @@ fn workload<S: Sim>(dir: &Path, steps: &[Step<crate::sim::OpOf<S>>]) -> Result<(
                 engine = open::<S>(dir)?;
                 compare::<S>(&mut engine, &mut model)?;
             }
+            Step::ReadBack => compare::<S>(&mut engine, &mut model)?,
             Step::Sleep(duration) => std::thread::sleep(*duration),
         }
     }

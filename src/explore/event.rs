@@ -68,6 +68,17 @@ pub(crate) enum EventKind {
     Done,
 }
 
+impl EventKind {
+    /// The level that an acknowledgement promises now or later, if this is one.
+    pub(crate) fn acknowledged(&self) -> Option<Level> {
+        match self {
+            Self::Returned(_, Ok(ack)) | Self::ReturnedBy(_, Ok(ack)) => Some(ack.level()),
+            Self::Acked(level, _) => Some(*level),
+            _ => None,
+        }
+    }
+}
+
 /// An error that the engine returned.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EngineFailure {
@@ -89,6 +100,8 @@ pub(crate) struct Outcome {
     /// A short digest of each of the first calls, to name the one in which a repeated recovery
     /// differs.
     pub(crate) calls: Vec<u32>,
+    /// The number of calls.
+    pub(crate) made: u64,
     /// Digest of what was done until the store was open, without the bytes: the calls in their
     /// order, their paths, and whether they failed.
     pub(crate) acts: Digest,
@@ -195,6 +208,7 @@ impl Outcome {
             ending,
             digest: Digest(0),
             calls: Vec::new(),
+            made: 0,
             acts: Digest(0),
             effects: 0,
             timed: false,
@@ -216,6 +230,7 @@ impl Outcome {
             match record.payload {
                 Payload::Effect(_) => outcome.effects += 1,
                 Payload::Call(call) => {
+                    outcome.made += 1;
                     if outcome.calls.len() < CALLS {
                         outcome.calls.push(call_digest(&call));
                     }

@@ -21,6 +21,7 @@ use super::reporter::Reporter;
 use super::runner::{PriorCrash, Recorded, Runner, steps};
 use super::stop::Stop;
 use super::subject::Subject;
+use super::tally::Tally;
 use crate::disk::tree::Tree;
 
 /// A key that no workload writes: a lookup of it must find nothing.
@@ -122,9 +123,15 @@ impl<'r, M: Model> Explorer<'r, M> {
 
     /// Reports the counts so far.
     pub(crate) fn progress(&mut self) {
-        let tally =
-            self.reporter.counts(self.runner.recoveries, self.runner.in_children.as_secs_f64());
+        let tally = self.tally();
         self.reporter.send(&Message::Progress(tally));
+    }
+
+    /// The counts so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let Runner { recoveries, calls, stuck, in_children, .. } = &self.runner;
+        let counts = self.reporter.counts(*recoveries, *calls, in_children.as_secs_f64());
+        Tally { stuck: *stuck, ..counts }
     }
 }
 
@@ -134,7 +141,7 @@ fn items<'e, M: Model>(epochs: impl Iterator<Item = &'e Epoch>) -> Result<BTreeS
     for epoch in epochs {
         ops.extend(steps::<M::Op>(epoch)?.into_iter().filter_map(|step| match step {
             Step::Op(op) => Some(op),
-            Step::Reopen | Step::Sleep(_) => None,
+            Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
         }));
     }
     let mut items = items_set_by::<M>(ops);

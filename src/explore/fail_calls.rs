@@ -169,7 +169,8 @@ fn cut<M: Model>(
 ) -> Result<(), Stop> {
     explorer.reporter.note(Digest(0), outcome.digest);
     let exhaustive = explorer.job.budget.exhaustive.min(STATES);
-    let effort = Effort { recoveries: STATES, exhaustive, first: true, sparse: true, cuts: 0 };
+    let effort =
+        Effort { recoveries: STATES, exhaustive, first: true, every: true, sparse: true, cuts: 0 };
     explore_recorded(explorer, conditions, outcome, log, &mut Judged::default(), effort)
 }
 

@@ -71,6 +71,8 @@ pub enum Task {
         /// Recover in this process, without limits, so that breakpoints work.
         debug: bool,
     },
+    /// Record the first epoch in one schedule and judge it, without a crash.
+    Run,
     /// Record the first epoch and, if stacks are recorded, send the sync call sites.
     Record,
     /// Fail every call of the first epoch, and of a recovery, in turn, in each way that the sim
@@ -90,6 +92,9 @@ pub struct Budget {
     /// The number of schedules in which the workload of an engine with threads is recorded. Each
     /// that makes a new history is cut, after the first one with a share of the recoveries.
     pub schedules: u64,
+    /// The recoveries of a workload are spread evenly over its crash points if these are many: not
+    /// all of them are visited.
+    pub even: bool,
     /// End at the first violation that is not known.
     pub stop: bool,
     /// The number of crash states that are recovered again, each alone, to compare the digests.
@@ -105,7 +110,16 @@ impl Budget {
         let exhaustive = recoveries * 16 / 75;
         let nested = recoveries / 4;
         let schedules = 8;
-        Self { recoveries, exhaustive, nested, schedules, stop: false, recheck: 2, verdict: 64 }
+        Self {
+            recoveries,
+            exhaustive,
+            nested,
+            schedules,
+            even: false,
+            stop: false,
+            recheck: 2,
+            verdict: 64,
+        }
     }
 }
 
@@ -117,6 +131,7 @@ impl Default for Budget {
             exhaustive: 64,
             nested: 120,
             schedules: 8,
+            even: false,
             stop: false,
             recheck: 0,
             verdict: 0,

@@ -415,7 +415,7 @@ impl<M: Model> Judge<M> {
     fn op(&self, step: u32) -> Option<&M::Op> {
         match self.steps.get((step as usize).wrapping_sub(1))? {
             Step::Op(op) => Some(op),
-            Step::Reopen | Step::Sleep(_) => None,
+            Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
         }
     }
 

@@ -86,11 +86,12 @@ impl<'r> Reporter<'r> {
     }
 
     /// The counts, with these of the runner.
-    pub(crate) fn counts(&self, recoveries: u64, in_children: f64) -> Tally {
+    pub(crate) fn counts(&self, recoveries: u64, calls: u64, in_children: f64) -> Tally {
         let seconds = now().duration_since(self.started).as_secs_f64();
         Tally {
             states: self.states.len() as u64,
             recoveries,
+            calls,
             digest: self.digester.clone().finish(),
             seconds,
             harness_seconds: seconds - in_children,

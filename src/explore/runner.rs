@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::seed::Seed;
 use crate::base::time::Time;
 use crate::case::fault::Fault;
-use crate::case::{Case, Epoch, Identity};
+use crate::case::{Case, Creation, Epoch, Identity};
 use crate::disk::profile::Profile;
 use crate::disk::space::Space;
 use crate::disk::tree::Tree;
@@ -105,6 +105,8 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) recoveries: u64,
     /// Children so far that used up their CPU time, or slept for real.
     pub(crate) stuck: u64,
+    /// Calls of the engine so far.
+    pub(crate) calls: u64,
     /// Real time spent in children.
     pub(crate) in_children: Duration,
     /// Notices for the user about the engine's calls.
@@ -113,6 +115,7 @@ pub(crate) struct Runner<M: Model> {
     pub(crate) in_process: bool,
     seed: Seed,
     identity: Identity,
+    creation: Creation,
     /// The items that a read-back looks up.
     items: Rc<BTreeSet<Vec<u8>>>,
     remembered: Remembered,
@@ -133,11 +136,13 @@ impl<M: Model> Runner<M> {
             sites: Sites::default(),
             recoveries: 0,
             stuck: 0,
+            calls: 0,
             in_children: Duration::ZERO,
             notices: BTreeSet::new(),
             in_process: false,
             seed: case.seed,
             identity: case.identity,
+            creation: case.creation,
             items: Rc::new(items),
             remembered: Remembered::default(),
             region: Region::new().map_err(Stop::refused)?,
@@ -218,7 +223,7 @@ impl<M: Model> Runner<M> {
                 acked: &[],
                 retries: if is_faultless { 0 } else { RETRIES },
                 threads_may_stay: self.subject.threads_may_stay,
-                created_apart: self.subject.created_apart,
+                creation: self.subject.created_apart.then_some(self.creation),
             },
         };
         let outcome = self.run(&launch)?;
@@ -301,7 +306,7 @@ impl<M: Model> Runner<M> {
                 acked: crash.acked.texts(),
                 retries: if faults.is_empty() { 0 } else { RETRIES },
                 threads_may_stay: self.subject.threads_may_stay,
-                created_apart: false,
+                creation: None,
             },
             faults,
         };
@@ -334,6 +339,7 @@ impl<M: Model> Runner<M> {
         self.stuck += u64::from(matches!(ending, Ending::HungSpin { .. } | Ending::Asleep { .. }));
         let place = self.sites.resolve(&ending.backtrace()).into_iter().next();
         let mut outcome = Outcome::read(self.region.bytes(), ending, launch.start);
+        self.calls += outcome.made;
         outcome.place = outcome.place.or(place.map(|line| line.to_string()));
         for path in &outcome.outside {
             self.notices.insert(format!(

@@ -17,6 +17,7 @@ use crate::disk::pending::Pending;
 use crate::disk::tree::Tree;
 use crate::log::{Mark, Payload, records};
 use crate::sim::Step;
+use crate::sim::engine::Level;
 use crate::sim::model::Model;
 
 use super::boot::Boot;
@@ -34,6 +35,12 @@ use super::walk::{self, Effort};
 /// The first schedule gets all recoveries of a workload; each later one gets this fraction of them,
 /// and of the states of a crash point.
 const SHARE: u64 = 8;
+
+/// A workload of more steps has more crash points than its recoveries can visit.
+const LONG: usize = 64;
+
+/// Recoveries for each step of a workload with which all its crash points can be visited.
+const STEP: u64 = 12;
 
 /// The results of the schedules so far.
 struct Seen {
@@ -61,7 +68,9 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
     };
     let budget = explorer.job.budget;
     let (recoveries, exhaustive) = (budget.recoveries, budget.exhaustive);
-    let all = Effort { recoveries, exhaustive, first: true, sparse: false, cuts: 0 };
+    let steps = explorer.steps.len();
+    let every = steps <= LONG && (!budget.even || steps as u64 * STEP <= recoveries);
+    let all = Effort { recoveries, exhaustive, first: true, every, sparse: false, cuts: 0 };
     let first = explorer.record(&conditions)?;
     explorer.reporter.tally.run = first.outcome.digest;
     let kept = first.outcome.digest;
@@ -79,6 +88,7 @@ pub(crate) fn explore<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), St
         recoveries: recoveries / SHARE,
         exhaustive: exhaustive / SHARE,
         first: false,
+        every: false,
         sparse: false,
         cuts: 0,
     };
@@ -143,6 +153,45 @@ pub(crate) fn explore_recorded<M: Model>(
     judged: &mut Judged,
     effort: Effort,
 ) -> Result<(), Stop> {
+    let (judge, lineage) = begun(explorer, conditions, &outcome);
+    if let Some(finding) = judged_whole(explorer, &judge, &lineage, &outcome) {
+        return explorer.reporter.found(finding);
+    }
+    // Each fork copies the page tables of what is still held.
+    drop(outcome);
+    let pending = Pending::new(Tree::of_a_run(), &explorer.runner.profile);
+    walk::walk(explorer, &lineage, log, pending, judge, judged, effort)
+}
+
+/// Records the workload of a job in its first schedule and judges it, without a crash.
+pub(crate) fn run_uncut<M: Model>(explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
+    let conditions = Conditions::of(&explorer.job.case);
+    let Recorded { outcome, .. } = explorer.record(&conditions)?;
+    explorer.reporter.note(Digest(0), outcome.digest);
+    let tally = &mut explorer.reporter.tally;
+    tally.run = outcome.digest;
+    tally.schedules += 1;
+    tally.changes += outcome.effects;
+    for event in &outcome.events {
+        match event.kind.acknowledged() {
+            Some(Level::Durable) => tally.durable += 1,
+            Some(Level::Flushed) => tally.flushed += 1,
+            Some(Level::Buffered) | None => {}
+        }
+    }
+    let (judge, lineage) = begun(explorer, &conditions, &outcome);
+    match judged_whole(explorer, &judge, &lineage, &outcome) {
+        Some(finding) => explorer.reporter.found(finding),
+        None => Ok(()),
+    }
+}
+
+/// The judge at the beginning of a first epoch, and its lineage.
+fn begun<M: Model>(
+    explorer: &Explorer<'_, M>,
+    conditions: &Conditions,
+    outcome: &Outcome,
+) -> (Judge<M>, Lineage) {
     let mut judge = Judge::new(
         explorer.promises(),
         explorer.runner.subject.created_apart,
@@ -157,23 +206,28 @@ pub(crate) fn explore_recorded<M: Model>(
         muted: false,
         boot: Boot::FIRST,
     };
-    if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
-        let case = &explorer.job.case;
-        let case = lineage.case_without_crash(case, outcome.turns.clone(), &violation);
-        return explorer.reporter.found(Finding {
-            case,
-            violation,
-            crash: None,
-            pieces: Pieces::default(),
-            digest: outcome.digest,
-            relaxations: BTreeSet::new(),
-            verdict: None,
-        });
-    }
-    // Each fork copies the page tables of what is still held.
-    drop(outcome);
-    let pending = Pending::new(Tree::of_a_run(), &explorer.runner.profile);
-    walk::walk(explorer, &lineage, log, pending, judge, judged, effort)
+    (judge, lineage)
+}
+
+/// The violation of a run to its end, without a crash.
+fn judged_whole<M: Model>(
+    explorer: &Explorer<'_, M>,
+    judge: &Judge<M>,
+    lineage: &Lineage,
+    outcome: &Outcome,
+) -> Option<Finding> {
+    let violation = judge.clone().outcome(outcome, Time::START).err()?;
+    let case = &explorer.job.case;
+    let case = lineage.case_without_crash(case, outcome.turns.clone(), &violation);
+    Some(Finding {
+        case,
+        violation,
+        crash: None,
+        pieces: Pieces::default(),
+        digest: outcome.digest,
+        relaxations: BTreeSet::new(),
+        verdict: None,
+    })
 }
 
 /// The changes and marks of a run in their order, without their times and without the scheduling

@@ -12,7 +12,6 @@ use super::job::{Job, Task};
 use super::message::{Message, Refusal};
 use super::stop::Stop;
 use super::subject::{Subject, subject};
-use super::tally::Tally;
 use super::{fail_calls, replay, schedules};
 
 /// Serves one job: the entry of an explorer process.
@@ -39,6 +38,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     let done = match task {
         Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { trace, debug } => replay::replay(&mut explorer, trace, debug),
+        Task::Run => schedules::run_uncut(&mut explorer),
         Task::Record => explorer.record_alone(),
         Task::Faults => fail_calls::fail_calls(&mut explorer),
     };
@@ -47,10 +47,7 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     }
     match done {
         Ok(()) | Err(Stop::Found) => {
-            let tally = explorer
-                .reporter
-                .counts(explorer.runner.recoveries, explorer.runner.in_children.as_secs_f64());
-            let tally = Tally { stuck: explorer.runner.stuck, ..tally };
+            let tally = explorer.tally();
             explorer.reporter.send(&Message::Done(tally));
             Ok(())
         }

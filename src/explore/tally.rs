@@ -15,6 +15,15 @@ pub struct Tally {
     pub states: u64,
     /// Recoveries carried out, those inside recoveries included.
     pub recoveries: u64,
+    /// Changes of the disk in the runs that were not cut, and ops that these acknowledged as
+    /// durable and as flushed, at once or later.
+    pub changes: u64,
+    /// See `changes`.
+    pub durable: u64,
+    /// See `changes`.
+    pub flushed: u64,
+    /// Calls that the engine made in runs and recoveries.
+    pub calls: u64,
     /// Crash states whose recovery broke a promise.
     pub violations: u64,
     /// Known findings met.
@@ -54,6 +63,10 @@ impl Tally {
         self.exhaustive_points += other.exhaustive_points;
         self.states += other.states;
         self.recoveries += other.recoveries;
+        self.changes += other.changes;
+        self.durable += other.durable;
+        self.flushed += other.flushed;
+        self.calls += other.calls;
         self.violations += other.violations;
         self.known += other.known;
         self.shadowed += other.shadowed;

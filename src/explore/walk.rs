@@ -30,7 +30,7 @@ use super::runner::{PriorCrash, Recorded};
 use super::stop::Stop;
 use super::verdict::{self, Scene};
 use super::{describe, fates, recheck};
-use crate::case::Epoch;
+use crate::case::{Creation, Epoch};
 
 /// The first recoveries of a walk that are walked wholly; others are cut at a few points.
 const WHOLLY: usize = 2;
@@ -59,9 +59,11 @@ pub(crate) struct Effort {
     pub(crate) recoveries: u64,
     /// A crash point with at most this many crash states has all of them visited.
     pub(crate) exhaustive: u64,
-    /// Whether this log is the first of its workload: crashes inside recoveries are placed, and
-    /// the crash points of a process are visited whatever is spent.
+    /// Whether this log is the first of its workload: crashes inside recoveries are placed.
     pub(crate) first: bool,
+    /// Whether all points are visited, whatever is spent. If not, those at which a name or a size
+    /// has just changed still are.
+    pub(crate) every: bool,
     /// Whether only these points are visited: after an injected error, at the end of the last
     /// step, and at the end.
     pub(crate) sparse: bool,
@@ -134,6 +136,12 @@ pub(crate) fn walk<M: Model>(
     walk.run(explorer)
 }
 
+/// Whether a record changes names, or cuts a file: what rotations and compactions do.
+fn is_telling(payload: &Payload<'_>) -> bool {
+    let Payload::Effect(effect) = payload else { return false };
+    matches!(effect, Effect::Entry { .. } | Effect::Rename { .. } | Effect::Size { .. })
+}
+
 /// Draws the points at which a recovery is cut: three of four before the store was open.
 fn chosen<M: Model>(
     explorer: &mut Explorer<'_, M>,
@@ -155,12 +163,13 @@ impl<M: Model> Walk<'_, M> {
     fn run(&mut self, explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
         let steps = self.lineage.epoch.steps.len();
         let mut point = CrashPoint::start(self.log);
-        let mut special = false;
+        let (mut special, mut telling) = (false, false);
         let mut left = self.points - 1;
-        self.pass(explorer, &point, left == 0)?;
+        self.pass(explorer, &point, left == 0, false)?;
         for record in records(self.log) {
             let before = point.clone();
             let changed = point.pass(&record, steps);
+            telling |= is_telling(&record.payload);
             match record.payload {
                 Payload::Effect(effect) => self.effect(explorer, &before, &effect, record.at)?,
                 Payload::Mark(mark) => {
@@ -179,18 +188,20 @@ impl<M: Model> Walk<'_, M> {
             }
             if changed {
                 left -= 1;
-                self.pass(explorer, &point, std::mem::take(&mut special) || left == 0)?;
+                let special = std::mem::take(&mut special) || left == 0;
+                self.pass(explorer, &point, special, std::mem::take(&mut telling))?;
             }
         }
         Ok(())
     }
 
-    /// Visits a point, unless only `special` ones are visited.
+    /// Visits a point, unless only `special` ones are visited. A `telling` one is not skipped.
     fn pass(
         &mut self,
         explorer: &mut Explorer<'_, M>,
         point: &CrashPoint,
         special: bool,
+        telling: bool,
     ) -> Result<(), Stop> {
         if self.effort.sparse && !special {
             return Ok(());
@@ -203,7 +214,7 @@ impl<M: Model> Walk<'_, M> {
         }
         match self.chosen {
             Some(_) => self.cut(explorer, point),
-            None => self.visit(explorer, point),
+            None => self.visit(explorer, point, telling),
         }
     }
 
@@ -217,7 +228,13 @@ impl<M: Model> Walk<'_, M> {
         if near.is_some_and(|near| !point.is_near(near, within(&self.calls, point))) {
             return false;
         }
-        point.begun || self.lineage.depth() > 0 || !explorer.runner.subject.created_apart
+        if self.lineage.depth() > 0 || !explorer.runner.subject.created_apart {
+            return true;
+        }
+        match explorer.job.case.creation {
+            Creation::InSession => point.phase.is_some(),
+            Creation::Apart => point.begun,
+        }
     }
 
     fn effect(
@@ -254,7 +271,7 @@ impl<M: Model> Walk<'_, M> {
         at: Time,
     ) -> Result<(), Stop> {
         let Effect::Write { offset, bytes, .. } = effect else { return Ok(()) };
-        if !self.effort.first && !self.may_continue(explorer) {
+        if !self.effort.every && !self.may_continue(explorer) {
             return Ok(());
         }
         let page = PAGE as u64;
@@ -267,9 +284,15 @@ impl<M: Model> Walk<'_, M> {
     }
 
     /// Visits the crash states of one point, as far as the budget allows.
-    fn visit(&mut self, explorer: &mut Explorer<'_, M>, point: &CrashPoint) -> Result<(), Stop> {
+    fn visit(
+        &mut self,
+        explorer: &mut Explorer<'_, M>,
+        point: &CrashPoint,
+        telling: bool,
+    ) -> Result<(), Stop> {
         self.passed += 1;
-        if !self.effort.first && !self.may_continue(explorer) {
+        if !(self.effort.every || self.may_continue(explorer) || telling && self.may_tell(explorer))
+        {
             return Ok(());
         }
         explorer.reporter.tally.points += 1;
@@ -369,6 +392,14 @@ impl<M: Model> Walk<'_, M> {
     fn may_continue(&self, explorer: &Explorer<'_, M>) -> bool {
         let allowed = self.effort.recoveries * self.passed / self.points.max(1);
         explorer.runner.recoveries - self.spent_before < allowed
+    }
+
+    /// Whether a telling point may be visited: in the first log of a workload these may spend a
+    /// little more than their turn.
+    fn may_tell(&self, explorer: &Explorer<'_, M>) -> bool {
+        let allowed = self.effort.recoveries * self.passed / self.points.max(1);
+        let spent = explorer.runner.recoveries - self.spent_before;
+        self.effort.first && spent < allowed + self.effort.recoveries / 4
     }
 
     fn sample(&mut self, explorer: &mut Explorer<'_, M>, point: &CrashPoint) -> Result<(), Stop> {
@@ -541,7 +572,7 @@ impl<M: Model> Walk<'_, M> {
         } else if revealing || self.nested.len() <= WHOLLY {
             let recoveries = explorer.nested_left().min(explorer.job.budget.nested / 4).max(1);
             *self.acts.entry(outcome.acts).or_default() += 1;
-            return Some(Effort { recoveries, cuts: 0, ..self.effort });
+            return Some(Effort { recoveries, every: true, cuts: 0, ..self.effort });
         } else if self.acts.get(&outcome.acts).is_none_or(|times| *times < NOVEL) {
             *self.acts.entry(outcome.acts).or_default() += 1;
             NOVEL_CUTS

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_bytes::Bytes;
 
 use super::pair;
+use crate::case::Creation;
 use crate::log::{EngineError, Mark, Phase};
 use crate::process::seam;
 use crate::process::world::{self, STORE};
@@ -34,8 +35,8 @@ pub(crate) struct Script<'a, Op> {
     pub(crate) threads_may_stay: bool,
     /// How often a failing open or read-back is retried: faults were injected, and they pass.
     pub(crate) retries: u32,
-    /// The store is created, closed and on the disk before the epoch begins.
-    pub(crate) created_apart: bool,
+    /// How the store is created, if no crash may interrupt that.
+    pub(crate) creation: Option<Creation>,
 }
 
 /// Carries a script out. Returns early when the store cannot be opened or read.
@@ -90,10 +91,11 @@ impl<T> Drop for Held<T> {
 }
 
 fn run_epoch<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
-    if script.created_apart {
+    if script.creation == Some(Creation::Apart) {
         create::<E>(script.threads_may_stay);
     }
-    let mut engine = open::<E>(script.retries)?;
+    let syncs = script.creation == Some(Creation::InSession);
+    let mut engine = open::<E>(script.retries, syncs)?;
     if script.recovery {
         engine = look(engine, script)?;
         engine = reopen(engine, script)?;
@@ -108,6 +110,10 @@ fn run_epoch<E: Engine>(script: &Script<'_, E::Op>) -> Option<()> {
             Step::Op(op) => Held::of(|| engine.get_mut().apply(op)),
             Step::Reopen => {
                 engine = reopen(engine, script)?;
+                engine = look(engine, script)?;
+                Held::new(Ok(Ack::BUFFERED))
+            }
+            Step::ReadBack => {
                 engine = look(engine, script)?;
                 Held::new(Ok(Ack::BUFFERED))
             }
@@ -163,7 +169,7 @@ impl StepErrors {
 
 fn reopen<E: Engine>(engine: Held<E>, script: &Script<'_, E::Op>) -> Option<Held<E>> {
     close(engine, script.threads_may_stay);
-    open::<E>(script.retries)
+    open::<E>(script.retries, false)
 }
 
 /// Creates the store without a mark, so that no crash is placed here. An error shows again when the
@@ -181,10 +187,14 @@ fn create<E: Engine>(threads_may_stay: bool) {
     }
 }
 
-fn open<E: Engine>(retries: u32) -> Option<Held<E>> {
+/// Opens the store; `syncs` puts what that left on the disk before the opening counts as returned.
+fn open<E: Engine>(retries: u32, syncs: bool) -> Option<Held<E>> {
     for _ in 0..=retries {
         world::mark(Mark::Begin(Phase::Open));
         let result = Held::of(|| E::open(Path::new(STORE)));
+        if syncs {
+            seam::engine(rustix::fs::sync);
+        }
         mark_end(Phase::Open, result.get());
         if result.get().is_ok() {
             return result.take().ok().map(Held::new);

@@ -317,7 +317,7 @@ impl Search<'_> {
                 let steps = case.epochs.iter_mut().flat_map(|epoch| &mut epoch.steps);
                 let ops = steps.filter_map(|step| match step {
                     Step::Op(words) => words.get_mut(1..),
-                    Step::Reopen | Step::Sleep(_) => None,
+                    Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
                 });
                 ops.flatten().filter(|old| old.bytes == word).for_each(|old| {
                     old.bytes.clone_from(&other);
@@ -415,7 +415,7 @@ fn step_of(case: &mut Case, epoch: usize, index: usize) -> Option<&mut Step> {
 fn op_of(case: &Case, epoch: usize, index: usize) -> Option<&[Word]> {
     match case.epochs.get(epoch)?.steps.get(index)? {
         Step::Op(words) => Some(words),
-        Step::Reopen | Step::Sleep(_) => None,
+        Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
     }
 }
 

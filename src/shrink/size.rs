@@ -34,14 +34,14 @@ impl Size {
         let bytes = lines.iter().map(Vec::len).sum::<usize>() + in_fates.sum::<usize>();
         let words = all().filter_map(|step| match step {
             Step::Op(words) => Some(words),
-            Step::Sleep(_) | Step::Reopen => None,
+            Step::Sleep(_) | Step::Reopen | Step::ReadBack => None,
         });
         let empty = words.flatten().filter(|word| word.bytes.is_empty()).count();
         // An empty word is hard to read: it is worse than a letter.
         let bytes = bytes + 2 * empty;
         let sleeps = all().map(|step| match step {
             Step::Sleep(duration) => duration.as_nanos(),
-            Step::Op(_) | Step::Reopen => 0,
+            Step::Op(_) | Step::Reopen | Step::ReadBack => 0,
         });
         let idle = sleeps.chain(ended().map(|crash| crash.down.as_nanos()));
         Self {

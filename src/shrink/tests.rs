@@ -104,7 +104,7 @@ fn ops(case: &Case) -> Vec<Vec<String>> {
     let steps = case.epochs.iter().flat_map(|epoch| &epoch.steps);
     let op = |step: &Step| match step {
         Step::Op(words) => Some(words.iter().map(|word| word.text()).collect()),
-        Step::Reopen | Step::Sleep(_) => None,
+        Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
     };
     steps.filter_map(op).collect()
 }

@@ -209,6 +209,7 @@ fn exploration(candidate: &Case, effort: Effort) -> Job {
         stop: true,
         recheck: 0,
         verdict: 0,
+        even: false,
     };
     let near = match effort {
         _ if crashes == 0 => Some(Near::Nothing),

@@ -101,6 +101,14 @@ impl Ack {
     pub const FLUSHED: Self = Self::Now(Level::Flushed);
     /// The op survives power loss.
     pub const DURABLE: Self = Self::Now(Level::Durable);
+
+    /// The level that is reached in the end.
+    pub(crate) fn level(self) -> Level {
+        match self {
+            Self::Now(level) | Self::Within(level, _) => level,
+            Self::Rising(now, later, _) => now.max(later),
+        }
+    }
 }
 
 impl fmt::Display for Level {

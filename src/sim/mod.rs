@@ -28,6 +28,8 @@ pub enum Step<Op> {
     Reopen,
     /// Let this much virtual time pass.
     Sleep(Duration),
+    /// Read the open store back and compare it with the model.
+    ReadBack,
 }
 
 /// The ops of a sim.
@@ -175,9 +177,10 @@ pub trait Sim: 'static {
     /// do. If not, a thread that does is a violation, and never runs again.
     const THREADS_MAY_STAY: bool = false;
 
-    /// Whether the store is created, closed and synced before the first crash may come: for an
-    /// engine that cannot open what a crash during its creation left. If not, such a crash is a
-    /// violation of the class `create-interrupted`, which may hide others.
+    /// Whether the store is created and synced before the first crash may come, by the first
+    /// opening of a run, which continues with it: for an engine that cannot open what a crash
+    /// during its creation left. If not, such a crash is a violation of the class
+    /// `create-interrupted`, which may hide others.
     const CREATED_APART: bool = false;
 
     /// The profiles of disks that the sim is tested on, unless another one is asked for by name.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -219,21 +220,90 @@ impl<S: Store> Sim for KeyValue<S> {
     }
 
     fn workload(steps: usize) -> BoxedStrategy<Vec<Step<KeyOp>>> {
-        vec(key_step(), 1..=steps.max(1)).boxed()
+        let plain = vec(key_step(), 1..=steps.max(1));
+        if steps <= SHORT {
+            return plain.boxed();
+        }
+        prop_oneof![
+            2 => plain,
+            2 => bursts(steps, 0..MANY_KEYS, small().boxed()),
+            2 => bursts(steps, 0..FEW_KEYS, small().boxed()),
+            1 => bursts(steps, 0..FEW_KEYS, large().boxed()),
+        ]
+        .boxed()
     }
 }
 
-/// Few keys, so that they are overwritten and deleted. Values are empty to three blocks long and
-/// begin with a random number, so that an old value differs from a new one.
+/// Workloads of more steps may be about many keys, large values or long rests.
+const SHORT: usize = 48;
+/// The keys of a workload in which a store grows, and of one in which it is overwritten.
+const MANY_KEYS: u16 = 500;
+const FEW_KEYS: u16 = 8;
+
+/// Steps in bursts: of puts to drawn keys, of deletes, and one step of each other kind between
+/// them.
+fn bursts(
+    steps: usize,
+    keys: Range<u16>,
+    value: BoxedStrategy<Vec<u8>>,
+) -> BoxedStrategy<Vec<Step<KeyOp>>> {
+    let key = keys.prop_map(|number| format!("k{number}").into_bytes());
+    let put = (key.clone(), value).prop_map(|(key, value)| Step::Op(KeyOp::Put(key, value)));
+    let delete = key.prop_map(|key| Step::Op(KeyOp::Delete(key)));
+    let rested = (vec(put.clone(), 1..4usize), rest(), vec(put.clone(), 1..4usize));
+    let burst = prop_oneof![
+        4 => vec(put.clone(), 1..40usize),
+        4 => vec(put, 1..4usize),
+        2 => vec(delete, 1..4usize),
+        6 => vec(Just(Step::Op(KeyOp::Sync)), 1..3usize),
+        2 => Just(vec![Step::Reopen]),
+        3 => rested.prop_map(|(before, rest, after)| {
+            let sync = Step::Op(KeyOp::Sync);
+            before.into_iter().chain([Step::Sleep(rest)]).chain(after).chain([sync]).collect()
+        }),
+    ];
+    let cut = move |bursts: Vec<Vec<_>>| bursts.into_iter().flatten().take(steps).collect();
+    vec(burst, 1..=steps.max(1)).prop_map(cut).boxed()
+}
+
+/// Short and long enough for what a store does by the clock.
+fn rest() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        1 => (1..2_000u64).prop_map(Duration::from_millis),
+        2 => (1..200u64).prop_map(|minutes| Duration::from_secs(60 * minutes)),
+    ]
+}
+
+/// Values that fit into a block.
+fn small() -> impl Strategy<Value = Vec<u8>> {
+    value(prop_oneof![1 => Just(0usize), 6 => 1..40usize, 3 => 100..1200usize])
+}
+
+/// Values up to some hundred KiB, the longest rarely.
+fn large() -> impl Strategy<Value = Vec<u8>> {
+    value(prop_oneof![
+        8 => 1..400usize,
+        4 => 4_000..9_000usize,
+        2 => 10_000..70_000usize,
+        1 => 100_000..300_000usize,
+    ])
+}
+
+/// Values that begin with a random number, so that an old one differs from a new one.
+fn value(length: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<u8>> {
+    (any::<u16>(), length).prop_map(|(number, length)| {
+        let mut value = if length == 0 { Vec::new() } else { format!("{number}-").into_bytes() };
+        value.resize(length.max(value.len()), b'v');
+        value
+    })
+}
+
+/// Few keys, so that they are overwritten and deleted. Values are empty to three blocks long.
 fn key_step() -> impl Strategy<Value = Step<KeyOp>> {
     let key = prop_oneof![4 => 0..4u8, 1 => 0..40u8].prop_map(|n| format!("k{n}").into_bytes());
     let length = prop_oneof![1 => Just(0usize), 6 => 1..40usize, 2 => 300..1200usize,
         1 => 4000..9000usize];
-    let value = (any::<u16>(), length).prop_map(|(number, length)| {
-        let mut value = if length == 0 { Vec::new() } else { format!("{number}-").into_bytes() };
-        value.resize(length.max(value.len()), b'v');
-        value
-    });
+    let value = value(length);
     prop_oneof![
         10 => (key.clone(), value).prop_map(|(key, value)| Step::Op(KeyOp::Put(key, value))),
         3 => key.prop_map(|key| Step::Op(KeyOp::Delete(key))),

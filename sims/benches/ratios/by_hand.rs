@@ -67,7 +67,7 @@ fn ops<S: Sim>(count: usize) -> Vec<OpOf<S>> {
         let tree = S::workload(count).new_tree(&mut runner).expect("nothing is rejected");
         ops.extend(tree.current().into_iter().filter_map(|step| match step {
             Step::Op(op) => Some(op),
-            Step::Reopen | Step::Sleep(_) => None,
+            Step::Reopen | Step::Sleep(_) | Step::ReadBack => None,
         }));
     }
     ops.truncate(count);

@@ -71,6 +71,7 @@ fn one(entry: &Entry, seed: Seed, size: usize) -> Tally {
         exhaustive: 8,
         nested: 0,
         schedules: 1,
+        even: false,
         stop: true,
         recheck: 0,
         verdict: 0,
