@@ -141,6 +141,8 @@ pub enum Mark<'a> {
     UncertainBy(u32, &'a str),
     /// The engine saw a part of the disk that its digest leaves out, for the first time.
     Saw(Sight),
+    /// The fault at this place among those of the epoch was injected for the first time.
+    Injected(u32),
 }
 
 /// An error that an engine returned.

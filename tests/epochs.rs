@@ -60,6 +60,9 @@ impl Store for RandomNames {
         OpenOptions::new().write(true).create_new(true).open(&path)?;
         let store = Self { path, items };
         store.write()?;
+        // On `posix` a power loss may leave one file under both names of a rename. The next line
+        // would empty it, and a crash before the rename would lose `current`.
+        let _ = fs::remove_file(dir.join("current.new"));
         fs::write(dir.join("current.new"), &name)?;
         File::open(dir.join("current.new"))?.sync_all()?;
         fs::rename(dir.join("current.new"), dir.join("current"))?;

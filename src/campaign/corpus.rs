@@ -40,6 +40,7 @@ pub(crate) fn locate(lines: &CaseLines, refusal: &Refusal) -> String {
     let line = refusal.part.and_then(|part| match part {
         CasePart::Crash(epoch) => lines.epochs.get(epoch)?.crash,
         CasePart::Step(epoch, step) => lines.epochs.get(epoch)?.steps.get(step).copied(),
+        CasePart::Fault(fault) => lines.faults.get(fault).copied(),
     });
     let line = line.map(|line| format!("line {line}"));
     let column = refusal.column.map(|column| format!("column {column}"));

@@ -30,6 +30,8 @@ pub struct CaseLines {
     pub sim: usize,
     /// The `profile` line.
     pub profile: usize,
+    /// The line of each fault.
+    pub faults: Vec<usize>,
     /// The lines of each epoch.
     pub epochs: Vec<EpochLines>,
 }
@@ -120,7 +122,10 @@ impl Reader {
         let keyword = first.text();
         let in_header = self.epochs.is_empty();
         match keyword.as_str() {
-            "fault" if in_header => self.faults.push(Fault::parse(&self.fault_words(rest))?),
+            "fault" if in_header => {
+                self.faults.push(Fault::parse(&self.fault_words(rest))?);
+                self.lines.faults.push(self.number);
+            }
             "crash" => self.crash(Crash::parse(rest)?)?,
             "turns" => {
                 let turns = parse_turns(first, rest)?;

@@ -8,6 +8,7 @@ use super::naming::Names;
 use super::pending::Pending;
 use super::piece::Group;
 use super::profile::Survivors;
+use super::tearing;
 use crate::base::text::{TextError, Word, quote};
 
 impl Fate {
@@ -78,14 +79,18 @@ impl Fate {
                 return Err(wrong(format!("{} is named twice", word.text())));
             }
         }
-        match &fate.tear {
-            Some(tear) if !pending.tears_data(&fate) => {
-                let name = String::from_utf8_lossy(&names.group(&tear.group)).into_owned();
-                let message = format!("after the kept pieces of {name} there is no data to tear");
-                Err(TextError::new(words.last().map_or(1, |word| word.column), message))
-            }
-            _ => Ok(fate),
-        }
+        let Some(tear) = &fate.tear else { return Ok(fate) };
+        let name = || String::from_utf8_lossy(&names.group(&tear.group)).into_owned();
+        let message = if !pending.tears_data(&fate) {
+            format!("after the kept pieces of {} there is no data to tear", name())
+        } else if !tearing::may_tear_so(pending, &fate) {
+            let profile = pending.profile().name;
+            format!("on {profile} {} does not tear there, or not into these ranges", name())
+        } else {
+            return Ok(fate);
+        };
+        let torn = words.iter().find(|word| word.bytes.starts_with(b"tear="));
+        Err(TextError::new(torn.map_or(1, |word| word.column), message))
     }
 }
 

@@ -184,6 +184,14 @@ impl Pending {
         self.torn(&self.asked_for(fate)).is_some()
     }
 
+    /// The number of the torn piece in the global order, and how many pieces of its group the fate
+    /// keeps.
+    pub(super) fn torn_piece(&self, fate: &Fate) -> Option<(u64, usize)> {
+        let cuts = self.asked_for(fate);
+        let (tear, piece) = self.torn(&cuts)?;
+        Some((piece.seq, self.cut(&cuts, &tear.group)))
+    }
+
     fn cuts(&self, fate: &Fate) -> Cuts {
         let mut cuts = self.asked_for(fate);
         self.close(&mut cuts);

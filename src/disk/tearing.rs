@@ -166,6 +166,19 @@ pub(super) fn in_flight(pending: &Pending, effect: Option<u64>) -> Vec<Tearable>
     torn
 }
 
+/// Whether the profile lets the tear of a fate happen, at whatever time.
+pub(super) fn may_tear_so(pending: &Pending, fate: &Fate) -> bool {
+    let (Some(tear), Some((seq, cut))) = (&fate.tear, pending.torn_piece(fate)) else {
+        return false;
+    };
+    let left = Survivors { kept: tear.kept.clone(), junk: tear.junk.clone() };
+    let tears = tears_of(pending, &tear.group, seq, Parts::All, false);
+    tears.iter().filter(|torn| torn.cut == cut).any(|torn| {
+        let Range { start, end } = torn.written;
+        (0..torn.ways).any(|way| torn.rule.way(start, end, way) == left)
+    })
+}
+
 fn may_tear(pending: &Pending, piece: &Piece) -> bool {
     pending.profile().tear.classes.contains(&piece.class)
 }

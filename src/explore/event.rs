@@ -167,7 +167,8 @@ pub(crate) fn event(at: Time, mark: &Mark<'_>) -> Option<Event> {
         | Mark::Turn(_)
         | Mark::Decisions(_)
         | Mark::SawClock
-        | Mark::Saw(_) => return None,
+        | Mark::Saw(_)
+        | Mark::Injected(_) => return None,
     };
     Some(Event { at, kind })
 }

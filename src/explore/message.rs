@@ -126,6 +126,8 @@ pub enum CasePart {
     Crash(usize),
     /// This step of this epoch, both counted from 0.
     Step(usize, usize),
+    /// This fault, counted from 0.
+    Fault(usize),
 }
 
 impl From<String> for Refusal {

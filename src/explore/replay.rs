@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use crate::base::text::{TextError, Word, quote};
 use crate::base::time::Time;
+use crate::case::fault::Fault;
 use crate::case::{Crash, Epoch, Position};
 use crate::disk::fate::Fate;
 use crate::disk::pending::Pending;
 use crate::disk::rot::{Rot, Rotting};
 use crate::disk::tree::Tree;
-use crate::log::{Payload, records};
+use crate::log::{Mark, Payload, records};
 use crate::oracle::{AfterFault, CrashKind, Violation};
 use crate::sim::model::Model;
 
@@ -39,6 +40,8 @@ struct Replay<M: Model> {
     pending: Pending,
     /// When it began.
     start: Time,
+    /// The faults of the case that hit no call so far, by their place in it.
+    idle: BTreeSet<usize>,
     /// The last crash.
     crash: Option<(CrashScene, Pieces)>,
 }
@@ -64,6 +67,7 @@ pub(crate) fn replay<M: Model>(
         run,
         pending: Pending::new(Tree::of_a_run(), &explorer.runner.profile),
         start: Time::START,
+        idle: (0..explorer.job.case.faults.len()).collect(),
         crash: None,
     };
     let nothing = Epoch::default();
@@ -74,6 +78,7 @@ pub(crate) fn replay<M: Model>(
         if trace {
             replay.send_recording(explorer, number);
         }
+        replay.note_faults(&explorer.job.case.faults, number, epoch);
         let Some(crash) = &epoch.crash else { return replay.finish(explorer) };
         explorer.runner.in_process = debug && index + 2 >= epochs.len();
         let next = epochs.get(index + 1).unwrap_or(&nothing);
@@ -127,10 +132,36 @@ impl<M: Model> Replay<M> {
         Ok(None)
     }
 
+    /// Notes which faults of an epoch hit a call before its crash.
+    fn note_faults(&mut self, faults: &[Fault], number: u32, epoch: &Epoch) {
+        let of_epoch = |(_, fault): &(usize, &Fault)| fault.epoch == number;
+        let places: Vec<usize> =
+            faults.iter().enumerate().filter(of_epoch).map(|(place, _)| place).collect();
+        let mut point = CrashPoint::start(&self.run.log);
+        for record in records(&self.run.log) {
+            if let Some(crash) = &epoch.crash {
+                if point.position == crash.position {
+                    break;
+                }
+                point.pass(&record, counted_steps(crash, epoch));
+            }
+            if let Payload::Mark(Mark::Injected(place)) = record.payload
+                && let Some(place) = places.get(place as usize)
+            {
+                self.idle.remove(place);
+            }
+        }
+    }
+
     /// Judges the last epoch.
     fn finish(mut self, explorer: &mut Explorer<'_, M>) -> Result<(), Stop> {
         match self.judge.outcome(&self.run.outcome, self.start) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.idle.first().map_or(Ok(()), |fault| {
+                let why = "this fault hits no call of the run, so the case does not test it: \
+                           `replay --trace` lists the calls and their steps";
+                let part = Some(CasePart::Fault(*fault));
+                Err(Stop::Refused(Refusal { part, ..Refusal::from(why.to_owned()) }))
+            }),
             Err(violation) => self.report(explorer, violation),
         }
     }

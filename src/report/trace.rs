@@ -71,8 +71,11 @@ fn mark_text(mark: &Mark<'_>) -> Option<String> {
         Mark::Stopped => "the file system takes no more changes".to_owned(),
         Mark::Full => "the disk is full".to_owned(),
         Mark::Evicted => "cache evicted".to_owned(),
-        Mark::Observed(_) | Mark::Decisions(_) | Mark::SawClock | Mark::Saw(_) | Mark::Done => {
-            return None;
-        }
+        Mark::Observed(_)
+        | Mark::Decisions(_)
+        | Mark::SawClock
+        | Mark::Saw(_)
+        | Mark::Injected(_)
+        | Mark::Done => return None,
     })
 }

@@ -21,7 +21,9 @@ fn refused(rig: &Rig, line: &str) -> String {
 
 #[test]
 fn a_fate_is_written_by_path_and_offset() {
-    let mut rig = Rig::new(POSIX, "mkdir d; write log 0 8192 o; write old 0 1 o");
+    // Two ranges survive of the torn block: any set of sectors does.
+    let torn = Profile::POSIX_TORN;
+    let mut rig = Rig::new(&torn, "mkdir d; write log 0 8192 o; write old 0 1 o");
     rig.run(
         "write log 4096 4096 n; append log 10 n; write old 0 1 n; rename log d/log; \
              creat log; append log 1 x; unlink old",
@@ -39,6 +41,32 @@ fn a_fate_is_written_by_path_and_offset() {
     assert_eq!(fate.text(&rig.pending), line);
     let parsed = Fate::parse(&words(line).expect("words"), &rig.pending).expect("it parses");
     assert_eq!(parsed, fate);
+}
+
+#[test]
+fn a_tear_that_the_profile_does_not_allow_is_refused() {
+    let line = |tear: &str| format!("keep=all log@0:0 tear=log@0:{tear}");
+    let rig = |profile: &Profile| {
+        let mut rig = Rig::new(profile, "write log 0 4096 o");
+        rig.run("write log 1000 2000 n");
+        rig
+    };
+    let on_posix = rig(POSIX);
+    for tear in ["1024", "2560", "1536..4096"] {
+        let fate = Fate::parse(&words(&line(tear)).expect("words"), &on_posix.pending);
+        assert!(fate.is_ok(), "{tear}: {fate:?}");
+    }
+    // Inside a sector, outside of what was written, two parts, all of it.
+    for tear in ["1500", "512", "3584", "512..1024", "1024+2048..4096", "4096"] {
+        let why = refused(&on_posix, &line(tear));
+        assert!(why.contains("on posix log@0 does not tear there"), "{tear}: {why}");
+    }
+    let parsed = |profile: &Profile, tear| {
+        Fate::parse(&words(&line(tear)).expect("words"), &rig(profile).pending).is_ok()
+    };
+    assert!(parsed(&Profile::POSIX_TORN, "1024+2048..4096"));
+    assert!(parsed(&Profile::POSIX_BYTES, "1500"));
+    assert!(!parsed(&Profile::BTRFS, "1024"));
 }
 
 #[test]

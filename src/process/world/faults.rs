@@ -9,6 +9,8 @@ use crate::sim::fault_kind::FaultKind;
 pub(crate) struct Faults {
     /// Each with the number of calls that were counted for it.
     planned: Vec<(Fault, u32)>,
+    /// The place of the fault that has just hit its first call.
+    first_hit: Option<u32>,
     step: u32,
     /// A short write happened: the next write fails with this error.
     owed: Option<InjectedError>,
@@ -70,7 +72,7 @@ impl Faults {
     /// The faults of a process that is at step 0.
     pub(crate) fn new(planned: Vec<Fault>) -> Self {
         let planned = planned.into_iter().map(|fault| (fault, 0)).collect();
-        Self { planned, step: 0, owed: None, read_only: false }
+        Self { planned, first_hit: None, step: 0, owed: None, read_only: false }
     }
 
     /// Whether no fault was planned.
@@ -112,17 +114,25 @@ impl Faults {
         Some((hit, fault.injection.kind().fault_kind(point.class)))
     }
 
+    /// The place among the planned faults of one that has hit its first call since the last time.
+    pub(crate) fn take_first_hit(&mut self) -> Option<u32> {
+        self.first_hit.take()
+    }
+
     /// Counts a call for each fault that waits for it; returns the fault that is due, and whether
     /// this is the first call that it hits.
     fn count(&mut self, point: FaultPoint) -> Option<(Fault, bool)> {
         let mut due = None;
-        for (fault, counted) in &mut self.planned {
+        for (place, (fault, counted)) in self.planned.iter_mut().enumerate() {
             if fault.class.counts(point.class) && fault.step <= self.step {
                 *counted = counted.saturating_add(1);
                 let first = *counted == fault.nth;
                 let hits = first || fault.always && *counted > fault.nth;
                 let shows = hits && point.may_show(fault.injection.kind());
-                due = due.or(shows.then_some((*fault, first)));
+                if shows && due.is_none() {
+                    due = Some((*fault, first));
+                    self.first_hit = u32::try_from(place).ok().filter(|_| first);
+                }
             }
         }
         due

@@ -21,7 +21,11 @@ impl World {
         if self.faults.none() {
             return None;
         }
-        let (fault, kind) = self.faults.on(point)?;
+        let hit = self.faults.on(point);
+        if let Some(place) = self.faults.take_first_hit() {
+            self.mark(Mark::Injected(place));
+        }
+        let (fault, kind) = hit?;
         self.fault = Some(kind);
         if let CallFault::Slow(delay) = fault {
             self.clock.advance(delay);
