@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::problem::Problem;
+use crate::explore::activity::Activity;
 use crate::explore::finding::Finding;
 use crate::explore::job::Job;
 use crate::explore::message::{Message, Recording, SyncSite};
@@ -21,6 +22,8 @@ pub(crate) struct JobResult {
     pub(crate) sites: Vec<SyncSite>,
     /// Notices for the user.
     pub(crate) notices: Vec<String>,
+    /// What came up, if the job asks for it.
+    pub(crate) activity: Activity,
 }
 
 /// Carries jobs out, one after the other, with one fork server.
@@ -64,6 +67,7 @@ impl Client {
             Ok(Message::Notice(line)) => result.notices.push(line),
             Ok(Message::Refused(refusal)) => problem = Some(Problem::Refused(refusal)),
             Ok(Message::NotDeterministic(how)) => problem = Some(Problem::NotDeterministic(how)),
+            Ok(Message::Activity(activity)) => result.activity = *activity,
             Ok(Message::Done(tally)) => result.tally = tally,
             Err(error) => {
                 problem = Some(Problem::Environment(format!("a message cannot be read: {error}")));

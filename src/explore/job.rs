@@ -28,6 +28,8 @@ pub struct Job {
     pub stacks: Stacks,
     /// A directory of the host that a replay writes the files of its last crash state to.
     pub keep: Option<PathBuf>,
+    /// Count what came up, for a campaign: see [`super::activity::Activity`].
+    pub activity: bool,
 }
 
 /// The identity of a finding: equal for two findings of the same kind.

@@ -157,6 +157,9 @@ pub(crate) fn explore_recorded<M: Model>(
         muted: false,
         boot: Boot::FIRST,
     };
+    if let Some(activity) = &mut explorer.reporter.activity {
+        activity.recorded(&outcome, &explorer.job.case.epochs[0].steps);
+    }
     if let Err(violation) = judge.clone().outcome(&outcome, Time::START) {
         let case = &explorer.job.case;
         let case = lineage.case_without_crash(case, outcome.turns.clone(), &violation);
