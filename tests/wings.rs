@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The wings from the bottom up, and within `process` its own.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "base",
     "disk",
     "litmus",
@@ -22,6 +22,7 @@ const ORDER: [&str; 17] = [
     "explore",
     "campaign",
     "report",
+    "nightly",
     "check",
     "command",
 ];
