@@ -10,6 +10,7 @@ use crate::explore::tally::Tally;
 use crate::nightly::cell::{Counts, Group};
 use crate::nightly::estimate::Estimate;
 use crate::nightly::findings;
+use crate::nightly::page::page;
 use crate::nightly::summary::summary;
 use crate::nightly::total::Total;
 use crate::nightly::universe::Universe;
@@ -19,6 +20,8 @@ use crate::report::table;
 
 /// The file of the summary.
 const SUMMARY: &str = "summary.json";
+/// The file of the report.
+const REPORT: &str = "report.html";
 
 /// The columns after the status.
 const WIDTH: usize = COLUMNS - 13;
@@ -29,6 +32,7 @@ const WIDTH: usize = COLUMNS - 13;
 /// The system refuses.
 pub(super) fn write_all(folder: &Path, total: &Total, universe: &Universe) -> Result<(), Problem> {
     findings::save(folder, total)?;
+    findings::write(&folder.join(REPORT), &page(total, universe))?;
     findings::write(&folder.join(SUMMARY), &summary(total, universe))
 }
 
@@ -78,6 +82,7 @@ pub(super) fn finish(
     );
     let tone = if exit == Exit::Clean { Tone::Good } else { Tone::Bad };
     show(terminal, tone, "Summary", &text);
+    terminal.status(Tone::Plain, "Report", &folder.join(REPORT).display().to_string());
     exit
 }
 

@@ -12,7 +12,8 @@
 //! This file stands alone, so that a sim can include it: crashpoint cuts the power under it.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -57,6 +58,8 @@ pub struct Scan {
     pub lines: u64,
     /// The bytes that they take.
     pub good: u64,
+    /// Where the last of them begins.
+    pub last: u64,
     /// The bytes after them: a torn end.
     pub torn: u64,
 }
@@ -73,21 +76,26 @@ impl Lines {
         first: &str,
         each: &mut dyn FnMut(u64, &str) -> Result<(), String>,
     ) -> Result<(Self, u64), LinesError> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LinesError::Held),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         let scan = scan(&file, each)?;
-        if scan.lines == 0 && scan.torn > 0 && !is_torn(&mut file, scan.torn, first)? {
+        if scan.lines == 0 && scan.torn > 0 && !is_torn(&file, scan.torn, first)? {
             return Err(LinesError::Foreign);
         }
         if scan.torn > 0 {
             file.set_len(scan.good)?;
         }
-        // A line that an earlier process wrote and did not sync is only in the cache. So is the
-        // name of a file that it created.
+        // An earlier process may have been killed before it had synced its last line or the name of
+        // the file, or after that sync had failed: then the kernel counts the line as written,
+        // though it is only in the cache. Written again it is synced again.
+        let mut last = vec![0; usize::try_from(scan.good - scan.last).unwrap_or(0)];
+        file.read_exact_at(&mut last, scan.last)?;
+        file.write_all_at(&last, scan.last)?;
         file.sync_all()?;
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
@@ -110,7 +118,8 @@ impl Lines {
             return Err(io::Error::other("an earlier line could not be written"));
         }
         let text = sealed(line);
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(text.as_bytes(), self.length);
+        let written = written.and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             self.failed = true;
             // After a failed sync the cache may show what the disk does not have: a reader must
@@ -173,19 +182,19 @@ pub fn scan(
         }
         each(number, line).map_err(LinesError::Refused)?;
         scan.lines += 1;
+        scan.last = scan.good;
         scan.good += read;
     }
 }
 
 /// Whether a file of this length, without a whole line, may be what a crash left of its first
 /// line: each byte that is not zero is the line's own.
-fn is_torn(file: &mut File, length: u64, first: &str) -> io::Result<bool> {
+fn is_torn(file: &File, length: u64, first: &str) -> io::Result<bool> {
     let sealed = sealed(first);
     if length > sealed.len() as u64 {
         return Ok(false);
     }
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    io::Read::read_to_end(file, &mut bytes)?;
+    let mut bytes = vec![0; sealed.len().min(usize::try_from(length).unwrap_or(0))];
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes.iter().zip(sealed.as_bytes()).all(|(&byte, &own)| byte == own || byte == 0))
 }

@@ -9,6 +9,7 @@ pub(crate) mod findings;
 pub(crate) mod ledger;
 pub mod lines;
 pub(crate) mod merge;
+pub(crate) mod page;
 pub(crate) mod shard;
 pub(crate) mod summary;
 pub(crate) mod total;

@@ -111,7 +111,7 @@ fn op(sim: &str, name: &str) -> String {
 }
 
 fn promise(sim: &str, kind: FaultKind) -> String {
-    format!("{sim}: after a {kind}")
+    format!("{sim}: {kind}")
 }
 
 fn at_stake(kind: CrashKind) -> &'static str {
