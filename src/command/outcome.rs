@@ -55,7 +55,8 @@ pub(super) fn finish(
         let (signature, cells) = (&kind.signature, grouped(found.cells));
         let path = folder.join(findings::path(sim, kind));
         show(terminal, Tone::Bad, "Finding", &format!("{sim}: {signature}, in {cells} cells"));
-        show(terminal, Tone::Plain, "", &format!("crashpoint replay {}", path.display()));
+        // In one line, to be pasted.
+        terminal.line(&format!("{:>12} crashpoint replay {}", "", path.display()));
     }
     for ((sim, why), cells) in &total.refused {
         let text = format!("{sim}, {} cells: {why}", grouped(*cells));

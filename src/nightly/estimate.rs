@@ -81,3 +81,25 @@ fn percent(share: f64) -> String {
     };
     format!("{percent:.digits$} %")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(workloads: u64, once: u64, fresh: u64) -> Estimate {
+        Estimate { species: Species::Signature, workloads, seen: once, once, fresh }
+    }
+
+    #[test]
+    fn a_chance_is_a_share_of_workloads_or_a_bound_and_never_more_than_all() {
+        assert_eq!(estimate(0, 0, 0).chance(), None);
+        assert_eq!(estimate(200, 9, 5).chance(), Some((0.025, false)));
+        assert_eq!(estimate(300, 0, 0).chance(), Some((0.01, true)));
+        assert_eq!(estimate(2, 0, 0).chance(), Some((1.0, true)));
+        assert_eq!(estimate(0, 0, 0).words(), "nothing is known yet");
+        assert_eq!(estimate(200, 9, 5).words(), "about 2.5 %");
+        assert_eq!(estimate(300, 0, 0).words(), "below 1.0 %");
+        assert_eq!(estimate(30_000, 0, 0).words(), "below 0.010 %");
+        assert_eq!(estimate(8, 4, 3).words(), "about 38 %");
+    }
+}

@@ -235,11 +235,10 @@ fn make_folder(folder: &Path) -> Result<(), Problem> {
 /// Checks that a directory without a ledger is empty.
 fn only_ours(folder: &Path) -> Result<(), Problem> {
     let refused = |error: io::Error| Problem::Unavailable(format!("{}: {error}", folder.display()));
-    let entries = std::fs::read_dir(folder).map_err(refused)?;
+    let mut entries = std::fs::read_dir(folder).map_err(refused)?;
     // A merge that was killed before it wrote a ledger leaves these.
-    let own = |name: &std::ffi::OsStr| name == LOCK || name == ".ledger.jsonl.new";
-    match entries.filter(|entry| !entry.as_ref().is_ok_and(|entry| own(&entry.file_name()))).next()
-    {
+    let is_own = |name: &std::ffi::OsStr| name == LOCK || name == ".ledger.jsonl.new";
+    match entries.find(|entry| !entry.as_ref().is_ok_and(|entry| is_own(&entry.file_name()))) {
         None => Ok(()),
         Some(entry) => {
             let name = entry.map_err(refused)?.file_name();

@@ -231,6 +231,6 @@ mod tests {
         let counts = Counts { states: 99, ..outcome.counts };
         let outcome = Outcome { counts, ..outcome };
         let done = Done { cell, outcome, new: BTreeMap::new(), cases: Vec::new() };
-        assert!(union.add(done).expect_err("they differ").contains("one on ext4"));
+        assert!(union.add(done).expect_err("they differ").contains("two on ext4"));
     }
 }

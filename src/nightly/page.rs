@@ -306,7 +306,8 @@ fn activation(text: &mut String, total: &Total, universe: &Universe) {
         push(
             text,
             &format!(
-                "<details{open}><summary>{} <span>{seen} of {all}</span></summary>\n<table class=\"plain\">\n",
+                "<details{open}><summary>{} <span>{seen} of {all}</span></summary>\n\
+                 <table class=\"plain\">\n",
                 group.name()
             ),
         );

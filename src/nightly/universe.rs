@@ -22,8 +22,9 @@ const PROGRAMS: [&str; 7] = [
     "body\n append f 5000 n\n append f 5000 m\n",
     "setup\n write f 0 12288 o\nbody\n write f 0 4096 n\n write f 8192 4096 n\n",
     "setup\n write f 0 4096 o\nbody\n creat a\n creat b\n write f 0 4096 n\n",
-    "body\n creat a\n write a 0 100 n\n fsync a\n",
-    "setup\n write f 0 100 o\n mkdir d\nbody\n write f 0 100 n\n rename f d/g\n fdatasync d/g\n",
+    "body\n creat a\n write a 0 100 n\n fsync a\n mark m\n",
+    "setup\n write f 0 100 o\n mkdir d\n\
+     body\n write f 0 100 n\n rename f d/g\n fdatasync d/g\n mark m\n",
     "setup\n write f 0 100 o\nbody\n write t 0 5000 n\n rename t f\n creat h\n",
     "setup\n write f 0 8192 o\nbody\n truncate f 100\n write f 0 50 n\n append f 5000 m\n",
 ];
