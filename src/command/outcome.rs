@@ -11,6 +11,7 @@ use crate::nightly::cell::{Counts, Group};
 use crate::nightly::estimate::Estimate;
 use crate::nightly::findings;
 use crate::nightly::page::page;
+use crate::nightly::replace::write;
 use crate::nightly::summary::summary;
 use crate::nightly::total::Total;
 use crate::nightly::universe::Universe;
@@ -32,8 +33,8 @@ const WIDTH: usize = COLUMNS - 13;
 /// The system refuses.
 pub(super) fn write_all(folder: &Path, total: &Total, universe: &Universe) -> Result<(), Problem> {
     findings::save(folder, total)?;
-    findings::write(&folder.join(REPORT), &page(total, universe))?;
-    findings::write(&folder.join(SUMMARY), &summary(total, universe))
+    write(&folder.join(REPORT), &page(total, universe))?;
+    write(&folder.join(SUMMARY), &summary(total, universe))
 }
 
 /// Shows a campaign; returns the exit code.

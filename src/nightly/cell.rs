@@ -212,3 +212,18 @@ pub(crate) struct Shown {
     /// The report, without commands.
     pub(crate) report: String,
 }
+
+/// A cell that is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// The cell.
+    pub(crate) cell: Cell,
+    /// Its outcome.
+    pub(crate) outcome: Outcome,
+    /// Of the behaviours that it met, those that the ledger had of less than two workloads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) new: BTreeMap<Species, BTreeSet<Digest>>,
+    /// Of its findings, the cases that are smaller than those that the ledger had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cases: Vec<(Kind, Shown)>,
+}

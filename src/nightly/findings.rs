@@ -1,10 +1,9 @@
 //! The findings of a campaign as files: one case for each signature, in the smallest form that any
 //! cell showed.
 
-use std::fs::File;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::replace::write;
 use super::total::{Best, Found, Total};
 use crate::base::digest::hash;
 use crate::campaign::problem::Problem;
@@ -69,25 +68,6 @@ fn kept(campaign: &str, found: &Found, best: &Best) -> String {
     ];
     let (head, rest) = best.shown.case.split_once('\n').unwrap_or((&best.shown.case, ""));
     format!("{head}\n{}\n{rest}", story.join("\n"))
-}
-
-/// Replaces a file, so that a crash leaves the old one or the new one.
-///
-/// # Errors
-/// The path, and the error of the system.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Problem> {
-    let replace = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let name = path.file_name().unwrap_or_default().display();
-        let temporary = folder.join(format!(".{name}.new"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        File::open(folder)?.sync_all()
-    };
-    replace().map_err(|error| Problem::Unavailable(format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]

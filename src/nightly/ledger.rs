@@ -1,6 +1,5 @@
 //! The ledger of a campaign: its header and a line for each cell, and the totals that they give.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::Header;
-use super::cell::{Cell, Outcome, Shown, Species};
-use super::findings::write;
+use super::cell::Done;
 use super::lines::{Lines, LinesError, scan, sealed};
+use super::replace::write;
 use super::total::Total;
-use crate::base::digest::Digest;
 use crate::campaign::problem::Problem;
-use crate::explore::job::Kind;
 
 /// The file's name in the directory of a campaign.
 pub(crate) const NAME: &str = "ledger.jsonl";
@@ -27,21 +24,6 @@ enum Line {
     Header(Header),
     /// A cell that is done.
     Done(Box<Done>),
-}
-
-/// A cell that is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Done {
-    /// The cell.
-    pub(crate) cell: Cell,
-    /// Its outcome.
-    pub(crate) outcome: Outcome,
-    /// Of the behaviours that it met, those that the ledger had of less than two workloads.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) new: BTreeMap<Species, BTreeSet<Digest>>,
-    /// Of its findings, the cases that are smaller than those that the ledger had.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) cases: Vec<(Kind, Shown)>,
 }
 
 /// The ledger of a campaign under way.

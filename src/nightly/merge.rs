@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::arguments::Header;
-use super::cell::{Cell, Outcome, Shown};
-use super::ledger::{self, Done};
+use super::cell::{Cell, Done, Outcome, Shown};
+use super::ledger;
 use super::total::Total;
 use crate::base::digest::Digest;
 use crate::campaign::problem::Problem;

@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub mod lines;
 pub(crate) mod merge;
 pub(crate) mod page;
+pub(crate) mod replace;
 pub(crate) mod shard;
 pub(crate) mod summary;
 pub(crate) mod total;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::Header;
-use super::cell::{Activation, Cell, Counts, Lane, Met, Outcome, Shown, Species};
-use super::ledger::Done;
+use super::cell::{Activation, Cell, Counts, Done, Lane, Met, Outcome, Shown, Species};
 use crate::base::digest::{Digest, hash};
 use crate::explore::job::Kind;
 
