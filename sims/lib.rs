@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod document_log;
 pub mod engines;
 pub mod fjall_fold;
+pub mod ledger;
 mod support;
 pub mod toy;
 pub mod toy_threads;
@@ -35,6 +36,7 @@ pub fn registry() -> Registry {
         sim::<document_log::DocumentLog<document_log::Clients<document_log::AsyncMode>>>(),
         sim::<fjall_fold::FjallFoldSim>(),
         sim::<fjall_fold::FjallFoldSim<fjall_fold::Synced>>(),
+        sim::<ledger::LedgerSim>(),
         sim::<toy::ToySim<0>>(),
         sim::<toy_threads::ThreadsSim<0>>(),
     ];

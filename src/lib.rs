@@ -26,6 +26,8 @@ mod explore;
 mod host;
 mod litmus;
 mod log;
+#[cfg(all(simulated, feature = "command"))]
+mod nightly;
 mod oracle;
 #[cfg(simulated)]
 mod process;
@@ -100,5 +102,5 @@ pub mod inner {
     }
     open! { base disk litmus sim oracle case log process host explore campaign check }
     #[cfg(feature = "command")]
-    open! { command }
+    open! { command nightly }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The wings from the bottom up, and within `process` its own.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "base",
     "disk",
     "litmus",
@@ -23,6 +23,7 @@ const ORDER: [&str; 18] = [
     "campaign",
     "shrink",
     "report",
+    "nightly",
     "check",
     "command",
 ];

@@ -3,7 +3,7 @@
 
 use crashpoint::{Entry, Found, Seed, check_case, find};
 use sims::toy::{self, ToySim};
-use sims::{aof, append_log, checkpoint, document_log, fjall_fold, toy_threads};
+use sims::{aof, append_log, checkpoint, document_log, fjall_fold, ledger, toy_threads};
 
 /// The bugs that a default run leaves out: those that take 4,000 to 8,000 states at seed 0, and
 /// those that need a certain fault, which `every_fault` finds by failing every call.
@@ -30,6 +30,11 @@ fn seeds() -> u64 {
 #[test]
 fn each_bug_of_the_toy_is_found() {
     each_is_found(&toy::planted());
+}
+
+#[test]
+fn each_bug_of_our_own_ledger_is_found() {
+    each_is_found(&ledger::planted());
 }
 
 #[test]

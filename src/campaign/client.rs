@@ -2,11 +2,13 @@
 
 use super::entry::Entry;
 use super::problem::Problem;
+use crate::explore::activity::Activity;
 use crate::explore::finding::Finding;
 use crate::explore::job::Job;
 use crate::explore::message::{Message, Recording, SyncSite};
 use crate::explore::tally::Tally;
 use crate::host::fork_server::ForkServer;
+use crate::host::interrupt;
 
 /// The results of one job.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +21,12 @@ pub(crate) struct JobResult {
     pub(crate) recordings: Vec<Recording>,
     /// The sync call sites.
     pub(crate) sites: Vec<SyncSite>,
+    /// Whether the job was ended before its end: these are the results so far.
+    pub(crate) interrupted: bool,
     /// Notices for the user.
     pub(crate) notices: Vec<String>,
+    /// What came up, if the job asks for it.
+    pub(crate) activity: Activity,
 }
 
 /// Carries jobs out, one after the other, with one fork server.
@@ -57,13 +63,17 @@ impl Client {
         let mut result = JobResult::default();
         let mut problem = None;
         let mut on_message = |bytes: &[u8]| match postcard::from_bytes(bytes) {
-            Ok(Message::Progress(tally)) => progress(&tally),
+            Ok(Message::Progress(tally)) => {
+                progress(&tally);
+                result.tally = tally;
+            }
             Ok(Message::Finding(finding)) => result.findings.push(*finding),
             Ok(Message::Recording(recording)) => result.recordings.push(recording),
             Ok(Message::Site(site)) => result.sites.push(site),
             Ok(Message::Notice(line)) => result.notices.push(line),
             Ok(Message::Refused(refusal)) => problem = Some(Problem::Refused(refusal)),
             Ok(Message::NotDeterministic(how)) => problem = Some(Problem::NotDeterministic(how)),
+            Ok(Message::Activity(activity)) => result.activity = *activity,
             Ok(Message::Done(tally)) => result.tally = tally,
             Err(error) => {
                 problem = Some(Problem::Environment(format!("a message cannot be read: {error}")));
@@ -76,6 +86,9 @@ impl Client {
                 Err(Problem::NotDeterministic(how))
             }
             (Some(problem), _) => Err(problem),
+            (None, Err(_)) if interrupt::requested().is_some() => {
+                Ok(JobResult { interrupted: true, ..result })
+            }
             (None, Err(error)) => Err(Problem::environment(error)),
             (None, Ok(())) => Ok(result),
         }

@@ -30,7 +30,7 @@ impl SavedCase {
         match problem {
             Problem::Refused(refusal) => self.wrong(locate(&self.lines, &refusal)),
             Problem::Environment(why) => self.wrong(why),
-            Problem::NotDeterministic(_) => problem,
+            Problem::Unavailable(_) | Problem::NotDeterministic(_) => problem,
         }
     }
 }

@@ -126,5 +126,6 @@ pub(crate) fn job(case: Case, task: Task, budget: Budget) -> Job {
         muted: None,
         stacks: Stacks::None,
         keep: None,
+        activity: false,
     }
 }

@@ -8,6 +8,10 @@ pub enum Problem {
     /// The machine does not allow it, or a file or an argument is wrong: exit 2.
     #[error("{0}")]
     Environment(String),
+    /// The machine does not allow it now, and may later: a full disk, a missing permission, a lock
+    /// that another process holds. Exit 75.
+    #[error("{0}")]
+    Unavailable(String),
     /// The explorer cannot carry the job out: exit 2.
     #[error("{}", .0.why)]
     Refused(Refusal),

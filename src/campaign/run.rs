@@ -19,6 +19,8 @@ pub(crate) struct PartResult {
     pub(crate) notices: Vec<String>,
     /// How many workloads were run.
     pub(crate) workloads: u64,
+    /// Whether it was ended before its end: these are the results so far.
+    pub(crate) interrupted: bool,
 }
 
 /// Runs a part; `progress` sees the number of workloads done and the counts so far.
@@ -36,7 +38,7 @@ pub(crate) fn run(
     for number in 0..part.workloads {
         let job = Job { known: known.to_vec(), ..part.job(seed, number) };
         result.run(client, part, &job, number, progress)?;
-        if part.budget.stop && !result.findings.is_empty() {
+        if result.interrupted || (part.budget.stop && !result.findings.is_empty()) {
             break;
         }
     }
@@ -60,6 +62,9 @@ pub(crate) fn fail_calls(
         let job = part.failing_job_of_run(seed, number, steps);
         let job = Job { known: known.to_vec(), ..job };
         result.run(client, part, &job, number, progress)?;
+        if result.interrupted {
+            break;
+        }
     }
     Ok(result)
 }
@@ -86,7 +91,8 @@ impl PartResult {
     }
 
     fn add(&mut self, result: JobResult) {
-        self.workloads += 1;
+        self.workloads += u64::from(!result.interrupted);
+        self.interrupted |= result.interrupted;
         self.tally.add(&result.tally);
         for finding in result.findings {
             let same = |seen: &Finding| seen.violation.signature == finding.violation.signature;

@@ -9,6 +9,7 @@ use std::thread;
 
 use super::problem::Problem;
 use crate::explore::tally::Tally;
+use crate::host::interrupt;
 
 /// The progress of a part.
 pub(crate) struct Progress {
@@ -39,12 +40,16 @@ pub(crate) fn side_by_side<'p, P: Sync, W, T: Send>(
     let (sender, reports) = channel();
     let worker = |sender: Sender<Report<T>>| {
         let mut with = None;
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && interrupt::requested().is_none() {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(part) = parts.get(number) else { return };
             let result = begun(&mut with, &begin).and_then(|with| {
                 work(with, part, &mut |at| send(&sender, Report::Progress(number, at)))
             });
+            // An interrupt ends the fork server that was being started.
+            if result.is_err() && interrupt::requested().is_some() {
+                return;
+            }
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }

@@ -1,9 +1,14 @@
 //! The command: its verbs and its exit codes.
 
 mod args;
+mod campaign;
+mod interrupt;
+mod jobfile;
 mod list;
 mod litmus;
+mod merge;
 mod mute;
+mod outcome;
 mod plan;
 mod replay;
 mod run;
@@ -37,6 +42,13 @@ pub enum Exit {
     Usage = 2,
     /// The same thing was done twice with different calls: the harness is to blame.
     NotDeterministic = 3,
+    /// The machine does not allow it now: a full disk, a missing permission, a lock that another
+    /// process holds. `EX_TEMPFAIL` of sysexits(3).
+    Unavailable = 75,
+    /// Ctrl-C ended it.
+    Interrupted = 128 + 2,
+    /// SIGTERM ended it.
+    Terminated = 128 + 15,
 }
 
 impl From<Exit> for ExitCode {
@@ -59,8 +71,14 @@ pub fn main(registry: &Registry) -> ExitCode {
     };
     let mut terminal = Terminal::new(cli.color);
     let done = match cli.verb {
-        None => run::run(registry, &cli.run, &mut terminal),
-        Some(Verb::Run(args)) => run::run(registry, &args, &mut terminal),
+        None => interrupt::install().and_then(|()| run::run(registry, &cli.run, &mut terminal)),
+        Some(Verb::Run(args)) => {
+            interrupt::install().and_then(|()| run::run(registry, &args, &mut terminal))
+        }
+        Some(Verb::Campaign(args)) => {
+            interrupt::install().and_then(|()| campaign::campaign(registry, &args, &mut terminal))
+        }
+        Some(Verb::Merge(args)) => merge::merge(registry, &args, &mut terminal),
         Some(Verb::Replay(args)) => replay::replay(registry, &args, &mut terminal),
         Some(Verb::Shrink(args)) => shrink::shrink(registry, &args, &mut terminal),
         Some(Verb::Litmus(args)) => litmus::litmus(&args, &mut terminal),
@@ -74,6 +92,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         match problem {
             Problem::Environment(_) | Problem::Refused(_) => Exit::Usage,
             Problem::NotDeterministic(_) => Exit::NotDeterministic,
+            Problem::Unavailable(_) => Exit::Unavailable,
         }
     });
     exit.into()

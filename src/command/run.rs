@@ -8,7 +8,7 @@ use super::args::RunArgs;
 use super::plan::{Planned, part, planned, profiles};
 use super::save::save_or_name;
 use super::terminal::{Terminal, Tone};
-use super::{Exit, find, mute};
+use super::{Exit, find, interrupt, mute};
 use crate::base::seed::Seed;
 use crate::campaign::client::Client;
 use crate::campaign::entry::Entry;
@@ -80,6 +80,10 @@ fn run_sims(
             Ok(())
         },
     )?;
+    if let Some(exit) = interrupt::exit() {
+        cut_short(rows, planned.len(), args, &mut json, terminal)?;
+        return Ok(exit);
+    }
     let canary = find_canary(&mut client, registry, args.seed, &mut json, terminal)?;
     terminal.line("");
     table::table(&rows).iter().for_each(|line| terminal.line(line));
@@ -97,6 +101,34 @@ fn run_sims(
 #[expect(clippy::disallowed_methods, reason = "the time of a run is shown, and decides nothing")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Shows what was found until a signal ended the run.
+fn cut_short(
+    rows: Vec<Row<'static>>,
+    parts: usize,
+    args: &RunArgs,
+    json: &mut Json,
+    terminal: &mut Terminal,
+) -> Result<(), Problem> {
+    terminal.clear_progress();
+    terminal.line("");
+    table::table(&rows).iter().for_each(|line| terminal.line(line));
+    terminal.line("");
+    let mut all = Tally::default();
+    rows.iter().for_each(|row| all.add(&row.tally));
+    let text = format!(
+        "seed {}, ended by a signal: {} of {parts} parts begun, {} states, {} violations",
+        args.seed,
+        rows.len(),
+        grouped(all.states),
+        grouped(all.violations)
+    );
+    let tone = if all.violations > 0 { Tone::Bad } else { Tone::Odd };
+    terminal.status(tone, "Interrupted", &text);
+    let path = target::write("report.txt", &terminal.transcript)?;
+    terminal.status(Tone::Plain, "Report", &path.display().to_string());
+    json.write(&Event::Summary(Summary { seed: args.seed, sims: rows, canary: Canary::None }))
 }
 
 /// A way to run a part.
@@ -132,6 +164,10 @@ fn run_part(
     })?;
     let mut all_shown = Vec::new();
     for finding in &mut result.findings {
+        if result.interrupted {
+            all_shown.push(Shown::unreplayed(finding.clone()));
+            continue;
+        }
         let tally = result.tally;
         let mut better = |counts: &Counts| {
             let what = format!("{what}: shrinking, {counts}");

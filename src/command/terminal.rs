@@ -1,6 +1,7 @@
 //! The command's output: results on stdout with a status column, notes and progress on stderr.
 //! Progress is one redrawn line on a terminal, and `key=value` lines elsewhere.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub(crate) struct Terminal {
     stderr_colour: bool,
     bar: Option<ProgressBar>,
     last: Option<Instant>,
+    /// Notes that were shown.
+    noted: BTreeSet<String>,
     /// Everything written to stdout, without colour: the saved report.
     pub(crate) transcript: String,
 }
@@ -63,6 +66,7 @@ impl Terminal {
             stderr_colour: decide(std::io::stderr().is_terminal()),
             bar: None,
             last: None,
+            noted: BTreeSet::new(),
             transcript: String::new(),
         }
     }
@@ -119,6 +123,13 @@ impl Terminal {
         };
     }
 
+    /// A note, on stderr, unless it was shown before.
+    pub(crate) fn notice_once(&mut self, text: &str) {
+        if self.noted.insert(text.to_owned()) {
+            self.notice(text);
+        }
+    }
+
     /// The progress of a part: redrawn on a terminal; elsewhere a line a minute.
     pub(crate) fn progress(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
         if std::io::stderr().is_terminal() {
@@ -142,9 +153,11 @@ impl Terminal {
     }
 
     fn redraw(&mut self, what: &str, done: u64, all: u64, tally: &Tally) {
+        // Where there is no end, there is nothing to divide by.
+        let of = if all == 0 { String::new() } else { format!("/{all}") };
         // A narrow terminal cuts off the end.
         self.working(format!(
-            "{done}/{all}  {} states  {} violations  {what}",
+            "{done}{of}  {} states  {} violations  {what}",
             grouped(tally.states),
             grouped(tally.violations)
         ));

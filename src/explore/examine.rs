@@ -10,7 +10,7 @@ use crate::oracle::{CrashKind, Violation};
 use crate::sim::model::Model;
 
 use super::conditions::Conditions;
-use super::crash_state::CrashState;
+use super::crash_state::{CrashState, Left};
 use super::event::Outcome;
 use super::explorer::Explorer;
 use super::judge::Judge;
@@ -84,6 +84,13 @@ pub(crate) fn examine<M: Model>(
     explorer.reporter.state(state.digest);
     let outcome = explorer.recover(&state.tree, state.digest, prior, conditions)?;
     explorer.reporter.note(state.digest, outcome.digest);
+    if let Some(activity) = &mut explorer.reporter.activity {
+        let (kind, at) = (state.crashed.judged_as(), state.crashed.point.at);
+        activity.recovered(&outcome, kind, judge.bound(kind, at).0 > 0);
+        if matches!(state.crashed.left, Left::Rotten(..)) {
+            activity.rotted();
+        }
+    }
     let mut judge = state.crashed.judge_after(judge);
     let steps = Rc::clone(&explorer.continuation_steps);
     judge.begin(steps, conditions.lasting(prior.epoch));

@@ -30,6 +30,8 @@ pub struct Job {
     pub stacks: Stacks,
     /// A directory of the host that a replay writes the files of its last crash state to.
     pub keep: Option<PathBuf>,
+    /// Count what came up, for a campaign: see [`super::activity::Activity`].
+    pub activity: bool,
 }
 
 /// The only crashes of a first epoch to explore.

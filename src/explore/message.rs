@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::Activity;
 use super::finding::Finding;
 use super::made_call::MadeCall;
 use super::site::{CallSite, SourceLine};
@@ -28,6 +29,8 @@ pub enum Message {
     Refused(Refusal),
     /// The same crash state was recovered twice with different calls: a bug of the harness.
     NotDeterministic(Box<Nondeterminism>),
+    /// What came up, if the job asks for it.
+    Activity(Box<Activity>),
     /// The end, with the counts.
     Done(Tally),
 }

@@ -1,6 +1,7 @@
 //! Explores workloads: crash points, crash states, recoveries, and what they break.
 
 mod acked;
+pub mod activity;
 mod boot;
 mod calls;
 pub mod chooser;

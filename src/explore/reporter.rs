@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::activity::Activity;
 use super::finding::Finding;
 use super::job::{Budget, Kind};
 use super::message::Message;
@@ -14,6 +15,8 @@ use crate::base::digest::{Digest, Digester};
 pub(crate) struct Reporter<'r> {
     /// The counts so far, without what the runner counts.
     pub(crate) tally: Tally,
+    /// What came up, if the job asks for it.
+    pub(crate) activity: Option<Activity>,
     /// Distinct crash states so far.
     states: BTreeSet<Digest>,
     reported: BTreeSet<Kind>,
@@ -38,6 +41,7 @@ impl<'r> Reporter<'r> {
     pub(crate) fn new(budget: &Budget, known: &[Kind], send: impl FnMut(&Message) + 'r) -> Self {
         Self {
             tally: Tally::default(),
+            activity: None,
             states: BTreeSet::new(),
             reported: BTreeSet::new(),
             known: known.iter().cloned().collect(),

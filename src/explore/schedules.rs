@@ -154,6 +154,9 @@ pub(crate) fn explore_recorded<M: Model>(
     effort: Effort,
 ) -> Result<(), Stop> {
     let (judge, lineage) = begun(explorer, conditions, &outcome);
+    if let Some(activity) = &mut explorer.reporter.activity {
+        activity.recorded(&outcome, &explorer.job.case.epochs[0].steps);
+    }
     if let Some(finding) = judged_whole(explorer, &judge, &lineage, &outcome) {
         return explorer.reporter.found(finding);
     }

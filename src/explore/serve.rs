@@ -7,6 +7,7 @@ use crate::process::doors::traps;
 use crate::sim::Sim;
 use crate::sim::model::Model;
 
+use super::activity::Activity;
 use super::explorer::Explorer;
 use super::job::{Job, Task};
 use super::message::{Message, Refusal};
@@ -34,7 +35,9 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
         .map_err(|error| Stop::refused(format!("the job cannot be read: {error}")))?;
     let task = job.task;
     arm(reply)?;
+    let activity = job.activity.then(Activity::default);
     let mut explorer = Explorer::new(subject, job, |message| send(reply, message))?;
+    explorer.reporter.activity = activity;
     let done = match task {
         Task::Explore => schedules::explore(&mut explorer),
         Task::Replay { trace, debug } => replay::replay(&mut explorer, trace, debug),
@@ -48,6 +51,9 @@ fn explore<M: Model>(subject: Subject<M>, job: &[u8], reply: &mut Reply<'_>) -> 
     match done {
         Ok(()) | Err(Stop::Found) => {
             let tally = explorer.tally();
+            if let Some(activity) = explorer.reporter.activity.take() {
+                explorer.reporter.send(&Message::Activity(Box::new(activity)));
+            }
             explorer.reporter.send(&Message::Done(tally));
             Ok(())
         }

@@ -443,6 +443,10 @@ impl<M: Model> Walk<'_, M> {
         point: &CrashPoint,
         fate: Fate,
     ) -> Result<(), Stop> {
+        if let Some(activity) = &mut explorer.reporter.activity {
+            let (used, steps) = (self.pending.relaxations(&fate), &self.lineage.epoch.steps);
+            activity.lost_power(&used, point.position.step, steps);
+        }
         let state = self.pending.keep(&fate);
         let crashed = Crashed { kind: CrashKind::Power, point, left: Left::Fate(fate) };
         let (tree, digest) = (state.tree, state.digest);

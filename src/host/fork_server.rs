@@ -1,6 +1,7 @@
 //! The fork server: this binary, started again, which forks a pristine process for each case.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -9,6 +10,7 @@ use super::cpu::{self, Lease};
 use super::ending::Ending;
 use super::entry::offset_of;
 use super::environment::Environment;
+use super::interrupt::Registered;
 use super::role;
 
 pub use super::entry::{ExplorerFn, Reply};
@@ -35,6 +37,8 @@ pub struct ForkServer {
     channel: Option<Channel>,
     environment: Environment,
     calling: bool,
+    /// `None` once the channel is about to be closed.
+    registered: Option<Registered>,
     _lease: Option<Lease>,
 }
 
@@ -93,15 +97,18 @@ impl ForkServer {
         let mut process = command.spawn().map_err(StartError::Exec)?;
         // It holds the fork server's end of the channel, which must close when the server ends.
         drop(command);
+        let registered = Registered::new(ours.as_raw_fd());
         match read_hello(&ours) {
             Ok(environment) => Ok(Self {
                 process,
                 channel: Some(ours),
                 environment,
                 calling: false,
+                registered: Some(registered),
                 _lease: lease,
             }),
             Err(source) => {
+                drop(registered);
                 drop(ours);
                 let status = process.wait().map_err(StartError::Exec)?;
                 Err(StartError::Silent { status, source })
@@ -160,6 +167,7 @@ impl ForkServer {
 
 impl Drop for ForkServer {
     fn drop(&mut self) {
+        self.registered = None;
         // The fork server sees the channel close, even in the middle of a call, and ends.
         self.channel = None;
         // If this fails, the process was reaped before.
@@ -179,6 +187,8 @@ fn command(channel: Channel, lease: Option<&Lease>) -> Command {
         .env("TZ", "UTC")
         .env(role::BIND, "1")
         .env(role::TUNABLES, "glibc.pthread.rseq=0")
+        // A Ctrl-C is for the client, which then ends the fork server.
+        .process_group(0)
         .stdin(channel.into_fd())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

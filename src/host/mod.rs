@@ -10,6 +10,7 @@ pub mod ending;
 pub(crate) mod entry;
 pub mod environment;
 pub mod fork_server;
+pub(crate) mod interrupt;
 pub(crate) mod item;
 pub(crate) mod limits;
 pub(crate) mod note;

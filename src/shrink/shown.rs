@@ -25,6 +25,13 @@ pub(crate) struct Shown {
     pub(crate) notice: Option<String>,
 }
 
+impl Shown {
+    /// A finding as it was found: there was no time to replay it.
+    pub(crate) fn unreplayed(finding: Finding) -> Self {
+        Self { finding, shrunk: None, verdict_of_first: false, first: None, notice: None }
+    }
+}
+
 /// Shrinks a finding, unless `shrinks` is false, and names the source lines of its pieces.
 /// `progress` sees the counts of the best case after each trial.
 ///
