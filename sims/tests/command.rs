@@ -99,12 +99,13 @@ fn help_shows_verbs_and_flags() {
                crashpoint <COMMAND>
 
         Commands:
-          run     Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
-          replay  Replay a case file, or the workload of a sim and a seed
-          shrink  Make a case file that fails small, and write the smaller case beside the other results
-          litmus  Show every state that a crash may leave of a few calls
-          list    List sims, promises and profiles
-          help    Print this message or the help of the given subcommand(s)
+          run       Test sims from one seed (the default): a table, and exit 0 only if nothing was violated and the canary was found
+          campaign  Test without end: resumable, in shards that can be merged, with a report
+          merge     Add up the directories of a campaign's shards, finished or not
+          replay    Replay a case file, or the workload of a sim and a seed
+          litmus    Show every state that a crash may leave of a few calls
+          list      List sims, promises and profiles
+          help      Print this message or the help of the given subcommand(s)
 
         Arguments:
           [SIM]...
@@ -155,6 +156,8 @@ fn help_shows_verbs_and_flags() {
           1  a violation was found, a case did not come out as it expects, or the canary was missed
           2  the arguments, a file or the machine are to blame
           3  the same thing done twice made different calls: a bug of the harness
+          75  the machine does not allow it now: a full disk, a missing permission, a lock: try again
+          130, 143  Ctrl-C or SIGTERM ended it; a campaign continues when it is run again
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
 }
@@ -272,9 +275,9 @@ fn the_error_for_an_unknown_name_lists_the_known_ones() {
     }
     expect![[r#"
         run nosuch
-          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, ledger, toy, toy-threads, no-dir-sync-after-rename
         run \u{1b}[31mred\nline
-          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `"\x1b[31mred\nline"`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, ledger, toy, toy-threads, no-dir-sync-after-rename
         --profile nosuch
           error: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-bytes, posix-garbage, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
         --json nosuch/x toy
@@ -282,7 +285,7 @@ fn the_error_for_an_unknown_name_lists_the_known_ones() {
         replay toy
           error: `replay toy` needs the seed of a workload, or a case file
         replay nosuch 7
-          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+          error: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, ledger, toy, toy-threads, no-dir-sync-after-rename
         replay toy 7 --trace
           error: --trace, --keep and --debug need a case file, which names one crash
     "#]].assert_eq(&all);
@@ -360,7 +363,7 @@ fn the_error_for_a_wrong_word_has_its_line_and_column() {
         ],
         &expect![[r#"
             unknown sim
-              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, toy, toy-threads, no-dir-sync-after-rename
+              error: x.case: line 1: there is no sim `nosuch`; there are: append-log, aof-always, aof-everysec, aof-no, checkpoint, document-log, document-log-async, document-log-clients, document-log-async-clients, fjall-fold, fjall-fold-sync, ledger, toy, toy-threads, no-dir-sync-after-rename
             unknown profile
               error: x.case: line 2: there is no profile `nosuch`; there are: posix, tail-prefix, ext4, ext4-writeback, ext4-dioread-lock, ext4-nodelalloc, ext4-journal, xfs, btrfs, posix-torn, posix-bytes, posix-garbage, posix-stale, ext4-writeback-stale, ext4-commits, ext4-journal-2020, xfs-shutdown, btrfs-2020
             wrong seed

@@ -315,8 +315,10 @@ impl Run<'_> {
         for (kind, report) in reports.iter().filter(|(kind, _)| !known.contains(kind)) {
             self.new += 1;
             terminal.block(Tone::Bad, report);
+            terminal.status(Tone::Bad, "New", &line.cell.to_string());
             let path = self.folder.join(findings::path(&line.cell.sim, kind));
-            terminal.status(Tone::Bad, "New", &format!("{}: {}", line.cell, path.display()));
+            // In one line, to be pasted.
+            terminal.line(&format!("{:>12} crashpoint replay {}", "", path.display()));
         }
         if let Some(how) = &line.outcome.differs {
             let text = format!("{}: not the same when done twice", line.cell);

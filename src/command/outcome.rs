@@ -53,14 +53,14 @@ pub(super) fn finish(
     table::table(&rows).iter().for_each(|line| terminal.line(line));
     terminal.line("");
     for ((sim, kind), found) in &total.findings {
-        let (signature, cells) = (&kind.signature, grouped(found.cells));
+        let (signature, cells) = (&kind.signature, cells(found.cells));
         let path = folder.join(findings::path(sim, kind));
-        show(terminal, Tone::Bad, "Finding", &format!("{sim}: {signature}, in {cells} cells"));
+        show(terminal, Tone::Bad, "Finding", &format!("{sim}: {signature}, in {cells}"));
         // In one line, to be pasted.
         terminal.line(&format!("{:>12} crashpoint replay {}", "", path.display()));
     }
-    for ((sim, why), cells) in &total.refused {
-        let text = format!("{sim}, {} cells: {why}", grouped(*cells));
+    for ((sim, why), times) in &total.refused {
+        let text = format!("{sim}, {}: {why}", cells(*times));
         show(terminal, Tone::Bad, "Refused", &text);
     }
     for cell in total.differing.keys() {
@@ -86,6 +86,11 @@ pub(super) fn finish(
     show(terminal, tone, "Summary", &text);
     terminal.status(Tone::Plain, "Report", &folder.join(REPORT).display().to_string());
     exit
+}
+
+/// A number of cells.
+fn cells(number: u64) -> String {
+    format!("{} {}", grouped(number), if number == 1 { "cell" } else { "cells" })
 }
 
 /// What an outcome means: a harness that cannot be trusted comes first.

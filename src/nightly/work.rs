@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::Campaign;
 use super::cell::{Cell, Counts, Lane, Met, Outcome, Shown, Species, seed};
-use super::{findings, universe};
+use super::universe;
 use crate::base::digest::{Digest, Digester};
 use crate::campaign::client::{Client, JobResult};
 use crate::campaign::entry::Entry;
@@ -14,7 +14,7 @@ use crate::campaign::replay::name_lines;
 use crate::explore::activity::Activity;
 use crate::explore::job::{Budget, Job, Kind};
 use crate::explore::tally::Tally;
-use crate::report::text::{Commands, report};
+use crate::report::text::described;
 
 /// The schedules in which the workload of a cell in the lane of threads is recorded.
 const SCHEDULES: u64 = 64;
@@ -110,16 +110,14 @@ fn once(
     let mut cases = BTreeMap::new();
     for finding in &mut result.findings {
         result.notices.extend(name_lines(client, &subject.entry, finding)?);
-        let path = findings::path(&cell.sim, &finding.kind());
-        let replay = format!("crashpoint replay {}", path.display());
-        let report = report(finding, &Commands { replay, ..Commands::default() });
+        let report = described(finding);
         cases.insert(finding.kind(), Shown { case: finding.case.to_string(), report });
     }
     let interrupted = crate::host::interrupt::requested().is_some();
-    Ok((!interrupted).then(|| described(&cell.sim, result, cases)))
+    Ok((!interrupted).then(|| outcome(&cell.sim, result, cases)))
 }
 
-fn described(sim: &str, result: JobResult, cases: BTreeMap<Kind, Shown>) -> (Outcome, Met) {
+fn outcome(sim: &str, result: JobResult, cases: BTreeMap<Kind, Shown>) -> (Outcome, Met) {
     let (tally, activity) = (&result.tally, &result.activity);
     let findings: BTreeSet<Kind> = cases.keys().cloned().collect();
     let activation = universe::rows(sim, activity);

@@ -31,6 +31,20 @@ const STEPS: usize = 30;
 
 /// The whole report, within 80 columns where the names allow it.
 pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
+    let mut text = described_with(finding, commands);
+    command(&mut text, "  Replay   ", &commands.replay);
+    if let Some(keep) = &commands.keep {
+        command(&mut text, "  Keep     ", keep);
+    }
+    text
+}
+
+/// The report without commands: for a case that has no path yet.
+pub(crate) fn described(finding: &Finding) -> String {
+    described_with(finding, &Commands::default())
+}
+
+fn described_with(finding: &Finding, commands: &Commands) -> String {
     let case = &finding.case;
     let mut text = String::new();
     let headline = finding.violation.class().headline();
@@ -43,10 +57,6 @@ pub(crate) fn report(finding: &Finding, commands: &Commands) -> String {
     items(&mut text, &finding.violation.details);
     steps(&mut text, case);
     pieces(&mut text, &finding.pieces.losses);
-    command(&mut text, "  Replay   ", &commands.replay);
-    if let Some(keep) = &commands.keep {
-        command(&mut text, "  Keep     ", keep);
-    }
     text
 }
 
