@@ -41,7 +41,7 @@ fn edge() -> *mut u8 {
     }
 }
 
-fn wild_pointers(dir: &Path, _: &mut Acks) -> Result<(), Error> {
+fn wild_pointers(dir: &Path, acks: &mut Acks) -> Result<(), Error> {
     let name = path(&dir.join("f"));
     fs::write(dir.join("f"), b"0123456789")?;
     let file = OpenOptions::new().read(true).write(true).open(dir.join("f"))?;
@@ -79,6 +79,7 @@ fn wild_pointers(dir: &Path, _: &mut Acks) -> Result<(), Error> {
         assert_eq!(outcome(libc::getrlimit(libc::RLIMIT_DATA, wild.cast())), Err(libc::EFAULT));
         libc::munmap(end.cast(), 2 * PAGE);
     }
+    acks.durable("all of it was done");
     Ok(())
 }
 
@@ -87,7 +88,7 @@ fn a_pointer_that_leads_nowhere_is_an_error_of_the_call() {
     crashpoint::check_pair(wild_pointers, |_, _| Ok(()));
 }
 
-fn names_of_descriptors(dir: &Path, _: &mut Acks) -> Result<(), Error> {
+fn names_of_descriptors(dir: &Path, acks: &mut Acks) -> Result<(), Error> {
     fs::write(dir.join("f"), b"0123")?;
     let file = File::open(dir.join("f"))?;
     for folder in ["/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"] {
@@ -99,6 +100,7 @@ fn names_of_descriptors(dir: &Path, _: &mut Acks) -> Result<(), Error> {
     }
     let closed = format!("/proc/self/fd/{}", file.as_raw_fd() + 1);
     assert_eq!(fs::metadata(closed).map_err(|e| e.raw_os_error()).err(), Some(Some(libc::ENOENT)));
+    acks.durable("all of it was done");
     Ok(())
 }
 
@@ -107,7 +109,7 @@ fn a_descriptor_has_names_below_proc() {
     crashpoint::check_pair(names_of_descriptors, |_, _| Ok(()));
 }
 
-fn limits(_: &Path, _: &mut Acks) -> Result<(), Error> {
+fn limits(_: &Path, acks: &mut Acks) -> Result<(), Error> {
     let get = |resource| {
         let mut limit = libc::rlimit { rlim_cur: 7, rlim_max: 7 };
         // SAFETY: the limit is ours.
@@ -130,6 +132,7 @@ fn limits(_: &Path, _: &mut Acks) -> Result<(), Error> {
         let wrong = libc::rlimit { rlim_cur: 2, rlim_max: 1 };
         assert_eq!(outcome(libc::setrlimit(libc::RLIMIT_AS, &raw const wrong)), Err(libc::EINVAL));
     }
+    acks.durable("all of it was done");
     Ok(())
 }
 
@@ -138,7 +141,7 @@ fn limits_are_those_of_an_ordinary_machine_and_as_the_engine_sets_them() {
     crashpoint::check_pair(limits, |_, _| Ok(()));
 }
 
-fn few_descriptors(dir: &Path, _: &mut Acks) -> Result<(), Error> {
+fn few_descriptors(dir: &Path, acks: &mut Acks) -> Result<(), Error> {
     let few = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
     // SAFETY: the limit is ours.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
@@ -150,6 +153,7 @@ fn few_descriptors(dir: &Path, _: &mut Acks) -> Result<(), Error> {
         }
     };
     assert_eq!((open.len(), error.raw_os_error()), (20, Some(libc::EMFILE)));
+    acks.durable("all of it was done");
     Ok(())
 }
 
@@ -158,7 +162,7 @@ fn the_limit_on_descriptors_holds() {
     crashpoint::check_pair(few_descriptors, |_, _| Ok(()));
 }
 
-fn reservation(dir: &Path, _: &mut Acks) -> Result<(), Error> {
+fn reservation(dir: &Path, acks: &mut Acks) -> Result<(), Error> {
     const LENGTH: usize = 4 << 30;
     let both = libc::PROT_READ | libc::PROT_WRITE;
     let lazy = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -172,6 +176,7 @@ fn reservation(dir: &Path, _: &mut Acks) -> Result<(), Error> {
         libc::munmap(start, LENGTH);
     }
     File::create(dir.join("f"))?.write_all(b"done")?;
+    acks.durable("all of it was done");
     Ok(())
 }
 

@@ -107,6 +107,9 @@ impl<A, const RECOVERY: bool> Drop for Snapshot<A, RECOVERY> {
         for (key, value) in &self.items {
             text.extend_from_slice(&[key, &b" "[..], value, b"\n"].concat());
         }
+        // On `posix` a power loss may leave one file under both names of a rename: writing to
+        // `items.new` would then empty `items`.
+        let _ = fs::remove_file(self.dir.join("items.new"));
         let replaced = fs::write(self.dir.join("items.new"), text)
             .and_then(|()| File::open(self.dir.join("items.new"))?.sync_all())
             .and_then(|()| fs::rename(self.dir.join("items.new"), self.dir.join("items")))

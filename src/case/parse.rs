@@ -231,46 +231,21 @@ impl Reader {
             "known" => self.known = Some(one_word(first, rest)?.text()),
             "space" => self.space = Some(parse_space(rest)?),
             "cache" => {
-                let word = one_word(first, rest)?;
-                self.cache = Some(match word.bytes.as_slice() {
-                    b"kept" => false,
-                    b"evicted" => true,
-                    _ => return Err(TextError::new(word.column, "expected `kept` or `evicted`")),
-                });
+                self.cache = Some(either(first, rest, ("kept", false), ("evicted", true))?);
             }
             "identity" => {
-                let word = one_word(first, rest)?;
-                self.identity = Some(match word.bytes.as_slice() {
-                    b"shared" => Identity::Shared,
-                    b"own" => Identity::PerEpoch,
-                    _ => return Err(TextError::new(word.column, "expected `own` or `shared`")),
-                });
+                let (shared, own) = (("shared", Identity::Shared), ("own", Identity::PerEpoch));
+                self.identity = Some(either(first, rest, own, shared)?);
             }
             "errors" => {
-                let word = one_word(first, rest)?;
-                self.errors = Some(match word.bytes.as_slice() {
-                    b"judged" => Errors::Judged,
-                    b"uncertain" => Errors::Uncertain,
-                    _ => {
-                        return Err(TextError::new(
-                            word.column,
-                            "expected `judged` or `uncertain`",
-                        ));
-                    }
-                });
+                let judged = ("judged", Errors::Judged);
+                let uncertain = ("uncertain", Errors::Uncertain);
+                self.errors = Some(either(first, rest, judged, uncertain)?);
             }
             "creation" => {
-                let word = one_word(first, rest)?;
-                self.creation = Some(match word.bytes.as_slice() {
-                    b"apart" => Creation::Apart,
-                    b"in-session" => Creation::InSession,
-                    _ => {
-                        return Err(TextError::new(
-                            word.column,
-                            "expected `apart` or `in-session`",
-                        ));
-                    }
-                });
+                let apart = ("apart", Creation::Apart);
+                let in_session = ("in-session", Creation::InSession);
+                self.creation = Some(either(first, rest, apart, in_session)?);
             }
             _ => self.expect = Some(Expect::parse(first, rest)?),
         }
@@ -341,6 +316,21 @@ fn no_words(rest: &[Word]) -> Result<(), TextError> {
     match rest {
         [] => Ok(()),
         [extra, ..] => Err(TextError::new(extra.column, "one word too many")),
+    }
+}
+
+/// One of two words, each with its meaning.
+fn either<T>(
+    first: &Word,
+    rest: &[Word],
+    (one, meaning): (&str, T),
+    (other, its): (&str, T),
+) -> Result<T, TextError> {
+    let word = one_word(first, rest)?;
+    match word.bytes.as_slice() {
+        bytes if bytes == one.as_bytes() => Ok(meaning),
+        bytes if bytes == other.as_bytes() => Ok(its),
+        _ => Err(TextError::new(word.column, format!("expected `{one}` or `{other}`"))),
     }
 }
 

@@ -69,7 +69,7 @@ fn a_wrong_case_names_line_and_column() {
     assert_eq!(wrong("lost-write", "lost-right"), (7, 8));
     assert_eq!(wrong("50ms", "50 ms"), (13, 10));
     assert_eq!(wrong("50ms", "5x"), (13, 7));
-    assert_eq!(wrong("crash power", "crash flood"), (15, 7));
+    assert_eq!(wrong("crash power", "crash flood"), (16, 7));
     assert_eq!(wrong("reopen", "sim other"), (14, 1));
     assert_eq!(wrong("reopen", "reopen now"), (14, 8));
     assert_eq!(wrong("reopen", "fault EIO step=1 sync=1"), (14, 1));

@@ -143,7 +143,10 @@ mod tests {
         };
         let posix = shown(&Profile::POSIX);
         let rotten = |relaxation: &Relaxation| {
-            matches!(relaxation, Relaxation::BitRot | Relaxation::GarbageTail)
+            matches!(
+                relaxation,
+                Relaxation::BitRot | Relaxation::GarbageTail | Relaxation::GarbageSector
+            )
         };
         for relaxation in Relaxation::ALL.iter().filter(|relaxation| !rotten(relaxation)) {
             assert!(posix.contains(relaxation), "no program shows {relaxation} on posix");

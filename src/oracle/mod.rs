@@ -18,7 +18,7 @@
 //!    showed, and what it did not show may never come back. A recovery that was cut short by
 //!    another crash ([`Oracle::interrupted`]) settles nothing.
 //!    An op that was in flight when the process died, and that the recovery showed, is covered by
-//!    later acknowledgements as [`ShownOps`] says.
+//!    later acknowledgements as [`ShownOps`](crate::sim::promise::ShownOps) says.
 //! 4. With several clients, one op comes before another if it returned before the other was
 //!    issued. Ops that overlap may have happened in any order. A history that may be recovered
 //!    contains, with an op, all that came before it.
@@ -30,7 +30,7 @@
 //!
 //! | found | class |
 //! |---|---|
-//! | it is allowed but for ops that a recovery showed, and that had not returned | `shown-then-lost` |
+//! | only ops are missing that had not returned, and that a recovery showed | `shown-then-lost` |
 //! | an item shows a value that no op ever wrote to it | `phantom-value` |
 //! | the state is as it was after an earlier op, before the last that must survive | `lost-write` |
 //! | an item shows a value that a recovery had not shown, or that has expired | `resurrected` |
@@ -58,7 +58,9 @@ mod violation;
 
 pub use crate::sim::fault_kind::FaultKind;
 pub use crate::sim::model::Model;
-pub use crate::sim::promise::{AfterFault, CrashKind, Promises, ShownOps, Source};
+#[cfg(feature = "inner")]
+pub use crate::sim::promise::ShownOps;
+pub use crate::sim::promise::{AfterFault, CrashKind, Promises, Source};
 #[cfg(feature = "inner")]
 pub use candidates::MOST_CANDIDATES;
 pub use candidates::{Bound, Oracle};
