@@ -23,7 +23,7 @@ use lines::{Lines, scan, sealed};
 /// The first line of each ledger.
 const FIRST: &str = "{\"header\":\"of the sim\"}";
 
-/// The one op: a cell is done, with a number and so many bytes of outcome.
+/// The one op: a cell is done, with its number and the length of its outcome in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     cell: u16,

@@ -108,8 +108,8 @@ fn repeats(drawn: &mut BTreeMap<String, u64>, job: &Job) -> u64 {
 }
 
 /// Runs workloads of a part until its violation is found or about `budget` recoveries are carried
-/// out. Two workloads in three are long; where they leave few crash states, half of these are longer
-/// still. The part's own number of workloads does not matter.
+/// out. Two workloads in three are long; where they leave few crash states, half of these are
+/// longer still. The part's own number of workloads does not matter.
 ///
 /// # Errors
 /// See [`Problem`].

@@ -48,6 +48,7 @@ mod custom;
 mod diff;
 mod floor;
 mod history;
+mod loss;
 mod naming;
 mod observed;
 mod parts;
