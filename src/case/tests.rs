@@ -76,7 +76,7 @@ fn a_wrong_case_names_line_and_column() {
     assert_eq!(wrong("EDQUOT delayed", "delayed soon"), (10, 33));
     assert_eq!(wrong("cache evicted", "cache gone"), (11, 7));
     assert_eq!(wrong("profile posix", "sim other"), (5, 1));
-    assert_eq!(wrong("sim append-log\n", ""), (18, 1));
+    assert_eq!(wrong("sim append-log\n", ""), (19, 1));
     assert_eq!(wrong("\"x y\"", "\"x y"), (12, 7));
 }
 
