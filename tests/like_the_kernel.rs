@@ -109,7 +109,8 @@ fn a_descriptor_has_names_below_proc() {
     crashpoint::check_pair(names_of_descriptors, |_, _| Ok(()));
 }
 
-fn limits(_: &Path, acks: &mut Acks) -> Result<(), Error> {
+fn limits(dir: &Path, acks: &mut Acks) -> Result<(), Error> {
+    fs::write(dir.join("f"), b"0123")?;
     let get = |resource| {
         let mut limit = libc::rlimit { rlim_cur: 7, rlim_max: 7 };
         // SAFETY: the limit is ours.
