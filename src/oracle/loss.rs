@@ -1,5 +1,5 @@
-//! The loss of an op that only a recovery showed: whether it breaks a promise, and where the history
-//! continues if it does not.
+//! The loss of an op that only a recovery showed: whether it breaks a promise, and where the
+//! history continues if it does not.
 
 use std::sync::Arc;
 
